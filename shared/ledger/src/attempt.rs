@@ -1,11 +1,11 @@
-//! The next attempt of a recorded delivery.
+//! Creates the next attempt of a delivery on record.
 
 use postrider_model::delivery::{Lane, Trigger};
 use postrider_store::history::DeliveryRow;
 use postrider_wire::messages::DeliveryTask;
 
-/// The attempt after a delivery's last one, in the next epoch, which makes older copies stale. `occurred_at` is the time of
-/// acceptance until the caller sets it.
+/// The attempt after a delivery's last one. It has the next epoch, which makes older copies stale. `occurred_at` is the time of
+/// the event's acceptance until the caller replaces it.
 pub(crate) fn next_attempt(
     row: &DeliveryRow,
     extra: u16,

@@ -1,14 +1,14 @@
-//! The rules over the store's rows: what is missing, and what is published again.
+//! Rules over the store's rows: which rows are missing, and which messages are published again.
 //!
-//! - [`audit`] balances the history by tenant and day and names what is missing.
-//! - [`retry`] decides about retries on request.
+//! - [`audit`] balances the history by tenant and day, and lists what is missing.
+//! - [`retry`] decides about retries that a person requests.
 //! - [`reconcile`] decides which overdue deliveries are lost, and repairs them.
 //! - [`replay`] selects the deliveries of a replay.
-//! - [`body`] is the input for rendering a recorded event.
+//! - [`body`] prepares a recorded event for rendering.
 //!
 //! # Not here
-//! SQL and rows belong to `postrider-store`. Nothing is sent: queues belong to `postrider-broker`, and entries of the outbox are
-//! published by `postrider-relay`. When these rules run is the services' choice.
+//! `postrider-store` owns SQL and rows. Nothing is sent here: `postrider-broker` owns the queues, and `postrider-relay` publishes
+//! the entries of the outbox. The services decide when to apply these rules.
 
 mod attempt;
 pub mod audit;

@@ -1,4 +1,4 @@
-//! The rules of reconciling: which overdue deliveries are lost, and what is published again.
+//! The rules of reconciling: which overdue deliveries count as lost, and how they are repaired.
 
 use bytes::Bytes;
 use postrider_model::delivery::{DiscardReason, Lane, Trigger};
@@ -10,22 +10,22 @@ use postrider_wire::messages::{AcceptedEvent, DeliveryTask};
 
 use crate::attempt::next_attempt;
 
-/// Which pending deliveries count as lost.
+/// Decides which overdue deliveries count as lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overdue {
-    /// Deliveries due before this are lost, unless they are held.
+    /// A delivery due before this is lost, unless it counts as held.
     pub before: UnixMillis,
-    /// Deliveries due before this are lost, even if they were held.
+    /// A delivery due before this is lost, even if it counts as held.
     pub at_latest: UnixMillis,
-    /// Maximum number of held deliveries: up to this many deliveries due before `before` are left alone.
+    /// Maximum number of held deliveries: of those due before `before`, the latest due ones up to this number count as held.
     pub held_max: usize,
 }
 
-/// Repairs up to `limit` lost deliveries of a delivery day: puts them into the outbox in a new epoch, or ends them if nothing can
-/// be sent. `None`: another recorder is reconciling.
+/// Repairs up to `limit` lost deliveries of a delivery day: puts each into the outbox in a new epoch, or discards it if nothing
+/// can be sent. Returns `None` if another recorder is reconciling.
 ///
 /// # Errors
-/// The database's; nothing was changed then.
+/// The database's; then nothing was changed.
 pub async fn repair_overdue(
     store: &Store,
     day: Day,
@@ -36,7 +36,7 @@ pub async fn repair_overdue(
     store.repair_overdue(day, overdue.before, read, |due| lost(due, overdue, limit), repair).await
 }
 
-/// The lost ones of the longest overdue deliveries, at most `limit`: as many as cannot all be held, and those overdue too long.
+/// Selects the lost ones of the first `limit` deliveries in `due`, which starts with the longest overdue one; see [`Overdue`].
 fn lost(due: &[DueDelivery], overdue: Overdue, limit: usize) -> Vec<DeliveryId> {
     let beyond_held = due.len().saturating_sub(overdue.held_max);
     let is_lost =
@@ -47,7 +47,7 @@ fn lost(due: &[DueDelivery], overdue: Overdue, limit: usize) -> Vec<DeliveryId> 
 fn repair(lost: &LostDelivery, now: UnixMillis) -> Repair {
     match lost {
         LostDelivery { has_endpoint: false, .. } => Repair::Discard(DiscardReason::EndpointDeleted),
-        // An expired delivery with a payload goes to a dispatcher, which compares two clocks before it discards it.
+        // An expired delivery with a payload goes to a dispatcher, which discards it only after it has compared its clock too.
         LostDelivery { has_payload: false, row, .. } if row.expires_at <= now => {
             Repair::Discard(DiscardReason::Expired)
         }
@@ -56,7 +56,7 @@ fn repair(lost: &LostDelivery, now: UnixMillis) -> Repair {
     }
 }
 
-/// The attempt that a delivery waits for, in its next epoch.
+/// The attempt that a lost delivery waits for, as a copy in the delivery's next epoch.
 fn next_task(lost: &LostDelivery) -> DeliveryTask {
     let LostDelivery { row, occurred_at, lane, extra, .. } = lost;
     let own_lane = lane.unwrap_or_default();
@@ -67,13 +67,13 @@ fn next_task(lost: &LostDelivery) -> DeliveryTask {
         Generation::Replay(_) => (Trigger::Replay, Lane::Bulk),
         Generation::Retry(_) | Generation::Test(_) => (Trigger::Manual, Lane::Live),
     };
-    // An event's own deliveries use the endpoint as decided; retries and replays use the endpoint as it is now.
+    // An event's own delivery uses the endpoint's version of the decision; a retry or replay uses the current version.
     let decided = lost.decided_version.filter(|_| generation == Generation::First);
     let task = next_attempt(row, *extra, trigger, lane, decided.unwrap_or(lost.current_version));
     DeliveryTask { occurred_at: occurred_at.unwrap_or(row.delivery.accepted_at), ..task }
 }
 
-/// The message that gives an undecided event to fan-out again, with its payload.
+/// The message that gives an undecided event to fan-out once more, and its payload.
 pub fn accepted_again(undecided: UndecidedEvent) -> (AcceptedEvent, Bytes) {
     let UndecidedEvent { summary, metadata, data, instance, sequence, epoch } = undecided;
     let event = summary.event_ref();

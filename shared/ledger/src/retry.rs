@@ -1,4 +1,4 @@
-//! The rules of retries on request: what is attempted again, and what is refused.
+//! The rules of retries that a person requests: which attempt follows, or why the retry is refused.
 
 use postrider_model::delivery::{EndpointStatus, Lane, Trigger};
 use postrider_model::ids::{DeliveryId, Generation, RetryId, TenantId};
@@ -17,10 +17,10 @@ pub enum RetryError {
     /// The store failed, or there is no such delivery.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// There is nothing to send, or nowhere to send it.
+    /// The event, its payload or the endpoint is missing.
     #[error(transparent)]
     Missing(#[from] SourceMissing),
-    /// The endpoint is not active: deliveries to it are discarded.
+    /// The endpoint is not active, so the delivery would be discarded.
     #[error("the endpoint is {status}{}: activate it first", reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default())]
     EndpointOff {
         /// Its status.
@@ -31,12 +31,12 @@ pub enum RetryError {
 }
 
 /// Retries a delivery. A terminal delivery gets a new generation, whose id is in the returned task. A pending delivery is
-/// attempted at once, in a new epoch that makes the waiting copy stale. If an attempt is already due, nothing changes.
+/// attempted at once, in a new epoch that makes the waiting copy stale. Nothing changes if an attempt is already due.
 ///
-/// The caller publishes the result; after a crash the outbox relay does.
+/// The caller publishes the result. If it crashes before, the outbox relay does.
 ///
 /// # Errors
-/// See [`RetryError`]; [`StoreError::NotFound`] also for another tenant's delivery.
+/// See [`RetryError`]. A delivery of another tenant is [`StoreError::NotFound`].
 pub async fn retry_delivery(
     store: &Store,
     tenant: Option<TenantId>,
@@ -72,13 +72,13 @@ fn decide(state: &RetryState, lane: Lane) -> Result<RetryDecision, RetryError> {
     Ok(RetryDecision::Attempt(Box::new(task)))
 }
 
-/// The delivery whose pending attempt a retry would duplicate: this one if its attempt has just become due, or a retry of it
-/// without an attempt so far.
+/// The delivery whose pending attempt a retry would duplicate: this one if its attempt became due less than a timeout ago, or a
+/// retry of this one that has not been attempted so far.
 fn under_way(state: &RetryState) -> Option<DeliveryId> {
     if state.row.status.is_terminal() {
         return state.unattempted_retry;
     }
-    // A delivery that is overdue by more than an attempt can take is waiting, not being attempted.
+    // A delivery that is overdue by more than the longest attempt is waiting, not being attempted.
     let is_due = |due: UnixMillis| due <= state.now && state.now < due.plus(ATTEMPT_TIMEOUT_MAX);
     state.row.next_attempt_at.is_some_and(is_due).then_some(state.row.delivery.id)
 }

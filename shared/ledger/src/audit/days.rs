@@ -1,4 +1,4 @@
-//! The equations of a tenant's day, and what is missing where they do not hold.
+//! The equations of a tenant's day, and the rows that are missing where an equation does not hold.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use serde::Serialize;
 
 use super::{Findings, Gap};
 
-/// A missing row counts as overtaken, not as on its way, when the youngest row of its kind is this much younger.
+/// A missing row is overtaken, not on its way, when the youngest row of its kind is younger by more than this.
 const OVERTAKEN_AFTER: Duration = Duration::from_secs(60);
 
-/// Deliveries by status.
+/// Numbers of deliveries by status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Standing {
     /// Delivered.
     pub delivered: u64,
-    /// Failed for good.
+    /// Failed: no attempt follows.
     pub failed: u64,
     /// Cancelled.
     pub cancelled: u64,
@@ -41,7 +41,7 @@ impl Standing {
         } += count;
     }
 
-    /// All of them.
+    /// Deliveries of any status.
     pub fn total(&self) -> u64 {
         self.delivered + self.failed + self.cancelled + self.discarded + self.pending
     }
@@ -56,17 +56,17 @@ pub struct Requested {
     pub replays: u64,
     /// By test calls.
     pub tests: u64,
-    /// Their status.
+    /// The deliveries by status.
     #[serde(flatten)]
     pub standing: Standing,
 }
 
-/// The equations of one tenant and day.
+/// The counts of one tenant and day, which the equations compare.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TenantDay {
     /// The tenant.
     pub tenant: TenantId,
-    /// The day on which the events were accepted, or the additional deliveries requested.
+    /// The day on which the events were accepted, or on which the additional deliveries were requested.
     #[serde(serialize_with = "super::date")]
     pub day: Day,
     /// Whether every equation of this day holds.
@@ -84,7 +84,7 @@ pub struct TenantDay {
     pub standing: Standing,
     /// Deliveries requested in addition.
     pub requested: Requested,
-    /// Decisions and deliveries that were recorded before their event or decision, which is still on its way. Not counted above.
+    /// Missing events and decisions that are still on their way, although their decision or delivery is on record.
     pub on_the_way: u64,
     #[serde(skip)]
     missing: Vec<Gap>,
@@ -137,7 +137,7 @@ impl TenantDay {
         self.missing.iter().filter(|gap| kind(gap)).count() as u64
     }
 
-    /// Treats missing rows that are not gaps as on their way, and takes them out of the equations.
+    /// Counts missing rows that are not in `gaps` as on their way, and corrects the equations by their number.
     pub(super) fn settle(&mut self, gaps: &BTreeSet<Gap>) {
         self.missing.retain(|missing| !gaps.contains(missing));
         self.conserved = self.adds_up();
@@ -148,7 +148,7 @@ impl TenantDay {
     }
 }
 
-/// Examines one day.
+/// Counts one day, and looks for missing rows where an equation does not hold.
 pub(super) async fn examine(snapshot: &AuditSnapshot, day: Day, findings: &mut Findings) -> Result<(), StoreError> {
     let rows = snapshot.count_day(day).await?;
     let reported_last = snapshot.last_ingest_report().await?;
@@ -162,7 +162,7 @@ pub(super) async fn examine(snapshot: &AuditSnapshot, day: Day, findings: &mut F
     Ok(())
 }
 
-/// Lists the missing rows of an unbalanced day. Rows that were overtaken are gaps unless they arrive soon.
+/// Lists the missing rows of an unbalanced day. Overtaken rows become gaps if the second check does not find them.
 async fn find_missing(
     snapshot: &AuditSnapshot,
     terms: &mut TenantDay,
@@ -179,7 +179,7 @@ async fn find_missing(
         }
         terms.missing.push(gap);
     }
-    // A delivery is written in one transaction with its decision, so it is never on its way.
+    // A decision and its deliveries are one transaction, so a delivery without its decision's row is never just on its way.
     for (event, endpoint) in snapshot.matches_without_delivery(tenant, day).await? {
         gaps.insert(Gap::Delivery { tenant, day, event, endpoint });
     }
@@ -193,7 +193,7 @@ async fn find_missing(
     Ok(())
 }
 
-/// Compares the replays' own counts with the deliveries on record. A page's rows and its replay's count are one commit.
+/// Compares each replay's own count with its deliveries on record. One commit writes the rows of a page and its replay's count.
 pub(super) async fn examine_replays(
     snapshot: &AuditSnapshot,
     first: Day,

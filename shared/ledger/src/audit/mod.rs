@@ -1,13 +1,13 @@
-//! The audit: the history balanced against itself by tenant and day, and against the sequence numbers of ingest.
+//! The audit: balances the history of each tenant and day, and checks the sequence numbers of ingest.
 //!
-//! - `accepted = decided + undecided`: from events, from decisions, and from events without a decision.
-//! - `matched = delivered + failed + cancelled + discarded + pending`: from decisions, and from deliveries.
-//! - `requested = ...`: the replays' own counts, and the deliveries of replays; retries and tests alongside.
+//! - `accepted = decided + undecided`: counted from events, from decisions, and from events without a decision.
+//! - `matched = delivered + failed + cancelled + discarded + pending`: counted from decisions, and from deliveries.
+//! - `requested = ...`: the replays' own counts, and the deliveries of replays. Retries and tests are only counted.
 //! - Every sequence number that an ingest process reported as settled is on record, was given up, or belongs to a repeat.
 //!
-//! Queues are read in parallel, so rows about one event arrive in any order. Missing rows are therefore checked twice, seconds
-//! apart, and only rows missing both times are gaps. A recorder that is behind causes no gaps: rows count as on their way until
-//! younger rows overtake them.
+//! The recorder reads queues in parallel, so rows about one event arrive in any order. The audit therefore looks for missing rows
+//! twice, seconds apart; only rows missing both times are gaps. A recorder with a backlog causes no gaps: a missing row counts as
+//! on its way until younger rows overtake it.
 
 mod days;
 mod numbers;
@@ -25,15 +25,15 @@ use uuid::Uuid;
 pub use self::days::{Requested, Standing, TenantDay};
 pub use self::numbers::InstanceNumbers;
 
-/// Maximum gaps that a report names. Further ones are counted.
+/// Maximum gaps that a report lists. Further gaps are only counted.
 pub const GAPS_NAMED_MAX: usize = 100;
 
 /// Options of an audit.
 #[derive(Debug, Clone)]
 pub struct AuditOptions {
-    /// Days back from today, today included: 1 or more.
+    /// The number of days that end with today: 1 or more.
     pub days: u32,
-    /// The pause before missing rows are checked again.
+    /// The pause between the two checks for missing rows.
     pub settle: Duration,
 }
 
@@ -43,46 +43,34 @@ impl Default for AuditOptions {
     }
 }
 
-/// Something that should be on record but is not.
+/// A row, or a range of rows, that is not on record but should be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "missing", rename_all = "snake_case")]
 pub enum Gap {
-    /// Numbers of an ingest process whose events were confirmed but are not on record.
+    /// Settled sequence numbers of an ingest process whose events are not on record.
     Numbers {
         /// The process.
         instance: u64,
-        /// The first of them.
+        /// The first missing number.
         first: u64,
-        /// The last of them; all between are missing.
+        /// The last missing number (inclusive); all between are missing too.
         last: u64,
     },
-    /// An event that was decided about.
+    /// An event that has a decision but is not on record.
     Event {
-        /// Whose.
+        /// The event's tenant.
         tenant: TenantId,
-        /// Its day.
+        /// The event's day.
         #[serde(serialize_with = "date")]
         day: Day,
         /// The event.
         event: EventId,
     },
-    /// A delivery that was decided on.
+    /// A delivery whose decision is on record.
     Delivery {
-        /// Whose.
+        /// The delivery's tenant.
         tenant: TenantId,
-        /// Its day.
-        #[serde(serialize_with = "date")]
-        day: Day,
-        /// The event.
-        event: EventId,
-        /// For which endpoint.
-        endpoint: EndpointId,
-    },
-    /// The decision that made a delivery.
-    Decision {
-        /// Whose.
-        tenant: TenantId,
-        /// Its day.
+        /// The event's day.
         #[serde(serialize_with = "date")]
         day: Day,
         /// The event.
@@ -90,21 +78,33 @@ pub enum Gap {
         /// The delivery's endpoint.
         endpoint: EndpointId,
     },
-    /// Deliveries of a replay.
+    /// A decision of which a delivery is on record.
+    Decision {
+        /// The delivery's tenant.
+        tenant: TenantId,
+        /// The event's day.
+        #[serde(serialize_with = "date")]
+        day: Day,
+        /// The event.
+        event: EventId,
+        /// The delivery's endpoint.
+        endpoint: EndpointId,
+    },
+    /// Deliveries of a replay: their number differs from the replay's own count.
     Replayed {
-        /// Whose.
+        /// The replay's tenant.
         tenant: TenantId,
         /// The replay.
         replay: ReplayId,
-        /// Deliveries that it says it made.
+        /// Deliveries that the replay counted.
         requested: u64,
-        /// Those on record.
+        /// Deliveries of the replay on record.
         recorded: u64,
     },
 }
 
 impl Gap {
-    /// How many things are missing.
+    /// The number of missing rows.
     fn size(&self) -> u64 {
         match self {
             Self::Numbers { first, last, .. } => last.saturating_sub(*first).saturating_add(1),
@@ -117,30 +117,30 @@ impl Gap {
 /// The report of an audit.
 #[derive(Debug, Clone, Serialize)]
 pub struct AuditReport {
-    /// The audit.
+    /// The id of the audit.
     pub id: Uuid,
-    /// When it ran.
+    /// When the audit ran.
     #[serde(serialize_with = "rfc3339")]
     pub ran_at: UnixMillis,
-    /// How long it took, milliseconds.
+    /// The duration of the audit, in milliseconds.
     pub took_ms: u64,
     /// The days that were counted.
     #[serde(serialize_with = "dates")]
     pub days: Vec<Day>,
     /// Whether every equation holds and no number is missing.
     pub conserved: bool,
-    /// How many things are missing.
+    /// The number of missing rows.
     pub gaps_total: u64,
-    /// The first of them, at most [`GAPS_NAMED_MAX`].
+    /// The first gaps, at most [`GAPS_NAMED_MAX`].
     pub gaps: Vec<Gap>,
-    /// By tenant and day.
+    /// The equations by tenant and day.
     pub tenants: Vec<TenantDay>,
-    /// By ingest process.
+    /// The sequence numbers by ingest process.
     pub instances: Vec<InstanceNumbers>,
 }
 
 impl AuditReport {
-    /// Unbalanced tenant days, including those without a named gap.
+    /// The number of unbalanced tenant days, including those without a listed gap.
     pub fn unbalanced(&self) -> u64 {
         self.tenants.iter().filter(|day| !day.conserved).count() as u64
     }
@@ -158,19 +158,19 @@ fn dates<S: serde::Serializer>(days: &[Day], serializer: S) -> Result<S::Ok, S::
     serializer.collect_seq(days.iter().map(ToString::to_string))
 }
 
-/// The findings in one snapshot of the database.
+/// What one snapshot of the database shows.
 #[derive(Default)]
 struct Findings {
     tenants: BTreeMap<(Day, TenantId), TenantDay>,
     instances: Vec<InstanceNumbers>,
-    /// Missing rows that younger rows have overtaken.
+    /// Missing rows that younger rows have overtaken, and missing ones that cannot be on their way.
     missing: BTreeSet<Gap>,
 }
 
 /// Runs an audit and stores its result.
 ///
 /// # Errors
-/// The database's; there is no result.
+/// The database's; then the audit has no result.
 pub async fn run(store: &Store, options: &AuditOptions) -> Result<AuditReport, StoreError> {
     let (started, ran_at) = (Instant::now(), UnixMillis::now());
     let back = i32::try_from(options.days.max(1)).unwrap_or(i32::MAX).saturating_sub(1);
@@ -203,7 +203,7 @@ pub async fn run(store: &Store, options: &AuditOptions) -> Result<AuditReport, S
     Ok(report)
 }
 
-/// Examines the days in one snapshot.
+/// Examines the days in one snapshot of the database.
 async fn examine(store: &Store, days: &[Day]) -> Result<Findings, StoreError> {
     let mut findings = Findings::default();
     let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(findings) };

@@ -1,6 +1,6 @@
-//! The sequence numbers of ingest processes: which settled numbers are missing.
+//! Checks which settled sequence numbers of ingest processes are missing.
 //!
-//! Numbers are counted in blocks with one scan of the days; only blocks with missing numbers are read.
+//! One scan of the days counts the numbers by block. Single numbers are read only for blocks whose count is too low.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,42 +12,42 @@ use serde::Serialize;
 
 use super::{Findings, Gap};
 
-/// Maximum blocks read. Missing numbers of further blocks appear as excused.
+/// Maximum blocks of which single numbers are read. Missing numbers of further blocks count as excused.
 const BLOCKS_MAX: usize = 256;
-/// Maximum time from a process's first number to its first report.
+/// Maximum time from the first sequence number of a process to its first report.
 const FIRST_REPORT_AFTER: Duration = Duration::from_secs(10);
 
 /// The sequence numbers of one ingest process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InstanceNumbers {
-    /// The process; a random number of each start.
+    /// The process: a random number that it draws at its start.
     pub instance: u64,
     /// The first number examined.
     pub from: u64,
-    /// Every number below this one is settled. Later ones were not answered with 202, or their report is on its way.
+    /// Every number below this one (exclusive) is settled. The others were not answered with 202, or their report is on its way.
     pub settled_below: u64,
     /// Events on record under these numbers.
     pub recorded: u64,
-    /// Numbers that were given up or belong to repeats.
+    /// Numbers that were given up or belong to repeats of an event.
     pub excused: u64,
-    /// Numbers that are missing.
+    /// Settled numbers that are neither recorded nor excused.
     pub missing: u64,
     /// When the process reported last.
     #[serde(serialize_with = "super::rfc3339")]
     pub reported_at: UnixMillis,
 }
 
-/// A process and its numbers on record.
+/// An ingest process, and its numbers on record.
 struct Instance {
-    /// The first number of these days; unknown for a process that started before them and has no event on record.
+    /// The first number to examine; `None` for a process that started before these days and has no event on record in them.
     from: Option<u64>,
     below: u64,
     reported_at: UnixMillis,
-    /// Numbers on record by block.
+    /// The count of numbers on record, by block.
     recorded: BTreeMap<u64, u64>,
 }
 
-/// Looks for missing numbers in the days from the first to the last.
+/// Looks for missing numbers in the days from `first` to `last`, both inclusive.
 pub(super) async fn examine(
     snapshot: &AuditSnapshot,
     (first, last): (Day, Day),
@@ -70,7 +70,7 @@ pub(super) async fn examine(
         of.recorded.insert(block.block, block.recorded);
         of.from = Some(of.from.map_or(block.lowest, |from| from.min(block.lowest)));
     }
-    // Around midnight numbers and days are not in the same order.
+    // Around midnight a lower number may belong to a later day than a higher one, so one more day is read.
     let gaps = missing_ranges(snapshot, (first.plus_days(-1), last), &instances).await?;
     for (instance, of) in instances {
         let ranges = gaps.get(&instance).map_or(&[][..], Vec::as_slice);
@@ -92,7 +92,7 @@ pub(super) async fn examine(
     Ok(())
 }
 
-/// Ranges of missing numbers by process.
+/// Ranges of missing numbers by process; both ends are inclusive.
 type Ranges = BTreeMap<u64, Vec<(u64, u64)>>;
 
 async fn missing_ranges(
@@ -133,7 +133,7 @@ async fn missing_ranges(
     Ok(ranges)
 }
 
-/// The gaps in both sets; ranges of numbers are intersected.
+/// The gaps that are in both sets. Of ranges of numbers, the intersections.
 pub(super) fn in_both(one: &BTreeSet<Gap>, other: &BTreeSet<Gap>) -> BTreeSet<Gap> {
     let mut both = BTreeSet::new();
     for gap in other {

@@ -1,5 +1,5 @@
-//! The rules of replays: which events of a page get new deliveries, and for which endpoints. Dry runs and feeding use the same
-//! code.
+//! The rules of replays: which events of a page get new deliveries, and to which endpoints. A dry run and the feeding of a replay
+//! use the same code.
 
 mod targets;
 
@@ -19,17 +19,17 @@ use postrider_wire::messages::{DeliveryRef, DeliveryTask};
 
 use self::targets::Targets;
 
-/// Events that a dry run reads in one step. Payloads are read only for payload filters.
+/// Maximum events that a dry run reads in one step. It reads payloads only for payload filters.
 const COUNTED_AT_ONCE: u32 = 1_000;
 
 /// Limits of a dry run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DryRunLimits {
-    /// Events.
+    /// Maximum events read.
     pub events: u64,
-    /// Bytes of payloads read for payload filters.
+    /// Maximum bytes of payloads read for payload filters.
     pub bytes: u64,
-    /// Steps of payload filters.
+    /// Maximum steps of payload filters.
     pub steps: u64,
 }
 
@@ -53,11 +53,11 @@ pub struct Counted {
 pub struct PageLimits {
     /// Maximum events read.
     pub events: u32,
-    /// Deliveries that complete a page. The deliveries of one event stay in one page.
+    /// A page ends with the event that reaches this number of deliveries. All deliveries of one event are in one page.
     pub deliveries: u64,
 }
 
-/// A page of deliveries to render and publish to their lane.
+/// A page of deliveries, to be rendered and published to their lane.
 pub struct Rendition {
     /// The tenant's current profile.
     pub profile: Arc<Profile>,
@@ -69,11 +69,11 @@ pub struct Rendition {
 pub struct ReplayedEvent {
     /// The event, with its payload.
     pub event: EventRow,
-    /// The heads of the messages, each with the kind of its body.
+    /// The heads of the messages, each with the format of its body.
     pub tasks: Vec<(DeliveryTask, BodyKind)>,
 }
 
-/// Why a step failed. It is repeated with the same ids.
+/// Why a step failed. The step is repeated later, with the same ids.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError<E> {
     /// The store failed.
@@ -84,11 +84,11 @@ pub enum FeedError<E> {
     Publish(E),
 }
 
-/// Feeds one page of a running replay that no other replayer is feeding. Passes the page to `publish`, which returns when all of
-/// it is confirmed, then commits the delivery rows and the cursor. `None`: there was nothing to do.
+/// Feeds one page of a running replay that no other replayer is feeding. Calls `publish` with the page, which must return when
+/// the broker has confirmed all of it; then commits the delivery rows and the cursor. `None`: no replay needs feeding.
 ///
 /// # Errors
-/// Nothing was committed. Published deliveries are published again, with the same ids.
+/// Nothing was committed. Deliveries that were published are published again, with the same ids.
 pub async fn feed<E, F>(
     store: &Store,
     profiles: &Profiles,
@@ -163,7 +163,7 @@ pub async fn count(
 struct Again {
     endpoint: EndpointId,
     body: BodyKind,
-    /// The event's own delivery to that endpoint, if it had one.
+    /// The event's own delivery to that endpoint, if there was one.
     origin: Option<DeliveryId>,
 }
 
@@ -173,7 +173,7 @@ struct Planned {
     /// Events with at least one new delivery, in order of acceptance.
     events: Vec<(EventRow, Vec<Again>)>,
     deliveries: u64,
-    /// Events that were examined.
+    /// Events that were read for the page.
     walked: usize,
     /// Bytes of payloads read.
     bytes: u64,
@@ -181,7 +181,7 @@ struct Planned {
     steps: u64,
 }
 
-/// Plans the deliveries of a page, which ends early once it has `deliveries_max`. Payload filters run off the async threads.
+/// Plans the deliveries of a page. The page ends early once it has `deliveries_max`. Payload filters run on a blocking thread.
 async fn plan(
     tenant: TenantId,
     selection: &ReplaySelection,
@@ -214,11 +214,11 @@ async fn plan(
     Ok(planned)
 }
 
-/// The new delivery. Its identity is derived from the replay, so that a repeated page creates no second one.
+/// Creates a new delivery. Its id follows from the replay, so that a repeated page creates no second delivery.
 fn task(replay: &Replay, event: &EventRow, again: &Again, config_version: i64, now: UnixMillis) -> DeliveryTask {
     let summary = &event.summary;
     let delivery = DeliveryRef {
-        // Not today: a page that is repeated after midnight must refer to the same rows.
+        // The day of the replay, not today: a page that is repeated after midnight must refer to the same rows.
         delivery_day: replay.created_at.day(),
         origin: again.origin,
         ..DeliveryRef::new(summary.event_ref(), again.endpoint, Generation::Replay(replay.id), now)

@@ -1,4 +1,4 @@
-//! Which endpoints of a tenant match an event that is replayed.
+//! Decides which endpoints of a tenant match a replayed event.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use postrider_store::history::EventRow;
 use postrider_store::replay::{ReplayCandidate, ReplayTargets};
 use serde_json::value::RawValue;
 
-/// The endpoints that a replay may deliver to, as the tenant is now.
+/// The endpoints to which a replay may deliver, by the tenant's current configuration.
 pub(super) struct Targets {
     pub(super) profile: Arc<Profile>,
-    /// Active endpoints, with their subscriptions when the replay matches again.
+    /// Active endpoints. With mode `rematch` they have their subscriptions.
     endpoints: BTreeMap<EndpointId, Target>,
-    /// Fields that the payload filters read.
+    /// The fields that the endpoints' payload filters read.
     fields: FieldIndex,
 }
 
@@ -30,15 +30,15 @@ struct Target {
     subscription: Option<BoundSubscription>,
 }
 
-/// The endpoints that match an event, regardless of earlier deliveries.
+/// The endpoints that match an event, whether or not it was delivered to them before.
 pub(super) struct Matches {
     pub(super) endpoints: Vec<EndpointId>,
-    /// Steps that payload filters took.
+    /// Steps that their payload filters took.
     pub(super) steps: u64,
 }
 
 impl Targets {
-    /// The targets of a replay.
+    /// Prepares the targets of a replay.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`]: the tenant's profile is not loaded.
@@ -56,7 +56,7 @@ impl Targets {
                 ReplayMode::Redeliver => None,
                 ReplayMode::Rematch => match bind(&document, &profile, &mut fields) {
                     Some(subscription) => Some(subscription),
-                    // The subscription no longer fits the profile: the endpoint gets nothing, as in fan-out.
+                    // A subscription that no longer fits the profile matches nothing, as in fan-out.
                     None => continue,
                 },
             };
@@ -65,18 +65,18 @@ impl Targets {
         Ok(Self { profile, endpoints, fields })
     }
 
-    /// Whether an endpoint has a payload filter.
+    /// Whether any endpoint has a payload filter.
     pub(super) fn have_payload_filters(&self) -> bool {
         let mut subscriptions = self.endpoints.values().filter_map(|target| target.subscription.as_ref());
         subscriptions.any(|subscription| subscription.payload_filter.is_some())
     }
 
-    /// The kind of an endpoint's bodies.
+    /// The format of an endpoint's bodies; `None` if the endpoint is no target.
     pub(super) fn body(&self, endpoint: EndpointId) -> Option<BodyKind> {
         self.endpoints.get(&endpoint).map(|target| target.body)
     }
 
-    /// Matches events with endpoints. Payload filters run off the async threads.
+    /// Matches events with endpoints. Payload filters run on a blocking thread.
     pub(super) async fn match_all(
         targets: &Arc<Self>,
         events: Vec<ReplayCandidate>,
