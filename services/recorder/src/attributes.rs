@@ -1,4 +1,4 @@
-//! Counts the values of event attributes in memory and writes them to the database at intervals, so that batches do not pay for it.
+//! Counts the values of event attributes in memory and writes the counts at intervals, so that batches do not wait for it.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 
-/// Counts that are not written yet.
+/// Counts that are not in the database yet.
 #[derive(Debug, Default)]
 pub(crate) struct Attributes(Mutex<AttributeTally>);
 
@@ -19,7 +19,7 @@ impl Attributes {
         self.0.lock().merge(tally);
     }
 
-    /// Writes every [`Config::attributes_every`] until `stop`.
+    /// Writes the counts every [`Config::attributes_every`] until `stop`.
     pub(crate) async fn write_periodically(self: Arc<Self>, store: Store, config: Config, stop: CancellationToken) {
         let mut tick = tokio::time::interval(config.attributes_every);
         loop {
@@ -30,7 +30,7 @@ impl Attributes {
         }
     }
 
-    /// Writes the counts. If the database fails, they are kept for the next write.
+    /// Writes the counts. If the database fails, they stay in memory for the next write.
     pub(crate) async fn write(&self, store: &Store) {
         let tally = std::mem::take(&mut *self.0.lock());
         if let Err(error) = store.record().add_attribute_values(&tally).await {

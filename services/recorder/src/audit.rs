@@ -1,4 +1,4 @@
-//! Runs the audit periodically. The result is stored and shown as a metric; a recorder that starts shows the last result.
+//! Runs the audit periodically, and exports the result as a metric. A recorder that starts exports the last stored result.
 
 use std::time::{Duration, Instant};
 
@@ -9,17 +9,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 
-/// Auditing takes at most 1/`SHARE` of the time.
+/// Audits take at most 1/`SHARE` of the time: the pause after a slow audit is longer.
 const SHARE: u32 = 20;
 
-/// Audits until `stop`.
+/// Runs audits until `stop`.
 pub(crate) async fn run(store: Store, every: Duration, stop: CancellationToken) {
     let mut pause = match store.history().last_audit().await {
         Ok(Some(last)) => {
             metrics::audited(last.gaps(), last.unbalanced(), last.ran_at);
             every.saturating_sub(last.ran_at.until(UnixMillis::now()))
         }
-        // No audit has run yet, or the database is away; in that case the audit itself logs the error.
+        // No audit has run yet, or the database is away. In both cases an audit starts now, and logs the error if there is one.
         Ok(None) | Err(_) => Duration::ZERO,
     };
     while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {

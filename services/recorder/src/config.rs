@@ -9,54 +9,54 @@ use postrider_broker::ConsumeOptions;
 pub struct Config {
     /// Retention of events, deliveries and attempts, in days; older partitions are dropped.
     pub retention_days: u32,
-    /// Prefetch of each queue in messages (bundles): as many are held while the database is away.
+    /// Prefetch of each queue in messages (bundles). While the database is away the recorder keeps this many unacked.
     pub prefetch: u16,
     /// Maximum bytes of unacked messages from each queue.
     pub bytes_max: usize,
-    /// Members that complete a batch when no other batch is being written.
+    /// Members that end the gathering of a batch if no other batch is being written.
     pub batch_members: usize,
-    /// Maximum members of a batch, which gathers while another batch is being written.
+    /// Maximum members of a batch. It gathers up to this many while another batch is being written.
     pub batch_members_max: usize,
-    /// How long an incomplete batch gathers before it is written.
+    /// How long a batch with fewer members gathers before it is written.
     pub batch_wait: Duration,
     /// How often partitions are created ahead and dropped.
     pub maintain_every: Duration,
-    /// The pause after creating or dropping partitions failed.
+    /// The pause after a failure to create or drop partitions.
     pub maintain_again_after: Duration,
-    /// Lock timeout for dropping a partition that has readers.
+    /// Lock timeout of each statement that drops a partition; readers of the partition hold the lock.
     pub partition_lock_timeout: Duration,
     /// How often counts of attribute values are written.
     pub attributes_every: Duration,
-    /// How often the outbox relay looks for entries.
+    /// How often the outbox relay looks for entries to publish.
     pub relay_every: Duration,
-    /// How old an entry must be before the outbox relay publishes it. Younger entries are left to the process that wrote them.
+    /// Minimum age of an entry that the outbox relay publishes. Younger entries are left to the process that committed them.
     pub relay_after: Duration,
-    /// How replays are fed.
+    /// Settings of the replayer.
     pub replay: ReplayConfig,
-    /// How lost messages are found and published again.
+    /// Settings of the reconciler.
     pub reconcile: ReconcileConfig,
-    /// How often the log is audited; less often when an audit is slow.
+    /// How often the history is audited; less often if an audit is slow.
     pub audit_every: Duration,
-    /// How often pending deliveries are counted; less often when counting is slow.
+    /// How often pending deliveries are counted; less often if a count is slow.
     pub count_waiting_every: Duration,
 }
 
-/// How the reconciler tells lost messages from late ones, and how fast it repairs.
+/// How the reconciler distinguishes lost messages from late ones, and how fast it repairs.
 #[derive(Debug, Clone)]
 pub struct ReconcileConfig {
-    /// How often it scans; less often when a scan is slow.
+    /// How often the reconciler scans; less often if a scan is slow.
     pub every: Duration,
-    /// How long the queues must be empty with nothing written before the reconciler assumes that it has read everything.
+    /// How long all queues must stay empty, with nothing written, before the reconciler assumes that nothing is left to read.
     pub settle: Duration,
-    /// An undecided event counts as lost once an event accepted this much later is decided.
+    /// An undecided event counts as lost once an event that was accepted this much later is decided.
     pub decided_after: Duration,
-    /// The same for attempts. Longer than any hold, because a held delivery reports nothing.
+    /// An attempt counts as lost once an outcome this much later is recorded. Longer than any hold: a hold reports nothing.
     pub attempted_after: Duration,
-    /// Queue depth in messages (bundles) above which nothing is repaired.
+    /// Depth of any queue in messages (bundles) above which nothing is repaired.
     pub waiting_max: u32,
-    /// Maximum events or deliveries repaired at once.
+    /// Maximum events or deliveries in one repair.
     pub page: u32,
-    /// The pause after each page.
+    /// The pause before the next page of a scan or a repair.
     pub page_every: Duration,
 }
 
@@ -75,7 +75,7 @@ impl Default for ReconcileConfig {
 }
 
 impl ReconcileConfig {
-    /// Sets when attempts are overdue, for deployments with shorter holds and for tests. Every other wait is capped at the same
+    /// Sets when attempts count as overdue, for deployments with shorter holds and for tests. Caps every other wait at the same
     /// duration.
     #[must_use]
     pub fn attempted_after(self, attempted_after: Duration) -> Self {
@@ -89,20 +89,20 @@ impl ReconcileConfig {
     }
 }
 
-/// How fast replays are fed: slowly enough not to delay live deliveries.
+/// How fast replays are fed; slow enough not to delay live deliveries.
 #[derive(Debug, Clone)]
 pub struct ReplayConfig {
-    /// Maximum events of a page.
+    /// Maximum events that are read for a page.
     pub page_events: u32,
-    /// Deliveries that complete a page.
+    /// A page ends with the event that reaches this number of deliveries.
     pub page_deliveries: u64,
-    /// The pause after each page, and between checks of a bulk lane that is full.
+    /// The pause after each page, and between checks of a bulk lane that is too deep.
     pub page_every: Duration,
     /// Depth of the bulk lane in messages (bundles) at which feeding pauses.
     pub waiting_max: u32,
-    /// How long the broker may take to confirm a page before the page is fed again.
+    /// How long the broker may take to confirm a page. After that the page is fed again.
     pub confirm_timeout: Duration,
-    /// How often to look for a new replay while none is running.
+    /// How often to look for a replay while none is running.
     pub look_every: Duration,
 }
 

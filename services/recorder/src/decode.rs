@@ -10,10 +10,10 @@ use postrider_store::record::{DeadLetter, RecordBatch};
 use postrider_wire::bundle::{self, DecodeError, Member};
 use postrider_wire::messages::{AcceptedEvent, Decision, NumbersReport, OutcomeReport};
 
-/// Maximum characters shown of an unverified reason.
+/// Maximum characters kept of a reason that a producer claims.
 const CLAIM_CHARS_MAX: usize = 200;
 
-/// Adds the members of a message to `rows`. Returns the time of the oldest member.
+/// Adds the members of a message to `rows`. Returns the time of the oldest member; `None` if no member has a time.
 pub(crate) fn decode(queue: Queue, message: &RawMessage, rows: &mut RecordBatch) -> Option<UnixMillis> {
     decode_parts(queue, &message.body, &message.headers, rows)
 }
@@ -58,7 +58,7 @@ fn decode_member(queue: Queue, member: Member, rows: &mut RecordBatch) -> Option
     }
 }
 
-/// An event, or a report of ingest about its sequence numbers.
+/// Decodes a member of the event log: an event, or a report of ingest about its sequence numbers.
 fn decode_logged(member: &Member, rows: &mut RecordBatch) -> Result<UnixMillis, DecodeError> {
     match member.head::<AcceptedEvent>() {
         Ok(event) => {
@@ -75,7 +75,7 @@ fn decode_logged(member: &Member, rows: &mut RecordBatch) -> Result<UnixMillis, 
     }
 }
 
-/// The row of a message that this recorder could not read.
+/// The dead letter for a message that this recorder could not read.
 pub(crate) fn unreadable(queue: Queue, body: Bytes, reason: &str) -> DeadLetter {
     let reason = reason.replace('\0', "\\0");
     DeadLetter {
@@ -92,9 +92,9 @@ pub(crate) fn unreadable(queue: Queue, body: Bytes, reason: &str) -> DeadLetter 
     }
 }
 
-/// The row of a message in the dead letters.
+/// Decodes a message in the queue of dead letters.
 ///
-/// The publisher is identified by what the broker verifies: routing key and `user_id`. Headers are trusted only from our own user.
+/// Only what the broker verifies identifies the publisher: routing key and `user_id`. Headers count only from our own user.
 fn dead_letter(body: Bytes, headers: &RawHeaders) -> DeadLetter {
     let original = &headers.original;
     let from_intake = is_producers_key(&original.routing_key);
@@ -120,7 +120,7 @@ fn dead_letter(body: Bytes, headers: &RawHeaders) -> DeadLetter {
     }
 }
 
-/// Why a message was dead-lettered, according to one of our services or the broker. A producer's claim is marked as unverified.
+/// Why a message became a dead letter, as one of our services or the broker says. A producer's claim is marked as unverified.
 fn reason(headers: &RawHeaders) -> String {
     match (&headers.reason, &headers.first_death_reason) {
         (Some(reason), _) if headers.by_our_user => reason.clone(),
@@ -137,23 +137,23 @@ fn reason(headers: &RawHeaders) -> String {
     }
 }
 
-/// The part of a producer's message that is kept, and its full length in bytes if it was cut.
+/// The part of a producer's message to keep, and the message's full length in bytes if it was cut.
 fn kept(body: Bytes, headers: &RawHeaders) -> (Bytes, Option<u64>) {
     if body.len() > DEAD_LETTER_WHOLE_BYTES_MAX {
-        // A copy, because a slice would keep the whole body in memory.
+        // Copies the part, because a slice of `Bytes` would keep the whole body in memory.
         return (Bytes::copy_from_slice(&body[..DEAD_LETTER_KEPT_BYTES]), Some(body.len() as u64));
     }
     let cut = headers.original.header(CUT_HEADER).filter(|_| headers.by_our_user);
     (body, cut.and_then(|bytes| bytes.parse().ok()))
 }
 
-/// The tenant in a routing key, as text; empty if it names none.
+/// The tenant in a routing key, as text; empty if the key names none.
 fn tenant(routing_key: &str) -> String {
     let name = routing_key.split('.').next().and_then(|name| name.parse::<TenantId>().ok());
     name.map(|tenant| tenant.to_string()).unwrap_or_default()
 }
 
-/// PostgreSQL text cannot hold NUL.
+/// Escapes NUL, which PostgreSQL text cannot contain.
 fn clean(text: &str) -> String {
     text.replace('\0', "\\0")
 }
@@ -228,10 +228,10 @@ mod tests {
         let letter = by(RawHeaders { original: keyed("ten_operator.a.b"), ..forged() });
         assert_eq!((letter.source.as_str(), letter.producer.as_deref()), ("postrider.intake", Some("ten_operator")));
         assert!(letter.reason.contains("unverified"), "{}", letter.reason);
-        // A tenant's routing key always means a producer.
+        // With a tenant's routing key the message is always a producer's, even if our user published it.
         let ours = by(RawHeaders { original: keyed("ten_operator.a.b"), by_our_user: true, ..forged() });
         assert_eq!((ours.source.as_str(), ours.reason.as_str()), ("postrider.intake", "panic: index out of bounds"));
-        // Without a tenant's routing key and without our user the source is unknown.
+        // Without a tenant's routing key and without our user, the source is unknown.
         let unknown = by(RawHeaders { original: keyed("live"), ..forged() });
         assert_eq!((unknown.source.as_str(), unknown.producer.as_deref()), ("unknown", Some("")));
         assert_eq!(Queue::requeue_target(&unknown.source, &unknown.routing_key), None);
@@ -246,12 +246,12 @@ mod tests {
         assert_eq!((large.body.len(), large.whole_bytes), (DEAD_LETTER_KEPT_BYTES, Some(256 * 1024 + 1)));
         let whole = dead_letter(body(DEAD_LETTER_WHOLE_BYTES_MAX), &producers);
         assert_eq!((whole.body.len(), whole.whole_bytes), (DEAD_LETTER_WHOLE_BYTES_MAX, None));
-        // The header that marks a cut message counts only from ingest, not from a producer.
+        // The header that marks a cut message is trusted from ingest, not from a producer.
         let cut = ProducerMessage { headers: vec![(CUT_HEADER.into(), "9437184".into())], ..keyed("ten_operator.a") };
         let by_ingest = RawHeaders { by_our_user: true, original: cut.clone(), ..RawHeaders::default() };
         assert_eq!(dead_letter(body(9), &by_ingest).whole_bytes, Some(9_437_184));
         assert_eq!(dead_letter(body(9), &RawHeaders { original: cut, ..RawHeaders::default() }).whole_bytes, None);
-        // A service's message is kept whole: it is never larger than an accepted one.
+        // A message of a service is never cut, because it is never larger than an accepted event.
         let service = RawHeaders { by_our_user: true, ..says("postrider.fanout", "panic") };
         assert_eq!(dead_letter(body(DEAD_LETTER_WHOLE_BYTES_MAX + 1), &service).whole_bytes, None);
     }

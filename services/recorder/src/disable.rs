@@ -1,5 +1,5 @@
-//! Disables endpoints that asked for it, with a response that the profile defines as such (`410 Gone`), and endpoints that
-//! failed every attempt for as many days as their tenant or its profile allows.
+//! Disables endpoints that requested it with a status code that their profile defines for this (`410 Gone`), and endpoints whose
+//! attempts have all failed for as many days as their tenant or its profile allows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,16 +19,16 @@ use crate::write::Stopped;
 const PAUSE: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// An endpoint that asked to be disabled.
+/// An endpoint that requested to be disabled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Gone {
     endpoint: EndpointId,
-    /// When it last asked.
+    /// The time of its last request.
     at: UnixMillis,
     reason: String,
 }
 
-/// The endpoints of a batch that asked to be disabled, each once. Responses to test calls do not count.
+/// The endpoints of a batch that requested to be disabled, each once. Responses to test calls do not count.
 pub(crate) fn endpoints_gone(rows: &RecordBatch) -> Vec<Gone> {
     let mut gone: BTreeMap<EndpointId, Gone> = BTreeMap::new();
     let is_test =
@@ -43,7 +43,7 @@ pub(crate) fn endpoints_gone(rows: &RecordBatch) -> Vec<Gone> {
     gone.into_values().collect()
 }
 
-/// Disables the endpoints. An endpoint that was edited after it asked stays as it is: the message may be a late duplicate.
+/// Disables the endpoints. Skips an endpoint that was edited after its request, because the message may be a late duplicate.
 pub(crate) async fn apply(store: &Store, gone: &[Gone], stop: &CancellationToken) -> Result<(), Stopped> {
     for gone in gone {
         loop {
@@ -79,7 +79,7 @@ pub(crate) async fn apply(store: &Store, gone: &[Gone], stop: &CancellationToken
     Ok(())
 }
 
-/// Disables the endpoints that failed every attempt for too long.
+/// Disables the endpoints whose attempts have all failed for too many days.
 pub(crate) async fn long_failing(store: &Store, profiles: &Profiles) -> Result<(), StoreError> {
     for failing in store.record().long_failing_endpoints().await? {
         let Some(days) = too_long(&failing, profiles) else { continue };
@@ -92,7 +92,7 @@ pub(crate) async fn long_failing(store: &Store, profiles: &Profiles) -> Result<(
     Ok(())
 }
 
-/// The number of days after which an endpoint is disabled, if it has failed for that long.
+/// The number of days after which to disable an endpoint; `None` if it has not failed for that long.
 fn too_long(failing: &LongFailing, profiles: &Profiles) -> Option<u32> {
     let own = failing.disable_after_days;
     let days = own.or_else(|| profiles.get(&failing.profile)?.disable_after_days).filter(|days| *days > 0)?;

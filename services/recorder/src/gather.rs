@@ -1,6 +1,6 @@
-//! Gathers messages into batches: decoded rows, with the messages to ack after the commit.
+//! Gathers messages into batches. A batch has the decoded rows, and the messages to ack after their commit.
 //!
-//! The next batch gathers while one is being written. Under load batches therefore grow, and one commit covers thousands of rows.
+//! The next batch gathers while one is being written. Under load batches therefore grow: one commit covers thousands of rows.
 
 use postrider_broker::{Queue, RawMessage};
 use postrider_model::time::UnixMillis;
@@ -18,12 +18,12 @@ pub(crate) struct Incoming {
     pub(crate) message: RawMessage,
 }
 
-/// Rows to write in one transaction, and the messages that they come from.
+/// Rows to write in one transaction, and the messages they were decoded from.
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) rows: RecordBatch,
     pub(crate) messages: Vec<RawMessage>,
-    /// Time of the oldest member.
+    /// The time of the oldest member.
     pub(crate) oldest: Option<UnixMillis>,
 }
 
@@ -36,8 +36,8 @@ impl Batch {
     }
 }
 
-/// The next batch; `None` once every queue's consumer has ended. At most one batch gathers while another is being written. The
-/// caller takes `writing` after that.
+/// Gathers the next batch; `None` once the consumers of all queues have ended. The caller waits until `writing` has ended before
+/// it writes the batch, so that at most one batch gathers while another is being written.
 pub(crate) async fn gather(
     received: &mut mpsc::Receiver<Incoming>,
     config: &Config,
@@ -66,11 +66,11 @@ pub(crate) async fn gather(
     }
 }
 
-/// Waits until the task has ended.
+/// Waits until the task has ended, and removes its handle.
 async fn ended(writing: &mut Option<JoinHandle<()>>) {
     if let Some(task) = writing {
         let result = task.await;
-        // A handle must not be awaited twice.
+        // A `JoinHandle` must not be awaited again after it has completed.
         *writing = None;
         if let Err(error) = result {
             tracing::error!(%error, "writing a batch ended early");

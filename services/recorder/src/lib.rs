@@ -1,22 +1,22 @@
-//! The recorder: writes the log to PostgreSQL, off the delivery path.
+//! The recorder: writes the history to PostgreSQL, off the delivery path.
 //!
-//! It owns the log:
+//! It owns the history:
 //! - `write`: accepted events, decisions, outcomes and dead letters become rows.
 //! - `maintain`: daily partitions are created ahead and dropped after the retention.
-//! - `outbox_relay`: committed entries that were never published are published.
+//! - `outbox_relay`: committed entries of the outbox that were never published are published.
 //! - `replay`: past events are delivered again on request.
-//! - `reconcile`: recorded events and deliveries whose messages were lost are published again.
-//! - `audit`: the rows of the log are checked against each other.
+//! - `reconcile`: events and deliveries on record whose messages were lost are published again.
+//! - `audit`: the rows of the history are checked against each other.
 //!
 //! # What it promises
-//! - A message is acked after its rows are committed. After a crash in between it is redelivered, which changes no row.
-//! - Messages may arrive in any order, at any number of recorders.
+//! - A message is acked after its rows are committed. If a crash prevents the ack, the message is redelivered and changes no row.
+//! - Messages may arrive in any order, and at several recorders.
 //! - While the database is away, messages wait in their queues and deliveries continue.
 //! - A message that the database refuses becomes a dead letter with the reason. The rest of its batch is written.
-//! - It consumes nothing before today's partitions exist.
+//! - The recorder consumes nothing before today's partitions exist.
 //!
 //! # What it does not
-//! It decides nothing about a delivery: the store merges the reports. A row whose day has no partition any more is counted and
+//! It decides nothing about a delivery: the store merges the reports. Rows of a day that has no partition are counted and
 //! skipped.
 
 mod attributes;
@@ -52,7 +52,7 @@ use crate::attributes::Attributes;
 use crate::gather::{Incoming, gather};
 use crate::watermark::Watermark;
 
-/// The queues that become rows, and the tasks that consume them.
+/// The queues whose messages become rows, and the name of the task that consumes each.
 const QUEUES: [(&str, Queue); 4] = [
     ("recorder.consume_events", Queue::EventLog),
     ("recorder.consume_decisions", Queue::Decisions),
@@ -67,14 +67,14 @@ pub struct Deps {
     pub broker: Broker,
     /// PostgreSQL.
     pub store: Store,
-    /// Every profile, to render deliveries that are published again.
+    /// Every profile, to render deliveries of the outbox and of replays.
     pub profiles: Arc<Profiles>,
-    /// Passes once the partitions exist and consuming has started.
+    /// Passes once the partitions exist and the consumers have started.
     pub ready: Check,
 }
 
-/// Runs until `stop`, then writes and acks the messages in hand. If the database is away at that moment, they return to their
-/// queues.
+/// Runs until `stop`, then writes and acks the messages that it has consumed. If the database is away at that moment, they return
+/// to their queues.
 ///
 /// # Errors
 /// A background task failed.
@@ -101,7 +101,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     let counting = Arc::clone(&attributes).write_periodically(store.clone(), config.clone(), stop.clone());
     tasks.spawn("recorder.attributes", counting);
 
-    // One channel for all four queues, so that one batch is one commit. Small, because messages should wait at the broker.
+    // One channel for all queues, so that a batch is one commit. It is small, because messages should wait at the broker.
     let (incoming, mut received) = mpsc::channel(config.prefetch.into());
     for (task, queue) in QUEUES {
         tasks.spawn(task, consume(broker.clone(), queue, config.clone(), incoming.clone(), stop.clone()));
@@ -125,7 +125,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     ended
 }
 
-/// Forwards the messages of one queue. At the end waits until each is acked or requeued.
+/// Forwards the messages of one queue to `to`. Returns when each of them is acked or requeued.
 async fn consume(broker: Broker, queue: Queue, config: Config, to: mpsc::Sender<Incoming>, stop: CancellationToken) {
     let mut consumer = broker.consume_raw(queue, config.consume_options(), stop);
     while let Some(message) = consumer.recv().await {
@@ -142,7 +142,7 @@ async fn finish(writing: Option<tokio::task::JoinHandle<()>>) {
         Some(writing) => Some(writing.await),
         None => None,
     } {
-        // Its messages were dropped unacked, so the broker redelivers them.
+        // The task dropped its messages unacked, so the broker redelivers them.
         tracing::error!(%error, "writing a batch ended early");
     }
 }

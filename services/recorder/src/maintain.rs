@@ -1,8 +1,8 @@
-//! Maintains the daily partitions: created ahead, before anything is consumed, and dropped after the retention.
+//! Maintains the daily partitions: creates them ahead, before the recorder consumes anything, and drops them after the retention.
 //!
-//! Creating partitions waits for no reader, and the recorder starts after it. Dropping waits for every transaction that may still
-//! read the old partition (`pg_dump`, a report), so it is a separate task. After a lock timeout it logs the blocking transaction
-//! and retries later. Until then the log keeps more days than configured.
+//! Creating partitions waits for no reader, and the recorder consumes only after it. Dropping waits for every transaction that
+//! may still read the old partition (`pg_dump`, a report), so a separate task does it. After a lock timeout that task logs the
+//! oldest transaction and retries later. Until then the history has more days than configured.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::metrics;
 
-/// Creates the partitions ahead, or waits while another process does: consuming may start only when they exist. Returns `false`
-/// when `stop` came first.
+/// Creates the partitions ahead, or waits while another process creates them: consuming may start only when they exist. Returns
+/// `false` if `stop` came first.
 pub(crate) async fn created_ahead(store: &Store, stop: &CancellationToken) -> bool {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     loop {
@@ -35,7 +35,7 @@ pub(crate) async fn created_ahead(store: &Store, stop: &CancellationToken) -> bo
     }
 }
 
-/// Creates partitions ahead, periodically until `stop`. They exist three days ahead, so a failure is not urgent.
+/// Creates partitions ahead at intervals until `stop`. They exist three days ahead, so a failure is not urgent.
 pub(crate) async fn create_ahead(store: Store, config: Config, stop: CancellationToken) {
     let mut pause = config.maintain_every;
     while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
@@ -50,7 +50,7 @@ pub(crate) async fn create_ahead(store: Store, config: Config, stop: Cancellatio
     }
 }
 
-/// Drops partitions older than the retention, at once and then periodically, until `stop`.
+/// Drops partitions older than the retention: at once, then at intervals until `stop`.
 pub(crate) async fn drop_expired(store: Store, config: Config, stop: CancellationToken) {
     let drop_and_pause = async || {
         let result = drop(&store, &config).await;
@@ -102,7 +102,7 @@ async fn show_oldest(store: &Store, config: &Config) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Describes the oldest transaction of the database.
+/// Describes the oldest open transaction of the database.
 async fn reader(store: &Store) -> String {
     match store.record().oldest_transaction().await {
         Ok(Some(oldest)) => format!(

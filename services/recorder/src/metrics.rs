@@ -8,27 +8,27 @@ use postrider_store::record::{RecordBatch, Written};
 
 /// Rows inserted or changed; label `table`.
 pub(crate) const ROWS: &str = "postrider_recorder_rows_total";
-/// Members of each batch.
+/// Members in each batch.
 pub(crate) const BATCH_MEMBERS: &str = "postrider_recorder_batch_members";
-/// Seconds from the first statement of a batch to its commit.
+/// Seconds from the first statement of a batch to the end of its commit.
 pub(crate) const WRITE_SECONDS: &str = "postrider_recorder_write_seconds";
 /// Age of the oldest member of the last written batch, seconds.
 pub(crate) const LAG_SECONDS: &str = "postrider_recorder_lag_seconds";
 /// Messages skipped because their day has no partition.
 pub(crate) const SKIPPED: &str = "postrider_recorder_skipped_total";
-/// Retries of batches.
+/// Retries of writing a batch.
 pub(crate) const RETRIES: &str = "postrider_recorder_retries_total";
 /// Messages that the database refused; they became dead letters.
 pub(crate) const REFUSED: &str = "postrider_recorder_refused_total";
-/// Dead letters of producers that were counted but not kept, because the tenant's daily limit is used up.
+/// Dead letters of producers that were counted but not kept, because their tenant's daily limit is used up.
 pub(crate) const NOT_KEPT: &str = "postrider_recorder_dead_letters_not_kept_total";
-/// Events that became dead letters because their id belongs to another event.
+/// Events that became dead letters because their id belongs to an event with other content.
 pub(crate) const OTHER_EVENTS: &str = "postrider_recorder_other_events_total";
-/// Pending deliveries, by the last count.
+/// Pending deliveries at the last count.
 pub(crate) const WAITING: &str = "postrider_recorder_waiting_deliveries";
 /// Endpoints disabled automatically.
 pub(crate) const DISABLED: &str = "postrider_recorder_endpoints_disabled_total";
-/// Entries of the outbox that the relay published.
+/// Entries of the outbox that the outbox relay published.
 pub(crate) const RELAYED: &str = "postrider_recorder_swept_total";
 /// Deliveries created by replays.
 pub(crate) const REPLAYED: &str = "postrider_recorder_replayed_total";
@@ -38,13 +38,13 @@ pub(crate) const PARTITIONS: &str = "postrider_recorder_partitions_total";
 pub(crate) const OLDEST_PARTITION_DAYS: &str = "postrider_recorder_oldest_partition_days";
 /// `POSTRIDER_RETENTION_DAYS`, to compare [`OLDEST_PARTITION_DAYS`] with.
 pub(crate) const RETENTION_DAYS: &str = "postrider_recorder_retention_days";
-/// Repairs by the reconciler; label `what`: `events` and `deliveries` were published again, `ended` were ended.
+/// Repairs by the reconciler; label `what`: `events` and `deliveries` were published again, `ended` were discarded.
 pub(crate) const RECONCILED: &str = "postrider_recorder_reconciled_total";
 /// Missing rows found by the last audit.
 pub(crate) const AUDIT_GAPS: &str = "postrider_recorder_audit_gaps";
 /// Tenant days that were unbalanced in the last audit.
 pub(crate) const AUDIT_UNBALANCED: &str = "postrider_recorder_audit_unbalanced";
-/// When the last audit ran, seconds since 1970.
+/// When the last audit ran, Unix seconds.
 pub(crate) const AUDIT_RAN: &str = "postrider_recorder_audit_timestamp_seconds";
 
 pub(crate) fn describe() {
@@ -68,7 +68,7 @@ pub(crate) fn describe() {
     describe_counter!(PARTITIONS, "partitions created and dropped");
     describe_gauge!(OLDEST_PARTITION_DAYS, "age of the oldest partition in days");
     describe_gauge!(RETENTION_DAYS, "days that partitions are kept");
-    // Exported from the start as 0, so that the first increase is visible.
+    // Each counter is exported as 0 from the start, so that its first increase is visible.
     for name in [SKIPPED, RETRIES, REFUSED, NOT_KEPT, DISABLED, RELAYED, REPLAYED] {
         counter!(name).increment(0);
     }
@@ -134,7 +134,7 @@ pub(crate) fn replayed(deliveries: u64) {
     counter!(REPLAYED).increment(deliveries);
 }
 
-/// `what`: `created` or `dropped`.
+/// `what` is `created` or `dropped`.
 pub(crate) fn partitions(what: &'static str, days: usize) {
     counter!(PARTITIONS, "what" => what).increment(days as u64);
 }
@@ -144,14 +144,14 @@ pub(crate) fn oldest_partition(age_days: i32, retention_days: u32) {
     gauge!(RETENTION_DAYS).set(f64::from(retention_days));
 }
 
-/// What the reconciler did.
+/// What the reconciler repaired.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reconciled {
-    /// Undecided events published to fan-out again.
+    /// Undecided events that were published to fan-out again.
     Events,
-    /// Pending deliveries published to their lane again.
+    /// Pending deliveries that were published to their lane again.
     Deliveries,
-    /// Pending deliveries that were ended because nothing can be sent.
+    /// Pending deliveries that were discarded because nothing can be sent.
     Ended,
 }
 

@@ -1,7 +1,7 @@
-//! The outbox relay: publishes entries that the process which committed them did not publish, and operational events, which
-//! only the relay publishes.
+//! The outbox relay: publishes entries that the process which committed them did not publish. Also publishes all operational
+//! events, which no other process publishes.
 //!
-//! Publishing twice is harmless: a delivery has one id, and an operational event's id is made from its entry's number.
+//! Publishing an entry twice is harmless: a delivery has one id, and an operational event's id follows from its entry's number.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,7 @@ use tracing::Instrument;
 use crate::config::Config;
 use crate::{disable, metrics};
 
-/// Entries claimed at once.
+/// Entries claimed in one page.
 const ENTRIES_MAX: u32 = 200;
 
 /// Publishes entries until `stop`.
@@ -48,7 +48,7 @@ pub(crate) async fn run(
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        // Before the relay, which then publishes the operational events of disabled endpoints in the same round.
+        // Runs before the relay, which then publishes the operational events about disabled endpoints in the same round.
         let disabling = disable::long_failing(&outbox.store, &profiles);
         match stop.run_until_cancelled(disabling).await {
             None => return,
@@ -72,12 +72,12 @@ struct OutboxRelay {
 }
 
 impl OutboxRelay {
-    /// Publishes until no entry is left.
+    /// Publishes page by page until no entry is left.
     async fn relay_all(&self, older_than: Duration) {
         while self.relay_some(older_than).await == ENTRIES_MAX as usize {}
     }
 
-    /// Publishes one page of entries; returns how many there were.
+    /// Publishes one page of entries; returns the number of entries in it.
     async fn relay_some(&self, older_than: Duration) -> usize {
         let entries = match self.store.outbox_claim(ENTRIES_MAX, older_than).await {
             Ok(entries) => entries,
@@ -110,9 +110,9 @@ impl OutboxRelay {
         claimed
     }
 
-    /// Publishes an operational event. Returns its entry if it can be removed.
+    /// Publishes an operational event. Returns its entry if the entry can be removed.
     async fn event(&self, event: OperationalEvent) -> Option<OutboxId> {
-        // Events about the operator's own endpoints would cause further events.
+        // Drops events about the operator's own endpoints, because delivering them would cause further events.
         if event.about == TenantId::OPERATOR {
             return Some(event.outbox);
         }
@@ -129,11 +129,11 @@ impl OutboxRelay {
     }
 }
 
-/// Logs the result of publishing a delivery or a dead letter. Returns its entry if it can be removed.
+/// Logs the result of publishing a delivery or a dead letter. Returns its entry if the entry can be removed.
 fn published(entry: OutboxId, id: &str, result: Result<(), RelayError>) -> Option<OutboxId> {
     match &result {
         Ok(()) => tracing::info!(id, "published an entry left in the outbox"),
-        // An absent broker is logged where the connection is made.
+        // The task that owns the connection logs that the broker is away.
         Err(RelayError::Publish(error)) => {
             tracing::debug!(%error, id, "cannot publish an entry of the outbox; retrying later")
         }

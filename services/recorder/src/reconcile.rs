@@ -1,13 +1,13 @@
-//! The reconciler: publishes recorded events and deliveries again whose messages were lost (a broker's disk, a purged queue).
+//! The reconciler: republishes events and deliveries on record whose messages were lost (a lost broker disk, a purged queue).
 //!
 //! # What it promises
 //! - It compares with the [`Watermark`], not with the clock: an undecided event counts as lost when events accepted minutes later
-//!   are decided, or when the queues have been empty for a while with nothing to read.
-//! - It repairs only while the queues are short, a page at a time, one recorder at a time.
-//! - What it publishes has the same ids and a new epoch. If the original turns up after all, its dispatcher drops it.
+//!   are decided, or when all queues have been empty for a while and nothing was written.
+//! - It repairs only while the queues are short, one page at a time, in one recorder at a time.
+//! - It publishes the same ids with a new epoch. If the original message turns up after all, a dispatcher drops it.
 //!
 //! # What it does not
-//! It cannot repair what was never recorded. `postrider audit` counts that.
+//! It cannot repair what was never on record. `postrider audit` counts that.
 
 mod scan_cursor;
 
@@ -32,7 +32,7 @@ use crate::config::ReconcileConfig;
 use crate::metrics::{self, Reconciled};
 use crate::watermark::Watermark;
 
-/// The queues between acceptance and attempt, and the queues that the recorder reads.
+/// The queues from acceptance to attempt, and the queues that the recorder reads.
 const QUEUES: [Queue; 7] = [
     Queue::Fanout,
     Queue::EventLog,
@@ -42,13 +42,13 @@ const QUEUES: [Queue; 7] = [
     Queue::Lane(Lane::Slow),
     Queue::Lane(Lane::Bulk),
 ];
-/// Lookback in days: the 7-day delivery lifetime plus one for late decisions.
+/// How many days back the reconciler scans: the 7-day lifetime of deliveries, and one day for late decisions.
 const DAYS: i32 = 8;
-/// Scans for undecided events take at most 1/`SHARE` of the time.
+/// Scans for undecided events take at most 1/`SHARE` of the time: the pause after a slow scan is longer.
 const SHARE: u32 = 20;
-/// The same for scans for overdue deliveries, which read whole days. A slow scan may take more, see [`overdue_pause`].
+/// Scans for overdue deliveries, which read whole days, aim at 1/`OVERDUE_SHARE` of the time. [`overdue_pause`] limits the pause.
 const OVERDUE_SHARE: u32 = 100;
-/// A delivery that is overdue by this many times [`ReconcileConfig::attempted_after`] counts as lost, not as held.
+/// A delivery that is overdue by this many times [`ReconcileConfig::attempted_after`] counts as lost even if it may be held.
 const HELD_AT_LATEST: u32 = 4;
 
 /// Reconciles until `stop`.
@@ -89,14 +89,14 @@ pub(crate) async fn run(
     }
 }
 
-/// The next step. Of two, the greater one is taken.
+/// What to do after a scan. After several scans, the greatest of their values applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Next {
     /// Wait for the next scan.
     Rest,
-    /// Continue: part of the range was not scanned yet.
+    /// Continue scanning: part of the range was not scanned yet.
     Look,
-    /// Repair again: a full page was repaired, and there may be more.
+    /// Repair another page: the last one was full, so there may be more.
     Repair,
 }
 
@@ -120,7 +120,7 @@ struct Reconciler {
     watermark: Arc<Watermark>,
     config: ReconcileConfig,
     quiet: Option<Quiet>,
-    /// Which of the older days was scanned last.
+    /// How many days before yesterday the older day is that was scanned last.
     older: i32,
     days: HashMap<Day, ScanCursor>,
     /// When to scan for overdue deliveries next.
@@ -131,18 +131,18 @@ struct Reconciler {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Found {
     next: Next,
-    /// Whether all of them are decided; `None` if the slice must be scanned again first.
+    /// Whether all events of the slice are decided; `None` if the slice must be scanned again first.
     decided: Option<bool>,
 }
 
-/// The queues are empty and nothing has been written.
+/// Since `since`, the queues have been empty and nothing was written.
 #[derive(Debug, Clone, Copy)]
 struct Quiet {
     since: Instant,
     batches: u64,
 }
 
-/// Everything before these times has been read.
+/// Decisions and outcomes up to these times are on record, unless they were lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Horizon {
     decided: UnixMillis,
@@ -189,7 +189,7 @@ impl Reconciler {
         Ok(depths)
     }
 
-    /// After [`ReconcileConfig::settle`] of quiet, everything before the scan has been read.
+    /// The horizon of a scan that started at `looked_at`. After [`ReconcileConfig::settle`] of quiet it is that time.
     fn watermark(&self, looked_at: UnixMillis) -> Horizon {
         if self.quiet.is_some_and(|quiet| quiet.since.elapsed() >= self.config.settle) {
             return Horizon { decided: looked_at, attempted: looked_at };
@@ -197,7 +197,7 @@ impl Reconciler {
         Horizon { decided: self.watermark.decided(), attempted: self.watermark.attempted() }
     }
 
-    /// Today, yesterday, and one older day in rotation.
+    /// Today, yesterday, and one older day, in turn; only days with partitions.
     fn next_days(&mut self, today: Day, there: &[Day]) -> Vec<Day> {
         self.older = self.older % (DAYS - 1) + 1;
         let wanted = [today, today.plus_days(-1), today.plus_days(-1 - self.older)];
@@ -208,7 +208,7 @@ impl Reconciler {
         self.days.entry(day).or_insert_with(|| ScanCursor::nothing(day, Instant::now()))
     }
 
-    /// Scans the next events of a day: new ones first, then a slice of the older ones again.
+    /// Scans the next slice of a day's new events. Once that reaches the newest, also scans a slice of older ones again, if due.
     async fn undecided(&mut self, day: Day, watermark: UnixMillis) -> Result<Next, LookError> {
         let before = minus(watermark, self.config.decided_after);
         let new = self.seen(day).new_slice(before);
@@ -262,14 +262,14 @@ impl Reconciler {
         Ok(Found { next: Next::Rest, decided: Some(false) })
     }
 
-    /// Puts pending deliveries whose messages were lost into the outbox, from which the relay publishes them.
+    /// Puts pending deliveries whose messages were lost into the outbox, for the relay to publish. Returns whether more are left.
     async fn overdue(&self, day: Day, watermark: UnixMillis, on_lanes: u32) -> Result<bool, LookError> {
         let after = self.config.attempted_after;
         let before = minus(watermark, after);
         if before < day.start() || !self.store.has_overdue(day, before).await? {
             return Ok(false);
         }
-        // Held deliveries report nothing: up to as many as the ladder and the lanes can contain are assumed to be held.
+        // Held deliveries report nothing. As many as the ladder and the lanes may contain are assumed to be held.
         let held_max = on_lanes as usize * BUNDLE_MEMBERS_MAX + self.on_the_ladder().await;
         let overdue = Overdue { before, at_latest: minus(watermark, after * HELD_AT_LATEST), held_max };
         let page = self.config.page as usize;
@@ -283,7 +283,7 @@ impl Reconciler {
         Ok(again + ended == page)
     }
 
-    /// Messages on the rungs that hold deliveries. The queue of an unused rung does not exist.
+    /// The number of messages on the rungs that hold deliveries. The queue of a rung that was never used does not exist.
     async fn on_the_ladder(&self) -> usize {
         let mut messages = 0;
         for rung in ladder::rungs().iter().take_while(|rung| rung.delay() <= HOLD_MAX) {
@@ -294,13 +294,13 @@ impl Reconciler {
     }
 }
 
-/// The pause until the next scan for overdue deliveries, after one that took `took`. At most `attempted_after`, because one slow
-/// scan on a busy machine says little about the next.
+/// The pause after a scan for overdue deliveries that took `took`. At most `attempted_after`, because one slow scan on a busy
+/// machine says little about the next one.
 fn overdue_pause(took: Duration, attempted_after: Duration) -> Duration {
     (took * OVERDUE_SHARE).min(attempted_after)
 }
 
-/// Quiet continues while the queues are empty and nothing was written since the previous scan.
+/// The quiet after a scan. It continues if the queues are empty and nothing was written since the previous scan.
 fn still_quiet(before: Option<Quiet>, empty: bool, batches: u64) -> Option<Quiet> {
     match before {
         _ if !empty => None,

@@ -1,7 +1,7 @@
-//! The replayer: creates the deliveries of replays, a page at a time, and publishes them to the bulk lane.
+//! The replayer: creates the deliveries of replays, page by page, and publishes them to the bulk lane.
 //!
 //! It feeds only while the bulk lane is short, so that a replay delays neither live deliveries nor another tenant's burst. Each
-//! recorder has a replayer; a row lock in the store keeps two of them from feeding the same replay.
+//! recorder has a replayer; a row lock in the database prevents two of them from feeding one replay at the same time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::metrics;
 /// Pause after a failure.
 const COME_BACK: Duration = Duration::from_secs(2);
 
-/// Feeds replays until `stop`. A page that was started is finished.
+/// Feeds replays until `stop`, then finishes the page in progress.
 pub(crate) async fn run(
     broker: Broker,
     store: Store,
@@ -63,7 +63,7 @@ struct Replayer {
 }
 
 impl Replayer {
-    /// Feeds a page, if there is one and the lane has room. Returns how long to wait before the next.
+    /// Feeds a page, if a replay is running and the lane has room. Returns the pause until the next step.
     async fn step(&self) -> Duration {
         match self.has_room().await {
             Ok(true) => {}
@@ -96,7 +96,7 @@ impl Replayer {
         Ok(depth.messages < self.config.waiting_max)
     }
 
-    /// Renders a page and publishes it; returns when every delivery is confirmed.
+    /// Renders a page and publishes it. Returns when the broker has confirmed every delivery.
     async fn publish(&self, page: Rendition) -> Result<(), NotPublished> {
         let members = members(&page)?;
         let limit = self.config.confirm_timeout;
@@ -105,11 +105,11 @@ impl Replayer {
     }
 }
 
-/// The messages of a page. Each event is rendered once for each body kind of its endpoints.
+/// The messages of a page. Renders each event once for each body format of its endpoints.
 fn members(page: &Rendition) -> Result<Vec<Member>, serde_json::Error> {
     let mut members = Vec::new();
     for replayed in &page.events {
-        // The store returns only events with data.
+        // The store returns only events with a payload, so nothing is skipped here.
         let Some(view) = body::view(&replayed.event) else { continue };
         let mut bodies: Vec<(BodyKind, Bytes)> = Vec::with_capacity(1);
         for (task, kind) in &replayed.tasks {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use postrider_settings::{CheckSettings, SettingError, duration, number};
 
-/// Fewest days of retention. A delivery may be pending for [`DELIVERY_LIFETIME`](postrider_model::limits::DELIVERY_LIFETIME):
-/// with less, the rows of deliveries that are still attempted would be dropped.
+/// Minimum days of retention. A delivery may be pending for [`DELIVERY_LIFETIME`](postrider_model::limits::DELIVERY_LIFETIME); a
+/// shorter retention would drop the rows of deliveries that are still attempted.
 const RETENTION_DAYS_MIN: u16 = 8;
 const _: () = assert!(RETENTION_DAYS_MIN as u64 * 86_400 > postrider_model::limits::DELIVERY_LIFETIME.as_secs());
 
@@ -38,9 +38,9 @@ pub struct Settings {
     pub reconcile_after: Duration,
 }
 
-/// Below this even a delivery that is being attempted would be overdue.
+/// With a shorter time even a delivery that is being attempted would count as overdue.
 const AFTER_MIN: Duration = Duration::from_secs(1);
-/// No delivery is pending for longer.
+/// A longer time has no effect, because no delivery is pending for longer.
 const AFTER_MAX: Duration = postrider_model::limits::DELIVERY_LIFETIME;
 
 impl CheckSettings for Settings {

@@ -1,4 +1,4 @@
-//! Counts pending deliveries every few seconds, for the limits that ingest enforces and for operators.
+//! Counts pending deliveries every few seconds: ingest enforces limits with the counts, and operators see them.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 
-/// Counting takes at most 1/`SHARE` of the time.
+/// Counts take at most 1/`SHARE` of the time: the pause after a slow count is longer.
 const SHARE: u32 = 20;
 
-/// Counts until `stop`.
+/// Counts pending deliveries until `stop`.
 pub(crate) async fn run(store: Store, every: Duration, stop: CancellationToken) {
     let mut pause = Duration::ZERO;
     while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {

@@ -1,4 +1,4 @@
-//! Writes a batch. Retries while the database is away; halves the batch repeatedly when the database refuses its data.
+//! Writes a batch. Retries while the database is away, and halves the batch repeatedly when the database refuses its data.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +27,10 @@ use crate::{disable, metrics};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Stopped before the batch was written.
+/// The error of a write that `stop` ended before the batch was committed.
 pub(crate) struct Stopped;
 
-/// Writes a batch and acks its messages. If `stop` comes while the database is away, they return to their queues.
+/// Writes a batch and acks its messages. If `stop` comes while the database is away, the messages return to their queues.
 pub(crate) async fn write_and_ack(
     store: Store,
     attributes: Arc<Attributes>,
@@ -42,7 +42,7 @@ pub(crate) async fn write_and_ack(
     write_all_and_ack(store, &attributes, &watermark, batch, stop).instrument(span).await;
 }
 
-/// Linked to the trace of every event and every attempt in the batch.
+/// The span of writing a batch, linked to the trace of every event and attempt in it.
 fn span(batch: &Batch) -> Span {
     let Batch { rows, messages, .. } = batch;
     let events = rows.events.iter().map(|(event, _)| event.traceparent.as_deref());
@@ -67,7 +67,7 @@ async fn write_all_and_ack(
     }
     attributes.add(seen);
     watermark.add(reached);
-    // Before the acks: after a crash in between these outcomes are redelivered.
+    // Before the acks: if a crash prevents disabling, these outcomes are redelivered.
     if disable::apply(&store, &gone, &stop).await.is_err() {
         return;
     }
@@ -78,7 +78,7 @@ async fn write_all_and_ack(
     metrics::lag(oldest.map(|at| at.until(UnixMillis::now())));
 }
 
-/// Writes every row that the database accepts. Each row that it refuses becomes a dead letter.
+/// Writes every row that the database accepts. A row that it refuses becomes a dead letter.
 pub(crate) async fn write(store: &Store, rows: RecordBatch, stop: &CancellationToken) -> Result<(), Stopped> {
     let mut todo = vec![rows];
     while let Some(rows) = todo.pop() {
@@ -108,7 +108,7 @@ pub(crate) async fn write(store: &Store, rows: RecordBatch, stop: &CancellationT
     Ok(())
 }
 
-/// Retries until the batch is written or the database refuses its data.
+/// Retries until the batch is written or the database refuses its data; the inner error is the refusal.
 async fn write_whole(
     store: &Store,
     rows: &RecordBatch,
@@ -127,7 +127,7 @@ async fn write_whole(
         };
         metrics::retried();
         let pause = backoff.next_delay();
-        // Other errors (a missing table, a wrong password) are for an operator to fix; the messages wait.
+        // Includes errors that an operator must fix (a missing table, a wrong password); the messages wait meanwhile.
         tracing::warn!(%error, rows = rows.len(), retry_in_ms = pause.as_millis(), "cannot write a batch; retrying");
         tokio::select! {
             () = stop.cancelled() => return Err(Stopped),
@@ -136,7 +136,7 @@ async fn write_whole(
     }
 }
 
-/// The dead letters of events whose id belongs to another event. They are written before the batch is acked, so a crash loses none.
+/// Dead letters for events whose id belongs to another event. They are written before the batch is acked: a crash loses none.
 fn of_other_events(rows: &RecordBatch, places: &[usize]) -> Vec<DeadLetter> {
     let letter = |(event, data): &(AcceptedEvent, Bytes)| {
         let reason = format!(

@@ -1,41 +1,41 @@
-//! Which events of a day to scan next: bounded slices of new events and, every hour, of all others again. Pure.
+//! Decides which events of a day to scan next: slices of new events, and every hour slices of all older ones again. Pure.
 
 use std::time::{Duration, Instant};
 
 use postrider_model::time::{Day, UnixMillis};
 
-/// Target duration of one scan: short enough not to delay other queries.
+/// Target duration of one scan, short enough not to delay other queries.
 const SCAN: Duration = Duration::from_millis(100);
-/// A scan is cancelled after this time.
+/// Timeout of a scan.
 const SCAN_MAX: Duration = Duration::from_millis(1_000);
-/// The same for the smallest slice, which must succeed on a busy database and on days without an index by time.
+/// Timeout of a scan of the smallest slice, which must succeed on a busy database and on days without an index by time.
 const SMALLEST_SCAN_MAX: Duration = Duration::from_secs(60);
-/// Minimum range of acceptance times that one scan covers.
+/// Minimum length of a slice, in time of acceptance.
 const SLICE_MIN: Duration = Duration::from_secs(1);
-/// Maximum range, with which a day starts.
+/// Maximum length of a slice, and the length of a day's first slice.
 const SLICE_MAX: Duration = Duration::from_secs(24 * 3_600);
-/// The range shrinks by this factor after a cancelled scan.
+/// After a scan that timed out, the next slice is shorter by this factor.
 const CANCELLED_FACTOR: u32 = 16;
 /// How often all events of a day are scanned again, to find events that were recorded late.
 const AGAIN_EVERY: Duration = Duration::from_secs(3_600);
-/// How far the next scan overlaps the previous one.
+/// How far the next slice of new events overlaps the scanned ones.
 const OVERLAP: Duration = Duration::from_secs(10);
 
-/// Events accepted from one time (inclusive) to another (exclusive).
+/// Events accepted from the first time (inclusive) to the second (exclusive).
 pub(super) type Slice = (UnixMillis, UnixMillis);
 
-/// How far a day's events are known to be decided. Decisions are final, so only events recorded late need a second scan.
+/// How far the events of a day are known to be decided. Decisions are final, so only events recorded late need a second scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ScanCursor {
-    /// Where the next scan of new events starts.
+    /// The start of the next slice of new events.
     new_from: UnixMillis,
-    /// Start of the earliest slice with undecided events: scanning returns to it after it reaches the end.
+    /// The start of the earliest slice with undecided events. Once all new events are scanned, scanning continues from here.
     doubtful_from: Option<UnixMillis>,
-    /// Where the repeated pass continues.
+    /// The start of the next slice to scan again.
     again_from: UnixMillis,
-    /// When the repeated pass started.
+    /// When the current pass over the older events started.
     again_started: Instant,
-    /// Range that the next scan covers.
+    /// The length of the next slice.
     covers: Duration,
 }
 
@@ -45,12 +45,12 @@ impl ScanCursor {
         Self { new_from: begin, doubtful_from: None, again_from: begin, again_started: now, covers: SLICE_MAX }
     }
 
-    /// The slice of new events to scan.
+    /// The next slice of new events: those accepted before `before` (exclusive).
     pub(super) fn new_slice(&self, before: UnixMillis) -> Slice {
         (self.new_from, self.new_from.plus(self.covers).min(before))
     }
 
-    /// Records a scanned slice of new events; `decided` if all of them are decided.
+    /// Records that a slice of new events was scanned. `decided`: whether all of its events are decided.
     pub(super) fn new_looked(&mut self, (from, until): Slice, before: UnixMillis, decided: bool) {
         self.doubt(from, decided);
         if until < before {
@@ -61,7 +61,7 @@ impl ScanCursor {
         self.new_from = self.doubtful_from.take().map_or(overlapping, |doubtful| doubtful.min(overlapping));
     }
 
-    /// The slice to scan again, if it is due.
+    /// The next slice to scan again; `None` if none is due.
     pub(super) fn again_slice(&mut self, day: Day, now: Instant) -> Option<Slice> {
         if self.again_from >= self.new_from {
             if now.duration_since(self.again_started) < AGAIN_EVERY {
@@ -72,7 +72,7 @@ impl ScanCursor {
         Some((self.again_from, self.again_from.plus(self.covers).min(self.new_from)))
     }
 
-    /// Records a slice that was scanned again; `decided` if all of its events are decided.
+    /// Records that a slice was scanned again. `decided`: whether all of its events are decided.
     pub(super) fn again_looked(&mut self, (from, until): Slice, decided: bool) {
         self.doubt(from, decided);
         self.again_from = until;
@@ -84,12 +84,12 @@ impl ScanCursor {
         }
     }
 
-    /// How long the next scan may take.
+    /// The timeout of the next scan.
     pub(super) fn within(&self) -> Duration {
         if self.covers > SLICE_MIN { SCAN_MAX } else { SMALLEST_SCAN_MAX }
     }
 
-    /// Adapts the range of the next scan to the duration of the last; `None`: it was cancelled.
+    /// Adapts the length of the next slice to the duration of the last scan; `None`: that scan timed out.
     pub(super) fn took(&mut self, took: Option<Duration>) {
         let covers = match took {
             None => self.covers / CANCELLED_FACTOR,
@@ -116,7 +116,7 @@ mod tests {
         UnixMillis(1_800_000_000_000).day()
     }
 
-    /// A time of the day, in minutes.
+    /// The time that is `minutes` after the start of the day.
     fn at(minutes: u32) -> UnixMillis {
         day().start().plus(MINUTE * minutes)
     }

@@ -1,4 +1,4 @@
-//! A database and a virtual host for one test, a recorder between them, and the messages of other services.
+//! A database and a virtual host for one test, a recorder between them, and messages as the other services send them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Stops it, as SIGTERM does, and waits until it has ended.
+    /// Stops the recorder, as SIGTERM does, and waits until it has ended.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         tokio::time::timeout(PATIENCE, self.task)
@@ -55,8 +55,8 @@ impl Recorder {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Before the virtual host is deleted: a connection that finds it missing would declare its queues again, and the
-        // dead-letter workers of 3.10.8 crash if the host is deleted at that moment.
+        // Close the connections before the virtual host is deleted: a connection that finds the host missing would declare its
+        // queues again, and the dead-letter workers of RabbitMQ 3.10.8 crash if the host is deleted at that moment.
         let broker = self.broker.clone();
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(broker.close()));
     }
@@ -69,7 +69,7 @@ impl World {
         world
     }
 
-    /// With a database that is not migrated.
+    /// A world whose database is not migrated.
     pub(crate) async fn bare(name: &str) -> Self {
         let scope = Scope::new(name).await;
         let keys = MasterKeys::parse(&MasterKeys::generate_text("k1")).unwrap();
@@ -84,7 +84,7 @@ impl World {
         self.reconciling_recorder(ReconcileConfig::default())
     }
 
-    /// Starts a recorder with these reconciler settings.
+    /// Starts a recorder with these settings of the reconciler.
     pub(crate) fn reconciling_recorder(&self, reconcile: ReconcileConfig) -> Recorder {
         let stop = CancellationToken::new();
         let deps = Deps {
@@ -103,7 +103,7 @@ impl World {
         Recorder { stop, task }
     }
 
-    /// Publishes a message straight to a queue.
+    /// Publishes a message directly to a queue.
     pub(crate) async fn publish(&self, queue: Queue, members: &[Member]) {
         self.singles.publish(MessageRoute::Queue(queue.name()), members).await.unwrap();
     }
@@ -118,7 +118,7 @@ impl World {
         rows
     }
 
-    /// The first column of the only row.
+    /// The number of rows of a table.
     pub(crate) async fn count(&self, table: &str) -> u64 {
         let rows = self.sql(&self.scope.database_url, &format!("SELECT count(*) FROM {table}")).await;
         let row = rows.iter().find_map(|message| match message {
@@ -128,7 +128,7 @@ impl World {
         row.unwrap().parse().unwrap()
     }
 
-    /// Waits until a table has `rows` rows, and checks that it has no more.
+    /// Waits until a table has exactly `rows` rows; more of them fail the test.
     pub(crate) async fn wait_for_rows(&self, table: &str, rows: u64) {
         let started = std::time::Instant::now();
         loop {
@@ -141,7 +141,7 @@ impl World {
         }
     }
 
-    /// Waits until a table is empty.
+    /// Waits until a table has no rows.
     pub(crate) async fn wait_for_none(&self, table: &str) {
         let started = std::time::Instant::now();
         while self.count(table).await > 0 {
@@ -165,17 +165,17 @@ impl World {
     }
 }
 
-/// A message of ingest.
+/// An event as ingest publishes it.
 pub(crate) fn event(tenant: TenantId) -> AcceptedEvent {
     testing::accepted(tenant, "user.created".parse().unwrap(), UnixMillis::now())
 }
 
-/// The message of fan-out about it.
+/// The decision about `event` as fan-out publishes it.
 pub(crate) fn decision(event: &AcceptedEvent, config_version: i64, matched: Vec<EndpointId>) -> Decision {
     testing::decision(event, matched, config_version)
 }
 
-/// The message of a dispatcher about one attempt.
+/// The outcome of one attempt as a dispatcher publishes it.
 pub(crate) fn outcome(event: &AcceptedEvent, endpoint: EndpointId, code: u16) -> OutcomeReport {
     let status = if (200..300).contains(&code) { DeliveryStatus::Delivered } else { DeliveryStatus::Failed };
     testing::attempted(event, endpoint, 1, UnixMillis::now(), status, Some(code))

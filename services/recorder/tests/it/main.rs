@@ -1,4 +1,4 @@
-//! The recorder over a real RabbitMQ and a real PostgreSQL.
+//! The recorder with a real RabbitMQ and a real PostgreSQL.
 
 mod disable;
 mod harness;

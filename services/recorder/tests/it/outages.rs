@@ -1,4 +1,4 @@
-//! The database is away: messages wait, and nothing is lost or written twice.
+//! While the database is away, messages wait; nothing is lost or written twice.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use postrider_model::ids::TenantId;
 use crate::harness::{PATIENCE, World, event, member};
 
 impl World {
-    /// Closes the test's database to connections, or opens it again.
+    /// Allows or refuses connections to the test's database.
     async fn let_in(&self, allowed: bool) {
         let mut admin = self.scope.database_url.clone();
         admin.truncate(admin.rfind('/').unwrap());

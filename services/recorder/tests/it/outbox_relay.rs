@@ -26,7 +26,7 @@ async fn a_retry_whose_api_crashed_after_the_commit_reaches_its_lane_once() {
     world.wait_for_rows("events", 1).await;
     world.wait_for_rows("decisions", 1).await;
 
-    // Committed, and then nothing: as if the process had died.
+    // The retry is committed and not published, as if the process had crashed.
     let pending =
         retry_delivery(&world.store, None, failed.delivery.id, Lane::Live).await.unwrap().committed().unwrap();
 
@@ -39,7 +39,7 @@ async fn a_retry_whose_api_crashed_after_the_commit_reaches_its_lane_once() {
     assert_eq!((task.delivery.id, task.trigger), (pending.task.delivery.id, Trigger::Manual));
     assert!(swept.payload.ends_with(b"\"data\":{\"n\":1}}"), "{:?}", swept.payload);
     world.wait_for_none("outbox").await;
-    // Stopping the outbox relay first ensures that no other message follows.
+    // The outbox relay is stopped first, so that no other message can follow.
     recorder.stop().await;
     stop.cancel();
     assert!(lane.recv().await.is_none());
@@ -63,7 +63,7 @@ async fn a_dead_letter_whose_api_crashed_after_the_commit_is_requeued_unchanged(
     let letter = world.store.history().list_dead_letters(&PageRequest::default()).await.unwrap().items.remove(0);
     assert_eq!((letter.source.as_str(), letter.reason.as_str()), ("postrider.intake", "not JSON"));
 
-    // Committed, and then nothing: as if the process had died.
+    // The requeue is committed and not published, as if the process had crashed.
     world.store.requeue_dead_letter(letter.id).await.unwrap();
     let twice = world.store.requeue_dead_letter(letter.id).await;
     assert!(matches!(twice, Err(StoreError::Conflict(_))), "{twice:?}");
@@ -78,7 +78,7 @@ async fn a_dead_letter_whose_api_crashed_after_the_commit_is_requeued_unchanged(
     back.ack();
     world.wait_for_none("outbox").await;
 
-    // If it fails again for the same reason, it is another letter.
+    // If the message fails again for the same reason, it becomes another dead letter.
     singles.dead_letter_message(&message, Queue::Intake, "not JSON").await.unwrap();
     world.wait_for_rows("dead_letters", 2).await;
     recorder.stop().await;

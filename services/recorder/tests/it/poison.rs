@@ -91,7 +91,7 @@ async fn the_source_of_a_producers_dead_letter_is_the_intake() {
         ("x-first-death-queue", "postrider.fanout"),
         ("x-first-death-reason", "delivery_limit"),
     ];
-    // Nothing consumes the intake in this test, so the message expires into the dead letters.
+    // Nothing consumes the intake in this test, so the message expires and becomes a dead letter.
     Scope::publish_expiring(&producer, &format!("{tenant}.a.b"), &forged, &bundle).await.unwrap();
     world.singles.dead_letter_bytes(Bytes::from_static(b"ours"), "postrider.fanout", "panic: oh no").await.unwrap();
     let recorder = world.recorder();
@@ -105,7 +105,7 @@ async fn the_source_of_a_producers_dead_letter_is_the_intake() {
     assert!(theirs.reason.contains("unverified"), "{}", theirs.reason);
     assert!(theirs.headers.contains(&("x-source".into(), "postrider.fanout".into())), "{:?}", theirs.headers);
 
-    // After a requeue the outbox relay publishes it to the intake, not to fan-out.
+    // The outbox relay publishes the requeued letter to the intake, not to fan-out.
     world.store.requeue_dead_letter(theirs.id).await.unwrap();
     world.wait_for_none("outbox").await;
     recorder.stop().await;
