@@ -1,14 +1,14 @@
 //! Recent values of event attributes with counts, for choosing filters.
 //!
-//! The recorder counts in memory ([`AttributeTally`]) and adds the counts to a daily table at intervals, so that writing the log
-//! does not pay for it.
+//! The recorder counts values in memory ([`AttributeTally`]) and adds the counts to a daily table at intervals, so that writing
+//! the history does not wait for it.
 //!
 //! # What it promises
-//! A value appears soon, up to 1,000 values of a name and 10,000 of a tenant a day, and 50,000 between two writes. Beyond
-//! that the first values are kept, and among values written together the most frequent.
+//! A value appears soon. The limits are 1,000 values of an attribute and 10,000 of a tenant a day, and 50,000 between two writes.
+//! At a limit the values that came first are kept, and of values written together the most frequent.
 //!
 //! # What it does not
-//! Counts are not exact: a crash loses unwritten counts, and an event that is reported twice counts twice. The log is exact.
+//! Counts are approximate: a crash loses unwritten ones, and an event reported twice counts twice. The history is exact.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ use crate::error::StoreError;
 use crate::sql::{Date, Ts, clean, from_row, signed};
 use crate::store::{History, RecordStore};
 
-/// Maximum values counted between two writes.
+/// Maximum values in memory between two writes.
 const TALLY_MAX: usize = 50_000;
 
 /// The key of a count.
@@ -35,16 +35,16 @@ struct Key {
     value: Box<str>,
 }
 
-/// Counts that are not written yet.
+/// Counts that are not in the database yet.
 #[derive(Debug, Default)]
 pub struct AttributeTally {
     counts: HashMap<Key, (u64, UnixMillis)>,
-    /// Number of values of each tenant, so that one tenant cannot use up the room of others.
+    /// Number of values of each tenant, so that one tenant cannot use up the limit of all.
     of_tenant: HashMap<TenantId, u32>,
 }
 
 impl AttributeTally {
-    /// Counts the values of events, as long as there is room.
+    /// Counts the values of events, up to the limits.
     pub fn of(events: &[(AcceptedEvent, Bytes)]) -> Self {
         let mut tally = Self::default();
         for (event, _) in events {
@@ -57,7 +57,7 @@ impl AttributeTally {
         tally
     }
 
-    /// Adds the counts of `other`, such as after they could not be written.
+    /// Adds the counts of `other`, such as counts that could not be written.
     pub fn merge(&mut self, other: Self) {
         for (key, (events, at)) in other.counts {
             self.add(key, events, at);
@@ -89,14 +89,14 @@ pub struct AttributeValue {
     pub value: String,
     /// Events with this value, approximately.
     pub events: u64,
-    /// When the last of them was accepted.
+    /// When the last of these events was accepted.
     pub seen_at: UnixMillis,
 }
 
 from_row!(AttributeValue { value, events, seen_at });
 
-/// Adds to known values, and inserts as many new ones as there is room for. Sorted by key, so that two recorders cannot
-/// deadlock.
+/// Adds to the counts of known values, and inserts new values up to the limits. Rows are sorted by key, so that two recorders
+/// cannot deadlock.
 const ADD: &str = "\
 WITH seen AS (
     SELECT unnest($1::uuid[]) AS tenant, unnest($2::date[]) AS day, unnest($3::text[]) AS name, unnest($4::text[]) AS value,
@@ -127,10 +127,10 @@ ON CONFLICT (tenant, day, name, value) DO UPDATE SET
     events = v.events + excluded.events, seen_at = greatest(v.seen_at, excluded.seen_at)";
 
 impl RecordStore {
-    /// Writes the counts.
+    /// Adds the counts to the table.
     ///
     /// # Errors
-    /// The database's. Unless the connection was lost during the commit, nothing was added: keep it with [`AttributeTally::merge`].
+    /// The database's. Nothing was added unless the connection broke in the commit: keep the counts ([`AttributeTally::merge`]).
     pub async fn add_attribute_values(&self, tally: &AttributeTally) -> Result<(), StoreError> {
         if tally.is_empty() {
             return Ok(());
@@ -155,7 +155,7 @@ impl RecordStore {
 }
 
 impl History {
-    /// The values of an attribute in a tenant's events of the last [`ATTRIBUTE_VALUES_DAYS`], most frequent first.
+    /// The values of an attribute in a tenant's events of the last [`ATTRIBUTE_VALUES_DAYS`] days, most frequent first.
     pub async fn attribute_values(
         &self,
         tenant: TenantId,

@@ -1,7 +1,7 @@
-//! Rows for the audit, from one snapshot, and the table of its results.
+//! The rows that the audit reads, from one snapshot, and the table of its results. Not the [audit log](crate::audit_log).
 //!
-//! Reading a day is a sequential scan of its partitions of events, decisions and deliveries, without payloads. The caller
-//! interprets the numbers.
+//! Reading a day scans its partitions of events, decisions and deliveries sequentially, without payloads. The caller interprets
+//! the numbers.
 
 use std::collections::BTreeMap;
 
@@ -18,18 +18,18 @@ use crate::services::LastAudit;
 use crate::sql::{Date, FromRow, RowExt, Ts, from_row, read_all};
 use crate::store::History;
 
-/// Missing rows of each kind that are listed for a tenant and day.
+/// Maximum missing rows that are listed of each kind, for a tenant and day.
 const MISSING_MAX: i64 = 100_000;
-/// Sequence numbers of a block: 2 to the power of this.
+/// A block has 2 to the power of this sequence numbers.
 pub const BLOCK_BITS: u32 = 14;
 
-/// A repeatable-read snapshot on a connection of its own, which closes with it.
+/// A repeatable-read snapshot, on a connection of its own. Dropping it closes the connection.
 pub struct AuditSnapshot {
     client: Client,
     _driver: Driver,
 }
 
-/// Rows of one tenant and day, counted independently of each other.
+/// Numbers of rows of one tenant and day. Each is counted on its own, not computed from others.
 #[derive(Debug, Clone, Default)]
 pub struct DayCounts {
     /// Events.
@@ -42,20 +42,20 @@ pub struct DayCounts {
     pub undecided: u64,
     /// Events' own deliveries, by status.
     pub deliveries: Vec<(DeliveryStatus, u64)>,
-    /// Other deliveries by kind of their generation (`retry`, `replay` or `test`) and status.
+    /// Other deliveries, by kind of generation (`retry`, `replay` or `test`) and by status.
     pub requested: Vec<(String, DeliveryStatus, u64)>,
 }
 
-/// The counts of a day.
+/// The counts of one day.
 #[derive(Debug, Clone, Default)]
 pub struct DayRows {
-    /// By tenant.
+    /// The counts by tenant.
     pub tenants: BTreeMap<TenantId, DayCounts>,
-    /// The newest decision.
+    /// The time of the newest decision.
     pub decided_last: Option<UnixMillis>,
 }
 
-/// A replay's own count of its deliveries, and the deliveries on record.
+/// Two counts of the deliveries of one replay.
 #[derive(Debug, Clone, Copy)]
 pub struct ReplayCounts {
     /// The replay's tenant.
@@ -64,20 +64,20 @@ pub struct ReplayCounts {
     pub replay: ReplayId,
     /// Deliveries that the replay says it created.
     pub requested: u64,
-    /// Its deliveries on record.
+    /// Deliveries of the replay on record.
     pub recorded: u64,
 }
 
-/// The reports of one ingest process about its sequence numbers.
+/// What one ingest process reported about its sequence numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct IngestReport {
     /// The process.
     pub instance: u64,
-    /// Every number below this one was confirmed or given up.
+    /// Every number below this one (exclusive) was confirmed or given up.
     pub settled_below: u64,
-    /// First report.
+    /// The time of the first report.
     pub first_at: UnixMillis,
-    /// Last report.
+    /// The time of the last report.
     pub reported_at: UnixMillis,
 }
 
@@ -90,7 +90,7 @@ pub struct BlockCount {
     pub block: u64,
     /// Events with a number in the block.
     pub recorded: u64,
-    /// The lowest of their numbers.
+    /// The lowest number of an event on record in the block.
     pub lowest: u64,
 }
 
@@ -102,7 +102,7 @@ impl History {
         Ok(AuditSnapshot { client, _driver: driver })
     }
 
-    /// Stores the result of an audit.
+    /// Stores the report of an audit.
     pub async fn save_audit(&self, id: Uuid, audit: &LastAudit) -> Result<(), StoreError> {
         let sql = "INSERT INTO audits (id, ran_at, conserved, report) VALUES ($1, $2, $3, $4)";
         self.0.execute(sql, &[&id, &Ts(audit.ran_at), &audit.conserved, &Json(&audit.report)]).await?;
@@ -111,7 +111,7 @@ impl History {
 }
 
 impl AuditSnapshot {
-    /// Counts the rows of a day by tenant.
+    /// Counts the rows of a day by tenant, and finds the newest decision.
     pub async fn count_day(&self, day: Day) -> Result<DayRows, StoreError> {
         let mut rows = DayRows::default();
         for row in
@@ -150,7 +150,7 @@ impl AuditSnapshot {
         Ok(self.client.query(sql, &[&Date(day)]).await?)
     }
 
-    /// Decisions about events that are not on record, each with the time of the decision.
+    /// Decisions about events that are not on record, with the time of each decision.
     pub async fn decisions_without_event(
         &self,
         tenant: TenantId,
@@ -162,7 +162,7 @@ impl AuditSnapshot {
         self.missing(sql, tenant, day).await
     }
 
-    /// Endpoints of decisions without a delivery on record.
+    /// The endpoints in decisions for which no delivery is on record, with the event.
     pub async fn matches_without_delivery(
         &self,
         tenant: TenantId,
@@ -175,7 +175,7 @@ impl AuditSnapshot {
         self.missing(sql, tenant, day).await
     }
 
-    /// Events' own deliveries that no decision on record names, each with the time it was created.
+    /// Events' own deliveries whose endpoint no decision on record contains, with the time at which each delivery was created.
     pub async fn deliveries_without_decision(
         &self,
         tenant: TenantId,
@@ -192,12 +192,12 @@ impl AuditSnapshot {
         read_all(self.client.query(sql, &[&Date(day), &tenant.0, &MISSING_MAX]).await?)
     }
 
-    /// The last report of any ingest process.
+    /// The time of the newest report of any ingest process.
     pub async fn last_ingest_report(&self) -> Result<Option<UnixMillis>, StoreError> {
         self.client.query_one("SELECT max(reported_at) AS last FROM ingest_numbers", &[]).await?.col("last")
     }
 
-    /// Replays created on `first` or later.
+    /// Both counts of each replay that was created on `first` or later.
     pub async fn replays_since(&self, first: Day) -> Result<Vec<ReplayCounts>, StoreError> {
         let sql = "SELECT r.tenant, r.id, r.deliveries, (SELECT count(*) FROM deliveries d
                        WHERE d.generation = 'replay:' || 'rpl_' || replace(r.id::text, '-', '') AND d.delivery_day >= $2) AS recorded
@@ -205,13 +205,13 @@ impl AuditSnapshot {
         read_all(self.client.query(sql, &[&Ts(first.start()), &Date(first)]).await?)
     }
 
-    /// Ingest processes that reported on `first` or later.
+    /// The reports of ingest processes whose last report is from `first` or later.
     pub async fn ingest_reports_since(&self, first: Day) -> Result<Vec<IngestReport>, StoreError> {
         let sql = format!("SELECT {} FROM ingest_numbers WHERE reported_at >= $1", IngestReport::COLUMNS);
         read_all(self.client.query(&sql, &[&Ts(first.start())]).await?)
     }
 
-    /// Events of the days by block, for numbers below those of each `(instance, below)`.
+    /// Counts events by block, on days from the first to the last (inclusive). Counts only numbers below that of their instance.
     pub async fn count_blocks(&self, days: (Day, Day), settled: &[(u64, u64)]) -> Result<Vec<BlockCount>, StoreError> {
         let (ids, below) = signed_columns(settled);
         let sql = format!(
@@ -222,7 +222,7 @@ impl AuditSnapshot {
         read_all(self.client.query(&sql, &[&Date(days.0), &Date(days.1), &ids, &below]).await?)
     }
 
-    /// Numbers of these `(instance, block)` that are on record in these days or excused, as `(instance, number)`.
+    /// The numbers of these `(instance, block)` that are excused or on record on these days, as `(instance, number)`.
     pub async fn known_numbers(&self, days: (Day, Day), blocks: &[(u64, u64)]) -> Result<Vec<(u64, u64)>, StoreError> {
         let (ids, numbers) = signed_columns(blocks);
         let wanted = "unnest($1::bigint[], $2::bigint[]) AS wanted(instance, block)";
@@ -243,7 +243,7 @@ impl AuditSnapshot {
 }
 
 impl DayRows {
-    /// The counts of the row's tenant.
+    /// The counts of the tenant in a row.
     fn of(&mut self, row: &Row) -> Result<&mut DayCounts, StoreError> {
         Ok(self.tenants.entry(row.col("tenant")?).or_default())
     }

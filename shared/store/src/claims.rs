@@ -1,7 +1,7 @@
-//! Claims of event ids: an id belongs to the first event that was published with it, over all ingest processes and restarts.
+//! Claims of event ids. An id belongs to the first event that was published with it, in all ingest processes and across restarts.
 //!
-//! Before ingest publishes an event with a producer's id, it claims the id; later it records the broker's confirm. The claim outlives
-//! the event's place in the log by [`EVENT_ID_DAYS_AFTER_RETENTION`](postrider_model::limits::EVENT_ID_DAYS_AFTER_RETENTION).
+//! Before ingest publishes an event with a producer's id, it claims the id; after the broker's confirm it records that. A claim
+//! is kept [`EVENT_ID_DAYS_AFTER_RETENTION`](postrider_model::limits::EVENT_ID_DAYS_AFTER_RETENTION) days longer than the event.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,24 +16,24 @@ use crate::history::EventRow;
 use crate::sql::{Date, FromRow, RowExt, Ts, read_optional};
 use crate::store::ClaimStore;
 
-/// An id that a producer wants for an event.
+/// An id that a producer gave an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// Its tenant.
+    /// The event's tenant.
     pub tenant: TenantId,
     /// The id.
     pub id: EventId,
     /// A hash of the event's content.
     pub content_hash: String,
-    /// When the event is accepted, if the id is free.
+    /// When the event is accepted if the id is free.
     pub accepted_at: UnixMillis,
 }
 
 /// The result of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
-    /// Publish the event as accepted at this time. It is earlier than requested if another publisher of the same event stopped
-    /// responding.
+    /// The caller publishes the event as accepted at this time. The time is earlier than requested if the claim was taken over
+    /// from another publisher of the same event.
     Ours(UnixMillis),
     /// The id already belongs to an event.
     Taken {
@@ -41,13 +41,13 @@ pub enum Claimed {
         content_hash: String,
         /// When that event was accepted.
         accepted_at: UnixMillis,
-        /// Whether that event is safe: confirmed by the broker, or decided by fan-out.
+        /// Whether that event cannot be lost: the broker confirmed it, or fan-out decided about it.
         safe: bool,
     },
 }
 
-/// Claims free ids, and takes over claims with the same content that are not known to be safe after `$6`. A claim taken over much
-/// later gets a new time of acceptance, because its first day may have been dropped.
+/// Claims free ids. Takes over a claim with the same content that is older than `$6` ms, if its event may be lost. If the claim's
+/// event day is two or more days older, its time of acceptance is replaced, because that day's partition may have been dropped.
 const CLAIM: &str = "\
 INSERT INTO event_ids AS c (claimed_at, accepted_at, tenant, event_day, confirmed, id, content_hash)
 SELECT now(), w.accepted_at, w.tenant, w.event_day, false, w.id, w.content_hash
@@ -67,30 +67,30 @@ SELECT c.tenant, c.id, c.content_hash, c.accepted_at, c.confirmed OR EXISTS (SEL
 FROM (SELECT unnest($1::uuid[]) AS tenant, unnest($2::text[]) AS id) w
 JOIN event_ids c ON c.tenant = w.tenant AND c.id = w.id";
 
-/// Locks rows in the order of the claims, so that two statements cannot deadlock.
+/// Locks rows in the order of their keys, so that two statements cannot deadlock.
 const CONFIRM: &str = "\
 UPDATE event_ids c SET confirmed = true
 FROM (SELECT e.tenant, e.id FROM (SELECT unnest($1::uuid[]) AS tenant, unnest($2::text[]) AS id) w
     JOIN event_ids e ON e.tenant = w.tenant AND e.id = w.id ORDER BY e.tenant, e.id FOR NO KEY UPDATE OF e) locked
 WHERE c.tenant = locked.tenant AND c.id = locked.id AND NOT c.confirmed";
 
-/// Rows deleted by one statement, so that none holds locks for long.
+/// Maximum rows that one statement deletes, so that no statement holds row locks for long.
 const FORGOTTEN_AT_ONCE: i64 = 10_000;
 const FORGET: &str = "\
 DELETE FROM event_ids WHERE ctid = ANY (ARRAY (SELECT ctid FROM event_ids WHERE event_day < $1 LIMIT $2))";
 
 impl ClaimStore {
-    /// Claims distinct ids, in two statements for any number of them. The results are in the order of `claims`. A claim with the
-    /// same content is taken over if its publisher did not confirm it within `patience`.
+    /// Claims distinct ids, with at most two statements. The results are in the order of `claims`. A claim of another process
+    /// with the same content is taken over if that process did not confirm its event within `patience`.
     ///
     /// # Errors
-    /// The database's. It is then unknown which ids were claimed; the claims may be repeated.
+    /// The database's. It is then unknown which ids were claimed, and the claims may be repeated.
     pub async fn claim(&self, claims: &[Claim], patience: Duration) -> Result<Vec<Claimed>, StoreError> {
         if claims.is_empty() {
             return Ok(Vec::new());
         }
         let client = self.0.client().await?;
-        // In the same order in every process, so that two cannot deadlock.
+        // Every process claims in the same order, so that two cannot deadlock.
         let mut sorted: Vec<&Claim> = claims.iter().collect();
         sorted.sort_unstable_by(|a, b| (a.tenant, &a.id).cmp(&(b.tenant, &b.id)));
         let (tenants, ids) = columns(sorted.iter().map(|claim| (claim.tenant, &claim.id)));
@@ -115,7 +115,7 @@ impl ClaimStore {
         }
         let answer = |claim: &Claim| {
             found.get(&(claim.tenant, claim.id.clone())).cloned().unwrap_or_else(|| Claimed::Taken {
-                // The claim was deleted in between: claim it again.
+                // Another process deleted the claim between the statements. The caller treats this as a claim to repeat.
                 content_hash: claim.content_hash.clone(),
                 accepted_at: claim.accepted_at,
                 safe: false,
@@ -124,10 +124,10 @@ impl ClaimStore {
         Ok(claims.iter().map(answer).collect())
     }
 
-    /// Records that the broker confirmed these events.
+    /// Records that the broker confirmed the events with these ids.
     ///
     /// # Errors
-    /// The database's. Nothing is lost: the decision records the same later.
+    /// The database's. Nothing is lost: once the event's decision is on record, the claim counts as safe too.
     pub async fn confirm_claims(&self, events: &[(TenantId, EventId)]) -> Result<(), StoreError> {
         let client = self.0.client().await?;
         let statement = client.prepare_cached(CONFIRM).await?;
@@ -136,7 +136,7 @@ impl ClaimStore {
         Ok(())
     }
 
-    /// The event with this generated id that was accepted on `day` or the day after.
+    /// The event on record with this generated id, if it was accepted on `day` or the day after.
     pub async fn event_with_generated_id(
         &self,
         tenant: TenantId,
@@ -156,13 +156,13 @@ impl ClaimStore {
     }
 }
 
-/// Deletes the claims of events from before `day`.
+/// Deletes the claims of events that were accepted before `day`.
 pub(crate) async fn forget_before(client: &tokio_postgres::Client, day: Day) -> Result<(), StoreError> {
     while client.execute(FORGET, &[&Date(day), &FORGOTTEN_AT_ONCE]).await? > 0 {}
     Ok(())
 }
 
-/// The tenant and the id, which are the first columns of both statements.
+/// Reads the tenant and the id, which are the first columns of `CLAIM` and `TAKEN`.
 fn key(row: &Row) -> Result<(TenantId, EventId), StoreError> {
     FromRow::read(row)
 }

@@ -1,7 +1,7 @@
-//! Secrets at rest: sealed with ChaCha20-Poly1305 under a master key.
+//! Seals secrets for the database, with ChaCha20-Poly1305 and a master key.
 //!
-//! A sealed value names the key that sealed it, so that keys can be rotated: the first master key seals, all of them
-//! open. The additional data binds a value to its row and column, so that it cannot be moved to another one.
+//! A sealed value names the key that sealed it, so that keys can be rotated: the first master key seals, all of them can open.
+//! The additional data binds a value to its row and column, so that it cannot be moved to another one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,21 +15,21 @@ use zeroize::Zeroizing;
 const FORMAT: u8 = 1;
 const NONCE_BYTES: usize = 12;
 
-/// The master keys are malformed, or a value cannot be opened with them. Never holds key material or plain text.
+/// The master keys are malformed, or cannot open a value. Never contains key material or plain text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CryptoError {
     /// A key is not `id:base64`.
     #[error("master key {index}: expected <id>:<base64 of 32 bytes>, the id of 1 to 32 letters, digits, '_' or '-'")]
     Malformed {
-        /// Its position, from 1.
+        /// The position of the key, from 1.
         index: usize,
     },
-    /// A key has another length.
+    /// A key is not 32 bytes long.
     #[error("master key {id:?} has {bytes} bytes; 32 are required")]
     Length {
         /// Its id.
         id: String,
-        /// Its decoded length.
+        /// The decoded length in bytes.
         bytes: usize,
     },
     /// Two keys have the same id.
@@ -38,13 +38,13 @@ pub enum CryptoError {
         /// The id.
         id: String,
     },
-    /// A secret must be sealed or opened, but no key is configured.
+    /// A secret must be sealed or opened, but no master key is configured.
     #[error("no master keys are configured: expected <id>:<base64 of 32 bytes>,…")]
     NoKeys,
     /// The value was sealed with a key that is not configured.
     #[error("the value was sealed with master key {id:?}, which is not configured")]
     UnknownKey {
-        /// The id.
+        /// The id of that key.
         id: String,
     },
     /// The value is damaged, or belongs to another row or column.
@@ -52,7 +52,7 @@ pub enum CryptoError {
     Damaged,
 }
 
-/// The keys that secrets are sealed with. The first seals, all of them open. Cheap to clone; zeroised when dropped.
+/// The keys that seal secrets. The first seals, all of them can open. Cheap to clone; zeroised when dropped.
 #[derive(Clone)]
 pub struct MasterKeys(Arc<Vec<MasterKey>>);
 
@@ -68,15 +68,15 @@ impl fmt::Debug for MasterKeys {
 }
 
 impl MasterKeys {
-    /// No keys: for services that never touch a secret (ingest, fan-out, recorder).
+    /// No keys, for services that never need a secret (ingest, fan-out, recorder).
     pub fn none() -> Self {
         Self(Arc::new(Vec::new()))
     }
 
-    /// Reads `id:base64,…` as `POSTRIDER_MASTER_KEYS` has it.
+    /// Parses `id:base64,…`, the form of `POSTRIDER_MASTER_KEYS`.
     ///
     /// # Errors
-    /// The first key that is malformed, of another length than 32 bytes, or given twice.
+    /// The first key that is malformed, not 32 bytes long, or given twice.
     pub fn parse(text: &str) -> Result<Self, CryptoError> {
         let mut keys: Vec<MasterKey> = Vec::new();
         for (index, part) in text.split(',').map(str::trim).filter(|part| !part.is_empty()).enumerate() {
@@ -104,18 +104,18 @@ impl MasterKeys {
         self.0.iter().map(|key| key.id.as_str()).collect()
     }
 
-    /// A fresh random key as `id:base64`, for development set-ups.
+    /// Generates a random key as `id:base64`, for development and tests.
     pub fn generate_text(id: &str) -> String {
         let key = Zeroizing::new(rand::random::<[u8; 32]>());
         format!("{id}:{}", STANDARD.encode(key.as_slice()))
     }
 
-    /// Whether this value was sealed with the key that seals now.
+    /// Whether the first key sealed this value.
     pub(crate) fn seals_as(&self, sealed: &[u8]) -> bool {
         self.0.first().is_some_and(|key| sealed_by(sealed) == Some(&key.id))
     }
 
-    /// Seals `plain` for the row and column in `context`.
+    /// Seals `plain` and binds it to `context`, which names the row and column.
     ///
     /// # Errors
     /// [`CryptoError::NoKeys`].
@@ -127,7 +127,7 @@ impl MasterKeys {
         let sealed = cipher.encrypt(&Nonce::from(nonce), payload).map_err(|_| CryptoError::Damaged)?;
         let mut out = Vec::with_capacity(2 + key.id.len() + NONCE_BYTES + sealed.len());
         out.push(FORMAT);
-        // An id has at most 32 bytes.
+        // The cast is exact, because an id has at most 32 bytes.
         out.push(key.id.len() as u8);
         out.extend_from_slice(key.id.as_bytes());
         out.extend_from_slice(&nonce);
@@ -138,7 +138,7 @@ impl MasterKeys {
     /// Opens a value that [`MasterKeys::seal`] sealed for the same `context`.
     ///
     /// # Errors
-    /// The key is not configured; the value is damaged or was sealed for another row or column.
+    /// The key is not configured, or the value is damaged or bound to another row or column.
     pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
         let [FORMAT, id_bytes, rest @ ..] = sealed else { return Err(CryptoError::Damaged) };
         let (id, rest) = rest.split_at_checked(usize::from(*id_bytes)).ok_or(CryptoError::Damaged)?;

@@ -1,4 +1,4 @@
-//! What the dispatcher looks up at attempt time, secrets opened. Secrets never travel in messages.
+//! An endpoint as the dispatcher reads it at the time of an attempt, with its secrets opened. Messages never contain secrets.
 
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::ids::{EndpointId, TenantId};
@@ -17,34 +17,34 @@ pub struct DispatchEndpoint {
     pub id: EndpointId,
     /// Its tenant.
     pub tenant: TenantId,
-    /// Channel, URL, schedule, timeout, rate and everything else that is not secret.
+    /// Channel, URL, schedule, timeout, rate and all other settings that are not secret.
     pub document: EndpointDocument,
-    /// Whether it takes events.
+    /// Whether it receives events.
     pub status: EndpointStatus,
     /// Its signing secrets.
     pub secrets: EndpointSecrets,
-    /// Its own headers, token and credentials.
+    /// Its own headers, token and Pushover credentials.
     pub private: EndpointPrivate,
     /// The profile of its tenant.
     pub profile: String,
     /// The limits of its tenant.
     pub limits: TenantLimits,
-    /// Its tenant's setting: days of failures after which it is disabled.
+    /// Its tenant's setting: days of failures after which an endpoint is disabled.
     pub disable_after_days: Option<u32>,
     /// Configuration version of its last edit.
     pub version: i64,
-    /// Configuration version at which it was read. It serves messages that require this version or an earlier one.
+    /// Configuration version at which the endpoint was read. It serves messages that require this version or an earlier one.
     pub config_version: i64,
 }
 
 impl ConfigStore {
-    /// The endpoint, as of now; `None`: it was deleted (endpoints are committed before any message names them).
+    /// The endpoint as it is now. `None`: it was deleted, because every endpoint is committed before a message names it.
     ///
     /// # Errors
     /// The database's, or [`StoreError::Crypto`] when a master key is missing.
     pub async fn endpoint_for_dispatch(&self, id: EndpointId) -> Result<Option<DispatchEndpoint>, StoreError> {
         let client = self.0.client().await?;
-        // One statement is one snapshot, so the version is exactly that of the row.
+        // One statement reads one snapshot, so the version is exactly the version of the row.
         let sql = format!(
             "SELECT {ENDPOINT_COLUMNS}, t.profile, t.limits, t.disable_after_days, c.version AS config_version
              FROM endpoints e JOIN tenants t ON t.id = e.tenant CROSS JOIN config_version c

@@ -1,4 +1,4 @@
-//! Errors of the database that a caller can handle.
+//! Errors of the database, by what a caller can do about them.
 
 use tokio_postgres::error::SqlState;
 
@@ -7,19 +7,19 @@ use crate::crypto::CryptoError;
 /// Why a call of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot be reached, or failed during the call: it is unknown whether the call took effect.
+    /// The database cannot be reached, or failed during the call. It is unknown whether the call took effect.
     #[error("the database is not available: {0}")]
     Unavailable(String),
-    /// The server refuses the login, or does not have the database: waiting does not help.
+    /// The server refuses the login, or does not have the database, so waiting does not help.
     #[error("the database refuses the connection: {0}")]
     Refused(String),
     /// The database URL, the CA file or the TLS set-up is wrong.
     #[error("database settings: {0}")]
     Settings(String),
-    /// There is no such thing (or it belongs to another tenant, or was deleted).
+    /// The object does not exist, belongs to another tenant, or was deleted.
     #[error("no such {what}")]
     NotFound {
-        /// The kind of thing, a glossary word.
+        /// The kind of object, in the glossary's word.
         what: &'static str,
     },
     /// `If-Match` named another version than the current one.
@@ -31,30 +31,30 @@ pub enum StoreError {
     /// The edit conflicts with the current state, or the tenant has reached a limit.
     #[error("{0}")]
     Conflict(String),
-    /// The cursor was not made by the list that it was given to.
+    /// The cursor is not one that this list returned.
     #[error("the cursor is not valid")]
     InvalidCursor,
     /// A secret could not be sealed or opened.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
-    /// This build cannot read a row.
+    /// This build cannot decode a row.
     #[error("unreadable {what}: {detail}")]
     Unreadable {
         /// The row or column.
         what: &'static str,
-        /// Why.
+        /// Why it cannot be decoded.
         detail: String,
     },
     /// Migrating failed.
     #[error("migration: {0}")]
     Migration(String),
-    /// Any other refusal of the database.
+    /// Another error that the database returned.
     #[error("database: {}", describe(.0))]
     Database(#[source] tokio_postgres::Error),
 }
 
 impl StoreError {
-    /// Whether the database is away: the caller may use its caches, or answer 503.
+    /// Whether the database is away: the caller may use its cache, or respond with 503.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Refused(_))
     }
@@ -64,13 +64,13 @@ impl StoreError {
         matches!(self, Self::Refused(_))
     }
 
-    /// Whether a statement exceeded its lock timeout because of another transaction.
+    /// Whether a statement waited longer than its lock timeout for another transaction.
     pub fn is_lock_timeout(&self) -> bool {
         matches!(self, Self::Database(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
     }
 }
 
-/// The server's message and code, which `tokio_postgres` prints only as "db error".
+/// The server's message and code; `tokio_postgres` itself prints only "db error".
 pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(db) => format!("{} ({})", db.message(), db.code().code()),
@@ -86,7 +86,7 @@ pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
     }
 }
 
-/// Why no connection could be made: class 28 is an invalid authorization, 3D000 a database that does not exist.
+/// Classifies an error of connecting. Class 28 is an invalid authorization; 3D000 means that the database does not exist.
 pub(crate) fn cannot_connect(error: tokio_postgres::Error) -> StoreError {
     match error.code() {
         Some(code) if code.code().starts_with("28") || *code == SqlState::INVALID_CATALOG_NAME => {
@@ -96,7 +96,7 @@ pub(crate) fn cannot_connect(error: tokio_postgres::Error) -> StoreError {
     }
 }
 
-/// Whether the error says that the connection or the server is gone, rather than that the statement is wrong.
+/// Whether the error means that the connection or the server is gone, rather than that the statement is wrong.
 pub(crate) fn is_connection_error(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         Some(code) => {
@@ -110,7 +110,7 @@ pub(crate) fn is_connection_error(error: &tokio_postgres::Error) -> bool {
                         | SqlState::TOO_MANY_CONNECTIONS
                 )
         }
-        // No code: an error of the client. Conversions are bugs; everything else is the connection.
+        // Without a code it is an error of the client: a failed conversion is a bug, all others concern the connection.
         None => error.is_closed() || std::error::Error::source(error).is_some_and(|s| s.is::<std::io::Error>()),
     }
 }
@@ -127,7 +127,7 @@ pub enum EditError<E> {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The caller's closure refused the edit; nothing was changed.
+    /// The caller's closure refused the edit, and nothing was changed.
     #[error("refused")]
     Refused(E),
 }

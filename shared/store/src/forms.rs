@@ -1,7 +1,7 @@
-//! Forms that visitors of the dashboard sent, and their results.
+//! Forms that visitors of the dashboard sent, with their results.
 //!
-//! A form is claimed before it is processed, so that two identical requests act once, whichever processes get them. Its result
-//! is sealed with the master keys: it may show a secret. Rows are deleted when they expire and when their session ends.
+//! A process claims a form before it processes it, so that two identical requests act once, even in two processes. The result is
+//! sealed with the master keys, because it may contain a secret. Rows are deleted when they expire or their session ends.
 
 use std::time::Duration;
 
@@ -21,28 +21,28 @@ pub struct FormHash(pub [u8; 32]);
 /// The answer to [`SessionStore::claim_form`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
-    /// The form is new: the caller processes it, then calls [`SessionStore::finish_form`] or [`SessionStore::release_form`].
+    /// The form is new. The caller processes it, then calls [`SessionStore::finish_form`] or [`SessionStore::release_form`].
     New,
     /// Another request with the same form is being processed.
     Running,
-    /// The form was processed, with this result.
+    /// The form was processed; this is its result.
     Finished(Zeroizing<Vec<u8>>),
     /// There is no such session, or it ended.
     NoSession,
 }
 
-/// The row and column that a result is sealed for.
+/// The row and column to which a sealed result is bound.
 fn context(session: &KeyHash, form: FormHash) -> String {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     format!("dashboard_forms.result/{}/{}", hex(&session.0), hex(&form.0))
 }
 
 impl SessionStore {
-    /// Claims a form of the session with this token for processing. The claim and its result are kept for `keep`, and not
-    /// longer than the session. Also deletes what expired.
+    /// Claims a form that was sent in the session with this token. The claim, later with its result, is kept for `keep` or until
+    /// the session expires, whichever is earlier. Also deletes expired claims and results of all sessions.
     ///
     /// # Errors
-    /// The database's; [`StoreError::Crypto`] for a result that cannot be opened.
+    /// The database's; [`StoreError::Crypto`] if the stored result cannot be opened.
     pub async fn claim_form(&self, session: &str, form: FormHash, keep: Duration) -> Result<Claim, StoreError> {
         let (hash, now) = (KeyHash::of(session), UnixMillis::now());
         self.delete_expired_forms(now).await?;
@@ -66,10 +66,10 @@ impl SessionStore {
         }
     }
 
-    /// Stores the result of a claimed form, sealed. The newest `FORM_RESULTS_MAX` results of the session are kept.
+    /// Seals the result of a claimed form and stores it. Keeps only the newest `FORM_RESULTS_MAX` results of the session.
     ///
     /// # Errors
-    /// The database's; [`StoreError::Crypto`] without master keys.
+    /// The database's; [`StoreError::Crypto`] if no master key is configured.
     pub async fn finish_form(&self, session: &str, form: FormHash, result: &[u8]) -> Result<(), StoreError> {
         let hash = KeyHash::of(session);
         let sealed = self.0.keys().seal(&context(&hash, form), result)?;
@@ -90,7 +90,7 @@ impl SessionStore {
         Ok(())
     }
 
-    /// The result of a form of this session; `None` when there is none (any more), or it cannot be opened.
+    /// The result of a form of this session; `None` if it does not exist, has expired or cannot be opened.
     pub async fn form_result(&self, session: &str, form: FormHash) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let (hash, now) = (KeyHash::of(session), UnixMillis::now());
         let sql = "SELECT result FROM dashboard_forms WHERE session_hash = $1 AND form_hash = $2 AND expires_at > $3";
@@ -101,7 +101,7 @@ impl SessionStore {
         Ok(self.0.keys().open(&context(&hash, form), &sealed).ok())
     }
 
-    /// Deletes claims and results that expired.
+    /// Deletes the claims and results that have expired at `now`.
     pub async fn delete_expired_forms(&self, now: UnixMillis) -> Result<u64, StoreError> {
         self.0.execute("DELETE FROM dashboard_forms WHERE expires_at <= $1", &[&Ts(now)]).await
     }

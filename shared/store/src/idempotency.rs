@@ -1,8 +1,8 @@
-//! API requests with an `Idempotency-Key`: each acts once, and repeats get the first answer.
+//! API requests with an `Idempotency-Key`. Such a request acts once, and its repeats get the first response.
 //!
-//! A request claims its key before it acts. The transaction of its change marks the claim as used; then the answer is stored,
-//! sealed. A repeat can therefore tell whether the first request committed nothing (the repeat acts), committed a change whose
-//! answer is lost, or has a stored answer.
+//! A request claims its key before it acts. The transaction of its change marks the claim as used; then the response is sealed
+//! and stored. A repeat can therefore tell three cases apart: the first request committed nothing (the repeat acts), it committed
+//! a change whose response was lost, or there is a stored response.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use crate::error::StoreError;
 use crate::sql::{RowExt, Ts};
 use crate::store::IdempotencyStore;
 
-/// How long an unfinished request keeps its claim: longer than the request timeout.
+/// How long an unfinished request keeps its claim: longer than the timeout of requests.
 const CLAIM_MAX: Duration = Duration::from_secs(150);
 
-/// A request that named a key.
+/// A request with an `Idempotency-Key`.
 #[derive(Debug, Clone, Copy)]
 pub struct IdempotentRequest<'a> {
-    /// The caller. Keys of different callers are independent.
+    /// Who sends the request. Keys of different callers are independent.
     pub caller: &'a str,
     /// The key.
     pub key: &'a str,
@@ -33,16 +33,16 @@ pub struct IdempotentRequest<'a> {
 /// The result of a claim.
 #[derive(Debug)]
 pub enum Claimed {
-    /// The request is the first one, or earlier ones changed nothing: act under this claim, see
+    /// The request is the first with the key, or earlier ones changed nothing. The caller acts under this claim, see
     /// [`Acting::claim`](crate::audit_log::Acting::claim).
     Now(Uuid),
-    /// An earlier request got this answer.
+    /// An earlier request got this response.
     Answered(Zeroizing<Vec<u8>>),
     /// An earlier request is still being processed.
     Running,
-    /// An earlier request took effect, but its answer is lost.
+    /// An earlier request took effect, but its response was lost.
     AnswerLost,
-    /// The key belongs to another request.
+    /// The key was used for another request.
     OtherRequest,
 }
 
@@ -55,7 +55,7 @@ impl IdempotencyStore {
             |duration: Duration| Ts(UnixMillis(now.0 - i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)));
         let claim = Uuid::new_v4();
         let client = self.0.client().await?;
-        // Reuses an expired key, and a key whose request changed nothing and left no answer.
+        // Takes over an expired key, and a key whose request changed nothing, stored no response and has exceeded `CLAIM_MAX`.
         let sql = "INSERT INTO idempotent_requests AS r (caller, key, request, claim, claimed_at, committed, created_at)
                    VALUES ($1, $2, $3, $4, $5, false, $5)
                    ON CONFLICT (caller, key) DO UPDATE SET request = excluded.request, claim = excluded.claim,
@@ -67,20 +67,20 @@ impl IdempotencyStore {
         }
         let sql = "SELECT request, committed, answer, claimed_at < $3 AS over FROM idempotent_requests
                    WHERE caller = $1 AND key = $2";
-        // The claim was just released, because its request was refused: the caller may retry.
+        // The row was just deleted, because its request was refused: the caller may retry.
         let Some(row) = client.query_opt(sql, &[&caller, &key, &held]).await? else { return Ok(Claimed::Running) };
         if row.col::<Vec<u8>>("request")? != asked {
             return Ok(Claimed::OtherRequest);
         }
         if let Some(sealed) = row.col::<Option<Vec<u8>>>("answer")? {
-            // There was an answer, but its master key is no longer configured.
+            // A stored response that cannot be opened (its master key was removed) counts as lost.
             return Ok(self.0.keys().open(&context(request), &sealed).map_or(Claimed::AnswerLost, Claimed::Answered));
         }
         let lost = row.col("committed")? && row.col("over")?;
         Ok(if lost { Claimed::AnswerLost } else { Claimed::Running })
     }
 
-    /// Stores the answer of a claimed request, sealed.
+    /// Seals the response to a claimed request and stores it.
     ///
     /// # Errors
     /// [`StoreError::Crypto`], or the database's.
@@ -96,7 +96,7 @@ impl IdempotencyStore {
         Ok(())
     }
 
-    /// Releases the key of a refused request, unless the request changed something. The next request acts.
+    /// Releases the key of a refused request, unless that request changed something. A repeat of the request then acts.
     pub async fn release_idempotency_key(&self, claim: Uuid) -> Result<(), StoreError> {
         let sql = "DELETE FROM idempotent_requests WHERE claim = $1 AND NOT committed AND answer IS NULL";
         self.0.execute(sql, &[&claim]).await?;
@@ -104,7 +104,7 @@ impl IdempotencyStore {
     }
 }
 
-/// Marks the claim as used, in the transaction of its change.
+/// Marks the claim as used. Called in the transaction of its change.
 ///
 /// # Errors
 /// [`StoreError::Conflict`]: another request took over the claim, so this one must not change anything.
@@ -116,7 +116,7 @@ pub(crate) async fn committed(tx: &Transaction<'_>, claim: Uuid) -> Result<(), S
     Ok(())
 }
 
-/// The row and column that an answer is sealed for.
+/// The row and column to which a sealed response is bound.
 fn context(request: &IdempotentRequest<'_>) -> String {
     format!("idempotent_requests/{}/{}", request.caller, request.key)
 }

@@ -1,5 +1,5 @@
-//! Interventions: changes to deliveries whose messages are already queued. Queues are never searched: a message that an
-//! intervention makes stale is dropped when a dispatcher gets it.
+//! Interventions: they make messages of deliveries stale that are already in queues. Nothing searches the queues: a dispatcher
+//! drops a stale message when it receives it.
 
 use deadpool_postgres::Transaction;
 use postrider_model::delivery::DeliveryStatus;
@@ -9,7 +9,7 @@ use postrider_model::time::{Day, UnixMillis};
 use crate::error::StoreError;
 use crate::sql::{Coded, Column, Date, Ts, from_row};
 
-/// A least epoch that no copy reaches: every copy is stale.
+/// A least epoch above that of any copy, so that every copy is stale.
 pub const EVERY_EPOCH: u32 = i32::MAX as u32;
 
 /// The target of an intervention.
@@ -23,7 +23,7 @@ pub enum InterventionTarget {
     Event(TenantId, EventId),
 }
 
-/// SQL for the target of an event `e`, in the text form of [`InterventionTarget::Event`].
+/// SQL for the target of the event in a row `e`, in the text form of [`InterventionTarget::Event`].
 pub(crate) const EVENT_TARGET: &str = "'event:' || CASE WHEN e.tenant = '00000000-0000-0000-0000-000000000000' \
     THEN 'ten_operator' ELSE 'ten_' || replace(e.tenant::text, '-', '') END || '/' || e.id";
 
@@ -49,19 +49,19 @@ impl InterventionTarget {
     }
 }
 
-/// The reason, which decides how a stale copy ends.
+/// Why copies are stale. Decides how a stale copy ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InterventionReason {
-    /// A newer copy exists (a retry or a repair): drop this one without a report.
+    /// A retry or a repair made a newer copy. The dispatcher drops this one without a report.
     Superseded,
-    /// Drop it and report `cancelled`.
+    /// The dispatcher drops it and reports `cancelled`.
     Cancelled,
-    /// Drop it and report `discarded`, reason `expunged`.
+    /// The dispatcher drops it and reports `discarded` with the reason `expunged`.
     Expunged,
 }
 
 impl InterventionReason {
-    /// The status that dropping a stale copy reports; `None`: nothing is reported.
+    /// The status that a dispatcher reports when it drops a stale copy; `None`: it reports nothing.
     pub fn reports(self) -> Option<DeliveryStatus> {
         match self {
             Self::Superseded => None,
@@ -76,15 +76,15 @@ impl InterventionReason {
 pub struct Intervention {
     /// Its target.
     pub target: InterventionTarget,
-    /// The event's day, if known. A later event may have the same id.
+    /// The event's day, if known, because a later event may have the same id.
     pub event_day: Option<Day>,
     /// Copies with a lower epoch are stale.
     pub least_epoch: u32,
-    /// How a stale copy ends.
+    /// Why they are stale, and so how they end.
     pub reason: InterventionReason,
-    /// When it was made. It is needed as long as a delivery may be pending.
+    /// When it was made. It is kept for as long as a delivery of that time may be pending.
     pub created_at: UnixMillis,
-    /// Configuration version that made it.
+    /// The configuration version that made it.
     pub version: i64,
 }
 
@@ -99,7 +99,7 @@ impl Column for InterventionTarget {
 }
 
 impl Intervention {
-    /// Writes it as part of an edit. The least epoch of a target never decreases for the same event.
+    /// Writes the intervention as part of an edit. For the same event, the least epoch of a target never decreases.
     pub(crate) async fn save(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
         let least_epoch = i32::try_from(self.least_epoch).unwrap_or(i32::MAX);
         tx.execute(

@@ -4,23 +4,23 @@
 //!
 //! # What it promises
 //!
-//! - **One counter orders configuration.** Every edit increments the single row of `config_version` in its transaction
-//!   and stamps the rows that it changes. The row's lock serialises edits, so version order is commit order. Deleted rows
-//!   stay as tombstones. [`feed`] publishes both.
-//! - **The log merges in any order.** [`record`] upserts from decisions and outcomes. The final row is the same for every
+//! - **One counter orders configuration.** Every edit increments the single row of `config_version` in its transaction and
+//!   writes the version into the rows that it changes. The counter's lock serialises edits, so version order is commit order.
+//!   Deleted rows stay as tombstones. [`feed`] sends both changed and deleted rows to services.
+//! - **The history merges in any order.** [`record`] upserts decisions and outcomes. The final row is the same for every
 //!   order, with or without duplicates.
 //! - **Secrets are never in a column as plain text**, see [`crypto`].
-//! - A connection that died in the pool costs one retry, not an error.
+//! - A connection that died in the pool costs one reconnect, not an error.
 //!
 //! # Errors
 //!
-//! Every call that uses the database fails with the database's error when that is away or refuses the statement; nothing was
-//! changed then, unless the call's documentation says otherwise. The section `Errors` of a function names only other errors.
+//! Every call that uses the database returns its error when the database is away or refuses the statement. Then nothing was
+//! changed, unless the function's documentation says otherwise. The section `Errors` of a function names only the other errors.
 //!
 //! # What it does not
 //!
-//! It validates no endpoint (the API does, with the tenant's profile), and it renders, sends and publishes nothing. Messages
-//! to publish after a commit are in the [`outbox`] until the caller removes them.
+//! It validates no endpoint (the API does, with the tenant's profile), and it renders, sends and publishes nothing. Messages to
+//! publish after a commit stay in the [`outbox`] until the caller removes them.
 
 pub mod attributes;
 pub mod audit;

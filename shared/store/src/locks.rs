@@ -1,4 +1,4 @@
-//! Advisory locks, each with a number of its own, and the settings of scans that run beside deliveries.
+//! Advisory locks, each with its own number, and the settings of scans that run while deliveries do.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use deadpool_postgres::Transaction;
 
 use crate::error::StoreError;
 
-/// Held while migrating.
+/// Held by the process that migrates.
 pub(crate) const MIGRATION_LOCK: i64 = 0x706f_7374_7269_6401;
 /// Held by the process that drops partitions.
 pub(crate) const RETENTION_LOCK: i64 = 0x706f_7374_7269_6402;
@@ -17,13 +17,13 @@ pub(crate) const COUNT_LOCK: i64 = 0x706f_7374_7269_6404;
 /// Held by the recorder that reconciles.
 pub(crate) const RECONCILE_LOCK: i64 = 0x706f_7374_7269_6405;
 
-/// Takes a lock until the end of the transaction. Returns `false` if another transaction has it.
+/// Takes a lock until the end of the transaction. Returns `false` if another session has it.
 pub(crate) async fn try_lock(tx: &Transaction<'_>, lock: i64) -> Result<bool, StoreError> {
     Ok(tx.query_one("SELECT pg_try_advisory_xact_lock($1)", &[&lock]).await?.try_get(0)?)
 }
 
-/// Keeps the scans of a transaction from slowing down deliveries: no parallel workers, no JIT, and no statement longer than
-/// `within`.
+/// Keeps the scans of a transaction from slowing down deliveries: no parallel workers, no JIT, and `within` as the timeout of
+/// each statement (zero: no timeout).
 pub(crate) async fn low_cost(tx: &Transaction<'_>, within: Duration) -> Result<(), StoreError> {
     let settings = format!(
         "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off; SET LOCAL statement_timeout = {}",

@@ -1,4 +1,4 @@
-//! Migrations: embedded, run in order, under an advisory lock.
+//! Migrations: embedded in the program and run in order, under an advisory lock.
 
 use postrider_model::ids::TenantId;
 use postrider_model::time::UnixMillis;
@@ -17,20 +17,20 @@ mod embedded {
 }
 
 impl Store {
-    /// Migrates the schema to this build, creates the operator's own tenant and the partitions of the coming days. Idempotent, also
-    /// when run concurrently. The schema of a later build is left unchanged.
+    /// Migrates the schema to this build, then creates the operator's own tenant and the partitions of the coming days.
+    /// Idempotent, also if run concurrently. Leaves the schema of a later build unchanged.
     ///
     /// # Errors
-    /// [`StoreError::Migration`] with the migration's name; the database's.
+    /// [`StoreError::Migration`] with the name of the migration; the database's.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        // On a connection of its own, because the lock is held until the session ends.
+        // Uses a connection of its own, because a session holds the lock until it ends.
         let (mut client, _driver) = self.core().dedicated().await?;
         client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
         let runner = embedded::migrations::runner();
         let ours = runner.get_migrations().iter().map(|migration| i64::from(migration.version())).max();
         let applied = newest(&client).await?;
         if applied > ours {
-            // A rollback to this build needs no migration: additions of later builds stay unused.
+            // After a rollback to this build nothing needs migrating: this build ignores what later builds added.
             tracing::warn!(?applied, ?ours, "the schema is from a later release; it is left unchanged");
             return Ok(());
         }
@@ -50,14 +50,14 @@ impl Store {
         if made > 0 {
             tracing::info!(tenant.id = %TenantId::OPERATOR, "created the operator tenant");
         }
-        // A running recorder may be creating them at the same time.
+        // Waits for a running recorder that may be creating partitions at the same time.
         client.execute("SELECT pg_advisory_lock($1)", &[&CREATION_LOCK]).await?;
         create_ahead(&client, now.day()).await?;
         Ok(())
     }
 }
 
-/// The newest migration that was applied; none in an empty database.
+/// The version of the newest applied migration; `None` in an empty database.
 async fn newest(client: &Client) -> Result<Option<i64>, StoreError> {
     let made = client.query_one("SELECT to_regclass('refinery_schema_history') IS NOT NULL", &[]).await?;
     if !made.get::<_, bool>(0) {

@@ -1,11 +1,11 @@
-//! Daily partitions of the log: created ahead, dropped by age.
+//! Daily partitions of the history: created ahead, dropped by age.
 //!
-//! There is no default partition: [`crate::record`] skips and counts rows whose day has none. A partition is created
-//! standalone and then attached, so that writers are never blocked. It is detached concurrently before it is dropped. A crash
-//! or a timeout may leave it half detached; the next round finishes that.
+//! There is no default partition: [`crate::record`] skips and counts rows whose day has no partition. A partition is created as a
+//! table of its own and then attached, so that writers never wait. It is detached concurrently before it is dropped. A crash or a
+//! timeout may leave it half detached; the next call finishes that.
 //!
-//! Creating partitions waits for no reader, and a recorder needs it to start. Dropping waits for every transaction that may
-//! still read the partition (`pg_dump`, a report), so it is a separate call with its own lock and a timeout.
+//! Creating partitions waits for no reader, and a recorder needs it to start. Dropping waits for every transaction that may still
+//! read the partition (`pg_dump`, a report), so it is a separate call, with its own advisory lock and a timeout.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -23,33 +23,33 @@ use crate::retention::delete_expired;
 use crate::sql::{Date, RowExt, Ts};
 use crate::store::{Core, RecordStore};
 
-/// Days created ahead of today.
+/// For how many days after today partitions are created.
 pub const DAYS_AHEAD: i32 = 3;
 
 /// Lock timeout for creating a partition.
 const CREATION_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the absence of a partition is cached.
+/// For how long the answer that a partition is missing is cached.
 const MISSING_FOR: Duration = Duration::from_secs(10);
-/// Interventions older than this concern no pending delivery: those expire after 7 days. Less than
-/// [`EVENT_ID_DAYS_AFTER_RETENTION`], so that none is left when its event's id is free again.
+/// Interventions older than this concern no pending delivery, because deliveries expire after 7 days. Less than
+/// [`EVENT_ID_DAYS_AFTER_RETENTION`], so that every intervention is deleted before its event's id is free again.
 const INTERVENTION_DAYS: i32 = 9;
 
-/// The partitioned tables with their fill factors: deliveries are updated in place, the others never.
+/// The partitioned tables with their fill factors. Only rows of deliveries are updated, so their pages keep free space.
 const TABLES: [(&str, u8); 4] = [("events", 100), ("decisions", 100), ("deliveries", 50), ("attempts", 100)];
 
 /// The result of creating or dropping partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Maintained {
-    /// These days were created or dropped.
+    /// Partitions of these days were created or dropped.
     Days(Vec<Day>),
-    /// Another process is creating or dropping partitions; nothing was done.
+    /// Another process is creating or dropping partitions, so nothing was done.
     Busy,
 }
 
-/// The oldest open transaction of this database except our own. Dropping a partition may wait for it.
+/// The oldest open transaction of this database, except our own. Dropping a partition may be waiting for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OldestTransaction {
-    /// Process id of its backend, for `pg_terminate_backend`.
+    /// The process id of its backend, for `pg_terminate_backend`.
     pub pid: i32,
     /// Its client's `application_name`.
     pub application: String,
@@ -59,7 +59,7 @@ pub struct OldestTransaction {
     pub open_for: Duration,
 }
 
-/// The days that are known to have partitions in every table.
+/// A cache of the days that have partitions in every table.
 #[derive(Debug, Default)]
 pub(crate) struct KnownPartitions(RwLock<Known>);
 
@@ -70,7 +70,7 @@ struct Known {
 }
 
 impl KnownPartitions {
-    /// The given days that have partitions. Queries the database if a day is unknown and the last query is not recent.
+    /// Which of `days` have partitions. Queries the database if a day is not cached and the last query is not recent.
     pub(crate) async fn present(&self, client: &Client, days: &BTreeSet<Day>) -> Result<BTreeSet<Day>, StoreError> {
         let known = self.0.read().clone();
         let fresh = known.read_at.is_some_and(|at| at.elapsed() < MISSING_FOR);
@@ -89,7 +89,7 @@ impl KnownPartitions {
     }
 }
 
-/// A partition in the catalog.
+/// A partition in PostgreSQL's catalog.
 struct Partition {
     table: &'static str,
     day: Day,
@@ -103,7 +103,7 @@ fn name(table: &str, day: Day) -> String {
 
 async fn partitions(client: &Client) -> Result<Vec<Partition>, StoreError> {
     let names: Vec<&str> = TABLES.iter().map(|(table, _)| *table).collect();
-    // Only names of our own format: other tables in the schema are left alone.
+    // Matches only names in our own format, so that other tables in the schema are left alone.
     let rows = client
         .query(
             "SELECT m[1] AS parent, to_date(m[2], 'YYYYMMDD') AS day,
@@ -149,7 +149,7 @@ async fn create(client: &Client, table: &str, fill: u8, day: Day) -> Result<(), 
     Ok(())
 }
 
-/// Creates the missing partitions from yesterday to [`DAYS_AHEAD`] after `today`.
+/// Creates the missing partitions for the days from yesterday to [`DAYS_AHEAD`] days after `today`.
 pub(crate) async fn create_ahead(client: &Client, today: Day) -> Result<Vec<Day>, StoreError> {
     let there: BTreeSet<(&str, Day)> =
         partitions(client).await?.iter().filter(|p| p.attached).map(|p| (p.table, p.day)).collect();
@@ -170,11 +170,11 @@ async fn drop_before(client: &Client, oldest_kept: Day) -> Result<Vec<Day>, Stor
     let mut dropped = BTreeSet::new();
     let mut expired: Vec<Partition> = partitions(client).await?;
     expired.retain(|partition| partition.day < oldest_kept);
-    // A table with a half-detached partition allows no other detach: finish those first, then take the oldest.
+    // While one partition of a table is half detached, no other can be detached: those come first, then the oldest.
     expired.sort_by_key(|partition| (!partition.detaching, partition.day));
     for partition in &expired {
         let (table, child) = (partition.table, name(partition.table, partition.day));
-        // Concurrent detaching cannot run in a transaction, so each statement is a separate call.
+        // `DETACH … CONCURRENTLY` cannot run in a transaction, so each statement is a call of its own.
         if partition.detaching {
             client.batch_execute(&format!("ALTER TABLE {table} DETACH PARTITION {child} FINALIZE")).await?;
         } else if partition.attached {
@@ -198,7 +198,7 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
     client.execute(numbers, &[&before]).await?;
     let forgotten = Date(today.plus_days(-ATTRIBUTE_VALUES_DAYS));
     client.execute("DELETE FROM attribute_values WHERE day <= $1", &[&forgotten]).await?;
-    // Their deliveries were in the partition of the day on which they were created.
+    // The deliveries of a replay are in the partition of the day on which the replay was created.
     client.execute("DELETE FROM replays WHERE created_at < $1", &[&before]).await?;
     let settled = Ts(today.plus_days(-INTERVENTION_DAYS).start());
     client.execute("DELETE FROM interventions WHERE created_at < $1", &[&settled]).await?;
@@ -207,10 +207,10 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
 }
 
 impl RecordStore {
-    /// Creates the missing partitions from yesterday to [`DAYS_AHEAD`] days after `today`. Waits for no reader.
+    /// Creates the missing partitions for the days from yesterday to [`DAYS_AHEAD`] days after `today`. Waits for no reader.
     ///
     /// # Errors
-    /// The database's; call again later.
+    /// The database's. Call again later.
     pub async fn create_partitions(&self, today: Day) -> Result<Maintained, StoreError> {
         let Some((client, _driver)) = locked(&self.0, CREATION_LOCK, CREATION_LOCK_TIMEOUT).await? else {
             return Ok(Maintained::Busy);
@@ -222,12 +222,12 @@ impl RecordStore {
         Ok(Maintained::Days(created))
     }
 
-    /// Drops the partitions more than `retention_days` before `today`, and deletes dead letters, minutes, hours, replays and
-    /// interventions of that age, and old attribute values. Each statement waits up to `lock_timeout` for readers of an old
-    /// partition. A partition that a timeout leaves half detached takes no rows and is dropped by a later call.
+    /// Drops the partitions more than `retention_days` days before `today`. Deletes dead letters, minutes, hours and replays of
+    /// that age, and old interventions and attribute values. Each statement waits up to `lock_timeout` for readers of a
+    /// partition. A partition that a timeout leaves half detached takes no rows; a later call drops it.
     ///
     /// # Errors
-    /// The database's; [`StoreError::is_lock_timeout`] if a reader blocked it. Call again later.
+    /// The database's; [`StoreError::is_lock_timeout`] if a reader blocked a statement. Call again later.
     pub async fn drop_partitions(
         &self,
         today: Day,
@@ -239,7 +239,7 @@ impl RecordStore {
         };
         let keep = i32::try_from(retention_days).unwrap_or(i32::MAX);
         let oldest_kept = today.plus_days(keep.saturating_neg());
-        // First, because dropping fails while a transaction still reads the partition.
+        // Deletes rows first, because dropping fails while a transaction still reads the partition.
         delete_old_rows(&client, today, oldest_kept).await?;
         let dropped = drop_before(&client, oldest_kept).await?;
         if !dropped.is_empty() {
@@ -254,7 +254,7 @@ impl RecordStore {
         Ok(partitions(&client).await?.iter().map(|partition| partition.day).min())
     }
 
-    /// The oldest open transaction of this database except this call's own.
+    /// The oldest open transaction of this database, except the one of this call.
     pub async fn oldest_transaction(&self) -> Result<Option<OldestTransaction>, StoreError> {
         let client = self.0.client().await?;
         let row = client
@@ -277,15 +277,15 @@ impl RecordStore {
         }))
     }
 
-    /// The days with partitions.
+    /// The days that have partitions in every table.
     pub async fn partition_days(&self) -> Result<Vec<Day>, StoreError> {
         let client = self.0.client().await?;
         Ok(attached_days(&client).await?.into_iter().collect())
     }
 }
 
-/// A separate connection that holds an advisory lock until it closes, with `timeout` as its lock timeout. `None`: another process
-/// holds the lock.
+/// Opens a connection that holds an advisory lock until it closes and has `timeout` as its lock timeout. `None`: another process
+/// holds the advisory lock.
 async fn locked(store: &Core, lock: i64, timeout: Duration) -> Result<Option<(Client, Driver)>, StoreError> {
     let (client, driver) = store.dedicated().await?;
     client.batch_execute(&format!("SET lock_timeout = {}", timeout.as_millis().max(1))).await?;

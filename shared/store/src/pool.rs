@@ -1,7 +1,7 @@
-//! The pool of connections to PostgreSQL, and connections outside of it. Connects lazily, with TLS according to the URL.
+//! The pool of connections to PostgreSQL, and single connections outside of it. Connects when needed, with TLS as the URL says.
 //!
-//! A pooled connection is checked with an empty query before use, so a restart of the database delays callers but causes no
-//! errors.
+//! A pooled connection is checked with an empty query before use. After a restart of the database callers therefore wait, but get
+//! no errors.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,25 +15,25 @@ use tokio_postgres::{AsyncMessage, Connection, NoTls};
 use crate::error::{StoreError, cannot_connect};
 use crate::tls::{self, Tls};
 
-/// Longest wait for a new connection.
+/// Timeout of opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest wait for a pooled connection when all are in use.
+/// Timeout of waiting for a pooled connection while all are in use.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How to reach the database.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
-    /// `postgres://user:password@host:port/name?sslmode=…`. `sslmode` `require`, `verify-ca` and `verify-full` all mean
-    /// TLS with a verified certificate and name; `disable`, `prefer` and no `sslmode` mean plain TCP unless `ca_file` is set.
+    /// `postgres://user:password@host:port/name?sslmode=…`. `sslmode` `require`, `verify-ca` and `verify-full` all mean TLS with
+    /// a verified certificate and name. `disable`, `prefer` and no `sslmode` mean plain TCP, unless `ca_file` is set.
     pub database_url: SecretString,
-    /// PEM file of the certificate authorities to trust; the system's when `None`.
+    /// A PEM file of the certificate authorities to trust; `None`: the system's.
     pub ca_file: Option<PathBuf>,
-    /// Maximum number of connections, 1 or more, not counting the feed's.
+    /// Maximum number of pooled connections, 1 or more. Connections outside the pool, such as a feed's, do not count.
     pub pool_max: usize,
 }
 
 impl StoreConfig {
-    /// This database, with at most 8 connections and the system's certificate authorities.
+    /// Settings for this database, with at most 8 connections and the system's certificate authorities.
     pub fn new(database_url: impl Into<String>) -> Self {
         Self { database_url: SecretString::from(database_url.into()), ca_file: None, pool_max: 8 }
     }
@@ -52,7 +52,7 @@ pub struct PoolUsage {
     pub waiting: usize,
 }
 
-/// The pool, and the settings for connections outside of it.
+/// The pool, and the settings of connections outside of it.
 pub(crate) struct Pool {
     pool: deadpool_postgres::Pool,
     connect: tokio_postgres::Config,
@@ -88,7 +88,7 @@ impl Pool {
         Ok(Self { pool, connect, tls })
     }
 
-    /// A connection that works.
+    /// Takes a connection from the pool, which has checked that it works.
     pub(crate) async fn client(&self) -> Result<Object, StoreError> {
         self.pool.get().await.map_err(|error| match error {
             deadpool_postgres::PoolError::Backend(error) => cannot_connect(error),
@@ -102,7 +102,7 @@ impl Pool {
         PoolUsage { max: status.max_size, in_use, idle: status.available, waiting: status.waiting }
     }
 
-    /// A connection outside the pool, closed when its driver is dropped. `notified` gets the payload of each notification.
+    /// Opens a connection outside the pool. Dropping its driver closes it. `notified` gets the payload of each notification.
     pub(crate) async fn dedicated(
         &self,
         notified: impl FnMut(&str) + Send + 'static,
@@ -120,7 +120,7 @@ impl Pool {
     }
 }
 
-/// Drives a connection outside the pool until it is dropped.
+/// The task that drives a connection outside the pool. Dropping it closes the connection.
 pub(crate) struct Driver(JoinHandle<()>);
 
 impl Driver {
@@ -134,7 +134,7 @@ impl Driver {
                 match std::future::poll_fn(|cx| connection.poll_message(cx)).await {
                     Some(Ok(AsyncMessage::Notification(note))) => notified(note.payload()),
                     Some(Ok(_)) => {}
-                    // Pending queries on this connection fail as closed.
+                    // The connection broke: its pending queries fail as closed.
                     Some(Err(_)) | None => return,
                 }
             }

@@ -1,9 +1,9 @@
-//! Undecided events and overdue deliveries: the rows, and what is committed when they are published again.
+//! Reads undecided events and overdue deliveries, and commits their repair.
 //!
-//! Both get a new epoch, in one transaction with the intervention that makes every older copy stale. If the original turns up
-//! after all, it is dropped. The caller publishes the result; after a crash in between, the next scan finds it again.
+//! One transaction gives an event or delivery a new epoch, and writes the intervention that makes every older copy stale. If the
+//! original turns up after all, it is dropped. The caller publishes the result; after a crash, the next scan finds it again.
 //!
-//! The caller tells lost messages from late ones, and decides what becomes of an overdue delivery.
+//! The caller decides which messages are lost, and whether an overdue delivery is published again or discarded.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -29,52 +29,52 @@ use crate::record::{self, Report, merged};
 use crate::sql::{Coded, Date, FromRow, RowExt, Ts, from_row, read_all};
 use crate::store::Store;
 
-/// Timeout of scans for overdue deliveries: none, because their caller spaces them by their duration.
+/// Timeout of scans for overdue deliveries. Zero means none: their caller spaces the scans by their duration.
 const OVERDUE_SCAN_MAX: Duration = Duration::ZERO;
 
 /// Which events [`Store::take_undecided`] scans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
-    /// The day of their partition.
+    /// The event day to scan.
     pub day: Day,
-    /// Accepted at or after this.
+    /// Scans events accepted at or after this time.
     pub from: UnixMillis,
-    /// Accepted before this.
+    /// Scans events accepted before this time.
     pub until: UnixMillis,
-    /// Events published again at or after this are left alone.
+    /// Leaves out events that were published again at or after this time.
     pub handed_out: UnixMillis,
-    /// How long the scan may take.
+    /// The timeout of the scan.
     pub within: Duration,
 }
 
 /// The result of a scan.
 #[derive(Debug)]
 pub enum Looked {
-    /// Nothing was scanned: another recorder is reconciling.
+    /// Nothing was scanned, because another recorder is reconciling.
     Busy,
-    /// The scan exceeded its time: scan fewer events.
+    /// The scan timed out. The caller scans fewer events.
     TooLong,
     /// Undecided events.
     Undecided {
         /// Events to publish to fan-out.
         events: Vec<UndecidedEvent>,
-        /// Whether others were left alone, because they were published again recently.
+        /// Whether other undecided events were left out, because they were published again recently.
         left_alone: bool,
     },
 }
 
-/// An event without a decision.
+/// An event without a decision, to publish to fan-out again.
 #[derive(Debug)]
 pub struct UndecidedEvent {
     /// Everything but its payload.
     pub summary: EventSummary,
-    /// The product's metadata.
+    /// The metadata that the producer sent.
     pub metadata: Option<Box<RawValue>>,
-    /// The producer's bytes.
+    /// The bytes of `data` as the producer sent them.
     pub data: Bytes,
-    /// The ingest process that accepted it.
+    /// The instance of ingest that accepted it.
     pub instance: u64,
-    /// Its number in that process.
+    /// Its sequence number in that instance.
     pub sequence: u64,
     /// Its new epoch.
     pub epoch: u32,
@@ -96,15 +96,15 @@ from_row!(DueDelivery { id, next_attempt_at });
 pub struct LostDelivery {
     /// The delivery.
     pub row: DeliveryRow,
-    /// Whether its event has a payload.
+    /// Whether its event is on record with a payload.
     pub has_payload: bool,
     /// Whether its endpoint exists.
     pub has_endpoint: bool,
-    /// When its event happened, if that is on record.
+    /// When its event occurred, if the event is on record.
     pub occurred_at: Option<UnixMillis>,
-    /// The lane of its event, if that is on record.
+    /// The lane of its event, if the event is on record.
     pub lane: Option<Lane>,
-    /// The configuration version of its event's decision, if that is on record.
+    /// The configuration version of its event's decision, if the decision is on record.
     pub decided_version: Option<i64>,
     /// The current configuration version.
     pub current_version: i64,
@@ -127,7 +127,7 @@ impl FromRow for LostDelivery {
     }
 }
 
-/// What becomes of a lost delivery.
+/// How a lost delivery is repaired.
 #[derive(Debug, Clone)]
 pub enum Repair {
     /// It is put into the outbox, in a new epoch.
@@ -139,14 +139,14 @@ pub enum Repair {
 /// Numbers of repaired deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Repaired {
-    /// Put into the outbox, with a new epoch.
+    /// Deliveries put into the outbox, in a new epoch.
     pub again: usize,
-    /// Discarded: expired, or without a payload or an endpoint.
+    /// Deliveries discarded: expired, or without a payload or an endpoint.
     pub ended: usize,
 }
 
-/// Pending deliveries `d` of the day `$1` whose attempt was due before `$2`. Deliveries that cannot be repaired are left out, so
-/// that they do not fill every page.
+/// The pending deliveries `d` of day `$1` whose attempt was due before `$2`. Leaves out deliveries that cannot be repaired, which
+/// would otherwise fill every page.
 const OVERDUE: &str = "FROM deliveries d
     WHERE d.delivery_day = $1 AND d.status = 0 AND d.next_attempt_at < $2
         AND (d.generation IS NULL OR d.generation NOT LIKE 'test:%')
@@ -158,7 +158,7 @@ const UNDECIDED: &str = "data IS NOT NULL AND NOT EXISTS (SELECT FROM decisions 
     WHERE d.tenant = e.tenant AND d.event_id = e.id AND d.event_day = e.event_day)";
 
 impl Store {
-    /// Whether a day has pending deliveries whose attempt was due before `before`.
+    /// Whether a delivery day has pending deliveries whose attempt was due before `before`.
     pub async fn has_overdue(&self, day: Day, before: UnixMillis) -> Result<bool, StoreError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
@@ -167,10 +167,10 @@ impl Store {
         Ok(tx.query_one(&sql, &[&Date(day), &Ts(before)]).await?.try_get(0)?)
     }
 
-    /// The undecided events of a slice, at most `limit`, to publish to fan-out in a new epoch.
+    /// Finds at most `limit` undecided events of a slice and puts them into a new epoch. The caller publishes them to fan-out.
     ///
     /// # Errors
-    /// The database's; nothing was changed then.
+    /// The database's; then nothing was changed.
     pub async fn take_undecided(&self, look: Look, limit: u32) -> Result<Looked, StoreError> {
         let Look { day, from, until, handed_out, within } = look;
         let mut client = self.core().client().await?;
@@ -205,11 +205,11 @@ impl Store {
         Ok(Looked::Undecided { events, left_alone })
     }
 
-    /// Repairs overdue deliveries of a delivery day: `select` chooses the lost ones of the first `limit` deliveries whose attempt
-    /// was due before `before`, `repair` decides about each. `None`: another recorder is reconciling.
+    /// Repairs overdue deliveries of a delivery day. Reads the first `limit` deliveries due before `before`, the longest overdue
+    /// first; `select` chooses the lost ones, and `repair` decides about each. `None`: another recorder is reconciling.
     ///
     /// # Errors
-    /// The database's; nothing was changed then.
+    /// The database's; then nothing was changed.
     pub async fn repair_overdue(
         &self,
         day: Day,
@@ -254,8 +254,8 @@ impl Store {
     }
 }
 
-/// Makes older copies of these events stale. Reads the events again under the counter's lock, because they may have been expunged
-/// or decided since.
+/// Makes older copies of these events stale and commits. Reads the events again under the counter's lock, because they may have
+/// been expunged or decided since. Returns those that are still undecided.
 async fn supersede(
     tx: Transaction<'_>,
     day: Day,
@@ -300,7 +300,7 @@ fn superseded(
     Intervention { target, event_day, least_epoch, reason: InterventionReason::Superseded, created_at, version }
 }
 
-/// The given deliveries that are still pending.
+/// Reads those of the given deliveries that are still pending.
 async fn lost_deliveries(
     client: &impl GenericClient,
     day: Day,

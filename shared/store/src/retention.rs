@@ -1,4 +1,4 @@
-//! Deletes expired rows outside the daily partitions.
+//! Deletes expired rows of tables that have no daily partitions.
 
 use postrider_model::limits::IDEMPOTENT_ANSWER_KEPT;
 use postrider_model::time::{Day, UnixMillis};
@@ -7,10 +7,10 @@ use tokio_postgres::Client;
 use crate::error::StoreError;
 use crate::sql::Ts;
 
-/// Maximum age of the configuration version that fan-out may use for a decision.
+/// Maximum age in days of a configuration version by which fan-out decides.
 const VERSION_SLACK_DAYS: i32 = 1;
 
-/// Deletes expired entries of the audit log, expired answers to requests, and endpoint versions that no decision on record uses.
+/// Deletes expired entries of the audit log, expired responses, and endpoint versions that no decision on record used.
 pub(crate) async fn delete_expired(client: &Client, oldest_kept: Day) -> Result<(), StoreError> {
     client.execute("DELETE FROM audit_log WHERE at < $1", &[&Ts(oldest_kept.start())]).await?;
     let kept = i64::try_from(IDEMPOTENT_ANSWER_KEPT.as_millis()).unwrap_or(i64::MAX);
@@ -19,8 +19,8 @@ pub(crate) async fn delete_expired(client: &Client, oldest_kept: Day) -> Result<
     versions(client, Ts(oldest_kept.plus_days(-VERSION_SLACK_DAYS).start())).await
 }
 
-/// Versions of endpoints that no event at or after `oldest` was decided by: all before the newest of then, and all of an endpoint
-/// that was deleted before. The tombstone itself keeps no URL either.
+/// Deletes endpoint versions that no decision since `oldest` used: of each endpoint all versions before the one that was in force
+/// at `oldest`, and all versions of endpoints deleted before. Also erases the documents, which contain URLs, of those tombstones.
 async fn versions(client: &Client, oldest: Ts) -> Result<(), StoreError> {
     let superseded = "DELETE FROM endpoint_versions v WHERE v.created_at < $1 AND EXISTS (
                           SELECT 1 FROM endpoint_versions n

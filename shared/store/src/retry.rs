@@ -1,4 +1,4 @@
-//! Retries of deliveries: the rows that decide about one, and its commit. The decision is the caller's.
+//! Retries of deliveries: reads the rows for the decision about one, and commits the result. The caller decides.
 
 use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::delivery::{DeliveryStatus, EndpointStatus, Trigger};
@@ -16,26 +16,26 @@ use crate::record::{self, Report};
 use crate::sql::{Coded, Date, RowExt, from_row, read_optional};
 use crate::store::Store;
 
-/// What decides about a retry.
+/// What the decision about a retry depends on.
 #[derive(Debug, Clone)]
 pub struct RetryState {
     /// The delivery.
     pub row: DeliveryRow,
-    /// The configuration version of the event's decision; of a test call, which has no decision, the current one.
+    /// The configuration version of the event's decision; for a test call, which has no decision, the current one.
     pub config_version: i64,
     /// Number of attempts that people requested while the delivery was pending. The first attempt never counts.
     pub extra: u16,
-    /// What its body is rendered from.
+    /// The input for rendering its body, or why that is missing.
     pub source: Result<BodySource, SourceMissing>,
-    /// The endpoint as it is now; `None`: it was deleted.
+    /// The current state of the endpoint; `None`: it was deleted.
     pub endpoint: Option<EndpointState>,
-    /// A retry of the delivery that has not been attempted so far.
+    /// A retry of this delivery that has not been attempted yet.
     pub unattempted_retry: Option<DeliveryId>,
     /// The time of the request.
     pub now: UnixMillis,
 }
 
-/// Whether an endpoint takes deliveries.
+/// Whether an endpoint receives deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointState {
     /// Its status.
@@ -51,21 +51,21 @@ from_row!(EndpointState { status, disabled_reason });
 pub enum RetryDecision {
     /// An attempt of this delivery is already due or in progress; nothing changes.
     UnderWay(DeliveryId),
-    /// Make this attempt. If it is one of the same delivery, it makes the waiting copy stale.
+    /// The attempt to make. If it belongs to the same delivery, it makes the waiting copy stale.
     Attempt(Box<DeliveryTask>),
 }
 
 /// The result of a request to retry a delivery.
 #[derive(Debug)]
 pub enum Retried {
-    /// An attempt was committed: publish it, then call [`Store::outbox_done`].
+    /// An attempt was committed to the outbox: publish it, then call [`Store::outbox_done`].
     Committed(Box<PendingDelivery>),
     /// An attempt of this delivery is already due or in progress.
     UnderWay(DeliveryId),
 }
 
 impl Retried {
-    /// The delivery that is attempted.
+    /// The id of the delivery that is attempted.
     pub fn delivery(&self) -> DeliveryId {
         match self {
             Self::Committed(pending) => pending.task.delivery.id,
@@ -82,7 +82,7 @@ impl Retried {
     }
 }
 
-/// See [`RetryState::extra`].
+/// Reads [`RetryState::extra`].
 async fn extra_attempts(client: &impl GenericClient, row: &DeliveryRow) -> Result<u16, StoreError> {
     let sql = "SELECT count(DISTINCT number) AS extra FROM attempts
                WHERE delivery_id = $1 AND delivery_day = $2 AND trigger = $3 AND number > 1";
@@ -122,10 +122,10 @@ async fn state(
 }
 
 impl Store {
-    /// Retries a delivery as `decide` says. The caller publishes the result; after a crash the outbox relay does.
+    /// Retries a delivery as `decide` decides. The caller publishes the result; after a crash the outbox relay does.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] also for another tenant's delivery; [`SourceMissing`]; what `decide` refused.
+    /// [`StoreError::NotFound`], also for another tenant's delivery; [`SourceMissing`]; the error of `decide`.
     pub async fn retry_delivery<E: From<StoreError> + From<SourceMissing>>(
         &self,
         tenant: Option<TenantId>,
@@ -134,7 +134,7 @@ impl Store {
     ) -> Result<Retried, E> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await.map_err(StoreError::from)?;
-        // The counter first: its row is the lock that every edit takes first.
+        // Increments the counter first: its row is the lock that every edit takes first.
         let version = bump(&tx).await?;
         let state = state(&tx, tenant, id, version).await?;
         let task = match decide(&state)? {

@@ -1,7 +1,7 @@
-//! Running processes, from their own reports, and the last audit, for the operator's page.
+//! Running processes, by their own reports, and the last audit, for the operator's page.
 //!
-//! Reports are rows, not messages: every API replica reads the same reports, even directly after its start, and they show when a
-//! process last reported, even while the broker is away.
+//! A report is a row, not a message. Every API replica can read all reports right after its start, and reports show when a
+//! process last reported even while the broker is away.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use crate::error::StoreError;
 use crate::sql::{FromRow, RowExt, Ts, from_row};
 use crate::store::{History, ServiceRegistry};
 
-/// The report of a process.
+/// What a process reports about itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceReport {
-    /// Its unique name.
+    /// The unique name of the process.
     pub instance: String,
     /// The command that it runs.
     pub name: String,
@@ -24,9 +24,9 @@ pub struct ServiceReport {
     pub version: String,
     /// When it started, by its own clock.
     pub started_at: UnixMillis,
-    /// Mean members per message of each queue, over the messages that it consumed recently.
+    /// Mean members in a message, by queue, over the messages that the process consumed recently.
     pub members_per_message: BTreeMap<String, f64>,
-    /// Mean bytes per message of each queue, likewise.
+    /// Mean bytes of a message, by queue, over the same messages.
     pub bytes_per_message: BTreeMap<String, f64>,
 }
 
@@ -39,14 +39,14 @@ pub struct ServiceStatus {
     pub seen_at: UnixMillis,
 }
 
-/// An audit: whether everything that was accepted is accounted for.
+/// The result of an audit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LastAudit {
     /// When it ran.
     pub ran_at: UnixMillis,
-    /// Whether nothing is missing.
+    /// Whether every equation holds and nothing is missing.
     pub conserved: bool,
-    /// Its figures: the report of `postrider audit`.
+    /// The whole report, which `postrider audit` prints too.
     pub report: serde_json::Value,
 }
 
@@ -61,19 +61,19 @@ impl FromRow for ServiceStatus {
 }
 
 impl LastAudit {
-    /// Number of gaps.
+    /// The number of missing rows.
     pub fn gaps(&self) -> u64 {
         self.report["gaps_total"].as_u64().unwrap_or_default()
     }
 
-    /// Unbalanced tenant days, including those without a named gap.
+    /// The number of unbalanced tenant days, including those without a listed gap.
     pub fn unbalanced(&self) -> u64 {
         let days = self.report["tenants"].as_array().into_iter().flatten();
         days.filter(|day| day["conserved"] == false).count() as u64
     }
 }
 
-/// Bytes per message of each queue: the mean of its consumers' reports.
+/// Bytes of a message, by queue: the mean over the reports of its consumers.
 pub fn bytes_per_message(services: &[ServiceStatus]) -> BTreeMap<String, f64> {
     let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for (queue, bytes) in services.iter().flat_map(|seen| &seen.report.bytes_per_message) {
@@ -84,7 +84,7 @@ pub fn bytes_per_message(services: &[ServiceStatus]) -> BTreeMap<String, f64> {
 }
 
 impl ServiceRegistry {
-    /// Replaces a process's report. Deletes reports older than a day.
+    /// Replaces the report of a process. Also deletes other reports older than a day.
     pub async fn report(&self, report: &ServiceReport) -> Result<(), StoreError> {
         let sql = "WITH swept AS (DELETE FROM services WHERE seen_at < now() - interval '1 day' AND instance <> $1)
             INSERT INTO services (instance, name, version, started_at, seen_at, members_per_message, bytes_per_message)
@@ -103,7 +103,7 @@ impl ServiceRegistry {
         Ok(())
     }
 
-    /// The processes that reported within the last day, by name and then by age.
+    /// The processes that reported within the last day, sorted by name, then by start.
     pub async fn list(&self) -> Result<Vec<ServiceStatus>, StoreError> {
         let sql = format!(
             "SELECT {}, seen_at FROM services WHERE seen_at >= now() - interval '1 day' ORDER BY name, started_at, instance",

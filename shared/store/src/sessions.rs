@@ -1,7 +1,7 @@
 //! Dashboard sessions.
 //!
-//! A session refers to the key that opened it and grants no more: its permissions are those of the key at each request. Only the
-//! visitor has its token; the table has a hash.
+//! A session refers to the key that opened it and has the permissions that this key has at each request. Only the visitor has the
+//! session's token; the table has its hash.
 
 use std::time::Duration;
 
@@ -20,11 +20,11 @@ use crate::sql::{RowExt, Ts};
 use crate::store::SessionStore;
 
 impl SessionStore {
-    /// Opens a session for a key of `tenant` (`None`: an operator's key) and deletes expired sessions. Returns the token: 43
-    /// characters of URL-safe base64, 256 random bits.
+    /// Opens a session for a key of `tenant` (`None`: an operator's key), and deletes expired sessions. Returns the session's
+    /// token: 256 random bits as 43 characters of URL-safe base64.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`]: the key has [`SESSIONS_PER_KEY_MAX`]; the database's.
+    /// [`StoreError::Conflict`]: the key has [`SESSIONS_PER_KEY_MAX`] open sessions; the database's.
     pub async fn open_session(
         &self,
         key: KeyHash,
@@ -53,7 +53,7 @@ impl SessionStore {
         Ok(SecretString::from(token.as_str()))
     }
 
-    /// Adds an entry to the audit log about attempts with unknown keys: their number since the last entry and the last `peer`.
+    /// Adds an audit-log entry about requests with unknown keys: their number since the last entry, and the `peer` of the last.
     pub async fn record_refused_keys(&self, count: u64, peer: &str) -> Result<(), StoreError> {
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
@@ -63,7 +63,7 @@ impl SessionStore {
         Ok(())
     }
 
-    /// The hash of a session's key; `None` if there is no such session or it has ended.
+    /// The hash of the key that opened a session; `None` if the session does not exist or has ended.
     pub async fn session(&self, token: &str) -> Result<Option<KeyHash>, StoreError> {
         let sql = "SELECT key_hash FROM dashboard_sessions WHERE token_hash = $1 AND expires_at > $2";
         let found =

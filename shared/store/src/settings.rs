@@ -98,7 +98,7 @@ impl CheckSettings for MasterKeySettings {
 mod tests {
     use super::*;
 
-    /// 32 bytes.
+    /// A key of 32 bytes.
     const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
     #[test]

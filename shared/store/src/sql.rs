@@ -1,4 +1,4 @@
-//! SQL representation of the model's types: times, days, enum codes, ids, text without NUL; rows read as structs.
+//! How the model's types are stored: times, days, enum codes, ids, and text without NUL. Also reads rows as structs.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -24,23 +24,23 @@ use crate::config::{EndpointDocument, TenantLimits};
 use crate::error::StoreError;
 use crate::intervention::InterventionReason;
 
-/// PostgreSQL counts from 2000-01-01.
+/// The epoch of PostgreSQL, 2000-01-01, as milliseconds and as days since 1970-01-01.
 const EPOCH_MS: i64 = 946_684_800_000;
 const EPOCH_DAYS: i32 = 10_957;
-/// The range of times stored unchanged: 0000-01-01 to 9999-12-31.
+/// The range of times that are stored unchanged: 0000-01-01 to 9999-12-31.
 const FIRST_MS: i64 = -62_167_219_200_000;
 const LAST_MS: i64 = 253_402_300_799_999;
-/// The same as days since 1970-01-01.
+/// The same range as days since 1970-01-01.
 const FIRST_DAY: i32 = -719_528;
 const LAST_DAY: i32 = 2_932_896;
 
-/// A `timestamptz`.
+/// The value of a `timestamptz` column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ts(pub(crate) UnixMillis);
 
 impl ToSql for Ts {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        // Clamped to years 0 and 9999, because the extremes of the column are "infinity".
+        // Clamps to the years 0000 to 9999, because the extremes of the column mean "infinity".
         let since = (self.0.0.clamp(FIRST_MS, LAST_MS) - EPOCH_MS) * 1_000;
         out.extend_from_slice(&since.to_be_bytes());
         Ok(IsNull::No)
@@ -57,13 +57,13 @@ impl<'a> FromSql<'a> for Ts {
     accepts!(TIMESTAMPTZ);
 }
 
-/// A `date`.
+/// The value of a `date` column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Date(pub(crate) Day);
 
 impl ToSql for Date {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        // Outside this range PostgreSQL has no day or "infinity".
+        // Clamps, because outside this range PostgreSQL has no day, or "infinity".
         out.extend_from_slice(&(self.0.0.clamp(FIRST_DAY, LAST_DAY) - EPOCH_DAYS).to_be_bytes());
         Ok(IsNull::No)
     }
@@ -78,12 +78,12 @@ impl<'a> FromSql<'a> for Date {
     accepts!(DATE);
 }
 
-/// The value of a column. Rows are read as these types; statements take the types above as parameters.
+/// A type as which a column is read. Statements take the types above as parameters.
 pub(crate) trait Column: Sized {
-    /// The type that `tokio_postgres` reads.
+    /// The type that `tokio_postgres` reads from the column.
     type Stored: FromSqlOwned;
 
-    /// The value of what is stored, or why it has none.
+    /// Converts what is stored, or says why it cannot be converted.
     fn of_stored(stored: Self::Stored) -> Result<Self, String>;
 }
 
@@ -103,7 +103,7 @@ impl<T: DeserializeOwned> Column for Json<T> {
     }
 }
 
-/// Columns of one type, each with the conversion from the type that is stored.
+/// Implements [`Column`] for types with one stored type, each with its conversion.
 macro_rules! columns {
     ($($stored:ty => { $($type:ty = $convert:expr),+ $(,)? })+) => {$($(
         impl Column for $type {
@@ -125,7 +125,7 @@ columns! {
     f64 => { f64 = Ok }
     String => { String = Ok, EventId = parse, EventType = parse }
     JsonText => { Value = |text| parse_json(text.0) }
-    // NULL stands for the default.
+    // NULL in the column means the default.
     Option<String> => {
         Generation = |text| text.map_or(Ok(Self::First), parse),
         Vec<(String, String)> = |text| text.map_or(Ok(Vec::new()), parse_json),
@@ -167,23 +167,23 @@ fn parse_raw(bytes: Vec<u8>) -> Result<Box<RawValue>, String> {
     RawValue::from_string(text).map_err(|error| error.to_string())
 }
 
-/// JSON in a column of type `text`, `json` or `jsonb`.
+/// JSON from a column of type `text`, `json` or `jsonb`.
 pub(crate) struct JsonText(String);
 
 impl<'a> FromSql<'a> for JsonText {
     fn from_sql(of: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
-        // `jsonb` starts with the number of its format, 1.
+        // The binary form of `jsonb` starts with its version, 1.
         let text = if *of == Type::JSONB { raw.strip_prefix(&[1]).ok_or("another format of jsonb")? } else { raw };
         Ok(Self(String::from_utf8(text.to_vec())?))
     }
     accepts!(TEXT, JSON, JSONB);
 }
 
-/// An integer column of any width.
+/// A number from an integer column of any width.
 pub(crate) struct Integer(i64);
 
 impl Integer {
-    /// The value of a column that is never negative.
+    /// Converts a number that is never negative.
     fn unsigned<T: TryFrom<i64> + Default>(self) -> T {
         T::try_from(self.0).unwrap_or_default()
     }
@@ -200,13 +200,13 @@ impl<'a> FromSql<'a> for Integer {
     accepts!(INT2, INT4, INT8);
 }
 
-/// An enum stored as a small code. The codes are part of the schema (`V1__schema.sql`): only append.
+/// An enum that is stored as a small code. The codes are part of the schema (`V1__schema.sql`): only append codes.
 pub(crate) trait Coded: Copy {
     /// The code of this variant.
     fn code(self) -> i16;
 }
 
-/// Defines the codes of an enum. A variant without a code, or a duplicate code, does not compile.
+/// Defines the codes of an enum. A variant without a code or with the code of another variant does not compile.
 macro_rules! coded {
     ($type:ident: $($variant:ident = $code:literal),+ $(,)?) => {
         impl Coded for $type {
@@ -251,7 +251,7 @@ coded!(ReplayStatus: Running = 0, Paused = 1, Finished = 2, Cancelled = 3);
 coded!(EndpointStatus: Active = 0, Inactive = 1, Disabled = 2);
 coded!(InterventionReason: Superseded = 0, Cancelled = 1, Expunged = 2);
 
-/// Replaces NUL, which PostgreSQL text cannot hold, by U+FFFD.
+/// Replaces NUL, which PostgreSQL text cannot contain, with U+FFFD.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
@@ -271,13 +271,13 @@ impl RowExt for Row {
 /// The parameters of a statement.
 pub(crate) type Params<'a> = [&'a (dyn ToSql + Sync)];
 
-/// A value that is read from a row.
+/// A struct or tuple that is read from a row.
 pub(crate) trait FromRow: Sized {
     fn read(row: &Row) -> Result<Self, StoreError>;
 }
 
-/// Reads a struct from a row: each field from the column of its name, or of the given name. `COLUMNS` lists the columns for
-/// `SELECT`.
+/// Implements [`FromRow`] for a struct: reads each field from the column with its name, or with the given name. `COLUMNS` lists
+/// the columns for a `SELECT`.
 macro_rules! from_row {
     ($type:ident { $($field:ident $(: $column:literal)?),+ $(,)? }) => {
         impl $type {
@@ -321,12 +321,12 @@ tuple_from_row!(A = 0);
 tuple_from_row!(A = 0, B = 1);
 tuple_from_row!(A = 0, B = 1, C = 2);
 
-/// Reads every row.
+/// Reads each row as a `T`.
 pub(crate) fn read_all<T: FromRow>(rows: Vec<Row>) -> Result<Vec<T>, StoreError> {
     rows.iter().map(T::read).collect()
 }
 
-/// The column `found` of the first row: how many rows a page that ends early was taken from.
+/// The column `found`, which is the same in every row: the number of rows before a page was cut. 0 if there are no rows.
 pub(crate) fn found(rows: &[Row]) -> Result<usize, StoreError> {
     let found: Option<u64> = rows.first().map(|row| row.col("found")).transpose()?;
     Ok(found.map_or(0, |found| usize::try_from(found).unwrap_or(usize::MAX)))
@@ -337,7 +337,7 @@ pub(crate) fn read_optional<T: FromRow>(row: Option<Row>) -> Result<Option<T>, S
     row.as_ref().map(T::read).transpose()
 }
 
-/// A number for a signed column; saturates.
+/// Converts a number for a signed column; saturates.
 pub(crate) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -1,8 +1,8 @@
-//! Counts of attempts by minute, hour or day, read from the recorder's tables `endpoint_minutes` and `endpoint_hours`.
+//! Counts of attempts by minute, hour or day. The recorder maintains their tables `endpoint_minutes` and `endpoint_hours`.
 //!
 //! # What it promises
-//! Reads scan the endpoints' minutes or hours in the range, never their attempts. Each attempt counts once, in the minute
-//! and the hour in which it started. Test calls do not count. Deleted endpoints still count for their tenant.
+//! A read scans the endpoints' minutes or hours in a range, never their attempts. Each attempt counts once, in the minute and the
+//! hour in which it started. Test calls do not count. The attempts of a deleted endpoint still count for its tenant.
 
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::latency::{BUCKETS, Latency};
@@ -15,16 +15,16 @@ use crate::record::{COUNTS, WHOLE};
 use crate::sql::{RowExt, Ts, from_row};
 use crate::store::History;
 
-/// Whose attempts.
+/// Which attempts to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatsOf {
-    /// Of every endpoint of a tenant.
+    /// The attempts of all endpoints of a tenant.
     Tenant(TenantId),
-    /// Of one endpoint.
+    /// The attempts of one endpoint.
     Endpoint(EndpointId),
 }
 
-/// The table of these intervals, its column with the start, and the SQL that derives an interval from it.
+/// The table for intervals of this length, its column with the start, and SQL that derives the start of an interval.
 fn source(length: IntervalLength) -> (&'static str, &'static str, String) {
     match length {
         IntervalLength::Minute => ("endpoint_minutes", "minute", "minute".to_owned()),
@@ -33,33 +33,33 @@ fn source(length: IntervalLength) -> (&'static str, &'static str, String) {
     }
 }
 
-/// Counts of the attempts in an interval.
+/// Counts of the attempts in one interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
     /// Attempts that succeeded.
     pub successes: u64,
     /// Attempts that failed.
     pub failures: u64,
-    /// Attempts that were not the first of their delivery.
+    /// Attempts with a number above 1.
     pub retries: u64,
-    /// Sum of the durations of all attempts, microseconds.
+    /// The sum of the durations of all attempts, in microseconds.
     pub duration_us: u64,
-    /// First attempts of events' own deliveries.
+    /// First attempts of events' own deliveries; retries and replays do not count.
     pub first_attempts: u64,
     /// First attempts that ended less than 5 s after their event was accepted.
     pub first_within_5s: u64,
-    /// The same within 30 s.
+    /// First attempts that ended less than 30 s after their event was accepted.
     pub first_within_30s: u64,
     /// Responses by class of their status code: 2xx, 3xx, 4xx, 5xx.
     pub answers: [u64; 4],
     /// Attempts without a response.
     pub unanswered: u64,
-    /// Histogram of durations.
+    /// The histogram of their durations.
     pub latency: Latency,
 }
 
 impl Stats {
-    /// Attempts.
+    /// The number of attempts.
     pub fn attempts(&self) -> u64 {
         self.successes + self.failures
     }
@@ -101,10 +101,10 @@ impl Stats {
     }
 }
 
-/// Successes and failures of an endpoint in an hour.
+/// Numbers of successes and failures of an endpoint in one hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HourlyCounts {
-    /// Whose.
+    /// The endpoint.
     pub endpoint: EndpointId,
     /// When the hour started.
     pub at: UnixMillis,
@@ -117,7 +117,7 @@ pub struct HourlyCounts {
 from_row!(HourlyCounts { endpoint, at: "hour", successes, failures });
 
 impl History {
-    /// Successes and failures of some endpoints in the hours from `from` on, unordered. Hours without attempts are left out.
+    /// The counts of these endpoints in the hours that start at or after `from`, unordered. Leaves out hours without attempts.
     pub async fn hourly_counts(
         &self,
         endpoints: &[EndpointId],
@@ -129,7 +129,7 @@ impl History {
         self.0.fetch_all(&sql, &[&ids, &Ts(from)]).await
     }
 
-    /// The counts of the intervals that start from `from` (inclusive) to `to` (exclusive), oldest first. Intervals start at whole
+    /// The counts of the intervals that start from `from` (inclusive) to `to` (exclusive), oldest first. Intervals are whole
     /// minutes, hours or days, UTC; those without attempts are left out. `from` must be the start of an interval.
     pub async fn stats(
         &self,

@@ -1,6 +1,6 @@
-//! The store: one pool, shared by a handle for each concern.
+//! The store: one pool, which the handles for single concerns share.
 //!
-//! A service takes only the handles it needs, such as [`ConfigFeed`], so that its types show what it can read and change.
+//! A service takes only the handles that it needs, such as [`ConfigFeed`], so that its types show what it can read and change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +22,15 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 /// First and longest pause between connection attempts while the database is away.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// The database. Cheap to clone.
+/// The handle for all concerns. Cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Handles>);
 
-/// Shared by all handles.
+/// The part of a handle that uses the pool; all handles share the pool.
 #[derive(Clone)]
 pub(crate) struct Core {
     shared: Arc<Shared>,
-    /// On whose behalf changes are made.
+    /// As whom changes are made.
     pub(crate) acting: Acting,
 }
 
@@ -58,7 +58,7 @@ macro_rules! handles {
         $(
             $(#[$doc])*
             ///
-            /// A handle over the store's pool; cheap to clone.
+            /// A handle that uses the store's pool; cheap to clone.
             #[derive(Debug, Clone)]
             pub struct $name(pub(crate) Core);
         )+
@@ -90,22 +90,22 @@ handles! {
     ConfigStore = config;
     /// Follows the configuration; changes nothing.
     ConfigFeed = feed;
-    /// Reads the history: events, decisions, deliveries, attempts, dead letters, statistics, the audit log.
+    /// Reads the history: events, decisions, deliveries, attempts, dead letters and statistics. Also reads the audit log.
     History = history;
     /// Writes the history and maintains its partitions.
     RecordStore = record;
     /// Claims event ids.
     ClaimStore = claims;
-    /// Dashboard sessions and the results of their forms.
+    /// Dashboard sessions and the results of forms sent in them.
     SessionStore = sessions;
-    /// Requests with an `Idempotency-Key`.
+    /// Claims and responses of requests with an `Idempotency-Key`.
     IdempotencyStore = idempotency;
-    /// Running processes.
+    /// Reports of running processes.
     ServiceRegistry = services;
 }
 
 impl Store {
-    /// Prepares the pool without connecting: the database may be away.
+    /// Prepares the pool without connecting, because the database may be away.
     ///
     /// # Errors
     /// [`StoreError::Settings`]: the URL does not parse, or the CA file cannot be read.
@@ -119,13 +119,13 @@ impl Store {
         Ok(Self(Arc::new(Handles::new(Core { shared: Arc::new(shared), acting: Acting::default() }))))
     }
 
-    /// The same store, recording changes under `acting`. The default is Postrider itself.
+    /// The same store, which records changes as made by `acting`. The default is Postrider itself.
     #[must_use]
     pub fn acting_as(&self, acting: Acting) -> Self {
         Self(Arc::new(Handles::new(Core { shared: Arc::clone(&self.core().shared), acting })))
     }
 
-    /// Waits until the database answers, also while it refuses the login. Returns `false` when `stop` came first.
+    /// Waits until the database answers, even if it refuses the login at first. Returns `false` if `stop` came first.
     pub async fn wait_ready(&self, stop: &CancellationToken) -> bool {
         loop {
             match self.wait_unless_refused(stop).await {
@@ -142,7 +142,7 @@ impl Store {
         }
     }
 
-    /// As [`Store::wait_ready`], but returns when the database refuses the login.
+    /// Like [`Store::wait_ready`], but fails when the database refuses the login.
     ///
     /// # Errors
     /// [`StoreError::Refused`]: the server refuses the login or does not have the database.
@@ -165,7 +165,7 @@ impl Store {
     /// Checks that the database answers.
     ///
     /// # Errors
-    /// It did not.
+    /// The database did not answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.core().client().await.map(drop)
     }
@@ -181,12 +181,12 @@ impl Store {
 }
 
 impl Core {
-    /// Every row of a query over a pooled connection.
+    /// Runs a query over a pooled connection and reads all of its rows.
     pub(crate) async fn fetch_all<T: FromRow>(&self, sql: &str, params: &Params<'_>) -> Result<Vec<T>, StoreError> {
         read_all(self.client().await?.query(sql, params).await?)
     }
 
-    /// The row of a query that returns at most one.
+    /// Runs a query that returns at most one row, and reads that row.
     pub(crate) async fn fetch_optional<T: FromRow>(
         &self,
         sql: &str,
@@ -200,17 +200,17 @@ impl Core {
         Ok(self.client().await?.execute(sql, params).await?)
     }
 
-    /// A pooled connection that works.
+    /// Takes a connection from the pool, which has checked that it works.
     pub(crate) async fn client(&self) -> Result<Object, StoreError> {
         self.shared.pool.client().await
     }
 
-    /// A connection outside the pool, closed when its driver is dropped.
+    /// Opens a connection outside the pool. Dropping its driver closes it.
     pub(crate) async fn dedicated(&self) -> Result<(tokio_postgres::Client, Driver), StoreError> {
         self.shared.pool.dedicated(|_| {}).await
     }
 
-    /// A connection outside the pool whose notifications go to `notified`, with their payload.
+    /// Opens a connection outside the pool whose notifications go to `notified`, with their payload.
     pub(crate) async fn listen(
         &self,
         notified: impl FnMut(&str) + Send + 'static,

@@ -1,4 +1,4 @@
-//! TLS to the database: rustls, with the certificate and the name always verified.
+//! TLS to the database, with rustls. The certificate and the name are always verified.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::StoreError;
 
-/// How connections are made.
+/// How a connection is encrypted.
 #[derive(Clone)]
 pub(crate) enum Tls {
-    /// Plain TCP, or a Unix socket.
+    /// Not at all: plain TCP, or a Unix socket.
     Off,
     /// TLS with verification.
     On(MakeRustlsConnect),
 }
 
-/// Reads the URL. libpq's `verify-ca` and `verify-full` are unknown to `tokio_postgres`; here every TLS verifies.
+/// Parses the URL. `tokio_postgres` does not know libpq's `verify-ca` and `verify-full`; here TLS always verifies both.
 pub(crate) fn settings(url: &str, ca_file: Option<&Path>) -> Result<(tokio_postgres::Config, Tls), StoreError> {
     let url = url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
-    // The parser's error never repeats the URL, which holds the password.
+    // The parser's error never contains the URL, which contains the password.
     let mut config: tokio_postgres::Config =
         url.parse().map_err(|error: tokio_postgres::Error| StoreError::Settings(crate::error::describe(&error)))?;
     let wanted = config.get_ssl_mode() == SslMode::Require || ca_file.is_some();

@@ -1,8 +1,8 @@
-//! Numbers of pending deliveries by tenant: waiting for the first attempt, for a retry or for their turn. One recorder counts them
-//! in the log every few seconds. Ingest reads them to enforce limits; the API shows them.
+//! Numbers of pending deliveries by tenant: those that wait for a first attempt, a retry or a slot. One recorder counts them in
+//! the history every few seconds. Ingest reads the numbers to enforce limits, and the API shows them.
 //!
-//! Only the log counts, not messages in queues. A delivery stops counting when its end is on record. Deliveries of deleted tenants do not
-//! count.
+//! Only rows of the history count, not messages in queues: a delivery counts until its end is on record. Deliveries of deleted
+//! tenants do not count.
 
 use std::time::Duration;
 
@@ -16,15 +16,15 @@ use crate::store::{History, RecordStore};
 
 /// Timeout of a count.
 const COUNT_MAX: Duration = Duration::from_secs(30);
-/// Older counts are not used.
+/// Counts older than this are not used.
 const COUNT_AGE_MAX: Duration = Duration::from_secs(300);
 
 /// Pending deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Waiting {
-    /// Of all tenants.
+    /// Pending deliveries of all tenants.
     pub deliveries: u64,
-    /// By tenant, most first.
+    /// Pending deliveries by tenant, highest number first.
     pub tenants: Vec<(TenantId, u64)>,
     /// When they were counted; `None` if nothing is pending, or no count is younger than five minutes.
     pub counted_at: Option<UnixMillis>,
@@ -44,7 +44,7 @@ impl RecordStore {
     /// Counts pending deliveries, unless another process is counting.
     ///
     /// # Errors
-    /// The database's; the last count stays.
+    /// The database's; then the last count stays.
     pub async fn count_waiting(&self) -> Result<(), StoreError> {
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
@@ -59,7 +59,7 @@ impl RecordStore {
 }
 
 impl History {
-    /// The last count, with the `tenants_max` tenants that have most pending deliveries.
+    /// The last count, with the `tenants_max` tenants that have the most pending deliveries.
     pub async fn waiting(&self, tenants_max: u32) -> Result<Waiting, StoreError> {
         let sql = "SELECT tenant, deliveries, counted_at, (sum(deliveries) OVER ())::bigint AS total FROM waiting_deliveries
                    WHERE counted_at > now() - $1::bigint * interval '1 second' ORDER BY deliveries DESC, tenant LIMIT $2";

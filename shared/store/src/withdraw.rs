@@ -1,7 +1,7 @@
-//! Withdraws pending deliveries: one by id, or all deliveries of an event whose payload is expunged.
+//! Withdraws pending deliveries: cancels one, or discards all of an event whose payload is expunged.
 //!
-//! Their rows end at once. An intervention makes dispatchers drop the queued messages. A POST in progress at that moment may
-//! still arrive, and then counts as delivered.
+//! The rows of the deliveries end at once, and an intervention makes dispatchers drop their messages. A POST in progress at that
+//! moment may still succeed; then the delivery counts as delivered.
 
 use deadpool_postgres::GenericClient;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason};
@@ -18,7 +18,7 @@ use crate::record::{self, Report};
 use crate::sql::RowExt;
 use crate::store::Store;
 
-/// Maximum pending deliveries of an event whose rows end at once. Others end when a dispatcher gets their message.
+/// Maximum deliveries of an expunged event whose rows end at once. The others end when a dispatcher receives their message.
 const ENDED_AT_ONCE_MAX: i64 = 1_000;
 
 impl Store {
@@ -55,10 +55,10 @@ impl Store {
         finish(tx, version).await
     }
 
-    /// Expunges an event's payload: erases `data` and `metadata` from the log and discards its pending deliveries. Idempotent.
+    /// Expunges an event's payload: erases `data` and `metadata` in the history and discards the pending deliveries. Idempotent.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when the event is not on record (yet); the database's.
+    /// [`StoreError::NotFound`] if the event is not on record, or not yet; the database's.
     pub async fn expunge_event(&self, tenant: TenantId, id: &EventId) -> Result<(), StoreError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
@@ -68,7 +68,7 @@ impl Store {
         let event_day = match wiped.as_slice() {
             [] => return Err(StoreError::NotFound { what: "event" }),
             [one] => Some(one.col("event_day")?),
-            // All events on record with this id.
+            // Several events on record have this id, and the intervention covers all of them.
             _ => None,
         };
         let now = UnixMillis::now();
@@ -89,7 +89,7 @@ impl Store {
     }
 }
 
-/// Ends the rows of pending deliveries according to an intervention.
+/// Ends the rows of pending deliveries as the reason of an intervention says.
 pub(crate) async fn end(
     client: &impl GenericClient,
     rows: &[DeliveryRow],

@@ -1,8 +1,8 @@
-//! What can be in the audit log.
+//! The actions that the audit log records.
 
 macro_rules! actions {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// What was done.
+        /// An action that changed something.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum AuditAction {
             $($(#[$doc])* $name,)*
@@ -12,7 +12,7 @@ macro_rules! actions {
             /// Every action.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// Its name in rows and answers.
+            /// The action's name in rows and responses.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
@@ -23,31 +23,31 @@ macro_rules! actions {
 }
 
 actions! {
-    /// A tenant was made.
+    /// A tenant was created.
     TenantCreated = "tenant.created",
     /// A tenant was edited.
     TenantEdited = "tenant.edited",
     /// A tenant was deleted, with its keys, endpoints and event types.
     TenantDeleted = "tenant.deleted",
-    /// A key was made.
+    /// A key was created.
     KeyCreated = "key.created",
     /// A key was deleted.
     KeyDeleted = "key.deleted",
-    /// An endpoint was made.
+    /// An endpoint was created.
     EndpointCreated = "endpoint.created",
-    /// An endpoint was edited, its status included.
+    /// An endpoint or its status was edited.
     EndpointEdited = "endpoint.edited",
     /// An endpoint was deleted.
     EndpointDeleted = "endpoint.deleted",
-    /// An endpoint was switched off by Postrider.
+    /// Postrider disabled an endpoint.
     EndpointDisabled = "endpoint.disabled",
     /// A signing secret was replaced.
     SecretRotated = "endpoint.secret_rotated",
-    /// A tenant's words about an event type were saved.
+    /// A tenant's definition of an event type was saved.
     EventTypeSaved = "event_type.saved",
-    /// A tenant's words about an event type were deleted.
+    /// A tenant's definition of an event type was deleted.
     EventTypeDeleted = "event_type.deleted",
-    /// A replay was asked for.
+    /// A replay was created.
     ReplayCreated = "replay.created",
     /// A replay was paused.
     ReplayPaused = "replay.paused",
@@ -55,17 +55,17 @@ actions! {
     ReplayResumed = "replay.resumed",
     /// A replay was cancelled.
     ReplayCancelled = "replay.cancelled",
-    /// A delivery was asked for again.
+    /// A delivery was retried on request.
     DeliveryRetried = "delivery.retried",
     /// A pending delivery was cancelled.
     DeliveryCancelled = "delivery.cancelled",
     /// An event's payload was expunged.
     PayloadExpunged = "event.payload_expunged",
-    /// A dead letter was sent back.
+    /// A dead letter was requeued.
     DeadLetterRequeued = "dead_letter.requeued",
-    /// A key signed in to the dashboard.
+    /// The holder of a key signed in to the dashboard.
     SignedIn = "session.opened",
-    /// Keys that do not exist were tried.
+    /// Sign-ins or requests with unknown keys were refused.
     SignInFailed = "session.refused",
 }
 
@@ -77,7 +77,7 @@ impl std::str::FromStr for AuditAction {
     }
 }
 
-/// The text is no action.
+/// The text is not the name of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no such action; there are: {}", names())]
 pub struct UnknownAction;

@@ -1,4 +1,4 @@
-//! Reading the audit log.
+//! Lists entries of the audit log.
 
 use postrider_model::ids::TenantId;
 use postrider_model::time::UnixMillis;
@@ -10,26 +10,26 @@ use crate::history::{Cursor, Page, PageRequest};
 use crate::sql::{Params, Ts, from_row};
 use crate::store::History;
 
-/// An entry.
+/// An entry of the audit log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditEntry {
-    /// Its number.
+    /// The number of the entry.
     pub id: i64,
     /// When the change was made.
     pub at: UnixMillis,
-    /// The tenant; `None`: the deployment.
+    /// The tenant whose object was changed; `None`: a change of the deployment.
     pub tenant: Option<TenantId>,
-    /// `key`, `operator` or `postrider`.
+    /// The kind of actor: `key`, `operator` or `postrider`.
     pub actor: String,
-    /// The key's id, or the operator key's fingerprint.
+    /// The id of the key, or the fingerprint of the operator key.
     pub actor_id: Option<String>,
-    /// The key's name at that time.
+    /// The name of the key at that time.
     pub actor_name: Option<String>,
-    /// `api` or `dashboard`; `None`: Postrider itself.
+    /// Where the change was requested: `api` or `dashboard`; `None`: Postrider itself made it.
     pub via: Option<String>,
-    /// What was done, an [`AuditAction`]'s name.
+    /// The name of an [`AuditAction`].
     pub action: String,
-    /// The id of what was changed.
+    /// The id of the changed object.
     pub target: String,
     /// The changed members before the change.
     pub before: Option<Value>,
@@ -40,17 +40,17 @@ pub struct AuditEntry {
 /// A filter of entries. `None` does not filter.
 #[derive(Debug, Clone, Default)]
 pub struct AuditFilter {
-    /// Of this tenant.
+    /// Entries of this tenant.
     pub tenant: Option<TenantId>,
-    /// This action.
+    /// Entries with this action.
     pub action: Option<AuditAction>,
-    /// By this actor: a key's id or an operator key's fingerprint.
+    /// Entries by this actor: a key's id or an operator key's fingerprint.
     pub actor: Option<String>,
-    /// About the object with this id.
+    /// Entries about the object with this id.
     pub target: Option<String>,
-    /// At or after this.
+    /// Entries at or after this time.
     pub from: Option<UnixMillis>,
-    /// Before this.
+    /// Entries before this time.
     pub to: Option<UnixMillis>,
 }
 

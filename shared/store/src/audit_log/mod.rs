@@ -1,8 +1,8 @@
-//! The audit log: who changed what and when, with the values before and after. Each entry is written in the transaction of its
-//! change. (Not [`crate::audit`], which counts events and deliveries.)
+//! The audit log: who changed what and when, with the values before and after. The transaction of a change writes its entry.
+//! Not [`crate::audit`], which counts events and deliveries.
 //!
-//! A [`Store`](crate::Store) records changes under an actor, see [`Store::acting_as`](crate::Store::acting_as); the default is
-//! Postrider itself.
+//! A [`Store`](crate::Store) records changes as made by an actor, which [`Store::acting_as`](crate::Store::acting_as) sets. The
+//! default is Postrider itself.
 
 mod action;
 mod list;
@@ -19,7 +19,7 @@ use crate::error::StoreError;
 use crate::sql::{Ts, clean};
 use crate::store::Core;
 
-/// Maximum bytes of a member's value in an entry. A longer value is replaced by its length.
+/// Maximum bytes of a member's value in an entry. A longer value is replaced by its length in bytes.
 const VALUE_BYTES_MAX: usize = 2_048;
 
 /// Who makes a change.
@@ -28,14 +28,14 @@ pub enum Actor {
     /// Postrider itself.
     #[default]
     Postrider,
-    /// An operator key, named by the first bytes of its SHA-256.
+    /// An operator, by the first bytes of the SHA-256 of the operator key.
     Operator([u8; 4]),
-    /// A tenant's key.
+    /// The holder of a tenant's key.
     Key(KeyId),
 }
 
 impl Actor {
-    /// `postrider`, `operator` or `key`.
+    /// The kind of actor: `postrider`, `operator` or `key`.
     pub fn kind(self) -> &'static str {
         match self {
             Self::Postrider => "postrider",
@@ -44,7 +44,7 @@ impl Actor {
         }
     }
 
-    /// The actor's id within its kind.
+    /// The actor's id within its kind; `None` for Postrider.
     pub fn id(self) -> Option<String> {
         match self {
             Self::Postrider => None,
@@ -64,7 +64,7 @@ pub enum Via {
 }
 
 impl Via {
-    /// `api` or `dashboard`.
+    /// The name in rows: `api` or `dashboard`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
@@ -73,18 +73,18 @@ impl Via {
     }
 }
 
-/// The actor of a [`Store`](crate::Store)'s changes.
+/// As whom a [`Store`](crate::Store) makes changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Acting {
     /// The actor.
     pub actor: Actor,
-    /// Where it was requested; `None`: by Postrider itself.
+    /// Where the changes are requested; `None`: Postrider itself makes them.
     pub via: Option<Via>,
-    /// The claim on an `Idempotency-Key` for the change, see [`crate::idempotency`].
+    /// The claim on an `Idempotency-Key` that the change uses, see [`crate::idempotency`].
     pub claim: Option<Uuid>,
 }
 
-/// A change to record.
+/// A change to write to the audit log.
 pub(crate) struct Change {
     pub(crate) tenant: Option<TenantId>,
     pub(crate) action: AuditAction,
@@ -94,24 +94,24 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// A change of a tenant's object.
+    /// A change of an object of a tenant.
     pub(crate) fn of(tenant: TenantId, action: AuditAction, target: impl ToString) -> Self {
         Self { tenant: Some(tenant), action, target: target.to_string(), before: None, after: None }
     }
 
-    /// Sets the value before the change.
+    /// Sets the object before the change.
     pub(crate) fn from(self, before: Value) -> Self {
         Self { before: Some(before), ..self }
     }
 
-    /// Sets the value after the change.
+    /// Sets the object after the change.
     pub(crate) fn to(self, after: Value) -> Self {
         Self { after: Some(after), ..self }
     }
 }
 
 impl Core {
-    /// Records a change in its transaction. Also marks a claim on an `Idempotency-Key` as used.
+    /// Writes the entry of a change in the change's transaction. Also marks a claim on an `Idempotency-Key` as used.
     pub(crate) async fn log_change(&self, tx: &Transaction<'_>, change: Change) -> Result<(), StoreError> {
         let Change { tenant, action, target, before, after } = change;
         let Acting { actor, via, claim } = self.acting;
@@ -151,7 +151,7 @@ impl Core {
     }
 }
 
-/// The members that differ between two objects, with long values as their length. For a single object: all members except nulls.
+/// The members that differ between two objects; of a single object, all members except nulls. Long values become their length.
 fn differing(before: Option<Value>, after: Option<Value>) -> (Option<Value>, Option<Value>) {
     let (before, after) = match (before, after) {
         (Some(Value::Object(mut before)), Some(Value::Object(mut after))) => {
@@ -181,7 +181,7 @@ fn shortened(value: Value) -> Value {
     Value::Object(members.map(|(name, value)| (name, short(value))).collect::<Map<_, _>>())
 }
 
-/// Serialises an object without secrets as JSON.
+/// Serialises an object that has no secrets as JSON.
 pub(crate) fn json(document: &impl serde::Serialize) -> Value {
     serde_json::to_value(document).unwrap_or_default()
 }

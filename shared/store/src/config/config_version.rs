@@ -1,4 +1,4 @@
-//! The version counter, which makes the order of versions the order of commits.
+//! The version counter. Its row's lock makes the order of versions the order of commits.
 
 use std::cell::Cell;
 
@@ -9,16 +9,16 @@ use crate::error::StoreError;
 use crate::sql::RowExt;
 use crate::store::Core;
 
-/// The notification channel of feeds.
+/// The channel of notifications to feeds.
 pub(crate) const CHANNEL: &str = "postrider_config";
 
 tokio::task_local! {
-    /// The version of the last edit that the current work committed.
+    /// The version of the last edit that the current [`observe_edits`] committed.
     static EDITED: Cell<Option<i64>>;
 }
 
-/// Runs `work`. Returns its output and the configuration version of the last edit that it committed; `None` if it edited
-/// nothing. Edits in tasks that `work` spawns are not observed.
+/// Runs `work`. Returns its output and the configuration version of the last edit that it committed; `None` if it edited nothing.
+/// Edits in tasks that `work` spawns are not observed.
 pub async fn observe_edits<T>(work: impl Future<Output = T>) -> (T, Option<i64>) {
     let observed = async {
         let output = work.await;
@@ -27,7 +27,7 @@ pub async fn observe_edits<T>(work: impl Future<Output = T>) -> (T, Option<i64>)
     EDITED.scope(Cell::new(None), observed).await
 }
 
-/// Takes the next version and its lock, which serialises edits until this transaction ends.
+/// Increments the version and returns it. Locks the counter's row, so that other edits wait until this transaction ends.
 pub(crate) async fn bump(tx: &Transaction<'_>) -> Result<i64, StoreError> {
     tx.query_one("UPDATE config_version SET version = version + 1 RETURNING version", &[]).await?.col("version")
 }
@@ -36,13 +36,13 @@ pub(crate) async fn bump(tx: &Transaction<'_>) -> Result<i64, StoreError> {
 pub(crate) async fn finish(tx: Transaction<'_>, version: i64) -> Result<(), StoreError> {
     tx.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &version.to_string()]).await?;
     tx.commit().await?;
-    // Fails outside of `observe_edits`, where nothing observes the version.
+    // Outside of `observe_edits` there is no cell to set, and `try_with` fails.
     let _ = EDITED.try_with(|edited| edited.set(edited.get().max(Some(version))));
     Ok(())
 }
 
 impl Core {
-    /// Records a change, commits its edit and notifies the feeds.
+    /// Writes the audit-log entry of a change, commits the edit and notifies the feeds.
     pub(crate) async fn finish_edit(
         &self,
         tx: Transaction<'_>,
@@ -54,7 +54,7 @@ impl Core {
     }
 }
 
-/// Refuses an edit of another version than the current one.
+/// Refuses an edit if the object's version is not the one in `If-Match`.
 pub(crate) fn check_match(if_match: Option<i64>, current: i64) -> Result<(), StoreError> {
     match if_match {
         Some(wanted) if wanted != current => Err(StoreError::VersionMismatch { current }),

@@ -1,4 +1,4 @@
-//! An endpoint: its document without secrets, its status, and the fields that the store adds.
+//! An endpoint: its document, which has no secrets, its status, and the fields that the store adds.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{EndpointPrivate, Rotation};
 
-/// The customer's settings of an endpoint, without secrets. A copy is kept for every version.
+/// The customer's settings of an endpoint, without secrets. A copy is kept of every version.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct EndpointDocument {
     /// A name for people.
@@ -33,28 +33,28 @@ pub struct EndpointDocument {
     pub sound: Option<String>,
     /// Patterns of event types; not empty.
     pub event_types: Vec<String>,
-    /// Attribute -> values.
+    /// The accepted values of attributes, by attribute.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub filters: BTreeMap<String, Vec<String>>,
-    /// Conditions on the payload.
+    /// The payload filter, as the customer wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload_filter: Option<serde_json::Value>,
-    /// Names of its own headers, which the store copies from [`EndpointPrivate::headers`]. The values are sealed.
+    /// The names of [`EndpointPrivate::headers`], which the store copies here. The values are sealed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub header_names: Vec<String>,
-    /// The kind of key that signs.
+    /// The kind of key that signs its deliveries.
     #[serde(default)]
     pub signature_key: SignatureKey,
-    /// The public key (`whpk_…`) of an [`SignatureKey::Ed25519`] endpoint.
+    /// The public key (`whpk_…`) of an endpoint that signs with [`SignatureKey::Ed25519`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
-    /// The next public key, while a planned rotation is ahead.
+    /// The public key that replaces `public_key` at the time of a planned rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_public_key: Option<String>,
-    /// Its own retry schedule; `None`: the profile's; empty: no retries.
+    /// Its own retry schedule. `None`: the profile's schedule applies; empty: no retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_schedule_seconds: Option<Vec<u32>>,
-    /// Its own attempt timeout, seconds.
+    /// Its own attempt timeout, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<u32>,
     /// Its own maximum rate, attempts per second.
@@ -63,19 +63,19 @@ pub struct EndpointDocument {
     /// Whether its bodies escape all non-ASCII characters.
     #[serde(default)]
     pub ascii_json: bool,
-    /// Name of the header that carries its token, for profiles that authenticate by a token.
+    /// The name of the header that contains its token. Only for profiles that authenticate by a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_header: Option<String>,
 }
 
 impl EndpointDocument {
-    /// The kind of its bodies.
+    /// The format of its deliveries' bodies.
     pub fn body_kind(&self) -> BodyKind {
         self.channel.body_kind(self.ascii_json)
     }
 
-    /// Stores the public key of a rotation at `now`. `next_from`: when the next key starts to sign, if there is one. From then on
-    /// it counts as current.
+    /// Stores the public key of a rotation at `now`. `next_from` is the time at which the next key starts to sign, if there is
+    /// one; if that time has passed, the next key becomes the current one first.
     pub(crate) fn rotate_public_key(
         &mut self,
         new: Option<String>,
@@ -94,12 +94,12 @@ impl EndpointDocument {
     }
 }
 
-/// The editable part of an endpoint, with opened secrets.
+/// The editable part of an endpoint, with its secrets opened.
 #[derive(Debug, Clone)]
 pub struct EndpointDraft {
     /// The document.
     pub document: EndpointDocument,
-    /// `Active` or `Inactive`. Activating a disabled endpoint clears its reason.
+    /// `Active` or `Inactive`. Activating a disabled endpoint clears its `disabled_reason`.
     pub status: EndpointStatus,
     /// Header values and credentials.
     pub private: EndpointPrivate,
@@ -110,7 +110,7 @@ pub struct EndpointDraft {
 pub struct NewEndpoint {
     /// The customer's settings.
     pub draft: EndpointDraft,
-    /// Its signing secret, generated or imported by the caller.
+    /// The signing secret, which the caller generated or imported.
     pub secret: SecretString,
 }
 
@@ -123,13 +123,13 @@ pub struct Endpoint {
     pub tenant: TenantId,
     /// The customer's settings.
     pub document: EndpointDocument,
-    /// Whether it takes events.
+    /// Whether the endpoint receives events.
     pub status: EndpointStatus,
     /// Why Postrider disabled it.
     pub disabled_reason: Option<String>,
     /// When Postrider disabled it.
     pub disabled_at: Option<UnixMillis>,
-    /// When each previous secret stops signing, newest secret first. Some of these times may have passed.
+    /// When each previous secret stops signing, newest secret first. These times may have passed.
     pub previous_secrets_until: Vec<UnixMillis>,
     /// When the next secret starts signing.
     pub next_secret_from: Option<UnixMillis>,
@@ -149,7 +149,7 @@ impl Endpoint {
         key.as_deref()
     }
 
-    /// The public key that replaces it at [`next_secret_from`](Self::next_secret_from), if that is in the future.
+    /// The public key that will replace it at [`next_secret_from`](Self::next_secret_from), if that is after `now`.
     pub fn next_public_key_at(&self, now: UnixMillis) -> Option<&str> {
         self.document.next_public_key.as_deref().filter(|_| !self.next_is_in_force(now))
     }
@@ -159,7 +159,7 @@ impl Endpoint {
     }
 }
 
-/// An endpoint in a list, with its attempts within the retention.
+/// An endpoint in a list, with the numbers of its attempts within the retention.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointSummary {
     /// The endpoint.
@@ -175,11 +175,11 @@ pub struct EndpointSummary {
 pub struct EndpointList {
     /// The endpoints, newest first.
     pub items: Vec<EndpointSummary>,
-    /// Where the next page starts; `None`: this is the last.
+    /// The cursor of the next page; `None`: this is the last page.
     pub next_cursor: Option<String>,
-    /// Endpoints that the tenant has.
+    /// The number of endpoints that the tenant has.
     pub usage: u32,
-    /// Endpoints that the tenant may have.
+    /// The number of endpoints that the tenant may have.
     pub limit: u32,
 }
 
@@ -190,13 +190,13 @@ pub struct EndpointVersion {
     pub endpoint: EndpointId,
     /// The configuration version that wrote it.
     pub version: i64,
-    /// Whether it took events at that version.
+    /// Whether the endpoint received events at that version.
     pub status: EndpointStatus,
-    /// Whether it was deleted by that version.
+    /// Whether that version deleted the endpoint.
     pub deleted: bool,
     /// The document.
     pub document: EndpointDocument,
-    /// When it was written.
+    /// When the version was written.
     pub created_at: UnixMillis,
 }
 
@@ -217,7 +217,7 @@ mod tests {
         check("b", overlap, None, ("b", None));
         check("c", Rotation::CutOver { at: now }, None, ("c", None));
         check("d", later, None, ("c", Some("d")));
-        // Before its time a next key can be replaced; from then on it is the current key.
+        // Before its time a next key can be replaced. From then on it counts as the current key.
         check("e", later, Some(2_000), ("c", Some("e")));
         check("f", later, Some(1_000), ("e", Some("f")));
         check("g", overlap, Some(2_000), ("g", None));

@@ -1,4 +1,4 @@
-//! The row of an endpoint: read, written with its version, replaced by a tombstone.
+//! Reads the row of an endpoint, writes it with its version, and turns it into a tombstone.
 
 use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::ids::{EndpointId, TenantId};
@@ -14,7 +14,7 @@ use crate::crypto::MasterKeys;
 use crate::error::StoreError;
 use crate::sql::{Coded, FromRow, RowExt, Ts, clean, from_row, read_all, read_optional};
 
-/// The row of an endpoint with its sealed columns.
+/// The row of an endpoint, with its sealed columns.
 pub(crate) struct EndpointRow {
     pub(crate) endpoint: Endpoint,
     pub(crate) secret_current: Vec<u8>,
@@ -57,7 +57,7 @@ impl FromRow for EndpointRow {
 }
 
 impl EndpointRow {
-    /// The signing secrets, opened.
+    /// Opens the signing secrets.
     pub(crate) fn secrets(&self, keys: &MasterKeys) -> Result<EndpointSecrets, StoreError> {
         let id = self.endpoint.id;
         let newest = self.secret_previous.iter().map(|sealed| secrets::open(keys, id, Column::Previous, sealed));
@@ -74,7 +74,7 @@ impl EndpointRow {
         })
     }
 
-    /// Replaces the row's signing secrets.
+    /// Seals new signing secrets and puts them into the row.
     pub(super) fn replace_secrets(&mut self, keys: &MasterKeys, new: &EndpointSecrets) -> Result<(), StoreError> {
         let id = self.endpoint.id;
         let seal = |column, secret| secrets::seal(keys, id, column, secret);
@@ -88,7 +88,7 @@ impl EndpointRow {
         Ok(())
     }
 
-    /// Writes the row, and a new version unless the newest one is the same.
+    /// Writes the row. Also keeps the status and the document as a new endpoint version, unless the newest version has the same.
     pub(super) async fn save(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
         let endpoint = &self.endpoint;
         let mut ends = endpoint.previous_secrets_until.iter().copied().map(Ts);
@@ -146,7 +146,7 @@ impl EndpointRow {
     }
 }
 
-/// The endpoint's row, or "no such endpoint". The counter's lock prevents concurrent edits.
+/// The endpoint's row, or [`StoreError::NotFound`]. The caller holds the counter's lock, so no other edit runs.
 pub(super) async fn require(
     tx: &Transaction<'_>,
     tenant: Option<TenantId>,
@@ -163,7 +163,7 @@ pub(super) async fn require(
     Ok(row)
 }
 
-/// Turns the endpoints whose `column` (`id` or `tenant`) is `value` into tombstones and wipes their secrets.
+/// Turns the endpoints whose `column` (`id` or `tenant`) equals `value` into tombstones: wipes their secrets and adds a version.
 pub(super) async fn tombstone(
     tx: &Transaction<'_>,
     column: &'static str,

@@ -22,7 +22,7 @@ use crate::outbox;
 use crate::sql::{Coded, FromRow, RowExt, Ts, clean, found, read_all};
 use crate::store::ConfigStore;
 
-/// Bytes of a row's document.
+/// SQL for the bytes of a row's document.
 const BYTES: &str = "octet_length(document::text)";
 
 fn header_names(private: &EndpointPrivate) -> Vec<String> {
@@ -37,7 +37,7 @@ fn described(endpoint: &Endpoint) -> serde_json::Value {
     described
 }
 
-/// Whether two private parts are equal.
+/// Whether two private parts have the same headers, token and credentials.
 fn same_private(one: &EndpointPrivate, two: &EndpointPrivate) -> bool {
     let text = |secret: &SecretString| secret.expose_secret().to_owned();
     let all = |private: &EndpointPrivate| {
@@ -56,10 +56,10 @@ impl FromRow for EndpointSummary {
 }
 
 impl ConfigStore {
-    /// Creates an endpoint, if the tenant's limit allows it.
+    /// Creates an endpoint, unless the tenant has reached its limit of endpoints.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] at the limit of endpoints, [`StoreError::NotFound`] for the tenant, [`StoreError::Crypto`].
+    /// [`StoreError::Conflict`] at the limit; [`StoreError::NotFound`] for the tenant; [`StoreError::Crypto`].
     pub async fn create_endpoint(&self, tenant: TenantId, new: &NewEndpoint) -> Result<Endpoint, StoreError> {
         let (id, now) = (EndpointId::generate(), UnixMillis::now());
         let mut document = new.draft.document.clone();
@@ -87,7 +87,7 @@ impl ConfigStore {
 
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
-        // From here on other edits wait, so the count holds until the commit.
+        // From here on other edits wait, so the number of endpoints stays correct until the commit.
         row.endpoint.version = bump(&tx).await?;
         let limit = tenants::require(&tx, tenant).await?.draft.limits.endpoints();
         let sql = "SELECT count(*) AS usage FROM endpoints WHERE tenant = $1 AND deleted_at IS NULL";
@@ -104,7 +104,7 @@ impl ConfigStore {
         Ok(row.endpoint)
     }
 
-    /// The endpoints of a tenant, newest first. A page ends before its limit when its documents have [`PAGE_BYTES_MAX`] bytes.
+    /// The endpoints of a tenant, newest first. A page ends early once its documents have [`PAGE_BYTES_MAX`] bytes.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for the tenant, [`StoreError::InvalidCursor`].
@@ -140,8 +140,8 @@ impl ConfigStore {
         Ok(EndpointList { items: page.items, next_cursor: page.next_cursor, usage, limit: limits.endpoints() })
     }
 
-    /// Names of the newest endpoints of a tenant, at most `limit`. Cheaper than a list, whose counts read every hour of the
-    /// retention.
+    /// The names of a tenant's newest endpoints, at most `limit`. Cheaper than [`ConfigStore::list_endpoints`], which reads the
+    /// counts of every hour of the retention.
     pub async fn endpoint_names(&self, tenant: TenantId, limit: u32) -> Result<Vec<(EndpointId, String)>, StoreError> {
         let sql = "SELECT id, document FROM endpoints WHERE tenant = $1 AND deleted_at IS NULL
                    ORDER BY created_at DESC, id DESC LIMIT $2";
@@ -149,7 +149,7 @@ impl ConfigStore {
         Ok(found.into_iter().map(|(id, document)| (id, document.name)).collect())
     }
 
-    /// Names of these endpoints of a tenant, with whether each was deleted.
+    /// The names of the endpoints of a tenant with these ids, and whether each was deleted.
     pub async fn names_of_endpoints(
         &self,
         tenant: TenantId,
@@ -161,7 +161,7 @@ impl ConfigStore {
         Ok(found.into_iter().map(|(id, document, deleted)| (id, document.name, deleted)).collect())
     }
 
-    /// One endpoint; `None` if it does not exist or does not belong to `tenant` (`None`: any tenant).
+    /// One endpoint. `None` if it does not exist or belongs to another tenant than `tenant`; with `tenant` `None`, any tenant's.
     pub async fn get_endpoint(&self, tenant: Option<TenantId>, id: EndpointId) -> Result<Option<Endpoint>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM endpoints e
@@ -171,10 +171,10 @@ impl ConfigStore {
         Ok(found.map(|row| row.endpoint))
     }
 
-    /// Edits an endpoint: `edit` changes the current state in place. Without a change there is no new version.
+    /// Edits an endpoint: `edit` changes the current state in place. If it changes nothing, no version is made.
     ///
     /// # Errors
-    /// Not found, another version than `if_match`, [`StoreError::Crypto`]; or what `edit` refused.
+    /// Not found; another version than `if_match`; [`StoreError::Crypto`]; the error of `edit`.
     pub async fn edit_endpoint<E>(
         &self,
         tenant: Option<TenantId>,
@@ -203,7 +203,7 @@ impl ConfigStore {
         row.endpoint.document = draft.document;
         if draft.status != EndpointStatus::Disabled {
             if row.endpoint.status == EndpointStatus::Disabled {
-                // Restarts its count of days of failures.
+                // The days of failures count from now on.
                 let sql = "UPDATE endpoint_health SET failing_since = $2 WHERE endpoint = $1";
                 tx.execute(sql, &[&id.0, &Ts(UnixMillis::now())]).await?;
             }
@@ -226,7 +226,7 @@ impl ConfigStore {
     /// Deletes an endpoint and wipes its secrets. Dispatchers discard its pending deliveries.
     ///
     /// # Errors
-    /// Not found, or another version than `if_match`.
+    /// Not found; another version than `if_match`.
     pub async fn delete_endpoint(
         &self,
         tenant: Option<TenantId>,
@@ -243,12 +243,12 @@ impl ConfigStore {
             .await
     }
 
-    /// Replaces the signing secret, and the public key if the endpoint has one. Each previous secret signs until the end of its
-    /// overlap.
+    /// Replaces the signing secret, and the public key if the endpoint has one. Each previous secret still signs until the end of
+    /// its own overlap.
     ///
     /// # Errors
-    /// Not found, another version than `if_match`, [`StoreError::Crypto`]; [`StoreError::Conflict`] while another secret is planned,
-    /// and at [`SECRETS_IN_FORCE_MAX`](postrider_model::limits::SECRETS_IN_FORCE_MAX).
+    /// Not found; another version than `if_match`; [`StoreError::Crypto`]; [`StoreError::Conflict`] while another secret is
+    /// planned, or at [`SECRETS_IN_FORCE_MAX`](postrider_model::limits::SECRETS_IN_FORCE_MAX).
     pub async fn rotate_secret(
         &self,
         tenant: Option<TenantId>,
@@ -282,10 +282,10 @@ impl ConfigStore {
         Ok(row.endpoint)
     }
 
-    /// Disables an endpoint, if it is active. Returns `false` if it was not active or was deleted.
+    /// Disables an endpoint if it is active. Returns `false` if it is not active or was deleted.
     pub async fn disable_endpoint(&self, id: EndpointId, reason: &str) -> Result<bool, StoreError> {
         let mut client = self.0.client().await?;
-        // Most calls are late, because every attempt in progress reports the same response. They must not lock the counter.
+        // Most calls come too late, because every attempt in progress reports the same response. Those must not lock the counter.
         let active = "SELECT 1 FROM endpoints WHERE id = $1 AND deleted_at IS NULL AND status = $2";
         if client.query_opt(active, &[&id.0, &EndpointStatus::Active.code()]).await?.is_none() {
             return Ok(false);
@@ -314,8 +314,8 @@ impl ConfigStore {
         Ok(true)
     }
 
-    /// The newest 1,000 endpoints of a tenant at configuration version `version`, without endpoints deleted before `since` or
-    /// created later.
+    /// The endpoints of a tenant as they were at configuration version `version`, newest first, at most 1,000. Leaves out
+    /// endpoints that did not exist yet, and endpoints deleted before `since`.
     pub async fn endpoints_at(
         &self,
         tenant: TenantId,
@@ -325,7 +325,7 @@ impl ConfigStore {
         endpoints_at(&self.0.client().await?, tenant, version, since).await
     }
 
-    /// The endpoint at configuration version `version`; `None` if it did not exist.
+    /// The endpoint as it was at configuration version `version`; `None` if it did not exist then.
     pub async fn endpoint_at(&self, id: EndpointId, version: i64) -> Result<Option<EndpointVersion>, StoreError> {
         endpoint_at(&self.0.client().await?, id, version).await
     }

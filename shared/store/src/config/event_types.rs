@@ -1,4 +1,4 @@
-//! Tenants' definitions of event types: their own types, and overrides of their profile's types.
+//! Tenants' definitions of event types: types of their own, and definitions that override those of their profile.
 
 use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::event::EventType;
@@ -13,30 +13,30 @@ use crate::error::StoreError;
 use crate::sql::{FromRow, RowExt, Ts, clean, found, from_row, read_all, read_optional};
 use crate::store::ConfigStore;
 
-/// A tenant's definition of an event type. The caller checks that JSON and schema are valid.
+/// A tenant's definition of an event type. The caller has validated the JSON and the schema.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventTypeDraft {
     /// A description for people.
     pub description: Option<String>,
-    /// An example of `data`: JSON, unchanged.
+    /// An example of `data`: JSON text, stored unchanged.
     pub sample: Option<String>,
-    /// The JSON Schema of `data`, unchanged.
+    /// The JSON Schema of `data`, stored unchanged.
     pub schema: Option<String>,
 }
 
 impl EventTypeDraft {
-    /// Bytes of sample and schema.
+    /// The bytes of sample and schema together.
     fn bytes(&self) -> u64 {
         [&self.sample, &self.schema].into_iter().flatten().map(|text| text.len() as u64).sum()
     }
 }
 
-/// An event type with its tenant's definition.
+/// An event type as its tenant defines it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantEventType {
     /// Its name.
     pub name: EventType,
-    /// The definition.
+    /// The tenant's definition.
     pub draft: EventTypeDraft,
     /// Configuration version of its last edit: its ETag.
     pub version: i64,
@@ -55,38 +55,38 @@ pub struct SavedEventType {
     pub created: bool,
 }
 
-/// Selects event types of a tenant by name.
+/// Which event types of a tenant to list. They are sorted by name.
 #[derive(Debug, Clone, Copy)]
 pub struct EventTypePage<'a> {
-    /// Names after this one; `None`: from the first.
+    /// Starts after this name (exclusive); `None`: starts at the first.
     pub after: Option<&'a str>,
-    /// This type and those below it, such as `email` for `email.sent`; `None`: all.
+    /// Lists this type and the types below it: `email` lists `email.sent`. `None`: lists all.
     pub group: Option<&'a str>,
-    /// Maximum number, 1 to [`PAGE_MAX`] + 1 (clamped), so that a caller can detect whether another follows.
+    /// Maximum number, clamped to 1 to [`PAGE_MAX`] + 1. The extra one shows a caller whether another page follows.
     pub limit: u32,
 }
 
 /// A page of a tenant's event types.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventTypeList {
-    /// The event types, by name.
+    /// The event types, sorted by name.
     pub items: Vec<TenantEventType>,
-    /// The page ended before its limit because its samples and schemas have [`PAGE_BYTES_MAX`] bytes; others follow.
+    /// The page ended before its limit, because its samples and schemas reached [`PAGE_BYTES_MAX`] bytes. Others follow.
     pub is_cut: bool,
 }
 
-/// A tenant's description of an event type at an earlier time.
+/// A tenant's definition of an event type at an earlier time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventTypeAt {
-    /// It has not been edited since.
+    /// The definition, which was not edited since.
     Known(TenantEventType),
-    /// The tenant had not described it.
+    /// The tenant had no definition of the type.
     Absent,
-    /// It was edited or deleted since, and the earlier text is not kept.
+    /// The definition was edited or deleted since, and the store does not keep earlier definitions.
     EditedSince,
 }
 
-/// Bytes of a row's sample and schema.
+/// SQL for the bytes of a row's sample and schema.
 const BYTES: &str = "(coalesce(octet_length(sample), 0) + coalesce(octet_length(schema), 0))";
 
 from_row!(EventTypeDraft { description, sample, schema });
@@ -120,7 +120,7 @@ fn described(draft: &EventTypeDraft) -> serde_json::Value {
     serde_json::json!({"description": draft.description, "sample": draft.sample, "schema": draft.schema})
 }
 
-/// Turns event types of a tenant (`None`: all of them) into tombstones and erases their definitions.
+/// Turns a tenant's event type, or with `name` `None` all of them, into tombstones and erases the definitions.
 pub(super) async fn tombstone(
     tx: &Transaction<'_>,
     tenant: TenantId,
@@ -138,10 +138,10 @@ pub(super) async fn tombstone(
 }
 
 impl ConfigStore {
-    /// Saves a tenant's definition of an event type, replacing the previous one. The same definition again is no new version.
+    /// Saves a tenant's definition of an event type and replaces the previous one. An equal definition makes no new version.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] for the tenant, another version than `if_match`, [`StoreError::Conflict`] at a limit of event types.
+    /// [`StoreError::NotFound`] for the tenant; another version than `if_match`; [`StoreError::Conflict`] at a limit of types.
     pub async fn put_event_type(
         &self,
         tenant: TenantId,
@@ -156,7 +156,7 @@ impl ConfigStore {
         let before = find(&tx, tenant, name).await?;
         match &before {
             Some(before) => check_match(if_match, before.version)?,
-            // A type that was never defined has no version to match.
+            // A type without a definition has no version that `if_match` could equal.
             None if if_match.is_some() => return Err(StoreError::VersionMismatch { current: 0 }),
             None => {}
         }
@@ -222,7 +222,7 @@ impl ConfigStore {
         Ok(SavedEventType { event_type, created: before.is_none() })
     }
 
-    /// Event types that a tenant defines, by name.
+    /// The event types that a tenant defines, sorted by name.
     pub async fn list_event_types(
         &self,
         tenant: TenantId,
@@ -251,7 +251,7 @@ impl ConfigStore {
         Ok(names.into_iter().map(|(name,)| name).collect())
     }
 
-    /// A tenant's definition of one event type at `moment`.
+    /// A tenant's definition of one event type as it was at `moment`.
     pub async fn event_type_at(
         &self,
         tenant: TenantId,
@@ -274,7 +274,7 @@ impl ConfigStore {
         })
     }
 
-    /// A tenant's definition of one event type; `None` if it has none.
+    /// A tenant's definition of one event type; `None` if the tenant does not define it.
     pub async fn get_event_type(
         &self,
         tenant: TenantId,
@@ -286,7 +286,7 @@ impl ConfigStore {
     /// Deletes a tenant's definition of an event type.
     ///
     /// # Errors
-    /// Not found, another version than `if_match`.
+    /// Not found; another version than `if_match`.
     pub async fn delete_event_type(
         &self,
         tenant: TenantId,

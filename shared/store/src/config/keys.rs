@@ -1,4 +1,4 @@
-//! API keys of tenants: shown once, kept as a hash.
+//! API keys of tenants. A key's text is shown once; only its hash is stored.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ use crate::error::StoreError;
 use crate::sql::{Column, RowExt, Ts, clean, from_row};
 use crate::store::ConfigStore;
 
-/// A set of scopes; serialises as a list of names.
+/// A set of scopes. Serialises as a list of their names.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Scopes(u8);
 
@@ -27,7 +27,7 @@ impl Scopes {
     /// Every scope.
     pub const ALL: Self = Self(0b111);
 
-    /// Whether the set holds `scope`.
+    /// Whether the set contains `scope`.
     pub fn contains(self, scope: Scope) -> bool {
         self.0 & (1 << scope as u8) != 0
     }
@@ -79,12 +79,12 @@ impl<'de> Deserialize<'de> for Scopes {
     }
 }
 
-/// SHA-256 of a key's text, which is stored and looked up. Keys have 256 random bits, so a plain hash is enough.
+/// SHA-256 of a key's text. Only this is stored and looked up. Keys have 256 random bits, so a plain hash is enough.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyHash(pub [u8; 32]);
 
 impl KeyHash {
-    /// The hash of a key as its holder sends it.
+    /// Hashes a key as its holder sends it.
     pub fn of(key: &str) -> Self {
         Self(Sha256::digest(key.as_bytes()).into())
     }
@@ -101,7 +101,7 @@ impl fmt::Debug for KeyHash {
 pub struct NewKey {
     /// Its name, for people.
     pub name: String,
-    /// What it may do.
+    /// What the key may do.
     pub scopes: Scopes,
 }
 
@@ -114,15 +114,15 @@ pub struct ApiKey {
     pub tenant: TenantId,
     /// Its name, for people.
     pub name: String,
-    /// What it may do.
+    /// What the key may do.
     pub scopes: Scopes,
-    /// Configuration version that created it.
+    /// The configuration version that created it.
     pub version: i64,
     /// When it was created.
     pub created_at: UnixMillis,
 }
 
-/// A key that was just created, with its text, which cannot be read again.
+/// A key that was just created. Its text cannot be read again.
 #[derive(Debug)]
 pub struct CreatedKey {
     /// The key.
@@ -131,7 +131,7 @@ pub struct CreatedKey {
     pub text: SecretString,
 }
 
-/// The text of a new key: 256 random bits.
+/// Generates the text of a key, with 256 random bits.
 pub(super) fn generate_key() -> Zeroizing<String> {
     let random = Zeroizing::new(rand::random::<[u8; 32]>());
     Zeroizing::new(format!("prk_{}", URL_SAFE_NO_PAD.encode(random.as_slice())))
@@ -176,7 +176,7 @@ impl ConfigStore {
         Ok(CreatedKey { key, text: SecretString::from(text.as_str()) })
     }
 
-    /// The keys of a tenant, newest first (all of them: there are few).
+    /// All keys of a tenant, newest first. There is no paging, because there are few.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for the tenant.
@@ -191,7 +191,7 @@ impl ConfigStore {
         self.0.fetch_all(&sql, &[&tenant.0]).await
     }
 
-    /// Deletes a key. Services refuse it once their feed has the edit.
+    /// Deletes a key. A service refuses the key once its feed has the edit.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].

@@ -1,4 +1,4 @@
-//! Keys that publish for several tenants or for all, created by the operator.
+//! Product keys: keys that publish for several tenants or for all, which the operator creates.
 
 use postrider_model::ids::{KeyId, TenantId};
 use postrider_model::time::UnixMillis;
@@ -12,19 +12,19 @@ use crate::error::StoreError;
 use crate::sql::{Column, RowExt, Ts, clean, from_row};
 use crate::store::ConfigStore;
 
-/// The tenants that a key is for.
+/// The tenants for which a key is valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyTenants {
-    /// One tenant: an ordinary key.
+    /// One tenant: the key is an API key of that tenant.
     One(TenantId),
-    /// These; sorted. A deleted tenant stays in the list and is no longer published for.
+    /// Several tenants, sorted. A deleted tenant stays in the list, but the key can no longer publish for it.
     Several(Vec<TenantId>),
     /// Every tenant, including future ones.
     All,
 }
 
 impl KeyTenants {
-    /// Whether the key is for `tenant`.
+    /// Whether the key is valid for `tenant`.
     pub fn contains(&self, tenant: TenantId) -> bool {
         match self {
             Self::One(one) => *one == tenant,
@@ -33,7 +33,7 @@ impl KeyTenants {
         }
     }
 
-    /// Several tenants, each once, in the order that [`KeyTenants::contains`] needs.
+    /// Builds a sorted list without duplicates, as [`KeyTenants::contains`] needs it.
     pub fn several(tenants: impl IntoIterator<Item = TenantId>) -> Self {
         let mut tenants: Vec<TenantId> = tenants.into_iter().collect();
         tenants.sort_unstable();
@@ -58,22 +58,22 @@ impl KeyTenants {
     }
 }
 
-/// A key for several tenants, without its text. It may publish, and nothing else.
+/// A product key, without its text. It may publish, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProductKey {
     /// Its public id.
     pub id: KeyId,
     /// Its name, for people.
     pub name: String,
-    /// The tenants that it is for.
+    /// The tenants for which it is valid.
     pub tenants: KeyTenants,
-    /// Configuration version that created it.
+    /// The configuration version that created it.
     pub version: i64,
     /// When it was created.
     pub created_at: UnixMillis,
 }
 
-/// A product key that was just created, with its text, which cannot be read again.
+/// A product key that was just created. Its text cannot be read again.
 #[derive(Debug)]
 pub struct CreatedProductKey {
     /// The key.
@@ -93,7 +93,7 @@ impl Column for KeyTenants {
 }
 
 impl ConfigStore {
-    /// Creates a key that publishes for `tenants`.
+    /// Creates a product key that publishes for `tenants`.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for a tenant that does not exist.
@@ -126,7 +126,7 @@ impl ConfigStore {
         Ok(CreatedProductKey { key, text: SecretString::from(text.as_str()) })
     }
 
-    /// The keys for several tenants, newest first (all of them: there are few).
+    /// All product keys, newest first. There is no paging, because there are few.
     pub async fn list_product_keys(&self) -> Result<Vec<ProductKey>, StoreError> {
         let sql = format!(
             "SELECT {} FROM product_keys WHERE deleted_at IS NULL ORDER BY created_at DESC, id DESC",
@@ -135,7 +135,7 @@ impl ConfigStore {
         self.0.fetch_all(&sql, &[]).await
     }
 
-    /// Deletes a key for several tenants.
+    /// Deletes a product key.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].

@@ -1,4 +1,4 @@
-//! Seals again with the first master key everything that another key sealed, so that the old key can be removed.
+//! Reseals with the first master key every value that another key sealed, so that the other key can be removed.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::sql::RowExt;
 use crate::store::ConfigStore;
 
-/// Endpoints per transaction. Edits of the configuration wait for each transaction.
+/// Endpoints in one transaction. Edits of the configuration wait until the transaction ends.
 const BATCH: i64 = 200;
 
 /// The result of a run.
@@ -19,18 +19,18 @@ const BATCH: i64 = 200;
 pub struct Resealed {
     /// Endpoints checked.
     pub endpoints: u64,
-    /// Values sealed again, by their previous key.
+    /// Numbers of resealed values, by the key that sealed them before.
     pub resealed: BTreeMap<String, u64>,
-    /// Values already sealed with the first key.
+    /// Number of values that the first key had sealed already.
     pub kept: u64,
 }
 
 impl ConfigStore {
-    /// Seals every secret with the first master key. Each batch is a transaction, so that a run after an interrupted one
-    /// continues with the rest. Services may run meanwhile, if both keys are configured.
+    /// Reseals every secret with the first master key. Each batch is a transaction: after an interruption, another run reseals
+    /// the rest. Services may run meanwhile if both keys are configured in them.
     ///
     /// # Errors
-    /// [`StoreError::Crypto`]: a value was sealed with a key that is not configured, or is damaged; the endpoint is named in the log.
+    /// [`StoreError::Crypto`]: a value is damaged, or its key is not configured. The log names the endpoint.
     pub async fn reseal(&self) -> Result<Resealed, StoreError> {
         let mut done = Resealed::default();
         let mut after = Uuid::nil();
@@ -40,12 +40,12 @@ impl ConfigStore {
         Ok(done)
     }
 
-    /// Seals the secrets of a batch of endpoints after `after`. Returns the last of them; `None` if there are no more.
+    /// Reseals the secrets of the next endpoints after `after`, by id. Returns the last of them; `None` if there are no more.
     async fn reseal_batch(&self, after: Uuid, done: &mut Resealed) -> Result<Option<Uuid>, StoreError> {
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
-        // The lock that every edit takes first, so that no edit reads a value that is about to be replaced. The version stays the
-        // same, because the secrets do.
+        // Takes the lock that every edit takes first, so that no edit reads a value that is about to be replaced. The version
+        // stays the same, because the secrets do.
         tx.query_one("SELECT version FROM config_version FOR UPDATE", &[]).await?;
         let columns = Column::ALL.map(Column::name);
         let sql = format!(

@@ -1,4 +1,4 @@
-//! The secrets of an endpoint, sealed at rest.
+//! The secrets of an endpoint, which are sealed in the database.
 
 use std::borrow::Cow;
 
@@ -12,23 +12,23 @@ use zeroize::Zeroizing;
 use crate::crypto::MasterKeys;
 use crate::error::StoreError;
 
-/// The signing secrets of an endpoint, opened: at most [`SECRETS_IN_FORCE_MAX`], at most one of them next.
+/// The signing secrets of an endpoint, opened: at most [`SECRETS_IN_FORCE_MAX`], of which at most one is the next one.
 #[derive(Debug, Clone)]
 pub struct EndpointSecrets {
-    /// Signs now.
+    /// The secret that signs now.
     pub current: SecretString,
-    /// Each also signs until its time, in schemes with several signatures. Newest first.
+    /// Previous secrets, newest first. Each also signs until its time, in schemes that allow several signatures.
     pub previous: Vec<(SecretString, UnixMillis)>,
-    /// Replaces the current one from this time on.
+    /// The planned secret, which replaces the current one at this time.
     pub next: Option<(SecretString, UnixMillis)>,
 }
 
-/// Other secrets of an endpoint, opened.
+/// The other secrets of an endpoint, opened.
 #[derive(Debug, Clone, Default)]
 pub struct EndpointPrivate {
-    /// Headers of its own, in the customer's order.
+    /// The endpoint's own headers, in the customer's order.
     pub headers: Vec<(String, SecretString)>,
-    /// The value for its [`token_header`](super::EndpointDocument::token_header).
+    /// The value of the header [`token_header`](super::EndpointDocument::token_header).
     pub token: Option<SecretString>,
     /// Credentials of the channel `pushover`.
     pub pushover: Option<PushoverCredentials>,
@@ -37,7 +37,7 @@ pub struct EndpointPrivate {
 /// Credentials for Pushover.
 #[derive(Debug, Clone)]
 pub struct PushoverCredentials {
-    /// The user or group to notify.
+    /// The key of the user or group to notify.
     pub user_key: SecretString,
     /// The API token of the application.
     pub api_token: SecretString,
@@ -46,14 +46,14 @@ pub struct PushoverCredentials {
 /// How a new signing secret replaces the current one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotation {
-    /// At once; the old one also signs until a given time.
+    /// At once. The old secret also signs until a given time.
     Overlap {
         /// The end of the overlap.
         until: UnixMillis,
     },
-    /// At a given time (at once if it has passed), without an overlap.
+    /// At a given time, or at once if that has passed. The old secret stops signing at that time.
     CutOver {
-        /// The time of the change.
+        /// The time at which the new secret replaces the old one.
         at: UnixMillis,
     },
 }
@@ -63,24 +63,24 @@ pub enum Rotation {
 pub struct NewSecret {
     /// The secret.
     pub secret: SecretString,
-    /// The public key that verifies its signatures, if any.
+    /// The public key that verifies its signatures, for Ed25519.
     pub public_key: Option<String>,
     /// How it replaces the current secret.
     pub rotation: Rotation,
-    /// Whether to end the previous secrets now and drop a planned one.
+    /// Whether to end all previous secrets now and drop a planned one.
     pub end_others: bool,
 }
 
 impl EndpointSecrets {
-    /// The secrets after a rotation at `now`. A next secret whose time has come counts as current.
+    /// Applies a rotation at `now`. A next secret whose time has passed counts as the current one.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`]: another secret is planned, or [`SECRETS_IN_FORCE_MAX`] would be exceeded; the text says until when.
+    /// [`StoreError::Conflict`]: another secret is planned, or [`SECRETS_IN_FORCE_MAX`] is exceeded. The text says until when.
     pub(crate) fn rotated(self, new: &NewSecret, now: UnixMillis) -> Result<Self, StoreError> {
         let mut previous = self.previous;
         previous.retain(|(_, until)| *until > now && !new.end_others);
         let current = match self.next {
-            // Its cut-over ended the secret before it.
+            // The next secret has replaced the current one.
             Some((next, from)) if from <= now => next,
             Some((_, from)) if !new.end_others => return Err(StoreError::Conflict(planned(from))),
             _ => self.current,
@@ -123,7 +123,7 @@ fn too_many(previous: &[(SecretString, UnixMillis)]) -> String {
 pub(crate) enum Column {
     Current,
     Previous,
-    /// The previous ones before that, a list.
+    /// All previous secrets but the newest, as a list.
     Earlier,
     Next,
     Private,
@@ -144,12 +144,12 @@ impl Column {
         }
     }
 
-    /// The row and column that a value is sealed for.
+    /// The row and column to which a sealed value is bound.
     fn context(self, id: EndpointId) -> String {
         format!("endpoints.{}/{id}", self.name())
     }
 
-    /// The same value, sealed with the first key; `None` if it already is.
+    /// Reseals a value with the first key; `None` if the first key has sealed it already.
     pub(super) fn seal_again(
         self,
         keys: &MasterKeys,
@@ -184,7 +184,7 @@ pub(crate) fn open(
     Ok(SecretString::from(text))
 }
 
-/// Seals several secrets as one value; an empty list as no value.
+/// Seals several secrets as one value. An empty list becomes `None`.
 pub(crate) fn seal_list<'a>(
     keys: &MasterKeys,
     id: EndpointId,
@@ -199,7 +199,7 @@ pub(crate) fn seal_list<'a>(
     Ok(Some(keys.seal(&column.context(id), &Zeroizing::new(json))?))
 }
 
-/// Opens a value of [`seal_list`].
+/// Opens a value that [`seal_list`] sealed. `None` becomes an empty list.
 pub(crate) fn open_list(
     keys: &MasterKeys,
     id: EndpointId,
@@ -213,7 +213,7 @@ pub(crate) fn open_list(
     Ok(texts.into_iter().map(|text| SecretString::from(text.into_owned())).collect())
 }
 
-/// The sealed form of [`EndpointPrivate`]: borrowed when written, zeroised with its buffer.
+/// The content of the sealed [`EndpointPrivate`]. Borrows the secrets; its buffer is zeroised.
 #[derive(Serialize, Deserialize)]
 struct Plain<'a> {
     #[serde(borrow)]
@@ -245,7 +245,7 @@ pub(crate) fn seal_private(
 
 pub(crate) fn open_private(keys: &MasterKeys, id: EndpointId, sealed: &[u8]) -> Result<EndpointPrivate, StoreError> {
     let json = keys.open(&Column::Private.context(id), sealed)?;
-    // Serde's message may quote the secret: keep only the position.
+    // Keeps only the position of a mistake, because Serde's message may quote the secret.
     let plain: Plain<'_> = serde_json::from_slice(&json)
         .map_err(|error| unreadable(&format!("sealed JSON, line {} column {}", error.line(), error.column())))?;
     let secret = |text: Cow<'_, str>| SecretString::from(text.into_owned());
@@ -303,7 +303,7 @@ mod tests {
         check(&start().rotated(&new("b", cut_over(1_000)), NOW).unwrap(), "b", &[], None);
         let planned = start().rotated(&new("b", cut_over(3_000)), NOW).unwrap();
         check(&planned, "a", &[], Some(("b", 3_000)));
-        // Once its time has come, it is the secret that overlaps with the new one.
+        // Once the next secret's time has come, it is the secret that overlaps with the new one.
         let later = planned.rotated(&new("c", overlap(9_000)), UnixMillis(3_000)).unwrap();
         check(&later, "c", &[("b", 9_000)], None);
     }
@@ -313,7 +313,7 @@ mod tests {
         let second = start().rotated(&new("b", overlap(5_000)), NOW).unwrap();
         let third = second.rotated(&new("c", overlap(4_000)), UnixMillis(1_001)).unwrap();
         check(&third, "c", &[("b", 4_000), ("a", 5_000)], None);
-        // An expired secret is removed; a cut-over ends only the current one.
+        // A rotation removes expired secrets; a cut-over ends only the current one.
         let fourth = third.clone().rotated(&new("d", cut_over(4_000)), UnixMillis(4_000)).unwrap();
         check(&fourth, "d", &[("a", 5_000)], None);
         let planned = third.rotated(&new("d", cut_over(9_000)), UnixMillis(1_002)).unwrap();

@@ -16,27 +16,27 @@ use crate::history::{Cursor, Page, PageRequest};
 use crate::sql::{FromRow, RowExt, Ts, clean, from_row, read_optional};
 use crate::store::ConfigStore;
 
-/// The operator's settings of a tenant, for creating and editing it.
+/// The settings that the operator gives a tenant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TenantDraft {
     /// A name for people.
     pub name: String,
-    /// The profile of its deliveries.
+    /// The name of the profile of its deliveries.
     pub profile: String,
-    /// The operator's own id for it; unique among tenants that are not deleted.
+    /// The operator's own id for the tenant; unique among tenants that are not deleted.
     pub external_id: Option<String>,
     /// Its limits.
     pub limits: TenantLimits,
-    /// Whether events of a type outside the catalog are refused.
+    /// Whether ingest refuses events of a type outside the catalog.
     pub enforce_catalog: bool,
-    /// Whether events are checked against their type's JSON Schema.
+    /// Whether ingest checks events against their type's JSON Schema.
     pub enforce_schemas: bool,
-    /// Days of failures after which an endpoint is disabled; `None`: the profile's value; 0: never.
+    /// Days of failures after which an endpoint is disabled. `None`: the profile's value applies; 0: never.
     pub disable_after_days: Option<u32>,
 }
 
 impl TenantDraft {
-    /// A tenant with this name and profile and defaults for the rest.
+    /// Settings with this name and profile, and defaults for the rest.
     pub fn new(name: impl Into<String>, profile: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -89,7 +89,7 @@ async fn find(client: &impl GenericClient, id: TenantId) -> Result<Option<Tenant
     read_optional(client.query_opt(&sql, &[&id.0]).await?)
 }
 
-/// The tenant's row, or "no such tenant".
+/// The tenant's row, or [`StoreError::NotFound`].
 pub(super) async fn require(tx: &Transaction<'_>, id: TenantId) -> Result<Tenant, StoreError> {
     find(tx, id).await?.ok_or(StoreError::NotFound { what: "tenant" })
 }
@@ -193,10 +193,10 @@ impl ConfigStore {
         Ok(found.map(|(id,)| id))
     }
 
-    /// Edits a tenant: `edit` changes the current state in place. Without a change there is no new version.
+    /// Edits a tenant: `edit` changes the current state in place. If it changes nothing, no version is made.
     ///
     /// # Errors
-    /// Not found, another version than `if_match`, a taken external id; or what `edit` refused.
+    /// Not found; another version than `if_match`; a taken external id; the error of `edit`.
     pub async fn edit_tenant<E>(
         &self,
         id: TenantId,
@@ -225,7 +225,7 @@ impl ConfigStore {
     /// Deletes a tenant with its keys, endpoints and event types.
     ///
     /// # Errors
-    /// Not found, another version than `if_match`; [`StoreError::Conflict`] for the operator's own.
+    /// Not found; another version than `if_match`; [`StoreError::Conflict`] for the operator's own tenant.
     pub async fn delete_tenant(&self, id: TenantId, if_match: Option<i64>) -> Result<(), StoreError> {
         if id == TenantId::OPERATOR {
             return Err(StoreError::Conflict("the operator's own tenant cannot be deleted".into()));

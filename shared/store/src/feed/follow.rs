@@ -1,4 +1,4 @@
-//! The task behind a feed. It owns one connection and reconnects until the feed is dropped.
+//! The task that runs a feed. It owns one connection and reconnects until the feed is dropped.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,16 +12,16 @@ use crate::config::CHANNEL;
 use crate::error::StoreError;
 use crate::store::Core;
 
-/// How often the version is polled without a notification.
+/// How often the version is polled while no notification arrives.
 const POLL_EVERY: Duration = Duration::from_secs(1);
-/// Longest wait for the version.
+/// Timeout of reading the version.
 const POLL_LIMIT: Duration = Duration::from_secs(5);
-/// Longest wait for a snapshot or changes.
+/// Timeout of reading a snapshot or changes.
 const READ_LIMIT: Duration = Duration::from_secs(120);
 const RECONNECT_FIRST: Duration = Duration::from_millis(100);
 const RECONNECT_LONGEST: Duration = Duration::from_secs(2);
 
-/// The task behind a [`super::Feed`].
+/// The task that runs a [`super::Feed`].
 pub(super) struct Follower {
     pub(super) store: Core,
     pub(super) what: FeedScope,
@@ -42,7 +42,7 @@ impl Follower {
             if self.state.borrow().confirmed != before {
                 backoff.reset();
             }
-            // Warns once per outage, not per attempt: the state shows how old the configuration is.
+            // Warns once per outage, not at every attempt; the feed's state shows how old the configuration is.
             if backoff.tries() > 0 {
                 tracing::debug!(%error, "cannot follow the configuration; retrying");
             } else {
@@ -55,19 +55,19 @@ impl Follower {
         }
     }
 
-    /// Follows over one connection until it breaks.
+    /// Follows the configuration over one connection until that breaks.
     async fn session(&self) -> Result<Dropped, StoreError> {
         let hint = Arc::new(Notify::new());
         let notified = Arc::clone(&hint);
         let (mut client, driver) = self.store.listen(move |_| notified.notify_one()).await?;
-        // Listen before reading, so that a commit in between causes a notification and another read.
+        // Listens before it reads, so that a commit in between causes a notification and another read.
         within(POLL_LIMIT, async { Ok(client.batch_execute(&format!("LISTEN {CHANNEL}")).await?) }).await?;
         let mut reload = true;
         loop {
             let known = self.state.borrow().version;
             let version = within(POLL_LIMIT, current(&client)).await?;
             if reload || version != known {
-                // A lower version than the known one means another or a restored database: start over.
+                // A version below the known one means that this is another database or a restored one: read everything.
                 let since = if known == 0 || version < known { None } else { Some(known) };
                 let changes = within(READ_LIMIT, read(&mut client, self.what, since)).await?;
                 let version = changes.version;

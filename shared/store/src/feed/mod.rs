@@ -1,6 +1,6 @@
-//! The configuration feed: a snapshot, then every change, to every service, usually within milliseconds.
+//! The configuration feed: sends every service a snapshot, then every change, usually within milliseconds.
 //!
-//! The version counter is authoritative and polled every second; `NOTIFY postrider_config` only makes it faster. A feed
+//! The version counter is authoritative and polled every second; `NOTIFY postrider_config` only makes the feed faster. A feed
 //! survives outages of the database: it always reconnects, and listens before it reads, so that it misses no edit.
 
 mod follow;
@@ -20,7 +20,7 @@ use crate::intervention::Intervention;
 use crate::store::ConfigFeed;
 use follow::Follower;
 
-/// The kinds of changes that a service needs. All others stay empty in its [`Changes`].
+/// The kinds of changes that a service needs. Its [`Changes`] leave all other kinds empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FeedScope {
     /// [`Changes::tenants`].
@@ -31,7 +31,7 @@ pub struct FeedScope {
     pub event_types: bool,
     /// [`Changes::subscriptions`].
     pub subscriptions: bool,
-    /// [`Changes::endpoints_changed`] (never in a snapshot).
+    /// [`Changes::endpoints_changed`], which a snapshot leaves empty.
     pub endpoint_ids: bool,
     /// [`Changes::interventions`].
     pub interventions: bool,
@@ -50,11 +50,11 @@ impl FeedScope {
     pub const KEYS: Self = Self { keys: true, event_types: true, ..Self::TENANTS };
     /// Tenants and subscriptions.
     pub const FANOUT: Self = Self { subscriptions: true, ..Self::TENANTS };
-    /// Tenants, ids of endpoints that changed, interventions.
+    /// Tenants, ids of changed endpoints, and interventions.
     pub const DISPATCHER: Self = Self { endpoint_ids: true, interventions: true, ..Self::TENANTS };
 }
 
-/// A tenant, as services need it.
+/// The settings of a tenant that services need.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TenantConfig {
     /// Its id.
@@ -65,9 +65,9 @@ pub struct TenantConfig {
     pub external_id: Option<String>,
     /// Its limits.
     pub limits: TenantLimits,
-    /// Whether events of a type outside the catalog are refused.
+    /// Whether ingest refuses events of a type outside the catalog.
     pub enforce_catalog: bool,
-    /// Whether events are checked against their type's JSON Schema.
+    /// Whether ingest checks events against their type's JSON Schema.
     pub enforce_schemas: bool,
     /// Days of failures after which an endpoint is disabled.
     pub disable_after_days: Option<u32>,
@@ -75,32 +75,32 @@ pub struct TenantConfig {
     pub version: i64,
 }
 
-/// An API key or a product key, as ingest needs it.
+/// The settings of an API key or a product key that ingest needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyConfig {
     /// Its public id.
     pub id: KeyId,
-    /// The tenants that it is for.
+    /// The tenants for which it is valid.
     pub tenants: KeyTenants,
     /// The hash of its text.
     pub hash: KeyHash,
-    /// What it may do.
+    /// What the key may do.
     pub scopes: Scopes,
 }
 
-/// A tenant's definition of an event type, as ingest needs it.
+/// The part of a tenant's definition of an event type that ingest needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventTypeConfig {
     /// The tenant.
     pub tenant: TenantId,
     /// The type.
     pub name: EventType,
-    /// The JSON Schema of its `data`; left out for tenants that do not enforce schemas.
+    /// The JSON Schema of the type's `data`; `None` for a tenant that does not enforce schemas.
     pub schema: Option<String>,
 }
 
-/// The subscription of an active endpoint, as fan-out needs it. Not compiled, because that requires the tenant's profile. A
-/// snapshot may have a million of these, so lists have no spare capacity.
+/// The subscription of an active endpoint, as fan-out needs it. It is not compiled, because that requires the tenant's profile. A
+/// snapshot may have a million subscriptions, so lists have no spare capacity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointSubscription {
     /// The endpoint.
@@ -109,9 +109,9 @@ pub struct EndpointSubscription {
     pub tenant: TenantId,
     /// Patterns of event types.
     pub event_types: Box<[String]>,
-    /// Attributes and their values, by attribute.
+    /// The accepted values of attributes, sorted by attribute.
     pub filters: Box<[(String, Box<[String]>)]>,
-    /// Conditions on the payload.
+    /// The payload filter, as the customer wrote it.
     pub payload_filter: Option<serde_json::Value>,
     /// How deliveries reach it.
     pub channel: Channel,
@@ -121,12 +121,12 @@ pub struct EndpointSubscription {
     pub version: i64,
 }
 
-/// The changes up to `version`. A service is at `version` once it has applied all of them.
+/// The changes up to and including `version`. A service is at `version` once it has applied all of them.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Changes {
     /// The configuration version after these changes.
     pub version: i64,
-    /// Whether this is a snapshot, which replaces everything known before.
+    /// Whether this is a snapshot, which replaces everything that the service knows.
     pub snapshot: bool,
     /// Tenants created or edited.
     pub tenants: Vec<TenantConfig>,
@@ -136,37 +136,37 @@ pub struct Changes {
     pub keys: Vec<KeyConfig>,
     /// Ids of deleted keys.
     pub keys_gone: Vec<KeyId>,
-    /// Event types created or edited; all of a tenant's if the tenant was edited.
+    /// Event types created or edited. If a tenant was edited, all of its event types.
     pub event_types: Vec<EventTypeConfig>,
     /// Event types deleted.
     pub event_types_gone: Vec<(TenantId, EventType)>,
-    /// Subscriptions of active endpoints created or edited; all of a tenant's if the tenant was edited.
+    /// Subscriptions of active endpoints created or edited. If a tenant was edited, all of its subscriptions.
     pub subscriptions: Vec<EndpointSubscription>,
     /// Endpoints deleted, deactivated or disabled, with their tenants.
     pub subscriptions_gone: Vec<(TenantId, EndpointId)>,
-    /// Endpoints created, edited or deleted, for caches to invalidate.
+    /// Endpoints created, edited or deleted, so that caches can drop them.
     pub endpoints_changed: Vec<EndpointId>,
     /// Interventions that may concern pending deliveries.
     pub interventions: Vec<Intervention>,
 }
 
-/// The freshness of a feed.
+/// How fresh a feed is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FeedState {
-    /// The last published version; 0 before the snapshot.
+    /// The version of the last changes that were sent; 0 before the snapshot.
     pub version: i64,
-    /// When the database last confirmed that this is the current version (or a newer one was published).
+    /// When the database last confirmed that this version is current, or a newer one was sent.
     pub confirmed: Option<Instant>,
 }
 
 impl FeedState {
-    /// Whether the database confirmed the version within the last `limit`, so that an unknown key does not exist.
+    /// Whether the database confirmed the version within the last `limit`. Then a key that is not known does not exist.
     pub fn is_fresh(&self, limit: Duration) -> bool {
         self.confirmed.is_some_and(|at| at.elapsed() <= limit)
     }
 }
 
-/// A running feed; dropping it ends it.
+/// A running feed. Dropping it stops it.
 #[derive(Debug)]
 pub struct Feed {
     changes: mpsc::Receiver<Changes>,
@@ -174,12 +174,12 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// The next changes; the snapshot comes first. `None`: the feed was stopped.
+    /// Receives the next changes, the snapshot first. `None`: the feed was stopped.
     pub async fn recv(&mut self) -> Option<Changes> {
         self.changes.recv().await
     }
 
-    /// Its freshness, as a watch channel.
+    /// Watches how fresh the feed is.
     pub fn state(&self) -> watch::Receiver<FeedState> {
         self.state.clone()
     }
@@ -192,7 +192,7 @@ impl ConfigFeed {
         read::current(&client).await
     }
 
-    /// Follows the configuration until `stop`: first the snapshot, as soon as the database answers, then changes.
+    /// Follows the configuration until `stop`: sends the snapshot as soon as the database answers, then changes.
     pub fn follow(&self, what: FeedScope, stop: CancellationToken) -> Feed {
         let (changes_to, changes) = mpsc::channel(1);
         let (state_to, state) = watch::channel(FeedState::default());

@@ -1,4 +1,4 @@
-//! Reads the configuration at one version.
+//! Reads the configuration, or its changes, as of one version.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -15,7 +15,7 @@ use crate::error::StoreError;
 use crate::intervention::Intervention;
 use crate::sql::{FromRow, RowExt};
 
-/// The part of an endpoint's document that fan-out needs. The rest is not deserialised.
+/// The part of an endpoint's document that fan-out needs. Other members are not deserialised.
 #[derive(Deserialize)]
 struct SubscriptionDocument {
     event_types: Box<[String]>,
@@ -34,7 +34,7 @@ pub(super) async fn current(client: &Client) -> Result<i64, StoreError> {
     client.query_one("SELECT version FROM config_version", &[]).await?.col("version")
 }
 
-/// The hash of a key.
+/// Reads the hash of a key.
 fn hash(row: &Row) -> Result<KeyHash, StoreError> {
     let hash: &[u8] = row.try_get("hash")?;
     let bytes = hash
@@ -43,7 +43,7 @@ fn hash(row: &Row) -> Result<KeyHash, StoreError> {
     Ok(KeyHash(bytes))
 }
 
-/// Reads the changes after version `since`, or everything for `None`, from one snapshot.
+/// Reads the changes after version `since` (exclusive), or everything for `None`, from one snapshot.
 pub(super) async fn read(client: &mut Client, what: FeedScope, since: Option<i64>) -> Result<Changes, StoreError> {
     let options = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
     let reader = Reader { tx: options.start().await?, since };
@@ -72,14 +72,14 @@ pub(super) async fn read(client: &mut Client, what: FeedScope, since: Option<i64
     Ok(changes)
 }
 
-/// Reads one table at a time into [`Changes`].
+/// Reads one table after another into [`Changes`].
 struct Reader<'a> {
     tx: Transaction<'a>,
     since: Option<i64>,
 }
 
 impl Reader<'_> {
-    /// Rows of one statement, whose `$1` is the version, one at a time: a snapshot may have a million.
+    /// Streams the rows of a statement with `since` as `$1`, because a snapshot may have a million rows.
     async fn each(&self, sql: &str, mut take: impl FnMut(&Row) -> Result<(), StoreError>) -> Result<(), StoreError> {
         let mut rows = pin!(self.tx.query_raw(sql, [self.since.unwrap_or(-1)]).await?);
         while let Some(row) = rows.try_next().await? {
@@ -88,7 +88,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The condition on rows of a snapshot, which leaves out tombstones: its reader never knew the deleted rows.
+    /// For a snapshot, the condition that leaves out tombstones: the receiver of a snapshot never knew the deleted rows.
     fn if_living(&self, column: &str) -> String {
         if self.since.is_none() { format!(" AND {column} IS NULL") } else { String::new() }
     }
@@ -158,7 +158,7 @@ impl Reader<'_> {
     }
 
     async fn event_types(&self, changes: &mut Changes) -> Result<(), StoreError> {
-        // A tenant that starts to enforce schemas needs the schemas it had before.
+        // If a tenant has started to enforce schemas, the schemas that it defined before are needed too.
         let sql = format!(
             "SELECT e.tenant, e.name, CASE WHEN t.enforce_schemas THEN e.schema END AS schema,
                     e.deleted_at IS NOT NULL AS gone
@@ -179,8 +179,8 @@ impl Reader<'_> {
     }
 
     async fn subscriptions(&self, changes: &mut Changes) -> Result<(), StoreError> {
-        // Subscriptions are compiled for the tenant's profile, so an edit of a tenant reads all of them. Two statements, because
-        // one with OR would use no index and scan every endpoint.
+        // Subscriptions are compiled for the tenant's profile, so an edit of a tenant reads all of its subscriptions. There are
+        // two statements, because one with OR would use no index and scan every endpoint.
         let own = "SELECT id, tenant, document, version, deleted_at IS NOT NULL OR status <> 0 AS gone
                    FROM endpoints WHERE version > $1";
         let sql = match self.since {
@@ -215,7 +215,7 @@ impl Reader<'_> {
     }
 
     async fn endpoint_ids(&self, changes: &mut Changes) -> Result<(), StoreError> {
-        // Endpoints are cached with their tenant's profile and limits, so an edit of a tenant changes all its endpoints.
+        // Caches keep endpoints with their tenant's profile and limits, so an edit of a tenant changes all of its endpoints.
         let sql = "SELECT id FROM endpoints WHERE version > $1
                    UNION ALL
                    SELECT e.id FROM tenants t JOIN endpoints e ON e.tenant = t.id

@@ -1,4 +1,4 @@
-//! Pages and their cursors.
+//! Pages of lists, and the cursors between them.
 
 use std::str::FromStr;
 
@@ -10,12 +10,12 @@ use postrider_model::time::UnixMillis;
 use crate::error::StoreError;
 use crate::sql::Ts;
 
-/// The page to read.
+/// Which page to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageRequest {
     /// Maximum rows, 1 to [`PAGE_MAX`] (clamped).
     pub limit: u32,
-    /// [`Page::next_cursor`] of the previous page; `None`: the first page.
+    /// The [`Page::next_cursor`] of the previous page; `None`: reads the first page.
     pub cursor: Option<String>,
 }
 
@@ -25,16 +25,16 @@ impl Default for PageRequest {
     }
 }
 
-/// One page.
+/// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
     /// Its rows.
     pub items: Vec<T>,
-    /// Where the next page starts; `None`: this is the last. Set also when a search stopped before it filled the page.
+    /// The cursor of the next page; `None`: this is the last page. A search that stops early leaves a cursor after a short page.
     pub next_cursor: Option<String>,
 }
 
-/// The last row of a page.
+/// The position after the last row of a page, in the order of time and id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cursor {
     pub(crate) at: UnixMillis,
@@ -42,17 +42,17 @@ pub(crate) struct Cursor {
 }
 
 impl PageRequest {
-    /// Rows to fetch: one more than the page has, to know whether another follows.
+    /// Rows to fetch: one more than the page has. The extra one shows that another page follows.
     pub(crate) fn fetch(&self) -> i64 {
         i64::from(self.limit.clamp(1, PAGE_MAX)) + 1
     }
 
-    /// Whether these rows, fetched with [`PageRequest::fetch`], are more than a page.
+    /// Whether `rows`, fetched with [`PageRequest::fetch`], are more than a page.
     pub(crate) fn is_filled_by<T>(&self, rows: &[T]) -> bool {
         rows.len() > self.limit.clamp(1, PAGE_MAX) as usize
     }
 
-    /// The start of a page sorted by time and id, as statement parameters.
+    /// The position after which the page starts, as statement parameters. For pages sorted by time and id.
     pub(crate) fn after<T: FromStr>(&self) -> Result<(Option<Ts>, Option<T>), StoreError> {
         match self.cursor()? {
             Some(cursor) => Ok((Some(Ts(cursor.at)), Some(cursor.id()?))),
@@ -66,7 +66,7 @@ impl PageRequest {
 }
 
 impl<T> Page<T> {
-    /// A page of rows fetched with [`PageRequest::fetch`].
+    /// Makes a page of rows that were fetched with [`PageRequest::fetch`].
     pub(crate) fn of(mut items: Vec<T>, page: &PageRequest, cursor: impl Fn(&T) -> Cursor) -> Self {
         let limit = page.limit.clamp(1, PAGE_MAX) as usize;
         let more = items.len() > limit;
@@ -75,7 +75,7 @@ impl<T> Page<T> {
         Self { items, next_cursor }
     }
 
-    /// The same for a page that may end before its limit: of `found` rows, these were read.
+    /// Makes a page that may end before its limit: `items` are the first of `found` rows.
     pub(crate) fn cut(items: Vec<T>, page: &PageRequest, found: usize, cursor: impl Fn(&T) -> Cursor) -> Self {
         if items.len() == found {
             return Self::of(items, page, cursor);
@@ -84,7 +84,7 @@ impl<T> Page<T> {
         Self { items, next_cursor }
     }
 
-    /// The results of a search that did not fill a page; `end`: where it stopped, if there are more rows to search.
+    /// Makes a page of a search that did not fill it. `end`: where the search stopped, if rows are left to search.
     pub(crate) fn searched(items: Vec<T>, end: Option<Cursor>) -> Self {
         Self { items, next_cursor: end.map(|end| end.encode()) }
     }
@@ -104,7 +104,7 @@ impl Cursor {
         let text = String::from_utf8(bytes).map_err(|_| StoreError::InvalidCursor)?;
         let (at, id) = text.split_once(':').ok_or(StoreError::InvalidCursor)?;
         let at = at.parse().map_err(|_| StoreError::InvalidCursor)?;
-        // PostgreSQL has no times outside this range.
+        // PostgreSQL stores no times outside this range.
         let sane = (-62_000_000_000_000..=253_000_000_000_000).contains(&at);
         if !sane || id.is_empty() || id.contains('\0') {
             return Err(StoreError::InvalidCursor);
@@ -134,7 +134,7 @@ mod tests {
             if let Ok(cursor) = Cursor::decode(&text) {
                 prop_assert_eq!(Cursor::decode(&cursor.encode()).unwrap(), cursor.clone());
                 prop_assert!(!cursor.id.is_empty() && !cursor.id.contains('\0'));
-                // The time is in the range of PostgreSQL.
+                // The time is in the range of PostgreSQL, so both can be parameters.
                 let _ = (Ts(cursor.at), cursor.id::<Uuid>());
             }
         }

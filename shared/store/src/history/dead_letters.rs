@@ -1,7 +1,7 @@
-//! Dead letters: listed and requeued.
+//! Dead letters: lists them and reads one.
 //!
-//! A requeued letter keeps its row, with the time. Its identity changes in the same transaction, so that if it fails again for
-//! the same reason it becomes another letter.
+//! A requeued letter keeps its row and gets the time of the requeue. Its identity changes in the same transaction: if the message
+//! fails again for the same reason, it becomes another letter.
 
 use bytes::Bytes;
 use deadpool_postgres::GenericClient;
@@ -20,32 +20,32 @@ pub struct DeadLetterRow {
     pub id: i64,
     /// When it was received.
     pub received_at: UnixMillis,
-    /// Which queue or service it came from.
+    /// The queue or service from which it came.
     pub source: String,
     /// Why it could not be processed.
     pub reason: String,
-    /// The first [`EXCERPT_BYTES`] of it.
+    /// The first [`EXCERPT_BYTES`] bytes of its body.
     pub excerpt: Bytes,
-    /// Its full length in bytes.
+    /// The full length of its body in bytes.
     pub bytes: u64,
-    /// Whether it was cut, so that it cannot be requeued.
+    /// Whether its body was cut. A cut message cannot be requeued.
     pub is_cut: bool,
     /// Its headers.
     pub headers: Vec<(String, String)>,
     /// Its original routing key.
     pub routing_key: String,
-    /// `content_type`.
+    /// Its property `content_type`.
     pub content_type: Option<String>,
-    /// `message_id`.
+    /// Its property `message_id`.
     pub message_id: Option<String>,
     /// When an operator requeued it.
     pub requeued_at: Option<UnixMillis>,
 }
 
-/// Bytes of a message that lists show.
+/// Maximum bytes of a message's body that lists show.
 pub const EXCERPT_BYTES: usize = 4 * 1024;
 
-/// Without the whole body, because the bodies of a page may have hundreds of megabytes.
+/// SQL that reads letters without their whole bodies: those of a page may have hundreds of megabytes.
 fn select() -> String {
     format!(
         "SELECT {} FROM (SELECT *, substring(body for {EXCERPT_BYTES}) AS excerpt,
@@ -96,8 +96,8 @@ impl History {
         dead_letter(&client, id).await?.ok_or(StoreError::NotFound { what: "dead letter" })
     }
 
-    /// Tenants and days with dead letters that were not kept because the daily limit was used up: the last seven days, newest first,
-    /// at most 50.
+    /// The tenants and days with dead letters that exceeded the daily limit and were not kept. Covers the last seven days with
+    /// today, newest first, at most 50 rows.
     pub async fn dead_letters_not_kept(&self) -> Result<Vec<DeadLettersNotKept>, StoreError> {
         let since = Date(UnixMillis::now().day().plus_days(-6));
         let sql = "SELECT producer, day, kept, not_kept FROM dead_letter_days WHERE not_kept > 0 AND day >= $1
@@ -106,25 +106,25 @@ impl History {
     }
 }
 
-/// How many dead letters of a tenant's producers were kept and not kept on a day.
+/// Numbers of dead letters of a tenant's producers on one day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLettersNotKept {
-    /// The tenant in the messages' routing keys; empty if they name none.
+    /// The tenant in the messages' routing keys; empty if the keys name none.
     pub producer: String,
     /// The day (UTC) on which they were received.
     pub day: Day,
-    /// Kept.
+    /// How many were kept.
     pub kept: u64,
-    /// Counted but not kept.
+    /// How many were counted but not kept.
     pub not_kept: u64,
 }
 
-/// The whole message.
+/// Reads the whole body of a dead letter.
 pub(crate) async fn body(client: &impl GenericClient, id: i64) -> Result<Bytes, StoreError> {
     client.query_one("SELECT body FROM dead_letters WHERE id = $1", &[&id]).await?.col("body")
 }
 
-/// A dead letter to publish again, if it exists.
+/// A requeued dead letter as an entry of the outbox; `None` if the letter no longer exists.
 pub(crate) async fn pending_letter(
     client: &impl GenericClient,
     outbox: OutboxId,
@@ -134,7 +134,7 @@ pub(crate) async fn pending_letter(
     Ok(Some(PendingLetter { outbox, letter, body: body(client, id).await? }))
 }
 
-/// A dead letter, if it exists.
+/// Reads a dead letter; `None` if it does not exist.
 pub(crate) async fn dead_letter(client: &impl GenericClient, id: i64) -> Result<Option<DeadLetterRow>, StoreError> {
     read_optional(client.query_opt(&format!("{} WHERE id = $1", select()), &[&id]).await?)
 }

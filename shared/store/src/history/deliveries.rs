@@ -1,4 +1,4 @@
-//! Deliveries and their attempts.
+//! Reads deliveries and their attempts.
 
 use bytes::Bytes;
 use deadpool_postgres::GenericClient;
@@ -18,8 +18,8 @@ use crate::error::StoreError;
 use crate::sql::{Coded, Date, FromRow, RowExt, Ts, from_row, read_all, read_optional};
 use crate::store::History;
 
-/// A delivery may be created after its day while fan-out is behind, but not after its lifetime. Partitions older than this before
-/// a range of time are skipped.
+/// While fan-out is behind, a delivery may be created after its day, but not after its lifetime. A list for a range of time
+/// therefore skips partitions that are older than the start of the range by more than this.
 const LATEST_AFTER_DAY_MS: i64 = DELIVERY_LIFETIME.as_millis() as i64;
 
 const NEWEST_FIRST: &str = "created_at DESC, id DESC";
@@ -41,16 +41,16 @@ pub struct DeliveryRow {
     pub status_code: Option<u16>,
     /// When the next attempt is due, while pending.
     pub next_attempt_at: Option<UnixMillis>,
-    /// When its first attempt ended.
+    /// When the first attempt ended.
     pub first_attempt_at: Option<UnixMillis>,
-    /// When it ended.
+    /// When it became terminal.
     pub finished_at: Option<UnixMillis>,
-    /// When it is discarded if it is still pending.
+    /// When it is discarded if it is still pending then.
     pub expires_at: UnixMillis,
 }
 
 impl DeliveryRow {
-    /// Whether it is a test call's.
+    /// Whether it belongs to a test call.
     pub fn is_test(&self) -> bool {
         matches!(self.delivery.generation, Generation::Test(_))
     }
@@ -61,37 +61,37 @@ impl DeliveryRow {
 pub struct AttemptRow {
     /// Its number in the delivery.
     pub number: u16,
-    /// The POST.
+    /// The id of its POST.
     pub send_id: SendId,
     /// What caused it.
     pub trigger: Trigger,
     /// When it started.
     pub started_at: UnixMillis,
-    /// Time until the end of the response, microseconds.
+    /// Time from its start to the end of the response, in microseconds.
     pub duration_us: u64,
-    /// Time until the response's headers, microseconds.
+    /// Time from its start to the response's headers, in microseconds.
     pub first_byte_us: Option<u64>,
-    /// How long it was held before, milliseconds.
+    /// How long the delivery was held before it, in milliseconds.
     pub held_ms: u64,
-    /// Why it was held.
+    /// Why the delivery was held.
     pub held_reason: Option<HeldReason>,
-    /// How late it started, milliseconds.
+    /// How late it started, in milliseconds.
     pub late_ms: Option<u64>,
-    /// Where it was sent.
+    /// The URL to which it was sent.
     pub url: String,
     /// The response's status code.
     pub status_code: Option<u16>,
     /// How it ended.
     pub outcome: Outcome,
-    /// Why it failed, for people.
+    /// Why it failed, as a text for people.
     pub error: Option<String>,
     /// Headers of the request.
     pub request_headers: Vec<(String, String)>,
     /// Headers of the response.
     pub response_headers: Vec<(String, String)>,
-    /// The first part of the response body.
+    /// The first bytes of the response's body.
     pub response_excerpt: Bytes,
-    /// When the next attempt was due after this one.
+    /// When the next attempt is due, as planned after this one.
     pub next_attempt_at: Option<UnixMillis>,
 }
 
@@ -167,10 +167,10 @@ impl Query {
         }
         if let Some(replay) = filter.replay {
             let generation = Generation::Replay(replay).to_string();
-            // The second half repeats the condition of the partial index.
+            // The second condition repeats that of the partial index, so that the index is used.
             self.and("generation = ? AND generation LIKE 'replay:%'", [Box::new(generation) as _]);
         }
-        // Every attempt but the last one of a delivered delivery has failed.
+        // Every attempt failed, except the last one of a delivered delivery.
         let delivered = DeliveryStatus::Delivered.code();
         match filter.failed_attempts {
             Some(true) => self.filter("number > CASE WHEN status = ? THEN 1 ELSE 0 END", [Box::new(delivered) as _]),
@@ -185,7 +185,7 @@ impl Query {
         if let Some(to) = filter.to {
             self.and("created_at < ?", [Box::new(Ts(to)) as _]);
         }
-        // A delivery may be created after its day (fan-out was behind), never before it.
+        // A delivery may be created after its day (if fan-out was behind), but never before it.
         let latest = after.map(|cursor| cursor.at).into_iter().chain(filter.to).min();
         if let Some(latest) = latest {
             self.and("delivery_day <= ?", [Box::new(Date(latest.day())) as _]);
@@ -207,12 +207,12 @@ impl Query {
 pub(crate) struct EventKey<'a> {
     pub(crate) tenant: TenantId,
     pub(crate) event: &'a EventId,
-    /// Its partition; `None`: every day on which the tenant had an event of this id.
+    /// The event's day; `None`: every day on which the tenant had an event with this id.
     pub(crate) day: Option<Day>,
 }
 
-/// Deliveries of one event: its own by the ids that follow from its decision, which saves an index; the others by a partial
-/// index.
+/// Deliveries of one event, newest first. Finds the event's own deliveries by ids derived from its decision, which saves an
+/// index, and the others by a partial index.
 pub(crate) async fn of_event(
     client: &impl GenericClient,
     EventKey { tenant, event, day }: EventKey<'_>,
@@ -262,7 +262,7 @@ pub(crate) async fn delivery(
     read_optional(client.query_opt(&sql, &[&id.0, &tenant.map(|t| t.0)]).await?)
 }
 
-/// The attempts of a delivery, in their order.
+/// The attempts of a delivery, sorted by number.
 async fn attempts(client: &impl GenericClient, id: DeliveryId, day: Day) -> Result<Vec<AttemptRow>, StoreError> {
     let sql = format!(
         "SELECT {} FROM attempts WHERE delivery_id = $1 AND delivery_day = $2 ORDER BY number, started_at, send_id",
@@ -272,11 +272,11 @@ async fn attempts(client: &impl GenericClient, id: DeliveryId, day: Day) -> Resu
 }
 
 impl History {
-    /// Deliveries, newest first. `tenant` `None`: every tenant's (without an endpoint no index serves that: give it a
-    /// range of time).
+    /// Deliveries, newest first. `tenant` `None` lists those of every tenant; without an endpoint no index serves that, so give
+    /// it a range of time.
     ///
-    /// If `filter` has more than endpoint, event and time, a page searches at most 20,000 deliveries: it may be short or empty and
-    /// still have a cursor.
+    /// If `filter` has conditions besides endpoint, event and time, a page searches at most 20,000 deliveries. It may then be
+    /// short or empty and still have a cursor.
     ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], or the database's.
@@ -305,7 +305,7 @@ impl History {
         query.page(&client, &format!("SELECT {COLUMNS} FROM deliveries"), NEWEST_FIRST, page, cursor).await
     }
 
-    /// One delivery; `None` also if it does not belong to `tenant` (`None`: any tenant).
+    /// One delivery. `None` if it does not exist or belongs to another tenant than `tenant`; with `tenant` `None`, any tenant's.
     pub async fn get_delivery(
         &self,
         tenant: Option<TenantId>,
@@ -314,14 +314,14 @@ impl History {
         delivery(&self.0.client().await?, tenant, id).await
     }
 
-    /// One delivery with its attempts in order, from one snapshot; `None` as for [`History::get_delivery`].
+    /// One delivery with its attempts, sorted by number. `None` as for [`History::get_delivery`].
     pub async fn delivery_with_attempts(
         &self,
         tenant: Option<TenantId>,
         id: DeliveryId,
     ) -> Result<Option<(DeliveryRow, Vec<AttemptRow>)>, StoreError> {
         let mut client = self.0.client().await?;
-        // One snapshot, because the recorder writes an attempt and the delivery's new state in one transaction.
+        // Reads both from one snapshot, because the recorder writes an attempt and the delivery's new state in one transaction.
         let snapshot = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
         let tx = snapshot.start().await?;
         let Some(row) = delivery(&tx, tenant, id).await? else { return Ok(None) };

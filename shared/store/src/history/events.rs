@@ -1,4 +1,4 @@
-//! Events and their decisions.
+//! Reads events and their decisions.
 
 use bytes::Bytes;
 use deadpool_postgres::GenericClient;
@@ -34,18 +34,18 @@ pub struct EventSummary {
     pub occurred_at: UnixMillis,
     /// When it was accepted.
     pub accepted_at: UnixMillis,
-    /// Its partition.
+    /// The day of its acceptance, by which it is partitioned.
     pub event_day: Day,
-    /// Where it was caused.
+    /// Whether an API call or the dashboard caused it.
     pub origin: Origin,
-    /// Attributes that it can be filtered by.
+    /// The attributes by which it can be filtered.
     pub attributes: Attributes,
     /// The lane of its deliveries.
     pub lane: Lane,
 }
 
 impl EventSummary {
-    /// The reference to it that messages carry.
+    /// The reference to the event that messages contain.
     pub fn event_ref(&self) -> EventRef {
         EventRef {
             id: self.id.clone(),
@@ -62,22 +62,22 @@ impl EventSummary {
 pub struct EventRow {
     /// Everything but the payload.
     pub summary: EventSummary,
-    /// The product's metadata.
+    /// The metadata that the producer sent.
     pub metadata: Option<Box<RawValue>>,
-    /// The producer's bytes; `None` after an expunge.
+    /// The bytes of `data` as the producer sent them; `None` if they were expunged.
     pub data: Option<Bytes>,
 }
 
-/// The decision about an event.
+/// Fan-out's decision about an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecisionRow {
     /// The event.
     pub event: EventId,
-    /// Its partition.
+    /// The event's day.
     pub event_day: Day,
-    /// The configuration version of the decision (of the first, if there were two).
+    /// The configuration version by which fan-out decided; of two merged decisions, the lower one.
     pub config_version: i64,
-    /// When.
+    /// When fan-out decided.
     pub decided_at: UnixMillis,
     /// The endpoints that matched.
     pub matched: Vec<EndpointId>,
@@ -101,7 +101,7 @@ impl FromRow for EventRow {
     }
 }
 
-/// See [`History::get_event`]; `day` narrows it to one partition.
+/// See [`History::get_event`]. A `day` limits the search to that day's partition.
 pub(crate) async fn event(
     client: &impl GenericClient,
     tenant: TenantId,
@@ -141,10 +141,10 @@ pub(crate) async fn decision(
 }
 
 impl History {
-    /// Events, newest first. `tenant` `None`: every tenant's (no index serves that: give it a range of time).
+    /// Events, newest first. `tenant` `None` lists those of every tenant; no index serves that, so give it a range of time.
     ///
-    /// If `filter` has more than a range of time, a page searches at most 20,000 events: it may be short or empty and still have a
-    /// cursor.
+    /// If `filter` has conditions besides a range of time, a page searches at most 20,000 events. It may then be short or empty
+    /// and still have a cursor.
     ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], or the database's.
@@ -162,7 +162,7 @@ impl History {
         if let Some(event_type) = &filter.event_type {
             query.filter_type(event_type);
         }
-        // An event's day is the day of its acceptance, so a range of time selects partitions.
+        // An event's day is the day of its acceptance, so a range of time limits the partitions to read.
         if let Some(from) = filter.from {
             query.and("accepted_at >= ?", [Box::new(Ts(from)) as _]);
             query.and("event_day >= ?", [Box::new(Date(from.day())) as _]);
@@ -186,17 +186,17 @@ impl History {
         query.page(&self.0.client().await?, &select, NEWEST_FIRST, page, cursor).await
     }
 
-    /// One event of a tenant; the later one if the id was accepted on two days.
+    /// One event of a tenant. If the id was accepted on two days, the later event.
     pub async fn get_event(&self, tenant: TenantId, id: &EventId) -> Result<Option<EventRow>, StoreError> {
         event(&self.0.client().await?, tenant, id, None).await
     }
 
-    /// One event of a tenant, by the day of its acceptance.
+    /// One event of a tenant that was accepted on `day`.
     pub async fn event_of_day(&self, tenant: TenantId, id: &EventId, day: Day) -> Result<Option<EventRow>, StoreError> {
         event(&self.0.client().await?, tenant, id, Some(day)).await
     }
 
-    /// The decision about an event of a tenant.
+    /// The decision about an event of a tenant that was accepted on `day`.
     pub async fn get_decision(
         &self,
         tenant: TenantId,
@@ -206,7 +206,7 @@ impl History {
         decision(&self.0.client().await?, tenant, id, day).await
     }
 
-    /// Every delivery of an event, newest first (at most 1,000).
+    /// The deliveries of an event, newest first, at most 1,000.
     pub async fn deliveries_of_event(
         &self,
         tenant: TenantId,

@@ -1,6 +1,6 @@
-//! Reading the log: events, deliveries, attempts, dead letters; newest first, page by page.
+//! Reads the history: events, deliveries, attempts and dead letters, newest first and page by page.
 //!
-//! A cursor names the last row of a page by its time and id, so that pages do not shift while rows arrive.
+//! A cursor is the time and id of the last row of a page, so that pages do not shift when rows arrive.
 
 mod cursor;
 mod dead_letters;

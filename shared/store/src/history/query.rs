@@ -10,13 +10,13 @@ use crate::sql::{FromRow, read_all, read_optional};
 
 type Param = Box<dyn ToSql + Sync + Send>;
 
-/// Maximum rows that a filtered list searches for one page. Conditions that an index serves do not count as filters.
+/// Maximum rows that a filtered list searches for one page. A filter is a condition that no index serves.
 ///
-/// Without a bound, a filter that few rows pass would read a tenant's whole log: 10 million rows. With it a page may be short,
-/// and its cursor continues where the search stopped.
+/// Without this bound, a filter that few rows pass would read a tenant's whole history, such as 10 million rows. With it a page
+/// may be short, and its cursor continues where the search stopped.
 pub(crate) const SEARCHED: i64 = 20_000;
 
-/// Conditions and their parameters: a range that an index serves, and filters that are applied row by row.
+/// Conditions and their parameters: conditions that an index serves (the range), and filters that are applied row by row.
 #[derive(Default)]
 pub(crate) struct Query {
     range: Vec<Condition>,
@@ -24,7 +24,7 @@ pub(crate) struct Query {
 }
 
 struct Condition {
-    /// Each `?` stands for one of the parameters.
+    /// The condition in SQL. Each `?` stands for one of `params`, in order.
     text: &'static str,
     params: Vec<Param>,
 }
@@ -34,8 +34,8 @@ impl Query {
         Self::default()
     }
 
-    /// Adds a condition that an index serves or that is cheap after the index. Each `?` stands for one of `params`.
-    /// Conditions are literals of this crate, never a caller's text.
+    /// Adds a condition that an index serves, or that is cheap on the rows of an index. Each `?` in `text` stands for one of
+    /// `params`. Conditions are literals of this crate, never text from a caller.
     pub(crate) fn and(&mut self, text: &'static str, params: impl IntoIterator<Item = Param>) {
         self.range.push(Condition { text, params: params.into_iter().collect() });
     }
@@ -54,14 +54,14 @@ impl Query {
         }
     }
 
-    /// Whether there are filters.
+    /// Whether there is a filter.
     fn is_filtered(&self) -> bool {
         !self.filters.is_empty()
     }
 
-    /// The whole statement: the range's rows in this order that pass the filters. Takes [`Query::params`].
+    /// The whole statement: rows in this order that meet all conditions. Its parameters are [`Query::params`].
     ///
-    /// With filters it searches only the first [`SEARCHED`] rows of the range.
+    /// With filters, it searches only the first [`SEARCHED`] rows of the range.
     pub(crate) fn sql(&self, select: &str, order: &str, limit: i64) -> String {
         let (range, next) = numbered(&self.range, 1);
         if !self.is_filtered() {
@@ -74,8 +74,8 @@ impl Query {
         )
     }
 
-    /// A page of the rows in this order. The page of a search that stopped before it was filled may be short or empty and still
-    /// have a cursor.
+    /// Reads a page of the rows, in this order. If a search stops before the page is full, the page may be short or empty and
+    /// still have a cursor.
     pub(crate) async fn page<T: FromRow>(
         &self,
         client: &impl GenericClient,
@@ -92,13 +92,13 @@ impl Query {
         Ok(Page::searched(found, end.as_ref().map(cursor)))
     }
 
-    /// The last row that [`Query::sql`] searched, if its range has more. Takes the parameters of the range.
+    /// SQL for the last of the [`SEARCHED`] rows of a search; no row if the range has fewer. Takes the range's parameters.
     fn end_of_search(&self, select: &str, order: &str) -> String {
         let (range, _) = numbered(&self.range, 1);
         format!("{select} WHERE {range} ORDER BY {order} LIMIT 1 OFFSET {}", SEARCHED - 1)
     }
 
-    /// All parameters, in order.
+    /// The parameters of all conditions, in order.
     pub(crate) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
         params(self.range.iter().chain(&self.filters))
     }
@@ -112,7 +112,7 @@ fn params<'a>(conditions: impl IntoIterator<Item = &'a Condition>) -> Vec<&'a (d
         .collect()
 }
 
-/// The conditions with `$n` for each `?`, numbered from `next`, and the number after the last.
+/// Joins conditions with a numbered `$n` for each `?`, from `$next` on. Returns the text and the number after the last.
 fn numbered(conditions: &[Condition], mut next: usize) -> (String, usize) {
     if conditions.is_empty() {
         return ("true".to_owned(), next);

@@ -1,4 +1,4 @@
-//! Operational events: what happened to a tenant's objects, published to the operator's own tenant.
+//! Operational events: events about a tenant's objects, which are published to the operator's own tenant.
 
 use deadpool_postgres::Transaction;
 use postrider_model::ids::{ReplayId, TenantId};
@@ -17,13 +17,13 @@ pub(crate) struct NewEvent {
     at: UnixMillis,
 }
 
-/// A tenant has used up one of its limits.
+/// The event that a tenant has reached one of its limits.
 pub(crate) fn limit_reached(tenant: TenantId, limit: &str, value: u32, at: UnixMillis) -> NewEvent {
     let data = serde_json::json!({"tenant_id": tenant, "limit": limit, "value": value});
     NewEvent { about: tenant, event_type: "limit.reached", data, at }
 }
 
-/// All deliveries of a replay were created. Includes the numbers of deliveries and events.
+/// The event that all deliveries of a replay were created, with the replay's numbers of events and deliveries.
 pub(crate) fn replay_finished(
     tenant: TenantId,
     replay: ReplayId,
@@ -41,7 +41,7 @@ pub(crate) fn replay_finished(
     NewEvent { about: tenant, event_type: "replay.finished", data, at }
 }
 
-/// Postrider disabled an endpoint.
+/// The event that Postrider disabled an endpoint.
 pub(crate) fn endpoint_disabled(endpoint: &Endpoint, reason: &str, at: UnixMillis) -> NewEvent {
     let data = serde_json::json!({
         "tenant_id": endpoint.tenant,
@@ -53,8 +53,8 @@ pub(crate) fn endpoint_disabled(endpoint: &Endpoint, reason: &str, at: UnixMilli
     NewEvent { about: endpoint.tenant, event_type: "endpoint.disabled", data, at }
 }
 
-/// Writes an operational event as part of an edit. The operator's own endpoints emit none, to avoid a feedback loop.
-/// Only the outbox relay publishes it, so it can be claimed at once.
+/// Writes an operational event as part of an edit. Writes none about the operator's own endpoints, which would cause further
+/// events. Only the outbox relay publishes operational events, so a relay may claim the entry at once.
 pub(crate) async fn add_event(tx: &Transaction<'_>, event: &NewEvent) -> Result<(), StoreError> {
     if event.about != TenantId::OPERATOR {
         let sql =

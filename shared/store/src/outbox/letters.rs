@@ -1,4 +1,4 @@
-//! Dead letters that an operator requeues.
+//! Requeues dead letters for an operator.
 
 use postrider_model::ids::TenantId;
 use postrider_model::time::UnixMillis;
@@ -11,11 +11,11 @@ use crate::sql::{RowExt, Ts};
 use crate::store::Store;
 
 impl Store {
-    /// Requeues a dead letter. The result is committed: publish it, then call [`Store::outbox_done`]. After a crash the outbox
-    /// relay does both.
+    /// Requeues a dead letter: commits an entry to the outbox and returns it. The caller publishes it, then calls
+    /// [`Store::outbox_done`]; after a crash the outbox relay does both.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] if it was requeued before; or the database's.
+    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] if the letter was requeued before; the database's.
     pub async fn requeue_dead_letter(&self, id: i64) -> Result<PendingLetter, StoreError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;

@@ -1,5 +1,5 @@
-//! The outbox: committed entries that are still to be published, by the process that committed them or, after a crash, by the
-//! outbox relay. Publishing twice is harmless, because the ids are the same.
+//! The outbox: committed entries that are still to be published. The process that committed an entry publishes it; after a crash
+//! the outbox relay does. Publishing an entry twice is harmless, because its ids are the same.
 
 mod events;
 mod letters;
@@ -20,32 +20,32 @@ use crate::history::{DeadLetterRow, EventRow, event, pending_letter};
 use crate::sql::{RowExt, Ts, signed};
 use crate::store::Store;
 
-/// How long a claim on an entry lasts.
+/// How long a relay's claim on an entry lasts.
 const CLAIM: Duration = Duration::from_secs(60);
 
 /// The number of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OutboxId(pub i64);
 
-/// A delivery to publish to its lane: render the event for the document, publish, then call [`Store::outbox_done`].
+/// A delivery to publish to its lane: the caller renders the event, publishes the message, then calls [`Store::outbox_done`].
 #[derive(Debug, Clone)]
 pub struct PendingDelivery {
     /// The entry.
     pub outbox: OutboxId,
     /// The head of the message.
     pub task: DeliveryTask,
-    /// What the body is rendered from.
+    /// The input for rendering the body.
     pub source: BodySource,
 }
 
-/// What a body is rendered from.
+/// The input for rendering a delivery's body.
 #[derive(Debug, Clone)]
 pub struct BodySource {
     /// The event, with its payload.
     pub event: EventRow,
-    /// The endpoint as of the decision, not as it is now.
+    /// The endpoint's document at the configuration version of the delivery, not the current one.
     pub document: EndpointDocument,
-    /// The current profile of the tenant.
+    /// The current profile of the event's tenant.
     pub profile: String,
 }
 
@@ -55,7 +55,7 @@ pub enum SourceMissing {
     /// The event's payload was expunged: there is nothing to send.
     #[error("the event's payload was expunged")]
     Expunged,
-    /// The event is not on record (not yet, or its day was dropped).
+    /// The event is not on record: it was not recorded yet, or its day was dropped.
     #[error("the event is not on record")]
     NoEvent,
     /// The endpoint was deleted.
@@ -66,24 +66,24 @@ pub enum SourceMissing {
 /// An operational event to publish to the operator's own tenant.
 #[derive(Debug, Clone)]
 pub struct OperationalEvent {
-    /// The entry. The event's id is derived from it, so that publishing twice makes one event.
+    /// The entry. The event's id is derived from it, so that publishing it twice makes one event.
     pub outbox: OutboxId,
-    /// The tenant that it is about.
+    /// The tenant whose object the event is about.
     pub about: TenantId,
     /// Its type, such as `endpoint.disabled`.
     pub event_type: String,
-    /// Its `data`, JSON.
+    /// The event's `data`, as JSON.
     pub data: Bytes,
 }
 
-/// A dead letter to publish to its source.
+/// A dead letter to publish to the queue from which it came.
 #[derive(Debug, Clone)]
 pub struct PendingLetter {
     /// The entry.
     pub outbox: OutboxId,
-    /// The letter.
+    /// The dead letter.
     pub letter: DeadLetterRow,
-    /// Its bytes.
+    /// Its whole body.
     pub body: Bytes,
 }
 
@@ -94,11 +94,11 @@ pub enum OutboxEntry {
     Delivery(Box<PendingDelivery>),
     /// An operational event.
     Event(OperationalEvent),
-    /// A dead letter that is requeued.
+    /// A dead letter that was requeued.
     Letter(PendingLetter),
 }
 
-/// Writes a delivery as part of an edit. The caller publishes it; after a crash the outbox relay does.
+/// Writes a delivery to the outbox as part of an edit. The caller publishes it; after a crash the outbox relay does.
 pub(crate) async fn add_delivery(
     tx: &Transaction<'_>,
     task: &DeliveryTask,
@@ -108,7 +108,7 @@ pub(crate) async fn add_delivery(
     Ok(OutboxId(tx.query_one(sql, &[&task.delivery.tenant.0, &Json(task), &Ts(at)]).await?.col("id")?))
 }
 
-/// What the body of a delivery is rendered from: the event, and the endpoint as of a configuration version.
+/// Reads the input for rendering a delivery's body: the event, and the endpoint's document at a configuration version.
 pub(crate) async fn body_source(
     client: &impl GenericClient,
     delivery: &DeliveryRef,
@@ -129,13 +129,13 @@ pub(crate) async fn body_source(
 }
 
 impl Store {
-    /// Entries unpublished for `older_than`. They are claimed for a minute, so that two relays do not publish the same entry.
-    /// Deliveries that can no longer be rendered (event expunged, endpoint deleted, day dropped) are removed from the outbox.
+    /// Claims entries unpublished for `older_than`. A claim lasts a minute, so that two relays do not publish the same entry.
+    /// Removes deliveries that can no longer be rendered: the event was expunged or dropped, or the endpoint was deleted.
     pub async fn outbox_claim(&self, limit: u32, older_than: Duration) -> Result<Vec<OutboxEntry>, StoreError> {
         let client = self.core().client().await?;
         let now = UnixMillis::now();
         let before = UnixMillis(now.0.saturating_sub(signed(older_than.as_millis().try_into().unwrap_or(u64::MAX))));
-        // `claimed_at` is set to the end of the claim, so that the entry is not selected before.
+        // `claimed_at` is set to the end of the claim, so that no relay selects the entry before.
         let sql = "UPDATE outbox SET claimed_at = $1 WHERE id IN
                        (SELECT id FROM outbox WHERE claimed_at <= $2 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED)
                    RETURNING id, tenant, task, event_type, data, dead_letter";
@@ -146,7 +146,7 @@ impl Store {
             if let Some(id) = row.col::<Option<i64>>("dead_letter")? {
                 match pending_letter(&client, outbox, id).await? {
                     Some(letter) => entries.push(OutboxEntry::Letter(letter)),
-                    // Retention removed the letter before it was published.
+                    // Retention deleted the dead letter before it was published.
                     None => self.outbox_done(&[outbox]).await?,
                 }
                 continue;
@@ -171,7 +171,7 @@ impl Store {
         Ok(entries)
     }
 
-    /// Removes entries that were published or can never be.
+    /// Removes entries that were published, or that can never be published.
     pub async fn outbox_done(&self, ids: &[OutboxId]) -> Result<(), StoreError> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
         self.core().execute("DELETE FROM outbox WHERE id = ANY($1)", &[&ids]).await?;

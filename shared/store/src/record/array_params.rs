@@ -1,4 +1,4 @@
-//! Rows as the parameters of one statement: an array for each column.
+//! Passes many rows to one statement, as one array parameter for each column.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::sql::{Date, Ts};
 
-/// The arrays of a statement.
+/// The arrays of a statement, which have the same length.
 pub(super) trait ArrayParams {
     /// Whether there are no rows.
     fn is_empty(&self) -> bool;
@@ -18,7 +18,7 @@ pub(super) trait ArrayParams {
     fn params(&self) -> Vec<&(dyn ToSql + Sync)>;
 }
 
-/// The name of an element's type in SQL.
+/// The SQL name of the type of an array's elements.
 pub(super) trait Element {
     const TYPE: &'static str;
 }
@@ -44,7 +44,7 @@ impl<T: Element> Element for Option<T> {
     const TYPE: &'static str = T::TYPE;
 }
 
-/// Defines the arrays of a statement: what a row is made from, and each column with its type and its value in a row.
+/// Defines the arrays of a statement: the values from which a row is made, and each column with its type and its value in a row.
 macro_rules! array_params {
     (
         $(#[$doc:meta])*
@@ -60,7 +60,7 @@ macro_rules! array_params {
         }
 
         impl $(<$life>)? $name $(<$life>)? {
-            /// The names and types of the columns.
+            /// The name and the element type of each column.
             const COLUMNS: &'static [(&'static str, &'static str)] = &[$((
                 $crate::sql::column_name!($column $(: $sql_name)?),
                 <$type as $crate::record::array_params::Element>::TYPE,
@@ -86,25 +86,25 @@ macro_rules! array_params {
 
 pub(super) use array_params;
 
-/// Columns with their types.
+/// The name and the element type of each column.
 pub(super) type Columns = [(&'static str, &'static str)];
 
-/// `SELECT unnest($1::uuid[]) AS id, …`: the arrays as rows.
+/// `SELECT unnest($1::uuid[]) AS id, …`: SQL that turns the arrays into rows.
 pub(super) fn select(columns: &Columns) -> String {
     let columns = columns.iter().zip(1..).map(|((name, of), number)| format!("unnest(${number}::{of}[]) AS {name}"));
     format!("SELECT {}", columns.collect::<Vec<_>>().join(", "))
 }
 
-/// `INSERT INTO …` of the arrays; `table` may have an alias.
+/// `INSERT INTO …`: SQL that inserts the rows of the arrays; `table` may have an alias.
 pub(super) fn insert(table: &str, columns: &Columns) -> String {
     let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
     format!("INSERT INTO {table} ({}) {} ", names.join(", "), select(columns))
 }
 
-/// A statement with its parameters; nothing is run if there are no rows.
+/// A statement with its parameters. `None`: there are no rows, and nothing is run.
 pub(super) struct Prepared<'a>(Option<(Statement, Vec<&'a (dyn ToSql + Sync)>)>);
 
-/// Prepares a statement, which takes a round trip, once per connection.
+/// Prepares a statement. This takes a round trip, but only once per connection.
 pub(super) async fn prepare<'a>(client: &Object, sql: &str, rows: &'a impl ArrayParams) -> Result<Prepared<'a>, Error> {
     if rows.is_empty() {
         return Ok(Prepared(None));

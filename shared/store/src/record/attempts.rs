@@ -1,4 +1,4 @@
-//! Attempts, and the counts by endpoint, minute and hour of the newly inserted ones.
+//! Inserts attempts, and counts the new ones by endpoint, minute and hour.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -17,8 +17,8 @@ use super::health;
 use super::minutes;
 use crate::sql::{Coded, Date, Ts, clean, signed};
 
-/// Inserts attempts, adds the new ones to the counts, and updates the health of their endpoints. Returns the number of new
-/// attempts. A POST that is already on record is not counted again.
+/// SQL that inserts attempts, counts the new ones, and updates the health of their endpoints. Returns the number of new attempts.
+/// An attempt whose POST is on record already does not count again.
 pub(super) fn insert(mode: InsertMode) -> &'static str {
     static PLAIN: LazyLock<String> = LazyLock::new(|| statement(InsertMode::Plain));
     static KEEPING: LazyLock<String> = LazyLock::new(|| statement(InsertMode::KeepExisting));
@@ -72,14 +72,14 @@ array_params! {
     }
 }
 
-/// Time from the acceptance of an event to the end of its first attempt; `None` for retries and replays.
+/// Time from the acceptance of an event to the end of its first attempt, in milliseconds; `None` for any other attempt.
 fn since_accepted_ms(report: &OutcomeReport, attempt: &AttemptRecord) -> Option<i64> {
     let counts = attempt.number == 1 && report.delivery.generation == Generation::First;
     counts.then(|| ended_at(attempt).0.saturating_sub(report.delivery.accepted_at.0).max(0))
 }
 
 impl<'a> Attempts<'a> {
-    /// The attempts of these outcomes, sorted by key.
+    /// The attempts in these outcomes, sorted by key.
     pub(super) fn of(outcomes: &[&'a (OutcomeReport, Bytes)]) -> Self {
         let mut attempts: Vec<_> = outcomes
             .iter()

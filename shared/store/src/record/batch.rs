@@ -1,18 +1,18 @@
-//! A batch to write, and the result of writing it.
+//! A batch of messages to write, and the result.
 
 use bytes::Bytes;
 use postrider_model::time::UnixMillis;
 use postrider_wire::messages::{AcceptedEvent, Decision, NumbersReport, OutcomeReport};
 use sha2::{Digest, Sha256};
 
-/// Messages to write together, in any mix and order, with or without duplicates.
+/// Messages to write in one transaction, of any kind, in any order, with or without duplicates.
 #[derive(Debug, Clone, Default)]
 pub struct RecordBatch {
     /// Accepted events with their `data`.
     pub events: Vec<(AcceptedEvent, Bytes)>,
     /// Decisions.
     pub decisions: Vec<Decision>,
-    /// Outcomes with the excerpt of the response.
+    /// Outcomes, each with the excerpt of the response's body.
     pub outcomes: Vec<(OutcomeReport, Bytes)>,
     /// Messages that could not be processed.
     pub dead_letters: Vec<DeadLetter>,
@@ -21,7 +21,7 @@ pub struct RecordBatch {
 }
 
 impl RecordBatch {
-    /// Messages in the batch.
+    /// The number of messages in the batch.
     pub fn len(&self) -> usize {
         self.events.len() + self.decisions.len() + self.outcomes.len() + self.dead_letters.len() + self.numbers.len()
     }
@@ -31,7 +31,7 @@ impl RecordBatch {
         self.len() == 0
     }
 
-    /// Splits the batch into two of about the same size, to isolate a message that the database refuses.
+    /// Splits the batch into two halves, to isolate a message that the database refuses.
     #[must_use]
     pub fn halve(mut self) -> (Self, Self) {
         // Rounds up, so that the first half is never empty.
@@ -56,29 +56,29 @@ impl RecordBatch {
 pub struct DeadLetter {
     /// When the recorder received it.
     pub received_at: UnixMillis,
-    /// Which queue or service it came from.
+    /// The queue or service from which it came.
     pub source: String,
     /// Why it could not be processed.
     pub reason: String,
-    /// Its body, possibly cut.
+    /// Its body, which may be cut.
     pub body: Bytes,
-    /// Full length in bytes, if the body was cut.
+    /// The full length of the body in bytes, if it was cut.
     pub whole_bytes: Option<u64>,
-    /// The tenant in the routing key of a producer's message (empty if it names none); `None` for a message of a service.
-    /// Letters of producers are limited by tenant and day.
+    /// For a producer's message, the tenant in its routing key (empty if it names none); `None` for a message of a service. Only
+    /// letters of producers have a limit by tenant and day.
     pub producer: Option<String>,
-    /// Its headers, for requeueing and for display.
+    /// Its headers, which are needed for requeueing and shown to the operator.
     pub headers: Vec<(String, String)>,
     /// Its original routing key; empty if it is not needed for requeueing.
     pub routing_key: String,
-    /// `content_type`.
+    /// Its property `content_type`.
     pub content_type: Option<String>,
-    /// `message_id`.
+    /// Its property `message_id`.
     pub message_id: Option<String>,
 }
 
 impl DeadLetter {
-    /// Identifies the letter when it is redelivered: a hash of everything but the time.
+    /// A hash of everything but the time, by which a redelivery of the same letter is detected.
     pub fn identity(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         let mut part = |bytes: &[u8]| {
@@ -104,11 +104,11 @@ impl DeadLetter {
 pub struct Written {
     /// Events that were not on record before.
     pub events: u64,
-    /// Indexes in [`RecordBatch::events`] of events whose id belongs to an event with other content. They may have been delivered.
+    /// Indexes in [`RecordBatch::events`] of events whose id belongs to other content. These events may have been delivered.
     pub other_events: Vec<usize>,
-    /// Decisions that were new or added endpoints.
+    /// Decisions that were not on record before or that added endpoints.
     pub decisions: u64,
-    /// Delivery rows inserted or changed.
+    /// Rows of deliveries inserted or changed.
     pub deliveries: u64,
     /// Attempts that were not on record before.
     pub attempts: u64,

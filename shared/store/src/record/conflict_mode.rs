@@ -1,25 +1,25 @@
-//! Whether a batch's rows are expected to be new.
+//! Chooses how a batch is inserted: with or without a check for existing rows.
 //!
-//! `ON CONFLICT` looks up every row before inserting it, which is a quarter of the cost of an insert, and duplicates are
-//! rare. Batches are therefore inserted plainly until one meets an existing row. That batch has no effect; it and the next
-//! ones are written with `ON CONFLICT`, because duplicates come in bursts after a crash of a recorder or the broker.
+//! `ON CONFLICT` looks up every row before it inserts it, which is a quarter of the cost of an insert, and duplicates are rare.
+//! So batches are inserted without it until one meets an existing row. That batch is rolled back; it and the next ones are
+//! written with `ON CONFLICT`, because duplicates come in bursts after a crash of a recorder or the broker.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Batches written with `ON CONFLICT` after one that met an existing row.
+/// How many batches are written with `ON CONFLICT` after one that met an existing row.
 const COOLDOWN_BATCHES: u32 = 32;
 
-/// What an insert does about existing rows.
+/// What an insert does when a row exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InsertMode {
-    /// An existing row is an error of the whole batch.
+    /// An existing row fails the whole batch.
     Plain,
-    /// An existing row stays, or is merged.
+    /// An existing row stays, or is merged with the new one.
     KeepExisting,
 }
 
 impl InsertMode {
-    /// The conflict clause of a table whose existing rows stay.
+    /// The conflict clause for a table whose existing rows stay.
     pub(super) fn on_conflict(self) -> &'static str {
         match self {
             Self::Plain => "",
@@ -28,18 +28,18 @@ impl InsertMode {
     }
 }
 
-/// Counts the batches to write with [`InsertMode::KeepExisting`].
+/// The number of batches that are still to be written with [`InsertMode::KeepExisting`].
 #[derive(Debug, Default)]
 pub(crate) struct ConflictCooldown(AtomicU32);
 
 impl ConflictCooldown {
-    /// The mode of the next batch.
+    /// Returns the mode of the next batch, and counts the batch.
     pub(super) fn next(&self) -> InsertMode {
         let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if left.is_ok() { InsertMode::KeepExisting } else { InsertMode::Plain }
     }
 
-    /// A batch met an existing row.
+    /// Starts the cooldown, after a batch that met an existing row.
     pub(super) fn start(&self) {
         self.0.store(COOLDOWN_BATCHES, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! Dead letters.
+//! Inserts dead letters.
 
 use std::borrow::Cow;
 
@@ -9,8 +9,8 @@ use super::DeadLetter;
 use super::array_params::{self, array_params};
 use crate::sql::{Ts, clean, signed};
 
-/// Inserts letters and returns how many were kept and how many only counted. A redelivered letter makes no second row.
-/// Recorders that write concurrently may together exceed the limit by a few.
+/// SQL that inserts dead letters, and returns how many were kept and how many were only counted. A redelivered letter adds no
+/// row. Recorders that write at the same time may together exceed the limits by a few.
 pub(super) fn insert() -> String {
     let given = array_params::select(Letters::COLUMNS);
     format!(

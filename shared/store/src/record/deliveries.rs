@@ -1,4 +1,4 @@
-//! The upsert of deliveries.
+//! Upserts deliveries.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use super::array_params::{self, array_params};
 use super::merge::Report;
 use crate::sql::{Coded, Date, Ts};
 
-/// Inserts deliveries or merges them as [`super::merge`] does. A row that would not change is not written.
+/// SQL that inserts deliveries, or merges them as [`super::merge`] does. A row that would not change is not written.
 pub(super) fn upsert() -> &'static str {
     static UPSERT: LazyLock<String> =
         LazyLock::new(|| array_params::insert("deliveries AS d", Deliveries::COLUMNS) + MERGE);

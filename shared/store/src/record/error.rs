@@ -1,4 +1,4 @@
-//! Errors of writing a batch, and what to do about them.
+//! Errors of writing a batch, by what the caller should do.
 
 use tokio_postgres::error::SqlState;
 
@@ -30,15 +30,15 @@ impl WriteError {
         }
     }
 
-    /// Whether the database refuses a row of the batch: halve the batch to isolate it.
+    /// Whether the database refuses a row of the batch. The caller halves the batch to isolate that row.
     pub fn is_data_error(&self) -> bool {
         match &self.0 {
-            // Class 22: data exception. Class 23: constraint. Class 54: a value beyond a limit of the database.
+            // Class 22: data exception. Class 23: violated constraint. Class 54: a value beyond a limit of the database.
             StoreError::Database(error) => {
                 match error.code() {
                     Some(code) => matches!(&code.code()[..2], "22" | "23" | "54"),
-                    // An error of the client with a cause is a value that it could not convert; errors of the connection are
-                    // `Unavailable`.
+                    // Without a code it is an error of the client. If it has a cause, the client could not convert a value;
+                    // errors of the connection are `Unavailable`.
                     None => std::error::Error::source(error).is_some(),
                 }
             }
@@ -52,7 +52,7 @@ impl WriteError {
         matches!(&self.0, StoreError::Database(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION))
     }
 
-    /// Whether a row has no partition; no other table of the history has a check constraint.
+    /// Whether a row has no partition. PostgreSQL reports that as a check violation, and no table of the history has a check.
     pub(super) fn is_missing_partition(&self) -> bool {
         matches!(&self.0, StoreError::Database(error) if error.code() == Some(&SqlState::CHECK_VIOLATION))
     }

@@ -1,4 +1,4 @@
-//! Events and decisions.
+//! Inserts events and decisions.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use super::array_params::{self, ArrayParams, array_params};
 use super::conflict_mode::InsertMode;
 use crate::sql::{Coded, Date, Ts, clean};
 
-/// Inserts events. Of two with the same id and day, the first is kept.
+/// SQL that inserts events. Of two with the same tenant, id and day, the first is kept.
 pub(super) fn insert(mode: InsertMode) -> String {
     array_params::insert("events", Events::COLUMNS) + mode.on_conflict()
 }
@@ -25,7 +25,7 @@ array_params! {
     Events<'a> of (event: &'a AcceptedEvent, payload: &'a Bytes) {
         accepted_at: Ts = Ts(event.accepted_at),
         occurred_at: Ts = Ts(event.occurred_at),
-        // Both are only compared for equality and gaps, so the bits may be stored as signed.
+        // Both are only compared with numbers that are stored the same way, so their bits may be stored as signed.
         instance: i64 = event.instance.cast_signed(),
         sequence: i64 = event.sequence.cast_signed(),
         tenant: Uuid = event.tenant.0,
@@ -42,7 +42,7 @@ array_params! {
     }
 }
 
-/// Attributes without NUL, which `jsonb` refuses (as ingest does).
+/// Replaces NUL in attributes, as ingest does, because `jsonb` refuses it.
 fn storable(attributes: &Attributes) -> Cow<'_, Attributes> {
     if attributes.0.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
         let pairs = attributes.0.iter();
@@ -53,10 +53,10 @@ fn storable(attributes: &Attributes) -> Cow<'_, Attributes> {
 }
 
 impl<'a> Events<'a> {
-    /// These events, sorted by key.
+    /// The events, without duplicates and sorted by key.
     pub(super) fn of(events: &[&'a (AcceptedEvent, Bytes)]) -> Self {
         let mut events = events.to_vec();
-        // A stable sort keeps the first of two with the same id.
+        // The sort is stable, so the first of two events with the same key is kept.
         events.sort_by(|(a, _), (b, _)| (a.event_day, a.tenant, &a.id).cmp(&(b.event_day, b.tenant, &b.id)));
         events.dedup_by(|(a, _), (b, _)| (a.event_day, a.tenant, &a.id) == (b.event_day, b.tenant, &b.id));
         let mut rows = Self::default();
@@ -64,15 +64,15 @@ impl<'a> Events<'a> {
         rows
     }
 
-    /// Rows to write.
+    /// The number of rows to write.
     pub(super) fn len(&self) -> usize {
         self.rows
     }
 }
 
-/// Inserts decisions. Two decisions about one event (after a crash) are merged by union.
+/// SQL that inserts decisions. Merges two decisions about one event (which a crash of fan-out may cause).
 pub(super) fn insert_decisions(mode: InsertMode) -> String {
-    // SQL has no ragged arrays, so each row takes a slice of one array.
+    // SQL has no arrays of arrays of different lengths, so each row takes a slice of one long array.
     let rows = array_params::select(DecisionRows::COLUMNS);
     let insert = format!(
         "INSERT INTO decisions AS d (config_version, decided_at, tenant, event_day, event_id, matched)
@@ -85,7 +85,7 @@ pub(super) fn insert_decisions(mode: InsertMode) -> String {
     }
 }
 
-/// Takes the union of the endpoints, and the earlier version and time.
+/// Merges two decisions: all endpoints of both, the earlier version and the earlier time.
 const UNITE_DECISIONS: &str = "\
 ON CONFLICT (tenant, event_id, event_day) DO UPDATE SET
     matched = (SELECT array_agg(DISTINCT m ORDER BY m) FROM unnest(d.matched || excluded.matched) m),
@@ -95,7 +95,7 @@ WHERE NOT d.matched @> excluded.matched OR excluded.config_version < d.config_ve
     OR excluded.decided_at < d.decided_at";
 
 array_params! {
-    /// Decisions as rows of [`insert_decisions`]: one of `same`, which are about one event.
+    /// Rows of [`insert_decisions`]. Each row merges `same`, the decisions of this batch about one event.
     DecisionRows<'a> of (same: &[&'a Decision], first: &'a Decision, slice: (i32, i32)) {
         config_version: i64 = same.iter().map(|d| d.config_version).min().unwrap_or_default(),
         decided_at: Ts = Ts(same.iter().map(|d| d.decided_at).min().unwrap_or_default()),
@@ -115,7 +115,7 @@ pub(super) struct Decisions<'a> {
 }
 
 impl<'a> Decisions<'a> {
-    /// These decisions, one for each event, sorted by key.
+    /// The decisions, merged to one for each event and sorted by key.
     pub(super) fn of(decisions: &[&'a Decision]) -> Self {
         let mut by_event: BTreeMap<(Day, TenantId, &'a EventId), Vec<&'a Decision>> = BTreeMap::new();
         for decision in decisions {
@@ -127,7 +127,7 @@ impl<'a> Decisions<'a> {
                 same.iter().flat_map(|d| d.matched.iter().map(|endpoint| endpoint.0)).collect();
             matched.sort_unstable();
             matched.dedup();
-            // SQL arrays start at 1; a slice that ends before its start is empty.
+            // Indexes of SQL arrays start at 1. A slice that ends before its start is empty.
             let from_index = index(columns.matched.len() + 1);
             columns.matched.append(&mut matched);
             columns.rows.push(&same, same[0], (from_index, index(columns.matched.len())));

@@ -1,5 +1,5 @@
-//! Detects endpoints that start to fail and that recover, in the statement that inserts the attempts. Only newly inserted
-//! attempts count, so duplicates and concurrent recorders report each change once.
+//! Detects endpoints that start to fail or that recover, in the statement that inserts attempts. Only newly inserted attempts
+//! count, so that duplicates and concurrent recorders report each change once.
 
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::ids::{EndpointId, TenantId};
@@ -10,8 +10,8 @@ use crate::error::StoreError;
 use crate::sql::{Coded, from_row};
 use crate::store::RecordStore;
 
-/// Evaluates `fresh`, the new attempts. An endpoint is failing from its [`FAILING_AFTER_ATTEMPTS`]th consecutive failure until
-/// its next success. Endpoints without failures are not written.
+/// SQL that evaluates `fresh`, the newly inserted attempts. An endpoint is failing from its [`FAILING_AFTER_ATTEMPTS`]th
+/// consecutive failure until its next success. An endpoint that never failed gets no row.
 pub(super) fn follow() -> String {
     format!(
         "streaks AS (
@@ -65,30 +65,30 @@ pub(super) fn follow() -> String {
     )
 }
 
-/// SQL for a time in the API's format.
+/// SQL for a time in the format of the API.
 fn instant(column: &str) -> String {
     format!(r#"to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"#)
 }
 
-/// An active endpoint whose attempts have all failed for a day or longer.
+/// An active endpoint whose attempts have all failed, for a day or longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LongFailing {
     /// The endpoint.
     pub endpoint: EndpointId,
-    /// Its first failure after its last success, or when it was activated again.
+    /// The time of its first failure after its last success, or when it was activated again after that.
     pub since: UnixMillis,
-    /// Its last failure.
+    /// The time of its last failure.
     pub last_failure_at: UnixMillis,
     /// Its tenant's profile.
     pub profile: String,
-    /// Its tenant's setting; 0: never disabled; `None`: the profile's value.
+    /// Its tenant's number of days after which it is disabled. 0: never; `None`: the profile's value applies.
     pub disable_after_days: Option<u32>,
 }
 
 from_row!(LongFailing { endpoint, since: "failing_since", last_failure_at, profile, disable_after_days });
 
 impl RecordStore {
-    /// Active endpoints whose attempts have all failed for a day or longer, the longest first, at most 1,000.
+    /// Active endpoints whose attempts have all failed for a day or longer, longest failing first, at most 1,000.
     pub async fn long_failing_endpoints(&self) -> Result<Vec<LongFailing>, StoreError> {
         let sql = "SELECT h.endpoint, h.failing_since, h.last_failure_at, t.profile, t.disable_after_days
                    FROM endpoint_health h JOIN endpoints e ON e.id = h.endpoint JOIN tenants t ON t.id = e.tenant

@@ -1,4 +1,4 @@
-//! Detects events whose id belongs to another event, when ingest could not: the database was away, or the other event had a
+//! Detects events whose id belongs to another event, where ingest could not: the database was away, or the other event has a
 //! generated id and was not on record yet.
 
 use postrider_wire::messages::AcceptedEvent;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::array_params::{self, array_params};
 use crate::sql::{Date, Ts};
 
-/// Claims ids for events that ingest could not claim, unless they are claimed.
+/// SQL that claims ids for events whose id ingest could not claim. Existing claims stay.
 pub(super) fn claim() -> String {
     let rows = array_params::select(Unclaimed::COLUMNS);
     format!(
@@ -17,8 +17,8 @@ pub(super) fn claim() -> String {
     )
 }
 
-/// Indexes of the events whose id belongs to an event with other content. Runs after the inserts of events and claims. Hashes of
-/// different forms cannot be compared.
+/// SQL for the indexes of events whose id belongs to an event with other content. Runs after events and claims are inserted.
+/// Hashes of different formats cannot be compared and count as equal.
 pub(super) fn find_others() -> String {
     let rows = array_params::select(Suspects::COLUMNS);
     format!(
@@ -34,7 +34,7 @@ pub(super) fn find_others() -> String {
 }
 
 array_params! {
-    /// Events with producer-supplied, unclaimed ids, as parameters of [`claim`].
+    /// Events with a producer's id that ingest could not claim, as parameters of [`claim`].
     Unclaimed<'a> of (event: &'a AcceptedEvent, hash: &'a str) {
         accepted_at: Ts = Ts(event.accepted_at),
         tenant: Uuid = event.tenant.0,
@@ -45,7 +45,7 @@ array_params! {
 }
 
 impl<'a> Unclaimed<'a> {
-    /// Sorted like the claims of ingest, so that the two cannot deadlock.
+    /// The unclaimed ones of `events`, sorted like the claims of ingest, so that the two cannot deadlock.
     pub(super) fn of(events: impl Iterator<Item = &'a AcceptedEvent>) -> Self {
         let mut unclaimed: Vec<_> = events
             .filter(|event| is_unclaimed(event))
@@ -58,7 +58,7 @@ impl<'a> Unclaimed<'a> {
     }
 }
 
-/// Whether the id was supplied by the producer and ingest could not claim it.
+/// Whether a producer supplied the id and ingest could not claim it.
 pub(super) fn is_unclaimed(event: &AcceptedEvent) -> bool {
     event.content_hash.is_some() && !event.claimed
 }
@@ -77,7 +77,7 @@ array_params! {
 }
 
 impl<'a> Suspects<'a> {
-    /// These events, with their indexes.
+    /// The events, each with its index in the batch.
     pub(super) fn of(events: impl Iterator<Item = (usize, &'a AcceptedEvent)>) -> Self {
         let mut rows = Self::default();
         for (place, event) in events {

@@ -1,12 +1,12 @@
-//! Merges reports about a delivery, in any order.
+//! Merges reports about a delivery, in whatever order they arrive.
 //!
-//! Each field is a maximum or minimum of some order, so merging is commutative, associative and idempotent. The upsert's SQL
+//! Each field is a maximum or a minimum in some order, so merging is commutative, associative and idempotent. The upsert's SQL
 //! applies the same rules.
 //!
 //! - The **state** comes from the report with the greatest (rank, epoch, attempt number, status, time): see
 //!   [`DeliveryStatus::rank`].
-//! - The **last attempt** is the one with the greatest number; of two POSTs with the same number, the one with the lower status code.
-//! - Times of the delivery itself are the earliest in any report.
+//! - The **last attempt** is the one with the highest number. Of two POSTs with that number, the one with the lower status code.
+//! - The delivery's own times are the earliest in any report.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -20,7 +20,7 @@ use postrider_wire::messages::{Decision, DeliveryRef, DeliveryTask, EventRef, Ou
 use crate::history::DeliveryRow;
 use crate::sql::Coded;
 
-/// The merged content of one or more messages about a delivery.
+/// What one or more messages report about a delivery, merged.
 #[derive(Debug, Clone)]
 pub(crate) struct Report<'a> {
     pub(crate) of: Cow<'a, DeliveryRef>,
@@ -38,7 +38,7 @@ pub(crate) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// The pending deliveries that a decision creates.
+    /// The reports of a decision: one pending delivery for each matched endpoint.
     pub(crate) fn decided(decision: &'a Decision) -> impl Iterator<Item = Self> {
         decision.matched.iter().map(move |endpoint| Self {
             of: Cow::Owned(DeliveryRef::new(event_of(decision), *endpoint, Generation::First, decision.decided_at)),
@@ -76,7 +76,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// A requested delivery: pending, due now.
+    /// The report of a delivery that was requested: pending, and due now.
     pub(crate) fn requested(task: &'a DeliveryTask, now: UnixMillis) -> Self {
         Self {
             of: Cow::Borrowed(&task.delivery),
@@ -94,7 +94,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// A delivery ended by a person. Its row keeps its attempts.
+    /// The report of a delivery that a person or a repair ended. It keeps the attempts of the row.
     pub(crate) fn withdrawn(
         row: &'a DeliveryRow,
         status: DeliveryStatus,
@@ -124,7 +124,7 @@ impl<'a> Report<'a> {
         rank | epoch | i64::from(self.state_number) << 8 | i64::from(self.status.code())
     }
 
-    /// Orders the states of two reports; the greater one wins.
+    /// Orders two reports by their state; the greater one wins.
     fn state_order(&self, other: &Self) -> Ordering {
         (self.standing(), self.reported_at).cmp(&(other.standing(), other.reported_at))
     }
@@ -164,7 +164,7 @@ fn least<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
     a.into_iter().chain(b).min()
 }
 
-/// One report for each delivery, sorted so that concurrent upserts lock rows in the same order.
+/// Merges reports to one for each delivery, sorted so that concurrent upserts lock rows in the same order.
 pub(crate) fn merged<'a>(reports: impl Iterator<Item = Report<'a>>) -> Vec<Report<'a>> {
     let mut by_key: BTreeMap<(Day, DeliveryId), Report<'a>> = BTreeMap::new();
     for report in reports {

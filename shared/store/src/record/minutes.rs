@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use postrider_model::latency::{BOUNDS_US, BUCKETS};
 
-/// A time at which an interval of every length starts.
+/// A time at which a minute, an hour and a day start.
 pub(crate) const WHOLE: &str = "2000-01-01 00:00:00+00";
 
-/// The count columns and their aggregates over attempts. All are sums, so they can be added up over minutes and endpoints.
+/// The columns with counts, each with its aggregate over attempts. All are sums, so they can be added over minutes and endpoints.
 pub(crate) const COUNTS: [(&str, &str); 12] = [
     ("successes", "count(*) FILTER (WHERE outcome = 0)"),
     ("failures", "count(*) FILTER (WHERE outcome <> 0)"),
@@ -23,11 +23,11 @@ pub(crate) const COUNTS: [(&str, &str); 12] = [
     ("unanswered", "count(*) FILTER (WHERE status_code IS NULL)"),
 ];
 
-/// Adds the attempts in `fresh`, test calls excluded, to their minutes and hours. Rows are written sorted by key and minutes before
-/// hours, so that two recorders cannot deadlock.
+/// SQL that adds the attempts in `fresh`, except test calls, to their minutes and hours. Rows are written sorted by key, and
+/// minutes before hours, so that two recorders cannot deadlock.
 ///
-/// Attempts are first grouped by latency bucket and these few rows then folded into arrays, which costs less than a filter for each
-/// bucket on every attempt.
+/// It first groups attempts by bucket of latency, then puts the few groups into arrays. That costs less than one filter for each
+/// bucket over all attempts.
 pub(super) fn count(fresh: &str) -> String {
     let counts = COUNTS.map(|(column, count)| format!("{count} AS {column}")).join(",\n        ");
     let bounds = BOUNDS_US.map(|bound| bound.to_string()).join(",");
@@ -46,7 +46,7 @@ pub(super) fn count(fresh: &str) -> String {
     )
 }
 
-/// Adds `counted`, grouped by bucket, to the rows of `table`: one for each endpoint and `interval`.
+/// SQL that adds the groups in `counted` to the rows of `table`, one row for each endpoint and `interval`.
 fn add(table: &str, interval: &str, counted: &str) -> String {
     let (mut columns, mut totals, mut added) = (String::new(), String::new(), String::new());
     for (column, _) in COUNTS {
@@ -65,7 +65,7 @@ fn add(table: &str, interval: &str, counted: &str) -> String {
     )
 }
 
-/// An SQL array with one element for each bucket; buckets are numbered from `first`.
+/// SQL for an array with one element for each bucket. `expression` gets the numbers of the buckets, from `first` on.
 fn elements(first: usize, expression: impl Fn(usize) -> String) -> String {
     let mut array = String::from("ARRAY[");
     for bucket in first..first + BUCKETS {

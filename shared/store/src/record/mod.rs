@@ -1,8 +1,8 @@
-//! Writing the log: one transaction a batch, one statement a table, rows sorted by key.
+//! Writes the history: one transaction for each batch, one statement for each table, rows sorted by key.
 //!
-//! Messages arrive in any order and more than once. Deliveries are merged in memory first (`merge`), so that a delivery decided
-//! and attempted within a batch is written once. All statements are sent together, between `BEGIN` and `COMMIT`: a batch takes
-//! one round trip.
+//! Messages arrive in any order and more than once. Reports about deliveries are merged in memory first (`merge`), so that a
+//! delivery decided and attempted within a batch is written once. All statements are sent together, between `BEGIN` and `COMMIT`,
+//! so a batch takes one round trip.
 
 mod array_params;
 mod attempts;
@@ -42,11 +42,11 @@ use crate::sql::{read_all, read_optional};
 use crate::store::RecordStore;
 
 impl RecordStore {
-    /// Writes a batch and commits it. Repeating it or parts of it, in any order, changes nothing.
+    /// Writes a batch and commits it. Writing the batch or parts of it again, in any order, changes nothing.
     ///
     /// # Errors
-    /// Nothing was written, or (connection lost during the commit) it is unknown. Repeat the batch if
-    /// [`WriteError::is_retryable`], halve it when [`WriteError::is_data_error`].
+    /// Nothing was written, or it is unknown whether (if the connection broke during the commit). If
+    /// [`WriteError::is_retryable`], write the batch again; if [`WriteError::is_data_error`], halve it.
     pub async fn write(&self, batch: &RecordBatch) -> Result<Written, WriteError> {
         if batch.is_empty() {
             return Ok(Written::default());
@@ -54,12 +54,12 @@ impl RecordStore {
         let client = self.0.client().await?;
         match self.write_present(&client, batch, self.0.conflict_cooldown().next()).await {
             Err(error) if error.is_repeat() => self.0.conflict_cooldown().start(),
-            // A known partition was dropped: read the partitions again, and skip its rows.
+            // A partition in the cache was dropped: read the partitions again and skip its rows.
             Err(error) if error.is_missing_partition() => self.0.known_partitions().forget(),
             result => return result,
         }
         match self.write_present(&client, batch, InsertMode::KeepExisting).await {
-            // The batch had existing rows and a dropped partition.
+            // The batch had both existing rows and rows of a dropped partition.
             Err(error) if error.is_missing_partition() => {
                 self.0.known_partitions().forget();
                 self.write_present(&client, batch, InsertMode::KeepExisting).await
@@ -90,8 +90,8 @@ impl RecordStore {
         let excused = prepare(client, &numbers::excuse(), &rows.excused).await?;
         let reports = prepare(client, &numbers::report(), &rows.reports).await?;
 
-        // `join!` polls in this order, and the first poll sends, so the server gets all statements in this order at once. When
-        // one fails, the server refuses the rest and answers COMMIT with a rollback.
+        // `join!` polls in this order, and the first poll of each future sends its statement, so the server gets all statements
+        // in this order. If one fails, the server refuses the later ones and rolls back at COMMIT.
         let (
             started,
             events,
@@ -119,7 +119,7 @@ impl RecordStore {
             reports.execute(client),
             client.batch_execute("COMMIT"),
         );
-        // In the order of the statements: only the first error has the cause.
+        // Checked in the order of the statements, because only the first error has the cause.
         started?;
         let events = events?;
         claims?;
@@ -145,7 +145,7 @@ impl RecordStore {
     }
 }
 
-/// The rows of a batch that have a partition, by statement.
+/// The rows of a batch whose day has a partition, by statement.
 struct Rows<'a> {
     events: Events<'a>,
     unclaimed: Unclaimed<'a>,
@@ -157,7 +157,7 @@ struct Rows<'a> {
     repeats: Repeats<'a>,
     excused: Excused,
     reports: Reports,
-    /// Messages of the batch without a partition.
+    /// The number of messages whose day has no partition.
     skipped: u64,
 }
 
@@ -169,7 +169,7 @@ impl<'a> Rows<'a> {
         let decisions: Vec<_> = batch.decisions.iter().filter(|decision| has(decision.event_day)).collect();
         let outcomes: Vec<_> = batch.outcomes.iter().filter(|(report, _)| has(report.delivery.delivery_day)).collect();
         let kept = events.len() + decisions.len() + outcomes.len() + batch.dead_letters.len() + batch.numbers.len();
-        // A plain insert cannot have repeats, except within the batch.
+        // If a plain insert succeeds, the only repeats are within the batch.
         let distinct = Events::of(&events);
         let repeats = match mode {
             InsertMode::Plain if distinct.len() == events.len() => Repeats::default(),
@@ -178,7 +178,7 @@ impl<'a> Rows<'a> {
         Self {
             events: distinct,
             unclaimed: Unclaimed::of(events.iter().map(|(event, _)| event)),
-            // All events if some may already be on record.
+            // If some events may be on record already, every event is a suspect.
             suspects: Suspects::of(
                 placed()
                     .map(|(place, (event, _))| (place, event))
@@ -199,7 +199,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The days of a batch's rows.
+/// The days of the rows in a batch.
 fn days(batch: &RecordBatch) -> BTreeSet<Day> {
     let events = batch.events.iter().map(|(event, _)| event.event_day);
     let decisions = batch.decisions.iter().map(|decision| decision.event_day);

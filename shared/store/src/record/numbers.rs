@@ -1,7 +1,7 @@
-//! The sequence numbers of ingest processes: which are settled, and which are excused, so that no event on record needs to have
-//! them.
+//! The sequence numbers of ingest processes: which are settled, and which are excused. No event on record needs to have an
+//! excused number.
 //!
-//! With both an audit can tell a lost event from one that was never accepted.
+//! With both, an audit can distinguish a lost event from one that was never accepted.
 
 use postrider_wire::messages::{AcceptedEvent, NumbersReport};
 use uuid::Uuid;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::array_params::{self, array_params};
 use crate::sql::{Date, Ts};
 
-/// Stores reports. The settled number never decreases.
+/// SQL that stores reports. The settled number of a process never decreases.
 pub(super) fn report() -> String {
     let rows = array_params::select(Reports::COLUMNS);
     format!(
@@ -21,7 +21,7 @@ pub(super) fn report() -> String {
     )
 }
 
-/// Excuses numbers that ingest gave up.
+/// SQL that excuses numbers that ingest gave up.
 pub(super) fn excuse() -> String {
     let rows = array_params::select(Excused::COLUMNS);
     format!(
@@ -30,7 +30,7 @@ pub(super) fn excuse() -> String {
     )
 }
 
-/// Excuses the numbers of repeats: their event is on record under another number. Runs after the insert of the events.
+/// SQL that excuses the numbers of repeats, whose event is on record under another number. Runs after the insert of the events.
 pub(super) fn excuse_repeats() -> String {
     let rows = array_params::select(Repeats::COLUMNS);
     format!(
@@ -60,7 +60,7 @@ impl Reports {
 }
 
 array_params! {
-    /// Numbers that were given up as parameters of [`excuse`].
+    /// Given-up numbers as parameters of [`excuse`].
     Excused of (report: &NumbersReport, number: u64) {
         instance: i64 = report.instance.cast_signed(),
         number: i64 = number.cast_signed(),

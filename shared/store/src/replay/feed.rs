@@ -1,4 +1,4 @@
-//! Feeds a replay, a page at a time: selects the replay and its rows, and commits what the caller published.
+//! Feeds a replay page by page: chooses the replay, reads its rows, and commits what the caller published.
 
 use std::future::Future;
 
@@ -17,50 +17,50 @@ use crate::record::{self, Report, merged};
 use crate::sql::{Coded, FromRow, RowExt, Ts, signed};
 use crate::store::Store;
 
-/// What the next page of a replay is made of.
+/// The input for the next page of a replay.
 #[derive(Debug)]
 pub struct ReplayInput {
     /// The replay.
     pub replay: Replay,
-    /// The endpoints of its tenant.
+    /// The endpoints to which it may deliver.
     pub targets: ReplayTargets,
-    /// The events, with their payloads.
+    /// The events that the page may cover, with their payloads.
     pub page: ReplayPage,
     /// The current configuration version.
     pub config_version: i64,
-    /// When its deliveries are created.
+    /// The time at which its deliveries are created.
     pub now: UnixMillis,
 }
 
-/// A page that was published.
+/// A page that the caller published.
 #[derive(Debug)]
 pub struct PublishedPage {
     /// Its deliveries.
     pub tasks: Vec<DeliveryTask>,
-    /// Events that have at least one of them.
+    /// The number of events that have at least one of these deliveries.
     pub events: u64,
-    /// Number of events that it covers, from the first of the input.
+    /// The number of events that the page covers, from the first of the input on.
     pub walked: usize,
 }
 
-/// The result of one step.
+/// The result of feeding one page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fed {
     /// The replay.
     pub replay: ReplayId,
     /// Deliveries created.
     pub deliveries: u64,
-    /// Whether all deliveries of the replay are created.
+    /// Whether all deliveries of the replay have been created.
     pub finished: bool,
 }
 
 impl Store {
-    /// Feeds one page of a running replay that no other replayer is feeding. `publish` makes the deliveries of a page of at most
-    /// `events_max` events and returns when all of them are confirmed; then their rows and the cursor are committed. `None`: there
-    /// was nothing to do.
+    /// Feeds one page of a running replay that no other replayer is feeding. Calls `publish` with at most `events_max` events; it
+    /// makes their deliveries and returns when the broker has confirmed all of them. Then commits the delivery rows and the
+    /// cursor. `None`: no replay needs feeding.
     ///
     /// # Errors
-    /// Nothing was committed. Published deliveries are published again, with the same ids.
+    /// Nothing was committed. Deliveries that were published are published again, with the same ids.
     pub async fn feed_replay<E: From<StoreError>, F>(
         &self,
         events_max: u32,
@@ -80,7 +80,7 @@ impl Store {
             }
             Err(error) => {
                 tx.rollback().await.map_err(StoreError::from)?;
-                // Moves this replay behind the others, so that a failing replay does not block them.
+                // Puts this replay behind the others, so that a replay that fails does not block them.
                 let sql = "UPDATE replays SET fed_at = $2 WHERE id = $1";
                 client.execute(sql, &[&id.0, &Ts(UnixMillis::now())]).await.map_err(StoreError::from)?;
                 Err(error)
@@ -89,8 +89,8 @@ impl Store {
     }
 }
 
-/// Locks a replay of the tenant whose replays have waited longest, and of these the one that has waited longest. Returns it with
-/// the last event of its previous page.
+/// Chooses the tenant whose replays have waited longest, and of these the replay that has waited longest, and locks that. Returns
+/// it with the last event of its previous page.
 async fn next(tx: &Transaction<'_>) -> Result<Option<(Replay, Option<(UnixMillis, EventId)>)>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM replays r
@@ -114,7 +114,7 @@ where
 {
     let (id, tenant, now) = (replay.id, replay.tenant, UnixMillis::now());
     let Some(targets) = targets(tx, tenant, &replay.selection).await? else {
-        // The tenant was deleted.
+        // The tenant was deleted, so its replay ends.
         set_status(tx, id, ReplayStatus::Cancelled, now).await?;
         return Ok(Fed { replay: id, deliveries: 0, finished: false });
     };
@@ -126,7 +126,7 @@ where
     let was_last = page.is_last;
 
     let published = publish(ReplayInput { replay, targets, page, config_version, now }).await?;
-    // After publishing, so that these rows are not locked while the broker is slow.
+    // The rows are written only after publishing, so that they are not locked while the broker is slow.
     let reports = published.tasks.iter().map(|task| Report::requested(task, now));
     record::upsert_deliveries(tx, &merged(reports)).await?;
     let reached = published.walked.checked_sub(1).and_then(|last| keys.get(last));
@@ -139,7 +139,7 @@ where
     Ok(Fed { replay: id, deliveries: published.tasks.len() as u64, finished })
 }
 
-/// Adds a page to the progress. Returns the replay's numbers of events and deliveries.
+/// Adds a page to the replay's progress. Returns the replay's total numbers of events and deliveries.
 async fn advance(
     tx: &Transaction<'_>,
     id: ReplayId,

@@ -1,10 +1,10 @@
-//! Replays: created, steered and read; `page` reads the rows of a page, `feed` commits page after page. Which deliveries a page
-//! creates is the caller's decision.
+//! Replays: `rows` creates, lists, pauses and cancels them, `page` reads the rows of a page, `feed` commits page after page. The
+//! caller decides which deliveries a page creates.
 //!
 //! # What it promises
-//! - An idempotency key creates one replay, however often it is sent.
-//! - A replay's row is locked while a page of it is fed, so that two replayers never feed one replay at once. The lock ends with
-//!   its transaction. A page that was published but not committed is published again with the same ids.
+//! - An idempotency key creates one replay, however often the request is sent.
+//! - The row of a replay is locked while a page is fed, so that two replayers never feed one replay at once. The lock ends with
+//!   its transaction. A page that was published but not committed is published again, with the same ids.
 
 mod feed;
 mod page;
@@ -30,7 +30,7 @@ pub struct Replay {
     pub id: ReplayId,
     /// Its tenant.
     pub tenant: TenantId,
-    /// What is replayed.
+    /// Which events it delivers again, and to which endpoints.
     pub selection: ReplaySelection,
     /// Its status.
     pub status: ReplayStatus,
@@ -38,9 +38,9 @@ pub struct Replay {
     pub progress: Progress,
     /// When it was created.
     pub created_at: UnixMillis,
-    /// When it was last fed or steered.
+    /// When a page was last fed, or its status changed.
     pub updated_at: UnixMillis,
-    /// When its last delivery was created, or it was cancelled.
+    /// When its last delivery was created, or when it was cancelled.
     pub finished_at: Option<UnixMillis>,
 }
 
@@ -53,11 +53,11 @@ pub struct Progress {
     pub events: u64,
     /// Deliveries created and published.
     pub deliveries: u64,
-    /// Acceptance time of the last event read. Events are read in this order.
+    /// Time of acceptance of the last event read. Events are read in the order of this time.
     pub reached_at: Option<UnixMillis>,
 }
 
-/// The endpoints that a replay may deliver to.
+/// The endpoints to which a replay may deliver.
 #[derive(Debug)]
 pub struct ReplayTargets {
     /// The tenant's current profile.
@@ -66,12 +66,12 @@ pub struct ReplayTargets {
     pub endpoints: Vec<(EndpointId, EndpointDocument)>,
 }
 
-/// Events that a replay selects, oldest first.
+/// A page of the events that a replay selects, oldest first.
 #[derive(Debug)]
 pub struct ReplayPage {
     /// The events.
     pub candidates: Vec<ReplayCandidate>,
-    /// No further event follows.
+    /// Whether no event follows after this page.
     pub is_last: bool,
 }
 
@@ -80,9 +80,9 @@ pub struct ReplayPage {
 pub struct ReplayCandidate {
     /// The event.
     pub event: EventRow,
-    /// The endpoints in its decision.
+    /// The endpoints in the decision about the event.
     pub decided: Vec<EndpointId>,
-    /// The status of its earlier deliveries, by endpoint.
+    /// The status of each earlier delivery of the event, by endpoint.
     pub earlier: HashMap<EndpointId, Vec<DeliveryStatus>>,
 }
 
@@ -91,7 +91,7 @@ pub struct ReplayCandidate {
 pub enum ReplayAction {
     /// Create no further deliveries until it is resumed.
     Pause,
-    /// Continue.
+    /// Continue to create deliveries.
     Resume,
     /// Create no further deliveries, and cancel the pending ones.
     Cancel,

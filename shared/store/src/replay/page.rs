@@ -1,4 +1,4 @@
-//! The rows of a page of a replay: its events, the decisions about them, and their earlier deliveries.
+//! Reads the rows of a replay's page: events, the decisions about them, and their earlier deliveries.
 
 use std::collections::HashMap;
 
@@ -20,19 +20,19 @@ use crate::store::Store;
 /// SQL for the bytes of an event's payload.
 const BYTES: &str = "(coalesce(octet_length(data), 0) + coalesce(octet_length(metadata), 0))";
 
-/// Which events of a selection a page has.
+/// Which events of a selection are in a page.
 #[derive(Debug, Clone, Default)]
 pub struct ReplayStep {
-    /// After the event with this time of acceptance and id; `None`: from the first event.
+    /// Starts after the event with this time of acceptance and id (exclusive); `None`: starts with the first event.
     pub after: Option<(UnixMillis, EventId)>,
     /// Maximum events.
     pub events_max: u32,
-    /// Whether to read payloads. A page with payloads has at most [`REPLAY_STEP_BYTES_MAX`] of them plus one event.
+    /// Whether to read payloads. A page with payloads ends with the event that reaches [`REPLAY_STEP_BYTES_MAX`].
     pub payloads: bool,
 }
 
 impl Store {
-    /// The endpoints that a replay may deliver to, as the tenant is now; `None`: the tenant was deleted.
+    /// The endpoints to which a replay may deliver, by the tenant's current configuration; `None`: the tenant was deleted.
     pub async fn replay_targets(
         &self,
         tenant: TenantId,
@@ -41,7 +41,7 @@ impl Store {
         targets(&self.core().client().await?, tenant, selection).await
     }
 
-    /// A page of the events of a selection.
+    /// Reads a page of the events of a selection, with their decisions and earlier deliveries.
     pub async fn replay_page(
         &self,
         tenant: TenantId,
@@ -86,7 +86,7 @@ pub(super) async fn page(
     Ok(ReplayPage { candidates: events.into_iter().map(candidate).collect(), is_last })
 }
 
-/// The events of a selection, oldest first, and whether they are the last. Expunged events are left out.
+/// The events of a page, oldest first, and whether no event follows after them. Leaves out expunged events.
 async fn events(
     client: &impl GenericClient,
     tenant: TenantId,
@@ -98,7 +98,7 @@ async fn events(
     if let Some(event) = &selection.event {
         query.and("id = ?", [Box::new(event.as_str().to_owned()) as _]);
     }
-    // An event's day is the day of its acceptance, so a range of time selects partitions.
+    // An event's day is the day of its acceptance, so a range of time limits the partitions to read.
     if let Some(from) = step.after.as_ref().map(|(at, _)| *at).into_iter().chain(selection.from).max() {
         query.and("accepted_at >= ? AND event_day >= ?", [Box::new(Ts(from)) as _, Box::new(Date(from.day())) as _]);
     }
@@ -142,7 +142,7 @@ async fn events(
 
 type ByEvent<T> = HashMap<(EventId, Day), T>;
 
-/// The endpoints in the decisions of the events.
+/// Reads the endpoints in the decisions about the events.
 async fn decided(
     client: &impl GenericClient,
     tenant: TenantId,
@@ -155,7 +155,7 @@ async fn decided(
     Ok(rows.into_iter().map(|(event, day, matched)| ((event, day), matched)).collect())
 }
 
-/// The status of every earlier delivery of the events, by event and endpoint.
+/// Reads the status of every earlier delivery of the events, by event and endpoint.
 async fn earlier(
     client: &impl GenericClient,
     tenant: TenantId,

@@ -1,4 +1,4 @@
-//! The rows of replays: created, read, steered.
+//! Creates, reads, pauses, resumes and cancels replays.
 
 use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::delivery::DeliveryStatus;
@@ -20,23 +20,23 @@ use crate::sql::{Coded, FromRow, RowExt, Ts, from_row, read_all, read_optional};
 use crate::store::Store;
 use crate::withdraw::end;
 
-/// Maximum pending deliveries cancelled in one transaction when their replay is cancelled.
+/// Maximum pending deliveries that one transaction cancels when their replay is cancelled.
 const ENDED_AT_ONCE: i64 = 1_000;
 
 /// A replay to create.
 #[derive(Debug, Clone)]
 pub struct ReplayRequest {
-    /// What to replay.
+    /// Which events to deliver again, and to which endpoints.
     pub selection: ReplaySelection,
-    /// The request, to tell a repeat from another request.
+    /// The request as text. It distinguishes a repeat of the request from another request with the same key.
     pub text: String,
-    /// The caller's key, if any.
+    /// The caller's idempotency key, if any.
     pub idempotency_key: Option<String>,
 }
 
 from_row!(Progress { walked, events, deliveries, reached_at });
 
-/// The columns of [`Replay`], and where its progress continues.
+/// The columns of [`Replay`], and `reached_id`, the last event read.
 pub(super) const COLUMNS: &str = "id, tenant, selection, status, reached_at, reached_id, walked, events, deliveries, \
     created_at, updated_at, finished_at";
 
@@ -55,7 +55,7 @@ impl FromRow for Replay {
     }
 }
 
-/// Writes a new status, with the end time if it is final.
+/// Writes a new status; if it is final, also the time of the end.
 pub(super) async fn set_status(
     tx: &Transaction<'_>,
     id: ReplayId,
@@ -68,7 +68,7 @@ pub(super) async fn set_status(
     Ok(())
 }
 
-/// The pending deliveries of a replay.
+/// Reads pending deliveries of a replay, at most [`ENDED_AT_ONCE`].
 async fn pending(client: &impl GenericClient, id: ReplayId) -> Result<Vec<DeliveryRow>, StoreError> {
     let sql = format!(
         "SELECT {DELIVERY_COLUMNS} FROM deliveries
@@ -94,22 +94,22 @@ async fn known(
 }
 
 impl Store {
-    /// Creates a replay, which a replayer then feeds. Returns the existing replay if its idempotency key was used for the same request.
+    /// Creates a replay. If its idempotency key was used for the same request before, returns the existing replay.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the key belongs to another request, and when the tenant has [`REPLAYS_RUNNING_MAX`] replays
+    /// [`StoreError::Conflict`] if the key was used for another request, or if the tenant has [`REPLAYS_RUNNING_MAX`] replays
     /// that have not ended; [`StoreError::NotFound`] for the tenant.
     pub async fn create_replay(&self, tenant: TenantId, asked: &ReplayRequest) -> Result<ReplayId, StoreError> {
         let (id, now) = (ReplayId::generate(), Ts(UnixMillis::now()));
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
-        // Serialises the requests of a tenant, so that the count below holds.
+        // Serialises the requests of a tenant, so that the number below stays correct until the commit.
         let living = "SELECT id FROM tenants WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE";
         tx.query_opt(living, &[&tenant.0]).await?.ok_or(StoreError::NotFound { what: "tenant" })?;
         if let Some(known) = known(&tx, tenant, asked).await? {
             return Ok(known);
         }
-        // Running and paused; must match the condition of the index `replays_not_ended`.
+        // Running or paused. Must match the condition of the index `replays_not_ended`.
         let sql = "SELECT count(*) AS usage FROM replays WHERE tenant = $1 AND status IN (0, 1)";
         let usage: u32 = tx.query_one(sql, &[&tenant.0]).await?.col("usage")?;
         if usage >= REPLAYS_RUNNING_MAX {
@@ -132,21 +132,21 @@ impl Store {
         Ok(id)
     }
 
-    /// The replay that an idempotency key created before.
+    /// The replay that an earlier request with the same idempotency key created.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the key belongs to another request; the database's.
+    /// [`StoreError::Conflict`] if the key was used for another request; the database's.
     pub async fn replay_by_key(&self, tenant: TenantId, asked: &ReplayRequest) -> Result<Option<ReplayId>, StoreError> {
         known(&self.core().client().await?, tenant, asked).await
     }
 
-    /// One replay; `None` also if it does not belong to `tenant` (`None`: any tenant).
+    /// One replay. `None` if it does not exist or belongs to another tenant than `tenant`; with `tenant` `None`, any tenant's.
     pub async fn get_replay(&self, tenant: Option<TenantId>, id: ReplayId) -> Result<Option<Replay>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM replays WHERE id = $1 AND ($2::uuid IS NULL OR tenant = $2)");
         self.core().fetch_optional(&sql, &[&id.0, &tenant.map(|tenant| tenant.0)]).await
     }
 
-    /// Replays, newest first. `tenant` `None`: every tenant's.
+    /// Replays, newest first. `tenant` `None` lists those of every tenant.
     ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], or the database's.
@@ -165,7 +165,7 @@ impl Store {
     /// Pauses, resumes or cancels a replay. Waits while a page of it is being fed. Idempotent.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] also for another tenant's replay; [`StoreError::Conflict`] if it has ended.
+    /// [`StoreError::NotFound`], also for another tenant's replay; [`StoreError::Conflict`] if the replay has ended.
     pub async fn steer_replay(
         &self,
         tenant: Option<TenantId>,
@@ -174,8 +174,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
-        // Unlike other edits, locks this row before the version counter: it may be locked for as long as a page takes, and its
-        // holder never waits for the counter.
+        // Unlike other edits, this locks its row before the version counter: the row may be locked for as long as feeding a page
+        // takes, and the process that feeds the page never waits for the counter.
         let sql =
             format!("SELECT {COLUMNS} FROM replays WHERE id = $1 AND ($2::uuid IS NULL OR tenant = $2) FOR UPDATE");
         let row = tx.query_opt(&sql, &[&id.0, &tenant.map(|tenant| tenant.0)]).await?;
@@ -217,7 +217,7 @@ impl Store {
         };
         stale.save(&tx).await?;
         finish(tx, version).await?;
-        // Deliveries missed here (a crash, a row not written yet) end when their messages reach a dispatcher.
+        // Deliveries that this misses (after a crash, or because their rows are not written yet) end at a dispatcher.
         loop {
             let tx = client.transaction().await?;
             let rows = pending(&tx, id).await?;

@@ -1,4 +1,4 @@
-//! Values of attributes: counted, limited, deleted.
+//! Values of attributes are counted, limited and deleted.
 
 use bytes::Bytes;
 use postrider_model::ids::TenantId;
@@ -9,7 +9,7 @@ use postrider_wire::messages::AcceptedEvent;
 
 use crate::support::{Fixture, LOCK_TIMEOUT, event};
 
-/// An event with these attributes, `days_ago`.
+/// An event with these attributes, accepted `days_ago` days ago.
 fn with(tenant: TenantId, days_ago: i32, pairs: &[(&str, &str)]) -> (AcceptedEvent, Bytes) {
     let at = UnixMillis(UnixMillis::now().0 - i64::from(days_ago) * 86_400_000);
     let mut event = event(tenant, at);

@@ -1,4 +1,4 @@
-//! The audit log: written with the change, without secrets, and only where something changed.
+//! Entries of the audit log: written with their change, without secrets, and only if something changed.
 
 use postrider_model::ids::EndpointId;
 use postrider_store::audit_log::{Acting, Actor, AuditAction, AuditEntry, AuditFilter, Via};
@@ -45,7 +45,7 @@ async fn each_change_is_one_entry_with_who_and_what_and_no_secret() {
     let saved = store.config().put_event_type(tenant, &name, &draft, None).await.unwrap();
     let again = store.config().put_event_type(tenant, &name, &draft, None).await.unwrap();
     assert_eq!((again.created, again.event_type), (false, saved.event_type));
-    // Postrider itself.
+    // `plain` acts as Postrider itself.
     assert!(plain.config().disable_endpoint(made.id, "it answered 410").await.unwrap());
     store.config().delete_endpoint(None, made.id, None).await.unwrap();
     let refused = store.config().delete_endpoint(None, EndpointId::generate(), None).await.unwrap_err();
@@ -76,7 +76,7 @@ async fn each_change_is_one_entry_with_who_and_what_and_no_secret() {
     for secret in ["h34der", "n3w", "whsec_", "prk_"] {
         assert!(!text.contains(secret), "{secret}");
     }
-    // A rotation is a new version of the row without a new document.
+    // The rotation of a secret edits the endpoint's row, but makes no new endpoint version.
     let versions = fixture.number("SELECT count(*) FROM endpoint_versions").await;
     assert_eq!(versions, 4, "made, edited, disabled, deleted");
 

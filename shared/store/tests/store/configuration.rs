@@ -1,4 +1,4 @@
-//! Tenants, keys, endpoints, and the secrets at rest.
+//! Tenants, keys and endpoints, and their secrets in the database.
 
 use futures::future::{join_all, try_join_all};
 use postrider_model::delivery::EndpointStatus;
@@ -25,7 +25,7 @@ async fn migrating_again_and_twice_at_once_is_harmless() {
     fixture.store.migrate().await.unwrap();
     let operator = fixture.store.config().get_tenant(TenantId::OPERATOR).await.unwrap().unwrap();
     assert_eq!(operator.draft.profile, "standard");
-    // Yesterday, today and three days ahead (four if midnight has passed).
+    // From yesterday to three days after today: five days, or six if midnight has passed since.
     assert!(fixture.store.record().partition_days().await.unwrap().len() >= 5);
 }
 
@@ -246,7 +246,7 @@ async fn the_engine_disables_an_endpoint_once_and_its_customer_brings_it_back() 
 #[tokio::test]
 async fn a_restart_of_the_database_costs_no_error() {
     let fixture = Fixture::new("restart").await;
-    // The maximum number of pooled connections.
+    // Eight calls, as many as the pool has connections.
     let pings = join_all((0..8).map(|_| fixture.store.feed().config_version())).await;
     assert!(pings.iter().all(Result::is_ok));
     fixture.terminate_all().await;
@@ -255,7 +255,7 @@ async fn a_restart_of_the_database_costs_no_error() {
     fixture.tenant().await;
 }
 
-/// Every row of every table as text, bytes as hex.
+/// Every row of every table as text, with bytes as hex.
 async fn dump(fixture: &Fixture) -> String {
     let sql = fixture.sql().await;
     let tables = sql.query("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'", &[]).await.unwrap();

@@ -16,7 +16,7 @@ fn name(text: &str) -> EventType {
 fn draft(description: &str) -> EventTypeDraft {
     EventTypeDraft {
         description: Some(description.into()),
-        // JSON that PostgreSQL's own types would refuse or change.
+        // JSON that the type `json` or `jsonb` would refuse or change.
         sample: Some(r#"{ "n": 1.00, "text": "\u0000\ud800" }"#.into()),
         schema: Some("{ }".into()),
     }
@@ -100,7 +100,7 @@ async fn pages_and_catalogs_of_large_schemas_are_bounded_in_bytes() {
 
     let refused = store.config().put_event_type(tenant.id, &name("t7"), &schema(700 * 1024), None).await;
     assert!(matches!(refused, Err(StoreError::Conflict(ref why)) if why.contains("at most 4194304")), "{refused:?}");
-    // The replaced definition does not count.
+    // Replacing a definition frees its bytes first.
     store.config().put_event_type(tenant.id, &name("t0"), &schema(1_000 * 1024), None).await.unwrap();
 }
 
@@ -121,7 +121,7 @@ async fn no_race_gets_a_tenant_more_event_types_than_its_limit() {
     for refused in results.iter().filter_map(|result| result.as_ref().err()) {
         assert!(matches!(&refused, StoreError::Conflict(why) if why.contains("200 of 200 event types")), "{refused}");
     }
-    // Existing definitions can still be edited and deleted.
+    // At the limit, existing definitions can still be edited and deleted.
     assert!(!store.config().put_event_type(tenant.id, &name("filled.9"), &draft("x"), None).await.unwrap().created);
     store.config().delete_event_type(tenant.id, &name("filled.9"), None).await.unwrap();
     store.config().put_event_type(tenant.id, &name("new.9"), &bare, None).await.expect("there is room again");

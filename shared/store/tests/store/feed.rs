@@ -25,7 +25,7 @@ async fn next(feed: &mut Feed) -> Changes {
     tokio::time::timeout(PATIENCE, feed.recv()).await.expect("the feed is silent").expect("it ended")
 }
 
-/// All changes up to `version`, merged.
+/// Receives the changes up to and including `version`, merged.
 async fn until(feed: &mut Feed, version: i64) -> Changes {
     let mut all = Changes::default();
     while all.version < version {
@@ -139,7 +139,7 @@ async fn a_feed_outlives_its_connection_and_misses_nothing() {
 #[tokio::test]
 async fn a_feed_that_begins_before_the_database_is_there_waits_for_it() {
     let fixture = Fixture::empty("feedearly").await;
-    // Without a schema the feed behaves as without a database.
+    // Without a schema the feed behaves as if the database were away.
     let mut feed = fixture.store.feed().follow(FeedScope::KEYS, CancellationToken::new());
     assert!(!feed.state().borrow().is_fresh(Duration::from_secs(3_600)));
     fixture.store.migrate().await.unwrap();
@@ -163,7 +163,7 @@ async fn the_feed_has_schemas_only_of_tenants_that_enforce_them() {
     let mut feed = store.feed().follow(FeedScope::KEYS, stop.clone());
     assert_eq!(next(&mut feed).await.event_types, [config(None)]);
 
-    // Only the tenant is edited, not the type.
+    // Only the tenant is edited, but the feed sends the event type again, with its schema.
     let enforce = |draft: &mut TenantDraft| -> Result<(), ()> {
         draft.enforce_schemas = true;
         Ok(())

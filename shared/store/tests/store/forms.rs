@@ -1,4 +1,4 @@
-//! Forms of the dashboard: claimed once, with sealed results, deleted when they expire.
+//! Forms of the dashboard: claimed once, with sealed results, and deleted when they expire.
 
 use std::time::Duration;
 

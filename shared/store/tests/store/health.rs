@@ -1,4 +1,4 @@
-//! Operational events from attempts, once each.
+//! Operational events about failing and recovered endpoints, each reported once.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ impl Fixture {
         self.store.record().write(&batch(vec![], vec![], outcomes.to_vec())).await.unwrap();
     }
 
-    /// The operational events since the previous call.
+    /// The operational events written since the previous call.
     async fn told(&self) -> Vec<OperationalEvent> {
         let entries = self.store.outbox_claim(100, Duration::ZERO).await.unwrap().into_iter();
         let events = entries.filter_map(|entry| if let OutboxEntry::Event(event) = entry { Some(event) } else { None });
@@ -39,7 +39,7 @@ async fn five_failures_and_the_next_success_are_reported_once_in_any_batches() {
     let (first, second) = ([failed(1), failed(2)], [failed(3), failed(4)]);
     fixture.record(&first).await;
     fixture.record(&second).await;
-    // A success in between ends the series of failures, also within a batch.
+    // A success in between ends the series of failures, even within one batch.
     fixture.record(&[failed(5), delivered(6), failed(7)]).await;
     fixture.record(&[failed(8), failed(9), failed(10)]).await;
     assert_eq!(fixture.told_types().await, [""; 0]);
@@ -118,7 +118,7 @@ async fn days_of_failures_count_only_for_active_endpoints_without_success() {
         .unwrap();
     assert_eq!(long().await, [endpoint]);
 
-    // Disabled and activated again: it still fails, but the days start again.
+    // The endpoint was disabled and activated again. It still fails, but its days of failures count anew.
     assert!(store.config().disable_endpoint(endpoint, "why").await.unwrap());
     assert_eq!(long().await, []);
     let on = |draft: &mut postrider_store::config::EndpointDraft| {

@@ -1,4 +1,4 @@
-//! Counts by hour equal the sum of their minutes, under concurrent writes and after retention.
+//! The counts of each hour equal the sum of its minutes, after concurrent writes and after retention.
 
 use futures::future::join_all;
 use postrider_model::ids::EndpointId;
@@ -27,7 +27,7 @@ const COUNTS: [&str; 12] = [
     "unanswered",
 ];
 
-/// The number of hours, and the number of hours that differ from the sum of their minutes.
+/// How many hours there are, and how many of them differ from the sum of their minutes.
 async fn hours(fixture: &Fixture) -> (i64, i64) {
     let sums = COUNTS.map(|column| format!("sum({column})::bigint")).join(", ");
     let latency: [String; BUCKETS] = std::array::from_fn(|bucket| format!("sum(latency[{}])::bigint", bucket + 1));
@@ -49,7 +49,7 @@ async fn an_hour_equals_the_sum_of_its_minutes_after_concurrent_duplicates() {
     let fixture = Fixture::new("hours").await;
     let store = &fixture.store;
     let endpoints: Vec<_> = (0..12).map(|_| EndpointId::generate()).collect();
-    // Each batch has every endpoint, in minutes of two hours that all batches share.
+    // Each batch has an attempt of every endpoint, in minutes of two hours that all batches share.
     let about = |round: i64| {
         let one = |(number, endpoint): (usize, &EndpointId)| {
             let at = UnixMillis(noon().0 + HOUR - 4 * MINUTE + (round + number as i64) % 7 * MINUTE);
@@ -68,7 +68,7 @@ async fn an_hour_equals_the_sum_of_its_minutes_after_concurrent_duplicates() {
     assert_eq!(hours(&fixture).await, (24, 0));
 }
 
-/// Attempts that each hour of a range counts.
+/// The number of attempts in each hour of a range.
 async fn read(store: &Store, endpoint: EndpointId, from: UnixMillis, to: UnixMillis) -> Vec<(i64, u64)> {
     let hours = store.history().stats(StatsOf::Endpoint(endpoint), IntervalLength::Hour, from, to).await.unwrap();
     hours.iter().map(|(at, stats)| (at.0, Stats::attempts(stats))).collect()
@@ -80,7 +80,7 @@ async fn a_range_has_the_hours_that_begin_in_it_and_a_list_has_them_all() {
     let (store, tenant, at) = (&fixture.store, fixture.tenant().await.id, noon());
     let endpoint = store.config().create_endpoint(tenant, &new_endpoint("one")).await.unwrap().id;
     let silent = store.config().create_endpoint(tenant, &new_endpoint("two")).await.unwrap().id;
-    // The last millisecond of an hour, the first of the next, and the last of that.
+    // The last millisecond before an hour, and its first and last millisecond.
     let times = [at.0 - 1, at.0, at.0 + HOUR - 1];
     let attempts = times.map(|at| attempted(endpoint, UnixMillis(at), 0, 4_000, Some(200)));
     store.record().write(&batch(vec![], vec![], attempts.to_vec())).await.unwrap();

@@ -1,4 +1,4 @@
-//! Lists, filters, cursors, idempotency.
+//! Lists with their filters and cursors, and idempotency.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ async fn pages_stay_put_while_rows_arrive() {
     let fixture = Fixture::new("pages").await;
     let (store, tenant, endpoint) = (&fixture.store, TenantId::generate(), EndpointId::generate());
     let start = UnixMillis::now();
-    // Several in each millisecond, so that the id decides their order.
+    // Several events have the same millisecond, so that their ids decide the order.
     let mut events: Vec<_> = (0..25).map(|n| event(tenant, UnixMillis(start.0 + n / 4))).collect();
     let decisions = events.iter().map(|event| decision(event, vec![endpoint], 1)).collect();
     store.record().write(&batch(events.clone(), decisions, vec![])).await.unwrap();
@@ -33,7 +33,7 @@ async fn pages_stay_put_while_rows_arrive() {
         let filter = DeliveryFilter { endpoint: Some(endpoint), ..DeliveryFilter::default() };
         let rows = store.history().list_deliveries(Some(tenant), &filter, &page(7, delivery_cursor)).await.unwrap();
         deliveries.extend(rows.items.into_iter().map(|row| (row.delivery.created_at, row.delivery.id)));
-        // Meanwhile a newer row arrives, which belongs before the first page.
+        // Meanwhile a newer row arrives, which would belong before the first page.
         let newer = event(tenant, UnixMillis(start.0 + 1_000 + seen.len() as i64));
         store
             .record()
@@ -159,7 +159,7 @@ async fn a_search_for_rare_rows_continues_over_pages_and_finds_all() {
     let fixture = Fixture::new("search").await;
     let (store, tenant) = (&fixture.store, TenantId::generate());
     let day = UnixMillis::now().day();
-    // Half a second apart from midnight; the rare ones are the first, the last, and one in the middle.
+    // From midnight on, one event every half second. The rare ones are the first, the last, and one in the middle.
     let at = format!("timestamptz '{day} 00:00:00+00' + n * interval '500 milliseconds'");
     let rare = "CASE WHEN n IN (1, 25000, 50000) THEN 'rare' ELSE 'common' END";
     let rows = format!(

@@ -1,4 +1,4 @@
-//! Lost events and deliveries are found and get a new epoch; others are left alone.
+//! Lost events and deliveries are found and get a new epoch; all others are left alone.
 
 use postrider_ledger::reconcile::{Overdue, accepted_again, repair_overdue};
 use postrider_model::delivery::{DeliveryStatus, Trigger};
@@ -18,7 +18,7 @@ fn ago(seconds: i64) -> UnixMillis {
     UnixMillis(UnixMillis::now().0 - seconds * 1_000)
 }
 
-/// No delivery counts as held.
+/// Counts every delivery due before `before` as lost, and none as held.
 fn overdue(before: UnixMillis) -> Overdue {
     Overdue { before, at_latest: before, held_max: 0 }
 }
@@ -63,7 +63,7 @@ async fn a_search_over_its_time_limit_finds_nothing_and_the_next_one_can() {
     let lost: Vec<AcceptedEvent> = (0..11).map(|_| event(tenant, ago(600))).collect();
     let day = lost[0].event_day;
     store.record().write(&batch(lost, vec![], vec![])).await.unwrap();
-    // Until this ends, scans of events wait.
+    // This lock makes scans of events wait until the transaction ends.
     let mut client = fixture.sql().await;
     let held = client.transaction().await.unwrap();
     held.batch_execute("LOCK TABLE interventions").await.unwrap();
@@ -85,7 +85,7 @@ async fn an_overdue_delivery_gets_a_new_epoch_or_ends_if_it_cannot_be_sent() {
     let events: Vec<AcceptedEvent> = (0..4).map(|_| event(tenant, at)).collect();
     let mut decisions: Vec<_> =
         events.iter().map(|event| decision(event, vec![endpoint.id], endpoint.version)).collect();
-    // The first endpoint is deleted; the second delivery has expired, which its dispatcher decides; the last is delivered.
+    // Event 1 has an endpoint that does not exist, event 2 an expired delivery (for a dispatcher), event 3 a delivered one.
     decisions[1].matched = vec![EndpointId::generate()];
     decisions[2].expires_at = ago(60);
     let delivered = outcome(&events[3], endpoint.id, 1, DeliveryStatus::Delivered, Some(200));

@@ -1,4 +1,4 @@
-//! Writing the log: any order, any number of times, any bytes.
+//! Writing the history: messages in any order, any number of times, with any bytes.
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -46,7 +46,7 @@ async fn an_event_decided_and_delivered_in_one_batch_is_one_row_a_table() {
     );
 }
 
-/// A batch of one message.
+/// A message for a batch: a decision or the report of an outcome.
 #[derive(Clone)]
 enum Message {
     Decided(Decision),
@@ -64,7 +64,7 @@ fn gather(messages: &[Message]) -> RecordBatch {
     all
 }
 
-/// An arbitrary report: any status, epoch and number, with or without an attempt.
+/// A random report: any status, epoch and attempt number, with or without an attempt.
 fn any_report(
     rng: &mut impl Rng,
     event: &postrider_wire::messages::AcceptedEvent,
@@ -76,12 +76,12 @@ fn any_report(
     report.epoch = rng.random_range(0..2);
     report.at = UnixMillis(event.accepted_at.0 + rng.random_range(0..3));
     report.delivery.created_at = UnixMillis(event.accepted_at.0 + rng.random_range(0..3));
-    // Fields of a state follow from it: two reports with the same state and time agree.
+    // These fields follow from the state, as in real reports: two reports with the same state and time have equal fields.
     report.next_attempt_at = (status == Pending).then_some(UnixMillis(report.at.0 + 1_000));
     report.discard_reason = (status == Discarded).then_some(DiscardReason::Expired);
     if rng.random_range(0..4) == 0 {
         report.attempt = None;
-        // Pending before any attempt is due at once, as a decision of that time says.
+        // A pending delivery without an attempt is due at once, as in a decision of that time.
         report.next_attempt_at = (status == Pending).then_some(report.at);
     }
     report
@@ -100,7 +100,7 @@ async fn the_final_row_is_the_same_for_every_order_and_every_cut_into_batches() 
         for _ in 0..rng.random_range(1..6) {
             messages.push(Message::Reported(Box::new(any_report(&mut rng, &template, endpoint))));
         }
-        // The same messages about three events, in another order and other batches each time.
+        // Each pass writes the same messages about an event of its own tenant, in another order and in other batches.
         for _ in 0..3 {
             let (tenant, id) = (TenantId::generate(), endpoint);
             let rename = |message: &Message| match message.clone() {
@@ -122,7 +122,7 @@ async fn the_final_row_is_the_same_for_every_order_and_every_cut_into_batches() 
             };
             let mut shuffled: Vec<Message> = messages.iter().map(rename).collect();
             shuffled.shuffle(&mut rng);
-            // Some are duplicated.
+            // One message is duplicated.
             shuffled.push(shuffled[0].clone());
             let mut rest = shuffled.as_slice();
             while !rest.is_empty() {
@@ -134,7 +134,7 @@ async fn the_final_row_is_the_same_for_every_order_and_every_cut_into_batches() 
             event.tenant = tenant;
             let mut row =
                 store.history().deliveries_of_event(tenant, &event.id, event.event_day).await.unwrap().remove(0);
-            // Everything but the owner must agree.
+            // The rows may differ only in tenant and id.
             (row.delivery.tenant, row.delivery.id) = (TenantId::OPERATOR, postrider_model::ids::DeliveryId(uuid_nil()));
             rows.push(row);
         }
@@ -173,7 +173,7 @@ async fn a_post_that_is_reported_twice_is_one_attempt_and_counts_once() {
     let event = event(TenantId::generate(), UnixMillis::now());
     let failed = outcome(&event, endpoint, 1, Pending, Some(500));
     let delivered = outcome(&event, endpoint, 2, Delivered, Some(204));
-    // In one batch, in two, and by two recorders at once.
+    // The batch contains a duplicate, and four writers write it at once.
     let both = batch(vec![], vec![], vec![failed.clone(), delivered.clone(), failed.clone()]);
     join_all((0..4).map(|_| async {
         while let Err(error) = store.record().write(&both).await {
@@ -258,7 +258,7 @@ async fn no_legal_json_and_no_answer_is_refused() {
     assert_eq!(attempt.response_headers, [("y".into(), "\0\u{7f}é".into())]);
     assert_eq!(attempt.response_excerpt, excerpt);
 
-    // The same letter again makes no second row; another body does.
+    // A redelivery of the letter adds no row; a letter with another body does.
     assert_eq!(store.record().write(&message).await.unwrap().dead_letters, 0);
     let other = DeadLetter { body: Bytes::from_static(b"other"), ..letter.clone() };
     let more = RecordBatch { dead_letters: vec![other, letter.clone()], ..RecordBatch::default() };

@@ -1,4 +1,4 @@
-//! Feeding replays: one replayer at a time, the same ids in every repeat, and no replay blocks another.
+//! Feeding replays: by one replayer at a time, with the same ids in every repeat, and without one replay blocking another.
 
 use std::convert::Infallible;
 
@@ -15,7 +15,7 @@ use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome};
 
 const LIMITS: PageLimits = PageLimits { events: 2, deliveries: 100 };
 
-/// Everything so far.
+/// A replay of all events so far.
 fn asked() -> ReplayRequest {
     let selection = ReplaySelection {
         endpoint: None,
@@ -30,7 +30,7 @@ fn asked() -> ReplayRequest {
     ReplayRequest { selection, text: "all".into(), idempotency_key: None }
 }
 
-/// Records delivered events.
+/// Records `count` delivered events.
 async fn delivered(store: &Store, tenant: TenantId, endpoint: EndpointId, count: usize) {
     let at = UnixMillis(UnixMillis::now().0 - 1_000);
     let events: Vec<_> = (0..count).map(|_| event(tenant, at)).collect();
@@ -44,7 +44,7 @@ fn ids(page: &Rendition) -> Vec<DeliveryId> {
     page.events.iter().flat_map(|event| &event.tasks).map(|(task, _)| task.delivery.id).collect()
 }
 
-/// Feeds a page and returns its content.
+/// Feeds a page. Returns the replay and the ids of the deliveries in the page.
 async fn feed(store: &Store) -> Option<(ReplayId, Vec<DeliveryId>)> {
     let mut seen = Vec::new();
     let publish = |page: Rendition| {
@@ -81,7 +81,7 @@ async fn an_unpublished_page_is_fed_again_under_the_same_ids() {
     assert!(replay.finished_at.is_some());
     assert_eq!(feed(store).await, None);
 
-    // A replay that cannot be fed does not block the next one.
+    // A replay whose page cannot be published does not block the next replay.
     store.steer_replay(None, first, ReplayAction::Cancel).await.unwrap();
     let stuck = store.create_replay(tenant.id, &asked()).await.unwrap();
     let next = store.create_replay(tenant.id, &asked()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Replacing master keys: everything is sealed with the new key, and the old key can be removed.
+//! After the master key is replaced and everything is resealed, the old key can be removed.
 
 use postrider_store::crypto::{CryptoError, MasterKeys};
 use postrider_store::{Store, StoreConfig, StoreError};
@@ -15,7 +15,7 @@ async fn what_an_old_key_sealed_is_sealed_by_the_first_and_the_old_one_can_go() 
     };
     let before = with(&old);
     let mut endpoints = Vec::new();
-    // More than one batch.
+    // More endpoints than one batch has.
     for _ in 0..3 {
         let tenant = fixture.tenant().await.id;
         for n in 0..70 {
@@ -27,7 +27,7 @@ async fn what_an_old_key_sealed_is_sealed_by_the_first_and_the_old_one_can_go() 
 
     let both = with(&format!("{new},{old}"));
     let done = both.config().reseal().await.unwrap();
-    // Each has a signing secret and a private part.
+    // Each endpoint has two sealed values: a signing secret and a private part.
     assert_eq!((done.endpoints, done.kept), (209, 0));
     assert_eq!(done.resealed.into_iter().collect::<Vec<_>>(), [("old".to_owned(), 418)]);
     let again = both.config().reseal().await.unwrap();

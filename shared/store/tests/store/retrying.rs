@@ -1,4 +1,4 @@
-//! Manual retries: a new generation, or a new epoch; the outbox behind both.
+//! Manual retries: they make a new generation or a new epoch, through the outbox.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn retrying_an_ended_delivery_creates_another_with_the_decided_version() {
     assert_eq!((row.status, row.delivery.origin), (DeliveryStatus::Pending, Some(failed.delivery.id)));
     assert_eq!(store.history().deliveries_of_event(tenant.id, &event.id, event.event_day).await.unwrap().len(), 2);
 
-    // Without a publish the outbox relay gets the same delivery, once.
+    // If the caller does not publish the delivery, one outbox relay claims it, once.
     assert!(store.outbox_claim(10, Duration::from_secs(600)).await.unwrap().is_empty(), "its author still may");
     let claimed = store.outbox_claim(10, Duration::ZERO).await.unwrap();
     let [OutboxEntry::Delivery(again)] = claimed.as_slice() else { panic!("{claimed:?}") };
@@ -69,7 +69,7 @@ async fn retrying_what_is_pending_makes_the_waiting_copy_stale() {
     let retry = || async { retry_delivery(store, None, id, Lane::Live).await.unwrap() };
     let first = retry().await.committed().unwrap().task;
     assert_eq!((first.delivery.id, first.number, first.extra, first.epoch), (id, 3, 1, 1));
-    // Another retry while that attempt is due makes no second one.
+    // Another retry while that attempt is due makes no second attempt.
     assert!(matches!(retry().await, Retried::UnderWay(under_way) if under_way == id));
     let overdue = "UPDATE deliveries SET next_attempt_at = now() - interval '61 s'";
     fixture.sql().await.execute(overdue, &[]).await.unwrap();
@@ -145,7 +145,7 @@ async fn what_cannot_be_sent_again_is_refused_and_leaves_nothing_behind() {
     let unknown = retry(None, DeliveryId(uuid::Uuid::nil())).await;
     assert!(matches!(unknown, Err(RetryError::Store(StoreError::NotFound { .. }))));
 
-    // The endpoint is deleted after the commit and before the publish: the outbox relay removes the entry.
+    // The endpoint is deleted between the commit and the publish, so the outbox relay removes the entry.
     retry(None, id).await.unwrap();
     store.config().delete_endpoint(None, endpoint.id, None).await.unwrap();
     assert!(store.outbox_claim(10, Duration::ZERO).await.unwrap().is_empty());

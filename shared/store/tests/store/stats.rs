@@ -1,4 +1,4 @@
-//! Counts by minute and hour, and the cost of reading them and the log.
+//! Counts by minute and hour, and the cost of reading them and the history.
 
 use std::collections::BTreeMap;
 
@@ -17,12 +17,12 @@ use crate::support::{Fixture, batch, event, new_endpoint, outcome};
 pub(crate) const MINUTE: i64 = 60_000;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 
-/// Yesterday at noon, which is always a whole hour.
+/// Yesterday at noon UTC, which is the start of an hour.
 pub(crate) fn noon() -> UnixMillis {
     UnixMillis(UnixMillis::now().day().plus_days(-1).start().0 + 12 * HOUR)
 }
 
-/// A first attempt that started `wait_ms` after its event was accepted at `at`.
+/// A first attempt of an event accepted at `at`. The attempt started `wait_ms` later and took `took_us`.
 pub(crate) fn attempted(
     endpoint: EndpointId,
     at: UnixMillis,
@@ -97,7 +97,7 @@ async fn each_attempt_is_counted_once_in_its_minute() {
     is_about(99.0, 2_000);
     assert_eq!((retried.retries, retried.answers, retried.first_attempts), (1, [0, 0, 0, 1], 0));
 
-    // Two recorders and more batches add to the same minute.
+    // A second batch, as if from another recorder, adds to the same minute.
     store.record().write(&batch(vec![], vec![], vec![attempted(one, at, 0, 4_000, Some(200))])).await.unwrap();
     let minutes = read(StatsOf::Endpoint(one), IntervalLength::Minute).await;
     assert_eq!((minutes[0].1.successes, minutes[0].1.answers), (2, [2, 0, 1, 0]));
@@ -115,7 +115,7 @@ async fn each_attempt_is_counted_once_in_its_minute() {
     assert!(outside.is_empty(), "the end of a range is not in it");
 }
 
-/// Number of sequential and index scans of each partition (or table) since [`forget_scans`].
+/// The numbers of sequential and index scans of each table or partition since [`forget_scans`].
 pub(crate) async fn scans(fixture: &Fixture) -> BTreeMap<String, (i64, i64)> {
     hang_up(fixture).await;
     let sql = "SELECT relname::text, seq_scan, coalesce(idx_scan, 0) FROM pg_stat_user_tables";
@@ -128,7 +128,7 @@ pub(crate) async fn forget_scans(fixture: &Fixture) {
     fixture.sql().await.query("SELECT pg_stat_reset()", &[]).await.unwrap();
 }
 
-/// Ends every connection and waits, because a server process reports its counts when it exits.
+/// Closes every connection and waits until its server process has ended, because that reports its counts when it exits.
 async fn hang_up(fixture: &Fixture) {
     fixture.terminate_all().await;
     let others = "SELECT count(*) FROM pg_stat_activity
@@ -139,7 +139,7 @@ async fn hang_up(fixture: &Fixture) {
     }
 }
 
-/// Fills every partition with events of the tenant and nine others over the whole day.
+/// Fills every partition with events of ten tenants, one of them `tenant`, over the whole day.
 async fn fill(fixture: &Fixture, tenant: TenantId) {
     let whose = format!("CASE n % 10 WHEN 0 THEN '{}'::uuid ELSE md5((n % 10)::text)::uuid END", tenant.0);
     let sql = fixture.sql().await;
@@ -164,7 +164,7 @@ async fn lists_of_a_time_read_no_partition_as_a_whole_that_the_time_excludes() {
     let fixture = Fixture::new("pruning").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
     let today = UnixMillis::now().day();
-    // Old partitions, yesterday's, today's and future ones.
+    // There are partitions of old days, yesterday, today and future days.
     store.record().create_partitions(today.plus_days(-12)).await.unwrap();
     fill(&fixture, tenant).await;
     let noon = UnixMillis(today.start().0 + 12 * HOUR);
@@ -184,7 +184,7 @@ async fn lists_of_a_time_read_no_partition_as_a_whole_that_the_time_excludes() {
         assert!(!log || *whole == 0, "{partition} was read as a whole for a tenant: {seen:?}");
     }
 
-    // No index serves an operator without a tenant: only the days in the range may be read.
+    // No index serves a list of all tenants, so only the days in the range may be read.
     forget_scans(&fixture).await;
     assert_eq!(store.history().list_events(None, &events, &page).await.unwrap().items.len(), 5);
     assert_eq!(store.history().list_deliveries(None, &deliveries, &page).await.unwrap().items.len(), 5);
@@ -204,7 +204,7 @@ async fn a_tenants_stats_are_read_by_index() {
     let endpoint = store.config().create_endpoint(tenant, &new_endpoint("one")).await.unwrap().id;
     let at = noon();
     store.record().write(&batch(vec![], vec![], vec![attempted(endpoint, at, 0, 4_000, Some(200))])).await.unwrap();
-    // A day of forty endpoints of another tenant.
+    // Another tenant has forty endpoints with attempts in every minute of the day.
     let day = at.day().start();
     let columns = "successes, failures, retries, duration_us, first_attempts, first_within_5s, first_within_30s";
     let others = format!(

@@ -1,4 +1,4 @@
-//! A migrated database, and messages to fill it with.
+//! A migrated database for a test, and messages to fill it with.
 
 use std::time::Duration;
 
@@ -19,21 +19,21 @@ use tokio_util::sync::CancellationToken;
 /// Lock timeout for dropping partitions.
 pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A store on its own database.
+/// A store with a database of its own.
 pub(crate) struct Fixture {
     pub(crate) store: Store,
     pub(crate) scope: Scope,
 }
 
 impl Fixture {
-    /// Migrated.
+    /// A fixture whose database is migrated.
     pub(crate) async fn new(name: &str) -> Self {
         let fixture = Self::empty(name).await;
         fixture.store.migrate().await.unwrap();
         fixture
     }
 
-    /// Not migrated.
+    /// A fixture whose database is not migrated.
     pub(crate) async fn empty(name: &str) -> Self {
         let scope = Scope::new(name).await;
         let keys = MasterKeys::parse(&MasterKeys::generate_text("k1")).unwrap();
@@ -41,7 +41,7 @@ impl Fixture {
         Self { store, scope }
     }
 
-    /// A direct connection that bypasses the store.
+    /// Opens a direct connection that bypasses the store.
     pub(crate) async fn sql(&self) -> tokio_postgres::Client {
         let (client, connection) =
             tokio_postgres::connect(&self.scope.database_url, tokio_postgres::NoTls).await.unwrap();
@@ -49,12 +49,12 @@ impl Fixture {
         client
     }
 
-    /// One number from one statement.
+    /// Runs a statement that returns one number.
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         self.sql().await.query_one(sql, &[]).await.unwrap().get(0)
     }
 
-    /// Ends every other connection to this database, as a restart of the server would.
+    /// Closes every other connection to this database, as a restart of the server does.
     pub(crate) async fn terminate_all(&self) {
         let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                    WHERE datname = current_database() AND pid <> pg_backend_pid()";
@@ -93,7 +93,7 @@ pub(crate) fn delivery_ref(event: &AcceptedEvent, endpoint: EndpointId) -> Deliv
     DeliveryRef { created_at, ..testing::first_delivery(event, endpoint) }
 }
 
-/// The report of attempt `number` that ended with `status` and `code`.
+/// The report of attempt `number`, which ended with `status` and `code`.
 pub(crate) fn outcome(
     event: &AcceptedEvent,
     endpoint: EndpointId,
@@ -116,7 +116,7 @@ pub(crate) fn batch(events: Vec<AcceptedEvent>, decisions: Vec<Decision>, outcom
     }
 }
 
-/// The configuration that a starting service gets.
+/// The snapshot of the configuration that a starting service receives.
 pub(crate) async fn snapshot(store: &Store, scope: FeedScope) -> Changes {
     store.feed().follow(scope, CancellationToken::new()).recv().await.unwrap()
 }

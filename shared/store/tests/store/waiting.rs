@@ -14,7 +14,7 @@ async fn pending_deliveries_are_counted_by_tenant() {
     let endpoints: Vec<_> = (0..3).map(|_| EndpointId::generate()).collect();
     let (of_one, of_other) = (event(one, UnixMillis::now()), event(other, UnixMillis::now()));
     let decisions = vec![decision(&of_one, endpoints.clone(), 1), decision(&of_other, endpoints[..2].to_vec(), 1)];
-    // One delivery has failed and waits for its retry.
+    // One of the deliveries has failed once and waits for its retry.
     let failed = outcome(&of_one, endpoints[0], 1, DeliveryStatus::Pending, Some(500));
     store.record().write(&batch(vec![of_one.clone(), of_other], decisions, vec![failed])).await.unwrap();
     assert_eq!(store.history().waiting(10).await.unwrap(), Default::default(), "before the first count");
