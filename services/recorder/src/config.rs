@@ -75,8 +75,7 @@ impl Default for ReconcileConfig {
 }
 
 impl ReconcileConfig {
-    /// Sets when attempts count as overdue, for deployments with shorter holds and for tests. Caps every other wait at the same
-    /// duration.
+    /// Sets when attempts count as lost, for deployments with shorter holds and for tests. Caps all other waits at that time.
     #[must_use]
     pub fn attempted_after(self, attempted_after: Duration) -> Self {
         Self {

@@ -16,8 +16,7 @@
 //! - The recorder consumes nothing before today's partitions exist.
 //!
 //! # What it does not
-//! It decides nothing about a delivery: the store merges the reports. Rows of a day that has no partition are counted and
-//! skipped.
+//! It decides nothing about a delivery: the store merges the reports. Rows of a day without a partition are counted and skipped.
 
 mod attributes;
 mod audit;
@@ -73,8 +72,8 @@ pub struct Deps {
     pub ready: Check,
 }
 
-/// Runs until `stop`, then writes and acks the messages that it has consumed. If the database is away at that moment, they return
-/// to their queues.
+/// Runs until `stop`, then writes and acks the messages that it consumed. If the database is away then, they return to their
+/// queues.
 ///
 /// # Errors
 /// A background task failed.

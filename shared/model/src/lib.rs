@@ -25,7 +25,7 @@
 //! | Decision | the endpoints to which fan-out delivers an event |
 //! | [Delivery](ids::DeliveryId) | one event for one endpoint, with a retry schedule and a final status |
 //! | [Generation](ids::Generation) | why a delivery exists: its event, a manual retry, a replay or a test; each has its own id |
-//! | Copy | one broker message of a delivery; a repair or a retry of a pending delivery publishes a second copy |
+//! | Copy | one broker message of an event or delivery; a repair, or a retry of a pending delivery, publishes a second one |
 //! | Epoch | the number of a copy, from 0; a dispatcher drops copies whose epoch is below that of an intervention |
 //! | [Attempt](attempt) | one HTTP request of a delivery |
 //! | [Outcome](attempt::Outcome) | how an attempt ended |
@@ -45,18 +45,19 @@
 //! | Instance | one start of a process; a restart is another instance |
 //! | Sequence number | the number that an ingest instance gives an event, from 0 |
 //! | Settled | a message whose effects are confirmed or committed, so it can be acked; a sequence number confirmed or given up |
-//! | Outbox | deliveries and events stored in the database until the broker has confirmed them |
+//! | Outbox | deliveries, operational events and requeued dead letters, in the database until the broker confirms them |
 //! | History | the events, decisions, deliveries, attempts and dead letters in the database, by day |
 //! | Record | to write rows of the history; what has a row is on record |
 //! | Reconcile | to find events and deliveries on record whose messages were lost, and to repair them: to publish or end them |
-//! | Audit | a balance of the history: the counts of its tables and the sequence numbers must agree |
+//! | Audit | a check of the history: the counts of its tables must agree with each other and with the sequence numbers |
 //! | Audit log | who changed what and when, with the values before and after; not part of the history |
 //! | Bundle | a broker message with several members |
 //! | Member | one event, delivery or report in a bundle: a head and a payload |
-//! | Head | the JSON part of a member, which names the payload's event or delivery |
-//! | Publisher confirm | the broker's word that a message is stored |
+//! | Head | the JSON part of a member, before its payload; of an HTTP response: the status line and the headers |
+//! | Publisher confirm | the broker's statement that it has stored a message |
 //! | Delay ladder | queues with fixed delays, on which deliveries wait for their next attempt or their slot |
-//! | Rung, parked | one queue of the ladder, for one delay; a delivery in it is parked |
+//! | Rung | one queue of the ladder, for one delay |
+//! | Parked | waiting in a queue of the ladder; to park is to publish a delivery to the ladder |
 //! | Hint | a message between processes that may be lost, such as a breaker's change |
 //! | Dead letter | a message that cannot be processed, kept for the operator |
 //!

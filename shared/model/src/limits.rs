@@ -9,8 +9,8 @@ pub const EVENT_BYTES_MAX: usize = 256 * 1024;
 pub const BATCH_EVENTS_MAX: usize = 1_000;
 /// Most bytes of a batch request.
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Most bytes of request bodies in memory of one ingest process. A body uses up to five times its size until the broker confirms
-/// its events.
+/// Most bytes of request bodies in memory of one ingest process. Until its events are confirmed, a body uses up to 5 times its
+/// size.
 pub const REQUEST_BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Most bytes of one tenant's request bodies in memory of one ingest process: two of the largest batches. A key whose tenant is
 /// known only from the body has the same limit.

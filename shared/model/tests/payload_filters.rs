@@ -1,5 +1,4 @@
-//! The events that payload filters match: a table for each promise of docs/filters.md, and a comparison with a simple evaluator
-//! over parsed trees.
+//! The events that payload filters match: a table for each promise of docs/filters.md, and a comparison with a simple evaluator.
 
 use postrider_model::event::Attributes;
 use postrider_model::limits::PAYLOAD_FILTER_STEPS_MAX;

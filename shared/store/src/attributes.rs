@@ -95,8 +95,7 @@ pub struct AttributeValue {
 
 from_row!(AttributeValue { value, events, seen_at });
 
-/// Adds to the counts of known values, and inserts new values up to the limits. Rows are sorted by key, so that two recorders
-/// cannot deadlock.
+/// Adds to the counts of known values, and inserts new values up to the limits. Sorted by key, so that recorders cannot deadlock.
 const ADD: &str = "\
 WITH seen AS (
     SELECT unnest($1::uuid[]) AS tenant, unnest($2::date[]) AS day, unnest($3::text[]) AS name, unnest($4::text[]) AS value,

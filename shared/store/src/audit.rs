@@ -1,7 +1,6 @@
 //! The rows that the audit reads, from one snapshot, and the table of its results. Not the [audit log](crate::audit_log).
 //!
-//! Reading a day scans its partitions of events, decisions and deliveries sequentially, without payloads. The caller interprets
-//! the numbers.
+//! Reading a day scans its partitions of events, decisions and deliveries sequentially, without payloads.
 
 use std::collections::BTreeMap;
 
@@ -211,7 +210,7 @@ impl AuditSnapshot {
         read_all(self.client.query(&sql, &[&Ts(first.start())]).await?)
     }
 
-    /// Counts events by block, on days from the first to the last (inclusive). Counts only numbers below that of their instance.
+    /// Counts events by block, on the first to the last day (inclusive), for numbers below that of their instance in `settled`.
     pub async fn count_blocks(&self, days: (Day, Day), settled: &[(u64, u64)]) -> Result<Vec<BlockCount>, StoreError> {
         let (ids, below) = signed_columns(settled);
         let sql = format!(

@@ -1,7 +1,6 @@
 //! The pool of connections to PostgreSQL, and single connections outside of it. Connects when needed, with TLS as the URL says.
 //!
-//! A pooled connection is checked with an empty query before use. After a restart of the database callers therefore wait, but get
-//! no errors.
+//! A connection from the pool is tested with an empty query, so a restart of the database delays callers but causes no errors.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,8 +1,7 @@
 //! Numbers of pending deliveries by tenant: those that wait for a first attempt, a retry or a slot. One recorder counts them in
 //! the history every few seconds. Ingest reads the numbers to enforce limits, and the API shows them.
 //!
-//! Only rows of the history count, not messages in queues: a delivery counts until its end is on record. Deliveries of deleted
-//! tenants do not count.
+//! Only rows count, not messages in queues: a delivery counts until its end is on record. Those of deleted tenants do not count.
 
 use std::time::Duration;
 

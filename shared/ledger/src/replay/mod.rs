@@ -1,5 +1,4 @@
-//! The rules of replays: which events of a page get new deliveries, and to which endpoints. A dry run and the feeding of a replay
-//! use the same code.
+//! The rules of replays: which events of a page get new deliveries, and to which endpoints. Dry runs use the same code.
 
 mod targets;
 

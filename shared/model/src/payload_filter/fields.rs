@@ -119,8 +119,8 @@ impl FieldIndex {
         children.binary_search_by(|child| self.nodes[*child].name.as_ref().cmp(name)).map(|position| children[position])
     }
 
-    /// Collects the values of the fields of `filters` and skips all others. If no filter needs `data` or `metadata`, that part is
-    /// not read at all.
+    /// Collects the values of the fields of `filters` and skips all others. Does not read `data` or `metadata` if no filter needs
+    /// it.
     pub fn collect<'f, 'a>(
         &self,
         filters: impl IntoIterator<Item = &'f BoundFilter>,

@@ -7,8 +7,7 @@ const DAY_MS: i64 = 86_400_000;
 const YEARS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
 /// Parses `date-time` of RFC 3339 section 5.6. Fractions are cut to milliseconds. `T`, `t` or a blank separates date and time
-/// (see the note in section 5.6). A leap second, which only a UTC day's end can have, is the next day's first second, as in
-/// POSIX.
+/// (see the note in section 5.6). A leap second, possible only at a UTC day's end, is the next day's first second.
 pub(super) fn read(text: &[u8]) -> Option<UnixMillis> {
     let (date, rest) = text.split_at_checked(10)?;
     let ([separator], rest) = rest.split_at_checked(1)? else { return None };

@@ -2,7 +2,7 @@
 
 macro_rules! actions {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// An action that changed something.
+        /// An action in the audit log.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum AuditAction {
             $($(#[$doc])* $name,)*

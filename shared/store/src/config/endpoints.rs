@@ -243,8 +243,7 @@ impl ConfigStore {
             .await
     }
 
-    /// Replaces the signing secret, and the public key if the endpoint has one. Each previous secret still signs until the end of
-    /// its own overlap.
+    /// Replaces the signing secret, and the public key if there is one. Each previous secret signs until its own overlap ends.
     ///
     /// # Errors
     /// Not found; another version than `if_match`; [`StoreError::Crypto`]; [`StoreError::Conflict`] while another secret is

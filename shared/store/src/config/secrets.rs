@@ -28,7 +28,7 @@ pub struct EndpointSecrets {
 pub struct EndpointPrivate {
     /// The endpoint's own headers, in the customer's order.
     pub headers: Vec<(String, SecretString)>,
-    /// The value of the header [`token_header`](super::EndpointDocument::token_header).
+    /// The value of the header that [`token_header`](super::EndpointDocument::token_header) names.
     pub token: Option<SecretString>,
     /// Credentials of the channel `pushover`.
     pub pushover: Option<PushoverCredentials>,

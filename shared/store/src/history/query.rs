@@ -74,8 +74,7 @@ impl Query {
         )
     }
 
-    /// Reads a page of the rows, in this order. If a search stops before the page is full, the page may be short or empty and
-    /// still have a cursor.
+    /// Reads a page of the rows, in this order. If a search stops early, the page may be short or empty and still have a cursor.
     pub(crate) async fn page<T: FromRow>(
         &self,
         client: &impl GenericClient,

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::sql::{Date, Ts};
 
-/// The arrays of a statement, which have the same length.
+/// The parameters of a statement that are arrays.
 pub(super) trait ArrayParams {
     /// Whether there are no rows.
     fn is_empty(&self) -> bool;

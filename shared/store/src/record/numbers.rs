@@ -1,5 +1,4 @@
-//! The sequence numbers of ingest processes: which are settled, and which are excused. No event on record needs to have an
-//! excused number.
+//! The sequence numbers of ingest processes: which are settled, and which are excused: no event needs to have them.
 //!
 //! With both, an audit can distinguish a lost event from one that was never accepted.
 
