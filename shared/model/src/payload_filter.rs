@@ -1,7 +1,7 @@
 //! Payload filters: conditions on an event's `data` and `metadata`, beyond its type and attributes.
 //!
 //! A filter is read once, when configuration is loaded, and bound to the [`FieldIndex`] of its tenant's filters. One pass over an
-//! event collects the values that these filters compare. docs/filters.md promises to customers, and a table of tests checks:
+//! event collects the values that these filters compare. docs/filters.md promises, and tests check:
 //! - An array stands for its elements. A test passes when any value of its field passes.
 //! - A test does not pass when the field is missing, except `exists: false`.
 //! - Values of different kinds (text, number, boolean, null) are never equal and have no order.
@@ -121,7 +121,7 @@ enum Op {
 }
 
 impl Node {
-    /// Evaluates the node. `values_of` returns the values of the field of the test with a number.
+    /// Evaluates the node. `values_of(n)` returns the values of the field of test number `n`.
     fn passes<'s, 'a: 's>(
         &self,
         values_of: &impl Fn(usize) -> &'s Values<'a>,

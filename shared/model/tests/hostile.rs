@@ -16,7 +16,7 @@ use postrider_model::time::UnixMillis;
 use proptest::prelude::*;
 use serde_json::Value;
 
-/// Checks that the printed form of a text that parses parses to the same value.
+/// Parses `text`. If that succeeds, checks that the value is printed as text that parses to the same value.
 fn reads_back<T: FromStr + Display + PartialEq>(text: &str) -> Result<(), TestCaseError> {
     if let Ok(read) = text.parse::<T>() {
         let printed = read.to_string();

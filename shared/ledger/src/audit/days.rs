@@ -179,7 +179,7 @@ async fn find_missing(
         }
         terms.missing.push(gap);
     }
-    // A decision and its deliveries are one transaction, so a delivery without its decision's row is never just on its way.
+    // One transaction writes a decision and its deliveries, so a missing delivery of a recorded decision is never on its way.
     for (event, endpoint) in snapshot.matches_without_delivery(tenant, day).await? {
         gaps.insert(Gap::Delivery { tenant, day, event, endpoint });
     }

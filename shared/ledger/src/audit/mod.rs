@@ -31,7 +31,7 @@ pub const GAPS_NAMED_MAX: usize = 100;
 /// Options of an audit.
 #[derive(Debug, Clone)]
 pub struct AuditOptions {
-    /// The number of days that end with today: 1 or more.
+    /// The number of days to examine, 1 or more. The last of them is today.
     pub days: u32,
     /// The pause between the two checks for missing rows.
     pub settle: Duration,
@@ -66,7 +66,7 @@ pub enum Gap {
         /// The event.
         event: EventId,
     },
-    /// A delivery whose decision is on record.
+    /// A delivery that is not on record, although its decision is.
     Delivery {
         /// The delivery's tenant.
         tenant: TenantId,
@@ -78,7 +78,7 @@ pub enum Gap {
         /// The delivery's endpoint.
         endpoint: EndpointId,
     },
-    /// A decision of which a delivery is on record.
+    /// A decision that is not on record, although a delivery of it is.
     Decision {
         /// The delivery's tenant.
         tenant: TenantId,

@@ -119,8 +119,7 @@ impl FieldIndex {
         children.binary_search_by(|child| self.nodes[*child].name.as_ref().cmp(name)).map(|position| children[position])
     }
 
-    /// Collects the values of the fields of `filters` and skips all others. Does not read `data` or `metadata` if no filter needs
-    /// it.
+    /// Collects the values of the fields of `filters` and skips all others. Reads neither `data` nor `metadata` without need.
     pub fn collect<'f, 'a>(
         &self,
         filters: impl IntoIterator<Item = &'f BoundFilter>,

@@ -27,7 +27,7 @@ impl<'a> Values<'a> {
         Self { is_present: true, values: vec![Scalar::Text(text.into())], ..Self::default() }
     }
 
-    /// Whether any of the values passes a test.
+    /// Whether the field passes a test.
     ///
     /// # Errors
     /// The budget is spent.

@@ -118,7 +118,7 @@ async fn days_of_failures_count_only_for_active_endpoints_without_success() {
         .unwrap();
     assert_eq!(long().await, [endpoint]);
 
-    // The endpoint was disabled and activated again. It still fails, but its days of failures count anew.
+    // The endpoint was disabled and activated again. It still fails, but its days of failures start again.
     assert!(store.config().disable_endpoint(endpoint, "why").await.unwrap());
     assert_eq!(long().await, []);
     let on = |draft: &mut postrider_store::config::EndpointDraft| {
