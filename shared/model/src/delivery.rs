@@ -12,7 +12,7 @@ use crate::text::names;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Lane {
-    /// All other deliveries.
+    /// Deliveries that belong to no other lane.
     #[default]
     Live,
     /// Deliveries to slow or broken endpoints.
@@ -40,7 +40,7 @@ pub enum DeliveryStatus {
     Failed,
     /// A person cancelled it.
     Cancelled,
-    /// It ended without an attempt, see [`DiscardReason`].
+    /// It ended for another reason than an attempt, see [`DiscardReason`].
     Discarded,
 }
 names!(DeliveryStatus {
@@ -135,7 +135,7 @@ pub enum BodyKind {
     /// The profile's envelope.
     #[default]
     Json,
-    /// The same in ASCII: other characters are escaped.
+    /// The profile's envelope in ASCII: other characters are escaped.
     AsciiJson,
     /// A [`PushoverMessage`](crate::pushover::PushoverMessage).
     Pushover,

@@ -101,13 +101,13 @@ pub const NAME_BYTES_MAX: usize = 200;
 pub const IDEMPOTENT_ANSWER_KEPT: Duration = Duration::from_secs(86_400);
 /// Most signing secrets of an endpoint: the current one, previous ones whose overlap has not ended, and the planned one.
 pub const SECRETS_IN_FORCE_MAX: usize = 5;
-/// Endpoints of a tenant whose limits do not set another number.
+/// Most endpoints of a tenant, unless its limits set another number.
 pub const ENDPOINTS_PER_TENANT_DEFAULT: u32 = 100;
-/// Events per second of a tenant whose limits do not set another number; also the burst.
+/// Most events per second of a tenant, unless its limits set another number; also the burst.
 pub const EVENTS_PER_SECOND_DEFAULT: u32 = 2_000;
-/// Waiting deliveries of a tenant whose limits do not set another number.
+/// Most pending deliveries of a tenant, unless its limits set another number.
 pub const WAITING_DELIVERIES_PER_TENANT_DEFAULT: u32 = 1_000_000;
-/// Waiting deliveries of all tenants.
+/// Most pending deliveries of all tenants.
 pub const WAITING_DELIVERIES_MAX: u64 = 10_000_000;
 /// Most bytes of lanes, decisions and outcomes in the broker, estimated from their messages.
 pub const INNER_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
@@ -121,7 +121,7 @@ pub const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 pub const ATTEMPT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 /// A delivery that is still pending this long after it was created is discarded.
 pub const DELIVERY_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
-/// Bytes of a response's body that are kept with the attempt.
+/// First bytes of a response's body that are kept with the attempt.
 pub const RESPONSE_EXCERPT_BYTES_MAX: usize = 4 * 1024;
 /// Most bytes of a response's body that are read; the rest is ignored.
 pub const RESPONSE_READ_BYTES_MAX: usize = 64 * 1024;
@@ -179,7 +179,7 @@ pub const DEAD_LETTER_WHOLE_BYTES_MAX: usize = 256 * 1024;
 pub const DEAD_LETTER_KEPT_BYTES: usize = 64 * 1024;
 /// Dead letters of a tenant's producers that are kept per day; further ones are only counted.
 pub const DEAD_LETTERS_PER_TENANT_AND_DAY_MAX: u32 = 1_000;
-/// Bytes of dead letters of a tenant's producers kept per day.
+/// Bytes of dead letters of a tenant's producers that are kept per day.
 pub const DEAD_LETTER_BYTES_PER_TENANT_AND_DAY_MAX: u64 = 64 * 1024 * 1024;
 /// Most bytes of payloads that payload filters evaluate in a dry run of a replay.
 pub const REPLAY_DRY_RUN_BYTES_MAX: u64 = 64 * 1024 * 1024;
