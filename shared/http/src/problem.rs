@@ -145,8 +145,10 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_retry_after(retry_after)
     }
 
-    /// 500: a fault in Postrider. The caller logs the cause.
+    /// 500: a fault in Postrider. Logs the place of the call; a caller that knows the cause logs it, too.
+    #[track_caller]
     pub fn internal() -> Self {
+        tracing::error!(at = %std::panic::Location::caller(), "an internal error");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "an internal error; it was logged")
     }
 
