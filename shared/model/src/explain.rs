@@ -62,7 +62,8 @@ impl<'a> Explainer<'a> {
     }
 
     /// Returns the conditions of each subscription, in the order of [`Explainer::add`]. A subscription matches if all passed. An
-    /// invalid subscription (its profile lost a filter) matches nothing; its only condition, `subscription`, says why.
+    /// invalid subscription, for example one with an attribute that the tenant's profile no longer has, matches nothing: it gets one
+    /// failed condition, `subscription`, which says what is wrong.
     pub fn explain(&self, event_type: &EventType, payload: &Payload<'_>) -> Vec<Vec<Condition>> {
         let valid = self.subscriptions.iter().filter_map(|(_, bound)| bound.as_ref().ok());
         let values = self.index.collect(valid.filter_map(|bound| bound.payload_filter.as_ref()), payload);

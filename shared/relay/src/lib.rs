@@ -1,7 +1,8 @@
 //! The relay: publishes messages that were committed to the outbox, then removes their entries.
 //!
-//! The process that commits an entry publishes it at once. The recorder publishes entries that a crash or a failure left over.
-//! Publishing an entry twice is harmless, because its ids are the same.
+//! The process that commits a retry or a requeued dead letter publishes it at once. The recorder publishes operational events, and
+//! every entry that a crash or a failure left over. Publishing an entry twice makes no second event or delivery, because both
+//! messages carry the same ids; at worst a delivery is attempted twice with the same `webhook-id`.
 //!
 //! # Not here
 //! `postrider-ledger` decides what is committed. The recorder decides when it publishes left-over entries.

@@ -28,7 +28,7 @@ pub struct AuditSnapshot {
     _driver: Driver,
 }
 
-/// Numbers of rows of one tenant and day. Each is counted on its own, not computed from others.
+/// Counts of one tenant and day. Each is counted on its own, not computed from others.
 #[derive(Debug, Clone, Default)]
 pub struct DayCounts {
     /// Events.

@@ -1,4 +1,4 @@
-//! Retries of deliveries: reads the rows for the decision about one, and commits the result. The caller decides.
+//! Retries of deliveries that a person requests: reads the rows that the rules need, and commits the retry. The caller has the rules.
 
 use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::delivery::{DeliveryStatus, EndpointStatus, Trigger};
@@ -16,7 +16,7 @@ use crate::record::{self, Report};
 use crate::sql::{Coded, Date, RowExt, from_row, read_optional};
 use crate::store::Store;
 
-/// What the decision about a retry depends on.
+/// What the rules of a requested retry need to know about the delivery.
 #[derive(Debug, Clone)]
 pub struct RetryState {
     /// The delivery.

@@ -144,7 +144,8 @@ impl Worker {
         let results: Vec<_> = events.into_iter().map(accept).collect::<FuturesOrdered<_>>().collect().await;
         let refused: Vec<(usize, Refused)> =
             results.into_iter().enumerate().filter_map(|(index, result)| Some((index, result.err()?))).collect();
-        // A later try repeats the whole message. The events that are accepted now are duplicates then.
+        // After a temporary refusal the whole message is tried again. Events accepted this time are then recognized by their ids and
+        // not published again.
         match refused.iter().rev().find(|(_, refused)| refused.is_temporary()) {
             Some((_, temporary)) => Err(temporary.clone()),
             None => self.dead_letter(message, &bodies, refused).await,

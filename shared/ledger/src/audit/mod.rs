@@ -3,7 +3,8 @@
 //! - `accepted = decided + undecided`: counted from events, from decisions, and from events without a decision.
 //! - `matched = delivered + failed + cancelled + discarded + pending`: counted from decisions, and from deliveries.
 //! - `requested = ...`: the replays' own counts, and the deliveries of replays. Retries and tests are only counted.
-//! - Every sequence number that an ingest process reported as settled is on record, was given up, or belongs to a repeat.
+//! - Every sequence number that an ingest process reported as settled is that of a recorded event, was given up, or belongs to
+//!   another publish of an event that is recorded under a different number.
 //!
 //! The recorder reads queues in parallel, so rows about one event arrive in any order. The audit therefore looks for missing rows
 //! twice, seconds apart; only rows missing both times are gaps. A recorder with a backlog causes no gaps: a missing row counts as

@@ -149,7 +149,8 @@ impl Endpoint {
         key.as_deref()
     }
 
-    /// The public key that will replace it at [`next_secret_from`](Self::next_secret_from), if that is after `now`.
+    /// The public key that will replace the one of [`public_key_at`](Self::public_key_at), if
+    /// [`next_secret_from`](Self::next_secret_from) is after `now`.
     pub fn next_public_key_at(&self, now: UnixMillis) -> Option<&str> {
         self.document.next_public_key.as_deref().filter(|_| !self.next_is_in_force(now))
     }

@@ -1,5 +1,5 @@
-//! The outbox: committed entries that are still to be published. The process that committed an entry publishes it; after a crash
-//! the outbox relay does. Publishing an entry twice is harmless, because its ids are the same.
+//! The outbox: committed entries that are still to be published, by the process that committed them or by the outbox relay.
+//! Publishing an entry twice makes no second event or delivery, because both messages carry the same ids.
 
 mod events;
 mod letters;

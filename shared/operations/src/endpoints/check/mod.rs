@@ -129,7 +129,8 @@ impl Rules<'_> {
         }
     }
 
-    /// Unless the profile accepts any type, requires that each exact type is in the catalog.
+    /// Unless the profile's catalog is open, requires that each event type without a wildcard is in the catalog or is one of the
+    /// tenant's own types.
     fn known_types(&self, subscription: &Subscription, mistakes: &mut Mistakes) {
         if self.profile.open_catalog {
             return;
