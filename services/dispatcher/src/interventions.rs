@@ -103,7 +103,7 @@ impl Interventions {
         let concerns = |minimum: &&MinimumEpoch| {
             minimum.reason != InterventionReason::Superseded || delivery.generation == Generation::First
         };
-        // The most specific intervention applies: a cancelled delivery stays cancelled, whatever the intervention for its event.
+        // The most specific intervention applies: that of the delivery, else of its replay, else of its event.
         let minimum = table
             .deliveries
             .get(&delivery.id)

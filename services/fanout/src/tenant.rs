@@ -73,7 +73,7 @@ pub(crate) struct TenantIndex {
     all: Bucket,
 }
 
-/// The positions, among a tenant's candidates, of those that want the same types.
+/// The indexes of a tenant's candidates that subscribe to the same types.
 #[derive(Debug, Default)]
 struct Bucket {
     /// Candidates that are checked for every event of these types.

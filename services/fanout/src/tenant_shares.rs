@@ -1,4 +1,4 @@
-//! Fair shares of the live lane: deliveries of a tenant that exceed its share take the bulk lane, where they do not delay others.
+//! Fair shares of the live lane: deliveries of a tenant that exceed its share take the bulk lane, so that they do not delay the live lane.
 //!
 //! # How it is decided
 //! The shares follow from the deliveries that this process has seen of each tenant over the last seconds:

@@ -15,7 +15,7 @@ pub(crate) type Filters = [(Box<str>, FilterValues)];
 /// How the endpoints of a tenant are found by attribute values.
 #[derive(Debug)]
 pub(crate) struct ValueIndex {
-    /// Its seed is random, so that nobody can choose values with equal keys.
+    /// Its seed is random, so that a tenant cannot choose values with equal keys.
     hasher: RandomState,
     /// The attributes by which at least one endpoint is found.
     attributes: Vec<(Box<str>, MatchKind)>,

@@ -70,7 +70,7 @@ struct Wire<'a, S> {
     /// Set when writing failed. The server may still have sent an answer.
     write_error: Option<io::Error>,
     buffer: BytesMut,
-    /// Number of bytes received, including those that were processed.
+    /// All bytes of the answer that were received so far.
     received: usize,
     head_is_read: bool,
 }

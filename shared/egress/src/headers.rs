@@ -44,7 +44,7 @@ impl<'a> Headers<'a> {
         Ok(())
     }
 
-    /// Returns the value of a header, whatever the case of its name.
+    /// Returns the value of a header. Upper and lower case in `name` are the same.
     pub fn get(&self, name: &str) -> Option<&HeaderValue> {
         self.0.iter().find(|(present, _)| present.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }

@@ -1,5 +1,5 @@
-//! Addresses that deliveries may not go to: those that the IANA special-purpose registries do not list as globally reachable, and
-//! IPv6 addresses that contain one of them.
+//! Addresses that deliveries may not go to: all ranges of the IANA special-purpose registries that are not listed as globally
+//! reachable, and IPv6 addresses that contain such an address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

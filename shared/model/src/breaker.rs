@@ -1,7 +1,7 @@
 //! The states of endpoints' breakers: dispatchers make statements about them, and a board keeps the newest one of each endpoint.
 //!
 //! # What it promises
-//! - The statement about the newest attempt wins, whatever the order and number in which statements arrive.
+//! - The statement about the newest attempt wins, also if statements arrive late, twice or in another order.
 //! - A statement that is not repeated for [`FORGOTTEN_AFTER`] is forgotten: the breaker counts as closed.
 //! - The size is bounded: a board with [`BREAKERS_MAX`] statements records no further endpoints.
 //!

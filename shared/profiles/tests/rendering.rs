@@ -1,4 +1,4 @@
-//! Tests that a body is valid JSON with the producer's bytes, whatever the `data`, and that `ascii_json` has equal values. (The
+//! Tests that the body for any `data` is valid JSON with the producer's bytes, and that `ascii_json` has equal values. (The
 //! end-to-end tests compare stable bodies with the serialisers of other languages.)
 
 use postrider_model::delivery::BodyKind;

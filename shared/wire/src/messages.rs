@@ -207,7 +207,7 @@ impl DeliveryRef {
 /// if the endpoint's rate is edited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotTerms {
-    /// The most milliseconds that remain until the slot when the delivery returns from the ladder, whatever the clock says.
+    /// The most milliseconds that remain until the slot when the delivery returns from the ladder, also if the clock was set back.
     pub left_ms: u64,
     /// The microseconds between slots at the rate that granted this one; 0 if it was not granted by a rate.
     #[serde(default, skip_serializing_if = "is_zero")]

@@ -48,7 +48,8 @@ fn example(schemas: &Value, content: &mut Value) {
     }
 }
 
-/// An example of a schema: its own, or an object with its required members and those that have an example.
+/// An example of a schema: the schema's own example, or an object with its required members and with every member that has an
+/// example.
 fn sample(schemas: &Value, schema: &Value, depth: usize) -> Value {
     if depth == 0 {
         return Value::Null;

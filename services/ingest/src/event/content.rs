@@ -1,7 +1,7 @@
 //! The hash of an event's content: equal for a repeat, different for another event under the same id.
 //!
 //! JSON is compared by its meaning: whitespace, the order of members, escapes and the spelling of numbers (`1`, `1.0`,
-//! `10e-1`) make no difference; numbers are compared exactly, whatever their size. The event itself keeps the producer's bytes.
+//! `10e-1`) make no difference; numbers of any size are compared exactly. The event itself keeps the producer's bytes.
 
 mod canonical;
 

@@ -1,4 +1,4 @@
-//! Messages become rows, in whatever order they arrive, with or without duplicates.
+//! Tests that messages become the same rows in every order of arrival, with or without duplicates.
 
 use postrider_broker::Queue;
 use postrider_model::delivery::DeliveryStatus;

@@ -80,7 +80,7 @@ impl Queue {
     }
 
     /// The queue that a dead letter may be requeued to. A message whose routing key starts with a tenant is a producer's: it may
-    /// go to [`Queue::Intake`] only, whatever its headers name as its source.
+    /// go to [`Queue::Intake`] only; the source that its headers name is ignored.
     pub fn requeue_target(source: &str, routing_key: &str) -> Option<Self> {
         if is_producers_key(routing_key) { Some(Self::Intake) } else { Self::named(source) }
     }

@@ -72,6 +72,34 @@ async fn a_full_queue_is_refused_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_with_half_of_the_room_is_refused_and_others_are_not() {
+    let vhost = Vhost::new("half").await;
+    let broker = vhost.broker().await;
+    let options = BatchOptions { members_max: 4, resend: Resend::WhileAwaited, ..Default::default() };
+    let publisher = broker.batch_publisher(Route::Accepted, options);
+    let (flooding, other) = (TenantId::generate(), TenantId::generate());
+    let calls = [flooding, flooding, flooding, other].into_iter().zip(0..);
+    let results = join_all(calls.map(|(tenant, n)| publisher.publish_within(tenant, vec![member(n)], PATIENCE))).await;
+    assert_eq!(results, [Ok(()), Ok(()), Err(PublishError::Overloaded), Ok(())]);
+    publisher.publish_within(flooding, vec![member(4)], PATIENCE).await.unwrap();
+    vhost.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_bundle_is_sent_before_the_time_to_gather_is_over() {
+    let vhost = Vhost::new("gather").await;
+    let broker = vhost.broker().await;
+    // Longer than this test waits for anything.
+    let publisher =
+        broker.batch_publisher(Route::Decisions, BatchOptions { gather: 10 * PATIENCE, ..Default::default() });
+    let full = join_all((0..32).map(|n| publisher.publish(vec![member(n)])));
+    let results = tokio::time::timeout(PATIENCE, full).await.expect("a full bundle does not wait");
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(sizes(&take_bundles(&broker, Queue::Decisions, 32).await), [32]);
+    vhost.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn members_of_a_dropped_submission_are_not_sent() {
     let vhost = Vhost::new("left").await;
     let broker = vhost.broker().await;

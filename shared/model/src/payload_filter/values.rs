@@ -12,7 +12,7 @@ const COMPARED_MAX: usize = 8;
 /// The values of one field.
 #[derive(Debug, Default)]
 pub(super) struct Values<'a> {
-    /// Whether the event has the field, whatever its value.
+    /// Whether the event has the field, with any value.
     pub(super) is_present: bool,
     /// The field's values except objects; more than one only if there are arrays on the path.
     pub(super) values: Vec<Scalar<'a>>,

@@ -275,8 +275,8 @@ impl History {
     /// Deliveries, newest first. `tenant` `None` lists those of every tenant; without an endpoint no index serves that, so give
     /// it a range of time.
     ///
-    /// If `filter` has conditions besides endpoint, event and time, a page searches at most 20,000 deliveries. It may then be
-    /// short or empty and still have a cursor.
+    /// If `filter` has conditions besides endpoint, event and time, a page searches at most 20,000 deliveries. Such a
+    /// page may be short or empty although more deliveries follow; its cursor continues the search.
     ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], or the database's.

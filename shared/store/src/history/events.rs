@@ -143,8 +143,8 @@ pub(crate) async fn decision(
 impl History {
     /// Events, newest first. `tenant` `None` lists those of every tenant; no index serves that, so give it a range of time.
     ///
-    /// If `filter` has conditions besides a range of time, a page searches at most 20,000 events. It may then be short or empty
-    /// and still have a cursor.
+    /// If `filter` has conditions besides a range of time, a page searches at most 20,000 events. Such a page may be short or
+    /// empty although more events follow; its cursor continues the search.
     ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], or the database's.

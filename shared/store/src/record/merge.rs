@@ -1,4 +1,4 @@
-//! Merges reports about a delivery, in whatever order they arrive.
+//! Merges reports about a delivery. The result is the same in every order of arrival.
 //!
 //! Each field is a maximum or a minimum in some order, so merging is commutative, associative and idempotent. The upsert's SQL
 //! applies the same rules.
