@@ -73,14 +73,14 @@ impl Default for BatchOptions {
 
 type Submission = (Option<TenantId>, Vec<Member>, Arc<Ticket>);
 
-/// Counts the members that the publisher's task has not taken yet. Wakes the task for a full bundle, not for every member.
+/// Counts the members that are not sent yet. Wakes the publisher's task for a full bundle, not for every member.
 #[derive(Default)]
-struct Untaken {
+struct Unsent {
     members: AtomicUsize,
     bundle: Notify,
 }
 
-impl Untaken {
+impl Unsent {
     fn add(&self, members: usize) {
         let before = self.members.fetch_add(members, Ordering::Relaxed);
         if before < BUNDLE_MEMBERS_MAX && before + members >= BUNDLE_MEMBERS_MAX {
@@ -97,7 +97,7 @@ impl Untaken {
 #[derive(Clone)]
 pub struct BatchPublisher {
     submissions: mpsc::UnboundedSender<Submission>,
-    untaken: Arc<Untaken>,
+    unsent: Arc<Unsent>,
     budget: Arc<Budget>,
     tenants: TenantLimit,
     state: watch::Receiver<PublishState>,
@@ -108,7 +108,7 @@ impl BatchPublisher {
         // The budget bounds the length of this channel.
         let (submissions, received) = mpsc::unbounded_channel();
         let budget = Arc::new(Budget::new(options.members_max, options.bytes_max));
-        let untaken = Arc::new(Untaken::default());
+        let unsent = Arc::new(Unsent::default());
         let (state, tasks) = (connection.state(), connection.tasks().clone());
         let policy = match options.resend {
             Resend::UntilConfirmed => ResendPolicy::UntilConfirmed,
@@ -120,7 +120,7 @@ impl BatchPublisher {
         let committer = Committer {
             route,
             options,
-            untaken: Arc::clone(&untaken),
+            unsent: Arc::clone(&unsent),
             queued: FairQueue::new(),
             waiting: VecDeque::new(),
             waiting_since: None,
@@ -129,7 +129,7 @@ impl BatchPublisher {
         };
         tasks.spawn(route.publisher(), committer.run(received));
         let tenants = TenantLimit::new((options.members_max / 2).max(1));
-        Self { submissions, untaken, budget, tenants, state }
+        Self { submissions, unsent, budget, tenants, state }
     }
 
     /// Publishes members and returns when all of them are confirmed. Waits while the queue is full. If the future is dropped, the
@@ -185,7 +185,7 @@ impl BatchPublisher {
     ) -> Result<oneshot::Receiver<Result<(), PublishError>>, PublishError> {
         let (done, confirmed) = oneshot::channel();
         let (count, ticket) = (members.len(), Ticket::new(members.len(), done, permit));
-        self.untaken.add(count);
+        self.unsent.add(count);
         self.submissions.send((tenant, members, ticket)).map_err(|_| PublishError::Stopped)?;
         Ok(confirmed)
     }
@@ -195,7 +195,7 @@ impl BatchPublisher {
 struct Committer {
     route: Route,
     options: BatchOptions,
-    untaken: Arc<Untaken>,
+    unsent: Arc<Unsent>,
     queued: FairQueue<(Member, Arc<Ticket>)>,
     /// The members of the next commit, in order.
     waiting: VecDeque<(Member, Arc<Ticket>)>,
@@ -239,14 +239,13 @@ impl Committer {
         }
     }
 
-    /// The number of members that are not sent yet.
+    /// The number of members that the task has taken and not sent yet.
     fn members(&self) -> usize {
         self.queued.len() + self.waiting.len()
     }
 
     fn take(&mut self, (tenant, members, ticket): Submission) {
         self.waiting_since.get_or_insert_with(Instant::now);
-        self.untaken.remove(members.len());
         self.queued.push(tenant, members.into_iter().map(|member| (member, Arc::clone(&ticket))));
     }
 
@@ -267,13 +266,14 @@ impl Committer {
             return;
         }
         if self.members() < BUNDLE_MEMBERS_MAX {
-            let full = self.untaken.bundle.notified();
+            let full = self.unsent.bundle.notified();
             let _ = tokio::time::timeout_at(since + self.options.gather, full).await;
             self.take_all(submissions);
         }
     }
 
     fn commit(&mut self) {
+        let unsent = self.members();
         self.queued.take(COMMIT_MEMBERS_MAX.saturating_sub(self.waiting.len()), &mut self.waiting);
         if self.options.resend == Resend::WhileAwaited {
             self.waiting.retain(|(_, ticket)| ticket.is_awaited());
@@ -292,6 +292,7 @@ impl Committer {
             self.channel.push(bundle);
         }
         self.committed = before - self.waiting.len();
+        self.unsent.remove(unsent - self.members());
         self.waiting_since = if self.members() == 0 { None } else { Some(Instant::now()) };
     }
 }
