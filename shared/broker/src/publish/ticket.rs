@@ -17,8 +17,8 @@ pub(super) type TicketPermit = (Permit, Option<TenantPermit>);
 pub(super) struct Ticket {
     remaining: AtomicUsize,
     refused: AtomicBool,
-    done: Mutex<Option<Done>>,
-    _permit: TicketPermit,
+    /// The caller's answer and room; `None` once the call has ended.
+    open: Mutex<Option<(Done, TicketPermit)>>,
 }
 
 /// The tickets of one bundle's members, each with the number of its members in the bundle.
@@ -29,8 +29,7 @@ impl Ticket {
         Arc::new(Self {
             remaining: AtomicUsize::new(members),
             refused: AtomicBool::new(false),
-            done: Mutex::new(Some(done)),
-            _permit: permit,
+            open: Mutex::new(Some((done, permit))),
         })
     }
 
@@ -42,14 +41,17 @@ impl Ticket {
             return;
         }
         let result = if self.refused.load(Ordering::Relaxed) { Err(PublishError::Refused) } else { Ok(()) };
-        if let Some(done) = self.done.lock().take() {
+        let open = self.open.lock().take();
+        if let Some((done, permit)) = open {
+            // Frees the room before the answer, so that the caller's next call finds it.
+            drop(permit);
             let _ = done.send(result);
         }
     }
 
     /// Whether the caller still waits.
     pub(super) fn is_awaited(&self) -> bool {
-        self.done.lock().as_ref().is_some_and(|done| !done.is_closed())
+        self.open.lock().as_ref().is_some_and(|(done, _)| !done.is_closed())
     }
 }
 
@@ -63,4 +65,24 @@ pub(super) fn counted(tickets: Vec<Arc<Ticket>>) -> Tickets {
         }
     }
     counted
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_model::ids::TenantId;
+
+    use super::super::fair_queue::TenantLimit;
+    use super::*;
+    use crate::budget::Budget;
+
+    #[test]
+    fn an_answered_call_has_freed_its_room() {
+        let (budget, limit, tenant) = (Budget::new(1, 10), TenantLimit::new(1), TenantId::generate());
+        let permit = (budget.try_acquire(1, 10).unwrap(), limit.charge(tenant, 1));
+        let (done, mut answer) = tokio::sync::oneshot::channel();
+        let ticket = Ticket::new(1, done, permit);
+        ticket.settle(1, Verdict::Confirmed);
+        assert_eq!(answer.try_recv(), Ok(Ok(())));
+        assert!(budget.try_acquire(1, 10).is_some() && limit.charge(tenant, 1).is_some());
+    }
 }
