@@ -2,7 +2,7 @@
 //!
 //! A broker's cost depends on the number of messages more than on their size. While nothing is unconfirmed, a member is sent at
 //! once; otherwise the next members gather. That adds no latency when idle and makes bundles of up to 32 members under load. A
-//! commit that would be smaller than the previous one waits 2 ms first, if that had 2 members or more. Publishers whose callers
+//! commit that would be smaller than the previous one waits up to 2 ms first, if that had 2 members or more. Publishers whose callers
 //! accept latency (decisions, outcomes) gather for some milliseconds more, which saves the broker's CPU.
 
 use std::collections::VecDeque;
@@ -40,6 +40,8 @@ const LINGER: Duration = Duration::from_millis(2);
 const LINGER_MEMBERS_MIN: usize = 2;
 /// A commit with at least this many members does not wait.
 const LINGER_MEMBERS_MAX: usize = 2 * BUNDLE_MEMBERS_MAX;
+/// A commit that waits is sent early once it has as many members as the previous one, but not with fewer than this.
+const LINGER_ENOUGH_MIN: usize = 8;
 
 /// What happens to members that the broker refuses, or whose confirm is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,23 +75,41 @@ impl Default for BatchOptions {
 
 type Submission = (Option<TenantId>, Vec<Member>, Arc<Ticket>);
 
-/// Counts the members that are not sent yet. Wakes the publisher's task for a full bundle, not for every member.
-#[derive(Default)]
+/// Counts the members that are not sent yet. Wakes the publisher's task once there are enough of them, not for every member.
 struct Unsent {
     members: AtomicUsize,
-    bundle: Notify,
+    /// The number of members at which the task wakes.
+    enough: AtomicUsize,
+    wake: Notify,
 }
 
 impl Unsent {
+    fn new() -> Self {
+        Self { members: AtomicUsize::new(0), enough: AtomicUsize::new(usize::MAX), wake: Notify::new() }
+    }
+
     fn add(&self, members: usize) {
-        let before = self.members.fetch_add(members, Ordering::Relaxed);
-        if before < BUNDLE_MEMBERS_MAX && before + members >= BUNDLE_MEMBERS_MAX {
-            self.bundle.notify_one();
+        let before = self.members.fetch_add(members, Ordering::SeqCst);
+        let enough = self.enough.load(Ordering::SeqCst);
+        if before < enough && before + members >= enough {
+            self.wake.notify_one();
         }
     }
 
     fn remove(&self, members: usize) {
-        self.members.fetch_sub(members, Ordering::Relaxed);
+        self.members.fetch_sub(members, Ordering::SeqCst);
+    }
+
+    /// Returns when there are `enough` members, at `until` at the latest.
+    async fn wait_for(&self, enough: usize, until: Instant) {
+        self.enough.store(enough, Ordering::SeqCst);
+        // Sequentially consistent: a member that this load does not count is added by a call that sees `enough`.
+        while self.members.load(Ordering::SeqCst) < enough {
+            if tokio::time::timeout_at(until, self.wake.notified()).await.is_err() {
+                break;
+            }
+        }
+        self.enough.store(usize::MAX, Ordering::SeqCst);
     }
 }
 
@@ -108,7 +128,7 @@ impl BatchPublisher {
         // The budget bounds the length of this channel.
         let (submissions, received) = mpsc::unbounded_channel();
         let budget = Arc::new(Budget::new(options.members_max, options.bytes_max));
-        let unsent = Arc::new(Unsent::default());
+        let unsent = Arc::new(Unsent::new());
         let (state, tasks) = (connection.state(), connection.tasks().clone());
         let policy = match options.resend {
             Resend::UntilConfirmed => ResendPolicy::UntilConfirmed,
@@ -260,14 +280,14 @@ impl Committer {
         let Some(since) = self.waiting_since else { return };
         if self.options.gather.is_zero() {
             if lingers(self.committed, self.members()) {
-                tokio::time::sleep(LINGER).await;
+                let enough = self.committed.max(LINGER_ENOUGH_MIN);
+                self.unsent.wait_for(enough, Instant::now() + LINGER).await;
                 self.take_all(submissions);
             }
             return;
         }
         if self.members() < BUNDLE_MEMBERS_MAX {
-            let full = self.unsent.bundle.notified();
-            let _ = tokio::time::timeout_at(since + self.options.gather, full).await;
+            self.unsent.wait_for(BUNDLE_MEMBERS_MAX, since + self.options.gather).await;
             self.take_all(submissions);
         }
     }
