@@ -233,7 +233,7 @@ impl Engine {
     }
 
     /// Waits until every queue is empty and stays empty.
-    pub(crate) async fn settle(&self, limit: Duration) -> anyhow::Result<()> {
+    pub(crate) async fn wait_until_queues_are_empty(&self, limit: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + limit;
         let mut empty_since: Option<Instant> = None;
         loop {

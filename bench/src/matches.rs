@@ -9,7 +9,7 @@ use postrider_model::event::{Attributes, EventType};
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::payload_filter::Payload;
 use postrider_profiles::Profiles;
-use postrider_store::feed::{Changes, EndpointSubscription, TenantConfig};
+use postrider_store::feed::{Changes, EndpointSubscription, FeedTenant};
 
 use crate::console::say;
 use crate::ledger::Latency;
@@ -83,8 +83,8 @@ fn configuration(tenants: &[TenantId], subscriptions: u32) -> Changes {
     }
 }
 
-fn tenant(id: TenantId) -> TenantConfig {
-    TenantConfig {
+fn tenant(id: TenantId) -> FeedTenant {
+    FeedTenant {
         id,
         profile: "standard".into(),
         external_id: None,

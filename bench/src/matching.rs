@@ -19,7 +19,7 @@ use crate::receiver::Sink;
 use crate::report::{MIB, Matching};
 
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(20);
-const SETTLED_WITHIN: Duration = Duration::from_secs(30);
+const QUEUES_EMPTY_WITHIN: Duration = Duration::from_secs(30);
 
 /// Measures a row for each of `sizes`.
 pub(crate) async fn run(options: &EngineOptions, sink: &Sink, sizes: &[u32]) -> anyhow::Result<Vec<Matching>> {
@@ -116,6 +116,6 @@ async fn edit(engine: &Engine, tenant: &Tenant, sink: &Sink) -> anyhow::Result<D
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let took = answered.elapsed();
-    engine.settle(SETTLED_WITHIN).await?;
+    engine.wait_until_queues_are_empty(QUEUES_EMPTY_WITHIN).await?;
     Ok(took)
 }

@@ -18,7 +18,7 @@ use crate::receiver::Sink;
 use crate::report::{ProcessRow, Row};
 
 /// Longest time until everything is recorded, and until the queues are empty.
-const SETTLE_WITHIN: Duration = Duration::from_secs(120);
+const QUEUES_EMPTY_WITHIN: Duration = Duration::from_secs(120);
 /// A tenant that published within the last five seconds counts as active for the shares of other tenants (`tenant_shares.rs` in
 /// fan-out). A workload starts when only its own tenant is active.
 const INACTIVE_AFTER: Duration = Duration::from_secs(6);
@@ -133,10 +133,11 @@ impl Bench {
         match beside {
             Some(beside) => row.notes.push(accepted_beside(&done.accepted, &beside.accepted)?),
             None => {
-                let recorded = engine.wait_recorded(tenant, before + row.balance.deliveries, SETTLE_WITHIN).await?;
+                let recorded =
+                    engine.wait_recorded(tenant, before + row.balance.deliveries, QUEUES_EMPTY_WITHIN).await?;
                 row.recorded = Some(recorded.saturating_sub(before));
                 row.recorded_after_seconds = Some(received.elapsed().as_secs_f64());
-                engine.settle(SETTLE_WITHIN).await.with_context(|| name.clone())?;
+                engine.wait_until_queues_are_empty(QUEUES_EMPTY_WITHIN).await.with_context(|| name.clone())?;
             }
         }
         start.account(&mut row, "generator", &done);
@@ -146,20 +147,20 @@ impl Bench {
 
     /// Publishes the workload's traffic unmeasured, and waits until it is delivered and recorded and only its tenant is active.
     async fn warm_up(&self, engine: &Engine, plan: &Plan<'_>) -> anyhow::Result<()> {
-        engine.settle(SETTLE_WITHIN).await?;
+        engine.wait_until_queues_are_empty(QUEUES_EMPTY_WITHIN).await?;
         let others_stopped = Instant::now();
         self.sink.reset().await?;
         let traffic = Traffic { load: plan.traffic.load.lasting(plan.warm_up_seconds), ..plan.traffic.clone() };
         let done = self.generate(engine, &traffic).await?;
         self.sink.wait_for(done.accepted.len() as u64 * u64::from(plan.endpoints)).await?;
-        engine.settle(SETTLE_WITHIN).await?;
+        engine.wait_until_queues_are_empty(QUEUES_EMPTY_WITHIN).await?;
         sleep(INACTIVE_AFTER.saturating_sub(others_stopped.elapsed())).await;
         Ok(())
     }
 
     /// Measures what services, broker and database use within `seconds` without traffic.
     pub(crate) async fn idle(&self, engine: &mut Engine, name: &str, seconds: f64) -> anyhow::Result<Row> {
-        engine.settle(SETTLE_WITHIN).await?;
+        engine.wait_until_queues_are_empty(QUEUES_EMPTY_WITHIN).await?;
         sleep(INACTIVE_AFTER).await;
         let start = Start::of(engine.watched().into_iter().chain(self.engines.iter().cloned()));
         sleep(Duration::from_secs_f64(seconds)).await;

@@ -24,7 +24,7 @@ async fn tool(scope: &Scope, arguments: &[&str], master_keys: &str) -> Output {
 }
 
 async fn audit(scope: &Scope) -> (Option<i32>, Value) {
-    let said = tool(scope, &["audit", "--json", "--settle", "3s"], KEY).await;
+    let said = tool(scope, &["audit", "--json", "--recheck-after", "3s"], KEY).await;
     let report = serde_json::from_slice(&said.stdout).unwrap_or_else(|error| {
         panic!("{error}: {}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr))
     });
@@ -85,7 +85,7 @@ async fn the_audit_balances_under_traffic_and_names_a_removed_row() {
     assert_eq!((code, &report["conserved"]), (Some(1), &json!(false)), "{report:#}");
     let instance = &report["instances"][0]["instance"];
     assert_eq!(report["gaps"][0], json!({"missing": "numbers", "instance": instance, "first": 3, "last": 3}));
-    let said = tool(stage.deployment.scope(), &["audit", "--settle", "0s"], KEY).await;
+    let said = tool(stage.deployment.scope(), &["audit", "--recheck-after", "0s"], KEY).await;
     let text = String::from_utf8_lossy(&said.stdout);
     assert!(text.contains("NOT CONSERVED") && text.contains(r#""missing":"numbers""#), "{text}");
     let kept = database.query_one("SELECT count(*) FROM audits WHERE NOT conserved", &[]).await.expect("a count");

@@ -12,7 +12,6 @@
 //! It has no rules of its own: who may do what, and what a valid request is, is in `postrider-operations`.
 
 mod call;
-mod edits;
 mod extract;
 mod metrics;
 mod once;
@@ -22,6 +21,7 @@ mod request;
 mod responses;
 mod routes;
 mod settings;
+mod wait_for_edit;
 
 use std::sync::Arc;
 
@@ -108,7 +108,7 @@ pub fn start(config: Config, deps: Deps, tasks: &Tasks) -> Service {
     let (routes, _) = openapi::routes().split_for_parts();
     let routes = routes
         // Innermost, because it sees only edits of its own task, and the layer around it (`once`) starts another task.
-        .layer(middleware::from_fn_with_state(Arc::clone(&api), edits::settle))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), wait_for_edit::wait_for_edit))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), once::once))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
         .with_state(api)

@@ -104,7 +104,7 @@ pub fn router(dashboard: Dashboard, tasks: &Tasks) -> Router {
         .route("/dashboard/{tenant}", get(no_such_page))
         .route("/dashboard/{tenant}/{*path}", get(no_such_page))
         // Innermost, because it sees only edits of its own task, and the layer around it (`submit_once`) starts another task.
-        .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), settle))
+        .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), wait_for_edit))
         .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), submit_once::submit_once))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .layer(middleware::from_fn(add_security_headers))
@@ -113,8 +113,8 @@ pub fn router(dashboard: Dashboard, tasks: &Tasks) -> Router {
 }
 
 /// Answers a request. After an edit it first waits until every live instance has applied the edit, or the wait ends.
-async fn settle(State(dashboard): State<Arc<Dashboard>>, request: Request, next: Next) -> Response {
-    let (mut response, lagging) = dashboard.operations.settle(next.run(request)).await;
+async fn wait_for_edit(State(dashboard): State<Arc<Dashboard>>, request: Request, next: Next) -> Response {
+    let (mut response, lagging) = dashboard.operations.wait_for_edit(next.run(request)).await;
     // Instance names are host names and hexadecimal digits, so the header's value is valid.
     if let Some(Ok(value)) = lagging.map(HeaderValue::try_from) {
         response.headers_mut().insert(LAGGING, value);

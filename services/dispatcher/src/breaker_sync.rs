@@ -103,7 +103,7 @@ impl BreakerSync {
             self.metrics.breakers(&board);
         }
         let Some(entry) = endpoints.get(statement.endpoint) else { return };
-        if !entry.gate.adopt(statement.state, statement.seen_at.until(now)) {
+        if !entry.pace.adopt(statement.state, statement.seen_at.until(now)) {
             self.close(statement.endpoint, now);
         }
     }

@@ -1,4 +1,4 @@
-//! Holds people's decisions about deliveries in flight. When a dispatcher receives a stale copy of a delivery, it drops it.
+//! Holds the interventions in deliveries in flight. When a dispatcher receives a stale copy of a delivery, it drops it.
 //!
 //! The configuration feed brings all interventions, and they are kept in memory. While the database is unavailable, new ones do
 //! not arrive: a delivery that was cancelled in the meantime is still sent.

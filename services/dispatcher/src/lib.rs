@@ -1,6 +1,6 @@
 //! The dispatcher: takes deliveries from the lanes and makes their attempts.
 //!
-//! Owns three decisions: when to make an attempt (`pace`: rate, concurrency and breaker of each endpoint), what to send
+//! Decides when to make an attempt (`pace`: rate, concurrency and breaker of each endpoint), what to send
 //! (`attempt`: body and headers, signed for that time), and how to continue (`next_step`: the report and the retry).
 //!
 //! # What it promises
@@ -52,7 +52,7 @@ pub use settings::Settings;
 use breaker_sync::BreakerSync;
 use dispatcher::{Dispatcher, Shared};
 use dispatcher_count::DispatcherCount;
-use endpoint::gate::Sweeper;
+use endpoint::shared_pace::Sweeper;
 use endpoint::{CacheLimits, EndpointCache, EndpointLoader, SharedBreakerBoard, pushover};
 use metrics::Metrics;
 use scheduler_lag::SchedulerLag;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postrider_model::attempt::{AttemptResult, Outcome, StatusVerdict};
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, Trigger};
-use postrider_model::retry::{RetryPolicy, Step, next_step};
+use postrider_model::retry_schedule::{RetryPolicy, Step, next_step};
 use postrider_model::time::UnixMillis;
 use postrider_telemetry::trace_context::TraceContext;
 use postrider_wire::messages::{AttemptRecord, DeliveryTask, OutcomeReport};
@@ -148,7 +148,7 @@ mod tests {
     use postrider_model::attempt::StatusClasses;
     use postrider_model::delivery::HeldReason;
     use postrider_model::ids::SendId;
-    use postrider_model::retry::RetrySchedule;
+    use postrider_model::retry_schedule::RetrySchedule;
     use postrider_wire::headers::HeaderList;
 
     use super::*;

@@ -9,7 +9,7 @@ use postrider_model::event::Attributes;
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::payload_filter::Payload;
 use postrider_profiles::Profiles;
-use postrider_store::feed::{Changes, EndpointSubscription, TenantConfig};
+use postrider_store::feed::{Changes, EndpointSubscription, FeedTenant};
 use serde_json::{Map, Value, json};
 
 fn main() {
@@ -75,7 +75,7 @@ fn matcher(tenant: TenantId, wanted: Vec<(String, Option<String>)>) -> Matcher {
 }
 
 fn matcher_of(tenant: TenantId, wanted: Vec<(String, Option<String>, Option<Value>)>) -> Matcher {
-    let tenants = vec![TenantConfig {
+    let tenants = vec![FeedTenant {
         id: tenant,
         profile: "standard".into(),
         external_id: None,

@@ -37,7 +37,7 @@ impl Handler {
         let newest = events.iter().flatten().map(|event| event.config_version).max().unwrap_or_default();
         self.decider.catch_up(newest, self.catch_up_max).await;
         let Sorted { light, heavy, mut poisoned } = self.sort(events, &members);
-        match tokio::try_join!(self.settle(light), self.settle(heavy)) {
+        match tokio::try_join!(self.publish_results(light), self.publish_results(heavy)) {
             Ok((of_light, of_heavy)) => {
                 poisoned.extend(of_light.into_iter().chain(of_heavy));
                 BundleOutcome::Settled { poisoned }
@@ -59,7 +59,7 @@ impl Handler {
     }
 
     /// Decides about events and publishes the results. Returns the poisoned events once the broker has confirmed the results.
-    async fn settle(&self, events: Vec<Indexed<'_>>) -> Result<Poisoned, PublishError> {
+    async fn publish_results(&self, events: Vec<Indexed<'_>>) -> Result<Poisoned, PublishError> {
         let (mut results, mut poisoned) = (Results::default(), Vec::new());
         for (index, event, data) in events {
             match self.decider.decide(event, data).await {

@@ -14,7 +14,7 @@ use postrider_model::payload_filter::PayloadFilter;
 use postrider_model::subscription::Subscription;
 use postrider_profiles::{Profile, Profiles};
 use postrider_store::ConfigFeed;
-use postrider_store::feed::{Changes, EndpointSubscription, FeedScope, TenantConfig};
+use postrider_store::feed::{Changes, EndpointSubscription, FeedScope, FeedTenant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -151,7 +151,7 @@ impl Staged {
         if changes.snapshot {
             *self = Self::default();
         }
-        for TenantConfig { id, profile, .. } in changes.tenants {
+        for FeedTenant { id, profile, .. } in changes.tenants {
             touched.insert(id);
             match self.tenants.entry(id) {
                 Entry::Occupied(mut known) => known.get_mut().profile = profile,

@@ -1,10 +1,10 @@
 //! Configuration for the unit tests of this crate.
 
 use postrider_model::ids::{EndpointId, TenantId};
-use postrider_store::feed::{Changes, EndpointSubscription, TenantConfig};
+use postrider_store::feed::{Changes, EndpointSubscription, FeedTenant};
 
-pub(crate) fn tenant(id: TenantId, profile: &str) -> TenantConfig {
-    TenantConfig {
+pub(crate) fn tenant(id: TenantId, profile: &str) -> FeedTenant {
+    FeedTenant {
         id,
         profile: profile.into(),
         external_id: None,
@@ -29,6 +29,6 @@ pub(crate) fn subscription(tenant: TenantId, endpoint: EndpointId, event_type: &
     }
 }
 
-pub(crate) fn snapshot(tenants: Vec<TenantConfig>, subscriptions: Vec<EndpointSubscription>) -> Changes {
+pub(crate) fn snapshot(tenants: Vec<FeedTenant>, subscriptions: Vec<EndpointSubscription>) -> Changes {
     Changes { version: 1, snapshot: true, tenants, subscriptions, ..Changes::default() }
 }

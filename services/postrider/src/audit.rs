@@ -28,7 +28,7 @@ pub(crate) async fn run(args: &AuditArgs) -> ExitCode {
 async fn audit(args: &AuditArgs) -> anyhow::Result<bool> {
     args.database.check()?;
     crate::install_crypto();
-    let options = AuditOptions { days: args.days, settle: args.settle };
+    let options = AuditOptions { days: args.days, recheck_after: args.recheck_after };
     let report = postrider_ledger::audit::run(&wiring::store(&args.database, None)?, &options).await?;
     crate::print(&if args.json { serde_json::to_string_pretty(&report)? } else { table(&report) })?;
     Ok(report.conserved)

@@ -130,7 +130,7 @@ pub(crate) struct AuditArgs {
     pub(crate) days: u32,
     /// How long to wait before checking again for entries that are missing at first, because they may be in flight.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
-    pub(crate) settle: std::time::Duration,
+    pub(crate) recheck_after: std::time::Duration,
     /// Print JSON instead of a table.
     #[arg(long)]
     pub(crate) json: bool,

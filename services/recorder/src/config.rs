@@ -47,7 +47,7 @@ pub struct ReconcileConfig {
     /// How often the reconciler scans; less often if a scan is slow.
     pub every: Duration,
     /// How long all queues must stay empty, with nothing written, before the reconciler assumes that nothing is left to read.
-    pub settle: Duration,
+    pub quiet_for: Duration,
     /// An undecided event counts as lost once an event that was accepted this much later is decided.
     pub decided_after: Duration,
     /// An attempt counts as lost once an outcome this much later is recorded. Longer than any hold: a hold reports nothing.
@@ -64,7 +64,7 @@ impl Default for ReconcileConfig {
     fn default() -> Self {
         Self {
             every: Duration::from_secs(30),
-            settle: Duration::from_secs(30),
+            quiet_for: Duration::from_secs(30),
             decided_after: Duration::from_secs(120),
             attempted_after: Duration::from_secs(900),
             waiting_max: 20,
@@ -80,7 +80,7 @@ impl ReconcileConfig {
     pub fn attempted_after(self, attempted_after: Duration) -> Self {
         Self {
             every: self.every.min(attempted_after),
-            settle: self.settle.min(attempted_after),
+            quiet_for: self.quiet_for.min(attempted_after),
             decided_after: self.decided_after.min(attempted_after),
             attempted_after,
             ..self

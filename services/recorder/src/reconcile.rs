@@ -189,9 +189,9 @@ impl Reconciler {
         Ok(depths)
     }
 
-    /// The horizon of a scan that started at `looked_at`. After [`ReconcileConfig::settle`] of quiet it is that time.
+    /// The horizon of a scan that started at `looked_at`. After [`ReconcileConfig::quiet_for`] of quiet it is that time.
     fn watermark(&self, looked_at: UnixMillis) -> Horizon {
-        if self.quiet.is_some_and(|quiet| quiet.since.elapsed() >= self.config.settle) {
+        if self.quiet.is_some_and(|quiet| quiet.since.elapsed() >= self.config.quiet_for) {
             return Horizon { decided: looked_at, attempted: looked_at };
         }
         Horizon { decided: self.watermark.decided(), attempted: self.watermark.attempted() }

@@ -187,7 +187,7 @@ impl<B: Default> Table<B> {
 mod tests {
     use std::time::Instant;
 
-    use postrider_store::feed::KeyConfig;
+    use postrider_store::feed::FeedKey;
 
     use super::*;
 
@@ -208,7 +208,7 @@ mod tests {
     fn keys_follow_the_feed_and_budgets_survive_a_snapshot() {
         let keys = KeyTable::<()>::new(&[]);
         let (id, tenant) = (KeyId::generate(), TenantId::generate());
-        let key = || KeyConfig { id, tenants: KeyTenants::One(tenant), hash: KeyHash::of("mine"), scopes: Scopes::ALL };
+        let key = || FeedKey { id, tenants: KeyTenants::One(tenant), hash: KeyHash::of("mine"), scopes: Scopes::ALL };
         let is_valid = || keys.find(&KeyHash::of("mine"), FRESH).is_ok();
         keys.apply(&Changes { keys: vec![key()], ..Changes::default() });
         assert!(is_valid());

@@ -17,7 +17,7 @@ use crate::error::EgressError;
 use crate::exchange::{Kind, exchange};
 use crate::guard::AddressGuard;
 use crate::headers::Headers;
-use crate::pool::{Origin, Pool};
+use crate::pool::{Pool, Server};
 use crate::request;
 use crate::resolver::GuardedResolver;
 use crate::retry_after::retry_after;
@@ -155,34 +155,34 @@ impl Egress {
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
             return Err(Failure::unresolved());
         };
-        let origin = Origin { https, host: host.to_owned(), port };
+        let server = Server { https, host: host.to_owned(), port };
         let proxy = self.connector.proxy.as_deref().filter(|_| !https);
         let request = request::post(url, &headers, body, proxy);
         drop(headers);
 
-        if let Some(stream) = self.pool.take(&origin) {
-            match self.exchange(stream, &origin, request.clone(), deadline).await {
+        if let Some(stream) = self.pool.take(&server) {
+            match self.exchange(stream, &server, request.clone(), deadline).await {
                 // The server closed the kept connection before it answered. Sending the request again is safe, because a receiver
                 // recognizes it by its `webhook-id`.
                 Err(why) if why.is_closed() => {}
                 ended => return Ok(ended?),
             }
         }
-        let stream = self.connector.connect(&origin, deadline).await?;
-        Ok(self.exchange(stream, &origin, request, deadline).await?)
+        let stream = self.connector.connect(&server, deadline).await?;
+        Ok(self.exchange(stream, &server, request, deadline).await?)
     }
 
     /// Makes one exchange on a connection, and keeps the connection if it can be used again.
     async fn exchange(
         &self,
         mut stream: Stream,
-        origin: &Origin,
+        server: &Server,
         request: (Bytes, Bytes),
         deadline: Instant,
     ) -> Result<Answer, NoAnswer> {
         let answer = exchange(&mut stream, request, deadline, Kind::Post).await?;
         if let Some(reusable) = answer.reusable {
-            self.pool.put(origin, stream, reusable.keep_alive);
+            self.pool.put(server, stream, reusable.keep_alive);
         }
         Ok(answer)
     }

@@ -20,7 +20,7 @@ use url::{Host, Url};
 use crate::classify::{Failure, of_connecting, of_handshake};
 use crate::error::EgressError;
 use crate::exchange::{Kind, exchange};
-use crate::pool::Origin;
+use crate::pool::Server;
 use crate::resolver::GuardedResolver;
 use crate::stream::Stream;
 
@@ -66,10 +66,10 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Opens a connection for requests to `origin`.
-    pub(crate) async fn connect(&self, origin: &Origin, deadline: Instant) -> Result<Stream, Failure> {
+    /// Opens a connection for requests to `server`.
+    pub(crate) async fn connect(&self, server: &Server, deadline: Instant) -> Result<Stream, Failure> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let connected = timeout(self.timeout.min(left), Box::pin(self.open(origin, deadline))).await;
+        let connected = timeout(self.timeout.min(left), Box::pin(self.open(server, deadline))).await;
         connected.unwrap_or_else(|_| {
             if left < self.timeout {
                 return Err(Failure::timed_out());
@@ -79,11 +79,11 @@ impl Connector {
         })
     }
 
-    async fn open(&self, origin: &Origin, deadline: Instant) -> Result<Stream, Failure> {
+    async fn open(&self, server: &Server, deadline: Instant) -> Result<Stream, Failure> {
         let (host, port) = match &self.proxy {
             Some(proxy) => (proxy.host.clone(), proxy.port),
-            // The origin's host was part of a parsed URL.
-            None => (Host::parse(&origin.host).map_err(|_| Failure::unresolved())?, origin.port),
+            // The server's host was part of a parsed URL.
+            None => (Host::parse(&server.host).map_err(|_| Failure::unresolved())?, server.port),
         };
         let addresses: Vec<IpAddr> = match host {
             Host::Ipv4(address) => vec![address.into()],
@@ -96,14 +96,14 @@ impl Connector {
             .map_err(|error| Failure { outcome: Outcome::ConnectFailed, words: of_connecting(&error).to_owned() })?;
         // A request is written at once, so the system need not wait for more bytes.
         let _ = tcp.set_nodelay(true);
-        if !origin.https {
+        if !server.https {
             return Ok(Stream::Plain(tcp));
         }
         let tcp = match &self.proxy {
-            Some(proxy) => tunnel(tcp, proxy, origin, deadline).await?,
+            Some(proxy) => tunnel(tcp, proxy, server, deadline).await?,
             None => tcp,
         };
-        let name = origin.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = server.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(name).map_err(|_| Failure::unresolved())?;
         let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await;
         tls.map(|tls| Stream::Tls(Box::new(tls))).map_err(|error| of_handshake(&error))
@@ -135,14 +135,14 @@ async fn first_of(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     }
 }
 
-/// Opens a tunnel through the proxy to `origin` (RFC 9110 section 9.3.6).
+/// Opens a tunnel through the proxy to `server` (RFC 9110 section 9.3.6).
 async fn tunnel(
     mut tcp: TcpStream,
     proxy: &ForwardProxy,
-    origin: &Origin,
+    server: &Server,
     deadline: Instant,
 ) -> Result<TcpStream, Failure> {
-    let target = format!("{}:{}", origin.host, origin.port);
+    let target = format!("{}:{}", server.host, server.port);
     let head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{}\r\n", proxy.authorization);
     let failed = |words: String| Failure { outcome: Outcome::ConnectFailed, words };
     let answer = exchange(&mut tcp, (head.into(), Bytes::new()), deadline, Kind::Connect).await;

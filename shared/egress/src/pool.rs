@@ -1,4 +1,4 @@
-//! Keeps idle connections for the next request to the same origin.
+//! Keeps idle connections for the next request to the same server.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -9,18 +9,18 @@ use tokio::time::Instant;
 
 use crate::stream::Stream;
 
-/// Maximum idle connections to one origin: as many as a dispatcher has requests in flight, because several endpoints may share a
+/// Maximum idle connections to one server: as many as a dispatcher has requests in flight, because several endpoints may share a
 /// host. With a lower maximum, connections would be closed and reopened all the time, which costs more CPU than the requests.
-const IDLE_PER_ORIGIN: usize = 4_096;
+const IDLE_PER_SERVER: usize = 4_096;
 /// How long an idle connection is kept, unless the server announces a shorter time. It is below the defaults of common servers
 /// (Node.js: 5 s): if the server closes the connection first, a request on it must be sent again.
 const IDLE_MAX: Duration = Duration::from_secs(4);
 /// How often expired connections are closed.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// The destination of a connection: scheme, host and port (RFC 6454).
+/// The server that a connection leads to: scheme, host and port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Origin {
+pub(crate) struct Server {
     pub(crate) https: bool,
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -32,23 +32,23 @@ struct Idle {
     until: Instant,
 }
 
-/// The idle connections to all origins. Clones share them.
+/// The idle connections to all servers. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pool(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    origins: HashMap<Origin, Vec<Idle>>,
+    servers: HashMap<Server, Vec<Idle>>,
     /// Whether a sweep is running. A sweep ends when no connection is idle.
     swept: bool,
 }
 
 impl Pool {
-    /// Takes the most recently used open connection to `origin`.
-    pub(crate) fn take(&self, origin: &Origin) -> Option<Stream> {
+    /// Takes the most recently used open connection to `server`.
+    pub(crate) fn take(&self, server: &Server) -> Option<Stream> {
         let now = Instant::now();
         let mut state = self.0.lock();
-        let idle = state.origins.get_mut(origin)?;
+        let idle = state.servers.get_mut(server)?;
         while let Some(Idle { mut stream, until }) = idle.pop() {
             if until > now && stream.is_quiet() {
                 return Some(stream);
@@ -58,18 +58,18 @@ impl Pool {
     }
 
     /// Keeps a connection after an answer. `announced` is how long the server keeps it.
-    pub(crate) fn put(&self, origin: &Origin, stream: Stream, announced: Option<Duration>) {
+    pub(crate) fn put(&self, server: &Server, stream: Stream, announced: Option<Duration>) {
         let keep_for = idle_time(announced);
         if keep_for.is_zero() {
             return;
         }
         let mut state = self.0.lock();
         let connection = Idle { stream, until: Instant::now() + keep_for };
-        match state.origins.get_mut(origin) {
-            Some(idle) if idle.len() >= IDLE_PER_ORIGIN => return,
+        match state.servers.get_mut(server) {
+            Some(idle) if idle.len() >= IDLE_PER_SERVER => return,
             Some(idle) => idle.push(connection),
             None => {
-                state.origins.insert(origin.clone(), vec![connection]);
+                state.servers.insert(server.clone(), vec![connection]);
             }
         }
         if !std::mem::replace(&mut state.swept, true) {
@@ -92,11 +92,11 @@ async fn sweep(state: Weak<Mutex<State>>) {
         let Some(state) = state.upgrade() else { return };
         let now = Instant::now();
         let mut state = state.lock();
-        state.origins.retain(|_, idle| {
+        state.servers.retain(|_, idle| {
             idle.retain_mut(|idle| idle.until > now && idle.stream.is_quiet());
             !idle.is_empty()
         });
-        if state.origins.is_empty() {
+        if state.servers.is_empty() {
             state.swept = false;
             return;
         }

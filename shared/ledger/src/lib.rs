@@ -1,7 +1,7 @@
 //! Rules over the store's rows: which rows are missing, and which messages are published again.
 //!
 //! - [`audit`] balances the history by tenant and day, and lists what is missing.
-//! - [`retry`] decides about retries that a person requests.
+//! - [`manual_retry`] decides about retries that a person requests.
 //! - [`reconcile`] decides which overdue deliveries are lost, and repairs them.
 //! - [`replay`] selects the deliveries of a replay.
 //! - [`body`] prepares a recorded event for rendering.
@@ -13,6 +13,6 @@
 mod attempt;
 pub mod audit;
 pub mod body;
+pub mod manual_retry;
 pub mod reconcile;
 pub mod replay;
-pub mod retry;

@@ -77,7 +77,7 @@ impl StatusClasses {
     }
 }
 
-/// The result of one attempt, on which [`crate::retry::next_step`] decides.
+/// The result of one attempt, on which [`crate::retry_schedule::next_step`] decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttemptResult {
     /// How it ended.

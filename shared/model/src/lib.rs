@@ -1,6 +1,6 @@
-//! The vocabulary of Postrider: types and decisions without IO.
+//! The vocabulary of Postrider: types and rules without IO.
 //!
-//! Decisions are pure: times and random draws are arguments. Only two constructors read the outside world, so that every service
+//! The rules are pure functions: times and random draws are arguments. Only two constructors read the outside world, so that every service
 //! does it the same way: [`UnixMillis::now`](time::UnixMillis::now) reads the clock, and the `generate` functions of [`ids`] also
 //! draw random bits.
 //!
@@ -15,7 +15,7 @@
 //! | [Event](ids::EventId) | something that happened, as its producer published it: `data`, `metadata` and attributes |
 //! | [Event type](event::EventType) | the class of an event, such as `email.bounced` |
 //! | [Attribute](event::Attributes) | a name and a text by which events can be filtered, next to their payload |
-//! | [Origin](event::Origin) | of an event: an API call or the product's dashboard; of a delivery: the delivery that it repeats |
+//! | [Origin](event::Origin) | what caused an event: an API call or the product's dashboard |
 //! | Profile | what makes deliveries look like one product's: envelope, headers, signature, retries (crate `postrider-profiles`) |
 //! | [Endpoint](ids::EndpointId) | where a tenant receives events: a URL or a Pushover user |
 //! | [Channel](endpoint::Channel) | how deliveries reach an endpoint: HTTP or Pushover |
@@ -25,23 +25,27 @@
 //! | Decision | the endpoints to which fan-out delivers an event |
 //! | [Delivery](ids::DeliveryId) | one event for one endpoint, with a retry schedule and a final status |
 //! | [Generation](ids::Generation) | why a delivery exists: its event, a manual retry, a replay or a test; each has its own id |
+//! | Repeated delivery | the delivery that a retry or replay repeats: `repeats` in the code, `origin` in messages and tables, `origin_id` in the API |
 //! | Copy | one broker message of an event or delivery; a repair, or a retry of a pending delivery, publishes a second one |
 //! | Epoch | the number of a copy, from 0; a dispatcher drops copies whose epoch is below that of an intervention |
 //! | [Attempt](attempt) | one HTTP request of a delivery |
 //! | [Outcome](attempt::Outcome) | how an attempt ended |
 //! | [Trigger](delivery::Trigger) | what caused an attempt |
-//! | [Retry schedule](retry::RetrySchedule) | the delays between a delivery's attempts: the profile's or the endpoint's own |
+//! | [Retry schedule](retry_schedule::RetrySchedule) | the delays between a delivery's attempts: the profile's or the endpoint's own |
 //! | [Lane](delivery::Lane) | a queue of deliveries with its own consumers: live, slow or bulk |
+//! | Admission | ingest's permission to publish events of a tenant, with the lane of their deliveries |
 //! | Pace | what limits the attempts to one endpoint: rate, concurrency, breaker and requested pauses |
 //! | Slot | the time that an endpoint's rate or concurrency grants to a delivery |
 //! | [Held](delivery::HeldReason) | waiting for a slot before the attempt. A hold is one such wait, at most 10 minutes |
 //! | [Breaker](breaker) | limits a failing endpoint to one attempt at a time, in the slow lane |
 //! | Scheduler lag | how late a process runs its tasks because its processors are busy |
 //! | Fair share | the rate that a tenant may use while other tenants are active |
-//! | Intervention | a person's decision (cancel, retry, expunge) or a repair that makes older copies stale |
+//! | Intervention | a person's order (cancel, retry, expunge) or a repair that makes older copies stale |
 //! | Expunge | to erase the payload of an event from the history and discard its pending deliveries |
 //! | [Replay](replay) | an order to deliver past events again |
-//! | Configuration version | a number that grows with every edit of tenants, keys, endpoints and event types |
+//! | Configuration | the tenants, keys, endpoints and event types in the database; not the settings of a process |
+//! | Configuration version | a number that grows with every edit of the configuration |
+//! | Settings | what environment variables and flags say to a process |
 //! | Instance | one start of a process; a restart is another instance |
 //! | Sequence number | the number that an ingest instance gives an event, from 0 |
 //! | Settled | a message whose effects are confirmed or committed, so it can be acked; a sequence number confirmed or given up |
@@ -53,6 +57,7 @@
 //! | Audit log | who changed what and when, with the values before and after; not part of the history |
 //! | Bundle | a broker message with several members |
 //! | Member | one event, delivery or report in a bundle: a head and a payload |
+//! | JSON member | a name and a value in a JSON object (RFC 8259); not a member of a bundle |
 //! | Head | the JSON part of a member, before its payload; of an HTTP response: the status line and the headers |
 //! | Publisher confirm | the broker's statement that it has stored a message |
 //! | Delay ladder | queues with fixed delays, on which deliveries wait for their next attempt or their slot |
@@ -82,7 +87,7 @@ mod openapi;
 pub mod payload_filter;
 pub mod pushover;
 pub mod replay;
-pub mod retry;
+pub mod retry_schedule;
 pub mod scope;
 pub mod stats;
 pub mod subscription;

@@ -16,7 +16,7 @@ mod rfc3339;
 pub struct UnixMillis(pub i64);
 
 impl UnixMillis {
-    /// The time of the wall clock. Decisions do not call this; their callers pass the time as an argument.
+    /// The time of the wall clock. The rules of this crate do not call this; their callers pass the time as an argument.
     pub fn now() -> Self {
         Self(jiff::Timestamp::now().as_millisecond())
     }

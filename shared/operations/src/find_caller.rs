@@ -81,7 +81,7 @@ mod tests {
 
     use postrider_model::ids::{KeyId, TenantId};
     use postrider_store::config::Scopes;
-    use postrider_store::feed::{Changes, FeedState, KeyConfig};
+    use postrider_store::feed::{Changes, FeedKey, FeedState};
     use secrecy::SecretString;
 
     use super::*;
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(try_key(&keys, "unknown"), Ok(None));
         let key = |tenants| {
             let (id, hash) = (KeyId::generate(), KeyHash::of("mine"));
-            Changes { keys: vec![KeyConfig { id, tenants, hash, scopes: Scopes::ALL }], ..Changes::default() }
+            Changes { keys: vec![FeedKey { id, tenants, hash, scopes: Scopes::ALL }], ..Changes::default() }
         };
         let tenant = TenantId::generate();
         let changes = key(KeyTenants::One(tenant));

@@ -42,11 +42,11 @@ mod error;
 mod find_caller;
 mod heavy;
 mod metrics;
-mod settle;
 mod test_event;
 mod text;
 mod trends;
 mod unknown_keys;
+mod wait_for_edit;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -155,7 +155,7 @@ fn task(tenant: TenantId, endpoint: &Endpoint, body: &TestBody, event: EventId, 
         created_at: now,
         accepted_at: now,
         generation,
-        origin: None,
+        repeats: None,
     };
     DeliveryTask {
         delivery,

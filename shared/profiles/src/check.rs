@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::envelope::{EnvelopeField, JsonKind, Source};
 use crate::event_view::EventView;
-use crate::json::Members;
+use crate::json::JsonMembers;
 use crate::profile::Profile;
 
 /// A field of an event that is missing or has the wrong kind.
@@ -40,7 +40,7 @@ fn check_field(
     field: &EnvelopeField,
     source: &Source,
     event: &EventView<'_>,
-    metadata: &Members<'_>,
+    metadata: &JsonMembers<'_>,
     errors: &mut Vec<FieldError>,
 ) {
     let mut complain = |pointer: String, detail: String| errors.push(FieldError { pointer, detail });
@@ -83,7 +83,7 @@ fn check_kind(
 }
 
 fn check_flat(data: &[u8], required: &[(Box<str>, JsonKind)], errors: &mut Vec<FieldError>) {
-    let Some(members) = std::str::from_utf8(data).ok().and_then(Members::parse) else {
+    let Some(members) = std::str::from_utf8(data).ok().and_then(JsonMembers::parse) else {
         errors.push(FieldError {
             pointer: "/data".into(),
             detail: "must be an object: its members become the body's".into(),

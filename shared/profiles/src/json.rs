@@ -51,9 +51,9 @@ pub(crate) fn to_ascii(body: Vec<u8>) -> Vec<u8> {
 
 /// The members of a JSON object in the producer's order, with unparsed values. If a name is repeated, its last member counts.
 #[derive(Debug, Default)]
-pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(crate) struct JsonMembers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-impl<'a> Members<'a> {
+impl<'a> JsonMembers<'a> {
     /// Reads an object. Returns `None` if the text is not an object.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         serde_json::from_str(text).ok()
@@ -96,11 +96,11 @@ impl<'de> Deserialize<'de> for Name<'de> {
     }
 }
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for JsonMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members<'de>;
+        struct JsonMembersVisitor;
+        impl<'de> Visitor<'de> for JsonMembersVisitor {
+            type Value = JsonMembers<'de>;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("an object")
@@ -111,10 +111,10 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
                     members.push((name, value));
                 }
-                Ok(Members(members))
+                Ok(JsonMembers(members))
             }
         }
-        deserializer.deserialize_map(MembersVisitor)
+        deserializer.deserialize_map(JsonMembersVisitor)
     }
 }
 
@@ -131,10 +131,10 @@ mod tests {
 
     #[test]
     fn members_keep_their_order_and_the_last_of_a_repeated_name() {
-        let members = Members::parse(r#"{"b":1,"a":[ 2 ],"b":3,"\u0063":4}"#).unwrap();
+        let members = JsonMembers::parse(r#"{"b":1,"a":[ 2 ],"b":3,"\u0063":4}"#).unwrap();
         let listed: Vec<_> = members.iter().map(|(name, value)| (name, value.get())).collect();
         assert_eq!(listed, [("a", "[ 2 ]"), ("b", "3"), ("c", "4")]);
         assert_eq!(members.get("b").unwrap().get(), "3");
-        assert!(Members::parse("[1]").is_none() && Members::parse("nonsense").is_none());
+        assert!(JsonMembers::parse("[1]").is_none() && JsonMembers::parse("nonsense").is_none());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use postrider_model::attempt::StatusClasses;
 use postrider_model::endpoint::{Channel, UrlRule};
 use postrider_model::event::{EventType, Origin};
-use postrider_model::retry::{RetryPolicy, RetrySchedule};
+use postrider_model::retry_schedule::{RetryPolicy, RetrySchedule};
 use postrider_model::subscription::MatchKind;
 use serde_json::value::RawValue;
 
@@ -14,7 +14,7 @@ use crate::catalog::{EventTypeInfo, OriginRule, TestEvent};
 use crate::envelope::{BodyStyle, EnvelopeField, Source};
 use crate::event_view::EventView;
 use crate::header::HeaderTemplate;
-use crate::json::Members;
+use crate::json::JsonMembers;
 use crate::signature_scheme::{SchemeKind, SignatureScheme};
 
 /// The way one product delivers. Only [`crate::Profiles`] creates it.
@@ -155,8 +155,8 @@ impl Profile {
     }
 
     /// Returns the members of `metadata`, or none if the envelope uses no member.
-    pub(crate) fn metadata_members<'a>(&self, event: &EventView<'a>) -> Members<'a> {
+    pub(crate) fn metadata_members<'a>(&self, event: &EventView<'a>) -> JsonMembers<'a> {
         let needed = self.envelope.iter().any(|field| matches!(field.source, Source::MetadataMember(_)));
-        event.metadata.filter(|_| needed).and_then(|raw| Members::parse(raw.get())).unwrap_or_default()
+        event.metadata.filter(|_| needed).and_then(|raw| JsonMembers::parse(raw.get())).unwrap_or_default()
     }
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::event_view::EventView;
-use crate::json::Members;
+use crate::json::JsonMembers;
 
 /// Text with placeholders, as a profile file contains it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Placeholder {
 fn member<'a>(json: &'a str, path: &[String]) -> Option<Cow<'a, str>> {
     let mut json = json;
     for name in path {
-        json = Members::parse(json)?.get(name).map(RawValue::get)?;
+        json = JsonMembers::parse(json)?.get(name).map(RawValue::get)?;
     }
     match json.as_bytes().first()? {
         b'"' => serde_json::from_str::<String>(json).ok().filter(|text| !text.trim().is_empty()).map(Cow::Owned),

@@ -200,8 +200,8 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
     client.execute("DELETE FROM attribute_values WHERE day <= $1", &[&forgotten]).await?;
     // The deliveries of a replay are in the partition of the day on which the replay was created.
     client.execute("DELETE FROM replays WHERE created_at < $1", &[&before]).await?;
-    let settled = Ts(today.plus_days(-INTERVENTION_DAYS).start());
-    client.execute("DELETE FROM interventions WHERE created_at < $1", &[&settled]).await?;
+    let oldest = Ts(today.plus_days(-INTERVENTION_DAYS).start());
+    client.execute("DELETE FROM interventions WHERE created_at < $1", &[&oldest]).await?;
     claims::forget_before(client, oldest_kept.plus_days(-EVENT_ID_DAYS_AFTER_RETENTION)).await?;
     delete_expired(client, oldest_kept).await
 }

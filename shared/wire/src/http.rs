@@ -89,15 +89,15 @@ pub struct PublishReceipt<'a> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PublishBatchResult))]
 pub struct PublishBatchResult<'a> {
     /// The results.
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<PublishBatchMember>))]
-    pub results: Vec<PublishBatchMember<'a>>,
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<PublishBatchItem>))]
+    pub results: Vec<PublishBatchItem<'a>>,
 }
 
 /// A receipt, or the problem of that event alone.
 #[derive(Debug, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PublishBatchMember))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PublishBatchItem))]
 #[serde(untagged)]
-pub enum PublishBatchMember<'a> {
+pub enum PublishBatchItem<'a> {
     /// The event was accepted.
     Accepted(PublishReceipt<'a>),
     /// The event was refused.

@@ -169,12 +169,12 @@ pub struct DeliveryRef {
     /// Its generation.
     pub generation: Generation,
     /// The delivery that this one repeats, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<DeliveryId>,
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "origin")]
+    pub repeats: Option<DeliveryId>,
 }
 
 impl DeliveryRef {
-    /// A delivery of this generation, of an event to an endpoint. It repeats no other delivery: `origin` is `None`.
+    /// A delivery of this generation, of an event to an endpoint. It repeats no other delivery.
     pub fn new(event: EventRef, endpoint: EndpointId, generation: Generation, created_at: UnixMillis) -> Self {
         Self {
             id: DeliveryId::derive(event.tenant, &event.id, endpoint, &generation),
@@ -187,7 +187,7 @@ impl DeliveryRef {
             created_at,
             accepted_at: event.accepted_at,
             generation,
-            origin: None,
+            repeats: None,
         }
     }
 

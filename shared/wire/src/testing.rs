@@ -62,7 +62,7 @@ pub fn first_delivery(event: &AcceptedEvent, endpoint: EndpointId) -> DeliveryRe
         created_at: event.accepted_at,
         accepted_at: event.accepted_at,
         generation: Generation::First,
-        origin: None,
+        repeats: None,
     }
 }
 

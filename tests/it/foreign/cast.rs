@@ -99,7 +99,7 @@ impl Party {
     }
 
     /// The state of the party, once it no longer changes.
-    pub(super) async fn settled(&self, operations: &[Operation]) -> BTreeMap<String, Value> {
+    pub(super) async fn state_at_rest(&self, operations: &[Operation]) -> BTreeMap<String, Value> {
         let mut before = self.state(operations).await;
         for _ in 0..100 {
             let now = self.state(operations).await;

@@ -202,7 +202,7 @@ async fn every_operation_keeps_strangers_out() {
     assert!(operations.len() >= 26, "{} operations", operations.len());
     let victim = Party::new(&deployment, MARK, &operations).await;
     let stranger = Party::new(&deployment, "the-strangers-own", &operations).await;
-    let (before, requests) = (victim.settled(&operations).await, victim.receiver.all().len());
+    let (before, requests) = (victim.state_at_rest(&operations).await, victim.receiver.all().len());
     let walk = Walk { base: &operator.base, client: &operator.client, victim: &victim, stranger: &stranger };
 
     let mut keys = BTreeMap::new();
@@ -221,7 +221,7 @@ async fn every_operation_keeps_strangers_out() {
         walk.in_the_body(operation).await;
         walk.with_a_cursor(operation).await;
     }
-    assert_eq!(victim.settled(&operations).await, before);
+    assert_eq!(victim.state_at_rest(&operations).await, before);
 
     // Values of filters are not ids and return only own rows.
     for path in ["/v1/events?attributes.bridge=", "/v1/deliveries?type=a.b&attributes.bridge="] {
@@ -251,6 +251,6 @@ async fn every_operation_keeps_strangers_out() {
     ];
     assert_eq!(stranger.tenant.publish_as(&binary, "{}").await.0, 404);
 
-    assert_eq!(victim.settled(&operations).await, before);
+    assert_eq!(victim.state_at_rest(&operations).await, before);
     assert_eq!(victim.receiver.all().len(), requests, "a stranger made it send");
 }

@@ -53,8 +53,8 @@ pub(crate) async fn read(call: Call, Path(id): Path<String>) -> Answer<Versioned
 /// Edit an endpoint
 ///
 /// An absent member stays, `null` clears one. In effect when this is answered. An edit that changes nothing makes no new version.
-/// Header values are never sent to another origin (scheme, host, port) than the one they were given for: 422 unless an edit with such
-/// a `url` gives them again.
+/// Header values are only sent to the scheme, host and port that they were given for: an edit that changes one of these in `url` must
+/// give the values again, or is answered with 422.
 #[utoipa::path(patch, path = "/v1/endpoints/{id}", operation_id = "edit_endpoint", tag = "endpoints",
     params(("id" = EndpointId, Path, description = "The endpoint's id."), IfMatchHeader),
     request_body = EditEndpoint,

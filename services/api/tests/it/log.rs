@@ -266,7 +266,7 @@ async fn a_retry_creates_a_delivery_or_sends_the_pending_one_at_once() {
     let (task, body) = next_task(&world).await;
     assert_eq!(answer["id"], json!(task.delivery.id.to_string()));
     assert_ne!(task.delivery.id, ended);
-    assert_eq!((task.delivery.origin, task.trigger, task.number), (Some(ended), Trigger::Manual, 1));
+    assert_eq!((task.delivery.repeats, task.trigger, task.number), (Some(ended), Trigger::Manual, 1));
     assert_eq!(&body[..], br#"{"type":"user.created","timestamp":"2023-11-14T22:13:20.123Z","data":{ "n": 1.00 }}"#);
     let made = world.get(&tenant.key, &format!("/v1/deliveries/{}", task.delivery.id)).await.ok(200);
     assert_eq!((&made["status"], &made["origin_id"]), (&json!("pending"), &json!(ended.to_string())));

@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::endpoint::Channel;
-use postrider_operations::endpoints::{
-    CreateEndpoint, EditEndpoint, Endpoint, MASK, PushoverSettings, RequestedStatus,
-};
+use postrider_operations::endpoints::{CreateEndpoint, EditEndpoint, Endpoint, MASK, PushoverFields, RequestedStatus};
 use postrider_operations::{Error, FieldError};
 use postrider_profiles::Profile;
 use serde_json::Value;
@@ -127,9 +125,9 @@ fn status(fields: &Fields) -> RequestedStatus {
     if fields.is_checked("active") { RequestedStatus::Active } else { RequestedStatus::Inactive }
 }
 
-fn pushover(fields: &Fields, channel: Channel) -> Option<PushoverSettings> {
+fn pushover(fields: &Fields, channel: Channel) -> Option<PushoverFields> {
     let text = |name| Some(fields.get(name).to_owned());
-    (channel == Channel::Pushover).then(|| PushoverSettings {
+    (channel == Channel::Pushover).then(|| PushoverFields {
         user_key: text("user_key"),
         api_token: text("api_token"),
         sound: text("sound"),

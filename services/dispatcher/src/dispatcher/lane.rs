@@ -17,11 +17,11 @@ use super::Dispatcher;
 use crate::attempt::body::{Body, BodyUnavailable};
 use crate::attempt::{self, Attempted};
 use crate::encode::encode;
-use crate::endpoint::gate::Permit;
+use crate::endpoint::shared_pace::Permit;
 use crate::endpoint::{CachedEndpoint, DatabaseUnavailable, EndpointState, PreparedEndpoint};
 use crate::interventions::Stale;
 use crate::next_step::{self, NextStep};
-use crate::pace::{self, Admission, AdmissionRequest, HeldSlot, Hold};
+use crate::pace::{self, HeldSlot, Hold, PaceAnswer, PaceRequest};
 
 /// How long a delivery waits when its endpoint cannot be read.
 const DATABASE_UNAVAILABLE_WAIT: Duration = Duration::from_secs(5);
@@ -103,20 +103,20 @@ impl Dispatcher {
         let interval = pace::interval(endpoint.rate_per_second, self.shared.dispatchers.get());
         let slot = HeldSlot::of(task).state(UnixMillis::now(), self.started_at, interval);
         let mut request =
-            AdmissionRequest { lane: *lane, slot, interval, gave_up_waiting: false, version: endpoint.version };
+            PaceRequest { lane: *lane, slot, interval, gave_up_waiting: false, version: endpoint.version };
         let mut held = task.held_since.zip(task.held_reason);
         loop {
             if !self.is_publisher_up() {
                 Box::pin(self.wait_for_publisher()).await?;
             }
-            match entry.gate.request(&request) {
-                Admission::Send(permit) => return Ok(Some((permit, held))),
-                Admission::WaitForSlot(wait, slot) => {
+            match entry.pace.request(&request) {
+                PaceAnswer::Send(permit) => return Ok(Some((permit, held))),
+                PaceAnswer::WaitForSlot(wait, slot) => {
                     held.get_or_insert_with(|| (UnixMillis::now(), HeldReason::Rate));
                     tokio::time::sleep(wait).await;
                     request.slot = slot;
                 }
-                Admission::WaitForPermit(permit) => {
+                PaceAnswer::WaitForPermit(permit) => {
                     held.get_or_insert_with(|| (UnixMillis::now(), HeldReason::Concurrency));
                     match permit.await {
                         Ok(permit) if self.is_publisher_up() => return Ok(Some((permit, held))),
@@ -124,11 +124,11 @@ impl Dispatcher {
                         Err(_) => request.gave_up_waiting = true,
                     }
                 }
-                Admission::Hold(hold) => {
+                PaceAnswer::Hold(hold) => {
                     Box::pin(self.hold(delivery, held, hold, interval)).await?;
                     return Ok(None);
                 }
-                Admission::MoveToSlowLane => {
+                PaceAnswer::MoveToSlowLane => {
                     Box::pin(self.move_to_slow_lane(delivery, held)).await?;
                     return Ok(None);
                 }
@@ -144,7 +144,7 @@ impl Dispatcher {
         let Attempted { record, excerpt, retry_after, ended, ended_at, latency, trace } = attempted;
         let policy = endpoint.retry_policy();
         if let Some(wait) = next_step::requested_pause(record.status_code, retry_after, &policy) {
-            entry.gate.pause(wait, endpoint.version);
+            entry.pace.pause(wait, endpoint.version);
         }
         let transition = permit.end(next_step::observation(record.outcome, record.status_code), latency);
         self.shared.breakers.record(task.delivery.endpoint, transition, record.outcome, ended_at);
@@ -154,7 +154,7 @@ impl Dispatcher {
         endpoint.counts.after_attempt(report.status);
         let report = self.outcomes.publish(vec![encode(&report, excerpt)?]);
         let Some((retry, delay)) = retry else { return Ok(report.await?) };
-        let lane = if entry.gate.is_slow() { Lane::Slow } else { retry.lane };
+        let lane = if entry.pace.is_slow() { Lane::Slow } else { retry.lane };
         let retry = Body::Whole(body).to_ladder(&retry)?;
         // The delay counts from the end of the attempt, by the monotonic clock. A retry is never early.
         let rung = ladder::rung_at_least(delay.saturating_sub(ended.elapsed()));

@@ -1,4 +1,4 @@
-//! Caches endpoints: each one's gate, and its state in the database.
+//! Caches endpoints: each one's pace, and its state in the database.
 //!
 //! An entry is valid for the configuration version it was read at, and for later versions that the configuration feed has reached
 //! without naming the endpoint. A message with another `config_version` causes a read. While the database is unavailable, an
@@ -19,7 +19,7 @@ use postrider_model::breaker::BreakerBoard;
 use postrider_model::ids::EndpointId;
 
 use super::PreparedEndpoint;
-use super::gate::{Gate, Sweeper};
+use super::shared_pace::{SharedPace, Sweeper};
 use crate::scheduler_lag::SchedulerLag;
 
 /// Minimum time between two reads after a failed read or an unusable endpoint.
@@ -66,7 +66,7 @@ pub(crate) struct DatabaseUnavailable;
 #[derive(Debug)]
 pub(crate) struct CachedEndpoint {
     /// Grants the permits for its POSTs.
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) pace: Arc<SharedPace>,
     loaded: ArcSwapOption<LoadedEndpoint>,
     /// The last configuration version that changed the endpoint.
     changed_at: AtomicI64,
@@ -128,12 +128,12 @@ impl EndpointCache {
     pub(crate) fn get_or_create(&self, id: EndpointId) -> Arc<CachedEndpoint> {
         self.entries.get(&id).unwrap_or_else(|| {
             self.entries.get_with(id, || {
-                let gate = Gate::new(self.sweeper.clone(), self.scheduler_lag.clone());
+                let pace = SharedPace::new(self.sweeper.clone(), self.scheduler_lag.clone());
                 if let Some(known) = self.board.lock().get(id) {
-                    gate.adopt(known.state, Duration::ZERO);
+                    pace.adopt(known.state, Duration::ZERO);
                 }
                 Arc::new(CachedEndpoint {
-                    gate,
+                    pace,
                     loaded: ArcSwapOption::empty(),
                     changed_at: AtomicI64::new(0),
                     next_load: tokio::sync::Mutex::new(None),

@@ -1,13 +1,13 @@
 //! The endpoints that this dispatcher delivers to.
 //!
 //! Owns: the cache of endpoints ([`EndpointCache`]), the reading of an endpoint ([`EndpointLoader`]), its form ready for attempts
-//! ([`PreparedEndpoint`]), and the gate that grants permits for its POSTs ([`gate`]).
+//! ([`PreparedEndpoint`]), and the pace that grants permits for its POSTs ([`shared_pace`]).
 
 mod cache;
-pub(crate) mod gate;
 mod loader;
 mod prepared_endpoint;
 pub(crate) mod pushover;
+pub(crate) mod shared_pace;
 mod unusable;
 
 pub(crate) use cache::{

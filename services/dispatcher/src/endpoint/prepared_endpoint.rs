@@ -9,7 +9,7 @@ use postrider_egress::{Headers, Url};
 use postrider_model::delivery::{BodyKind, EndpointStatus};
 use postrider_model::event::EventType;
 use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN, PUSHOVER_RETRY_DELAY_MIN};
-use postrider_model::retry::{RetryPolicy, RetrySchedule};
+use postrider_model::retry_schedule::{RetryPolicy, RetrySchedule};
 use postrider_profiles::{Profile, Profiles};
 use postrider_signature::{NextSecret, PreviousSecret, Signer, SigningSecrets};
 use postrider_store::config::{Channel, EndpointSecrets, SignatureKey};

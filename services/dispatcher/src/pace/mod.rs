@@ -58,7 +58,7 @@ const LATENCY_GUESS: Duration = Duration::from_millis(10);
 
 /// A delivery's request for an attempt.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct AdmissionRequest {
+pub(crate) struct PaceRequest {
     /// The lane that the delivery came from.
     pub(crate) lane: Lane,
     /// The slot that the delivery was granted, if any.
@@ -73,7 +73,7 @@ pub(crate) struct AdmissionRequest {
 
 /// The answer to a request. `P` is the right to send; `W` receives a permit later.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Admission<P, W> {
+pub(crate) enum PaceAnswer<P, W> {
     /// Send now.
     Send(P),
     /// Wait in memory for this long, then request again with this slot.
@@ -145,33 +145,33 @@ impl Pace {
         self.lag = lag;
     }
 
-    /// Decides whether a delivery may be attempted now. [`Admission::Send`] counts a POST as in flight until [`Pace::end`];
-    /// [`Admission::WaitForPermit`] counts the delivery as waiting until [`Pace::admit_next`] or [`Pace::give_up`].
-    pub(crate) fn request(&mut self, now: Instant, request: &AdmissionRequest) -> Admission<InFlight, ()> {
+    /// Decides whether a delivery may be attempted now. [`PaceAnswer::Send`] counts a POST as in flight until [`Pace::end`];
+    /// [`PaceAnswer::WaitForPermit`] counts the delivery as waiting until [`Pace::grant_next`] or [`Pace::give_up`].
+    pub(crate) fn request(&mut self, now: Instant, request: &PaceRequest) -> PaceAnswer<InFlight, ()> {
         if request.lane != Lane::Slow && self.is_slow(now) {
-            return Admission::MoveToSlowLane;
+            return PaceAnswer::MoveToSlowLane;
         }
         if let Some(left) = self.pause.left(now, request.version) {
             if left <= IN_MEMORY_MAX {
-                return Admission::WaitForSlot(left, request.slot);
+                return PaceAnswer::WaitForSlot(left, request.slot);
             }
             let park_for = left.min(HOLD_MAX);
-            return Admission::Hold(Hold { slot_in: left, park_for, reason: HeldReason::Breaker });
+            return PaceAnswer::Hold(Hold { slot_in: left, park_for, reason: HeldReason::Breaker });
         }
         let free = self.waiting == 0 && self.window.in_flight() < self.limit();
         match request.slot {
             SlotState::Ahead { remaining, reason: HeldReason::Rate, foreign } => {
                 return if remaining > IN_MEMORY_MAX {
-                    Admission::Hold(hold_for_rate(remaining, request.interval))
+                    PaceAnswer::Hold(hold_for_rate(remaining, request.interval))
                 } else {
-                    Admission::WaitForSlot(remaining, SlotState::Due { reason: HeldReason::Rate, foreign })
+                    PaceAnswer::WaitForSlot(remaining, SlotState::Due { reason: HeldReason::Rate, foreign })
                 };
             }
             // A slot for concurrency only spreads deliveries over time, so free capacity is used before the slot.
             SlotState::Ahead { remaining, reason, .. } if !free && remaining > IN_MEMORY_MAX => {
                 let rate = self.recheck_rate(now);
                 let park_for = self.parked.park_for(remaining, rate);
-                return Admission::Hold(Hold { slot_in: remaining, park_for, reason });
+                return PaceAnswer::Hold(Hold { slot_in: remaining, park_for, reason });
             }
             _ => {}
         }
@@ -179,20 +179,20 @@ impl Pace {
             let reason = if self.health.is_open() { HeldReason::Breaker } else { HeldReason::Concurrency };
             let (spacing, rate) = (self.spacing(now), self.recheck_rate(now));
             let ParkedPosition { slot_in, park_for } = self.parked.park(now, spacing, self.waiting, rate);
-            return Admission::Hold(Hold { slot_in, park_for, reason });
+            return PaceAnswer::Hold(Hold { slot_in, park_for, reason });
         }
         if let Some(wait) = self.charge_rate(now, request) {
             return wait;
         }
         if free {
-            return Admission::Send(self.window.start(now));
+            return PaceAnswer::Send(self.window.start(now));
         }
         self.waiting += 1;
-        Admission::WaitForPermit(())
+        PaceAnswer::WaitForPermit(())
     }
 
     /// Charges the endpoint's rate for an attempt unless the delivery holds a slot that is due. `None`: it may be attempted now.
-    fn charge_rate(&mut self, now: Instant, request: &AdmissionRequest) -> Option<Admission<InFlight, ()>> {
+    fn charge_rate(&mut self, now: Instant, request: &PaceRequest) -> Option<PaceAnswer<InFlight, ()>> {
         let interval = request.interval?;
         if let SlotState::Due { reason: HeldReason::Rate, foreign } = request.slot {
             if foreign {
@@ -202,10 +202,10 @@ impl Pace {
         }
         let wait = self.gcra.charge(now, interval);
         if wait > IN_MEMORY_MAX {
-            return Some(Admission::Hold(hold_for_rate(wait, Some(interval))));
+            return Some(PaceAnswer::Hold(hold_for_rate(wait, Some(interval))));
         }
         let granted = SlotState::Due { reason: HeldReason::Rate, foreign: false };
-        (wait >= TIMER_RESOLUTION).then_some(Admission::WaitForSlot(wait, granted))
+        (wait >= TIMER_RESOLUTION).then_some(PaceAnswer::WaitForSlot(wait, granted))
     }
 
     /// Pauses the endpoint: for `wait`, no attempt begins with this `version` of its configuration or an older one.
@@ -214,7 +214,7 @@ impl Pace {
     }
 
     /// Admits the first waiting delivery, if there is one and it may be sent. Call this until it returns `None`.
-    pub(crate) fn admit_next(&mut self, now: Instant) -> Option<InFlight> {
+    pub(crate) fn grant_next(&mut self, now: Instant) -> Option<InFlight> {
         if self.waiting == 0 || self.window.in_flight() >= self.limit() || self.pause.is_on(now) {
             return None;
         }
@@ -311,7 +311,7 @@ impl Pace {
     }
 
     /// Whether one more delivery may wait in memory for a permit.
-    fn may_wait(&mut self, now: Instant, request: &AdmissionRequest) -> bool {
+    fn may_wait(&mut self, now: Instant, request: &PaceRequest) -> bool {
         let waiting_max = WAITING_MIN + WAITING_PER_POST * self.window.limit();
         if request.gave_up_waiting || (self.waiting >= waiting_max && self.lag < LAGGING) {
             return false;

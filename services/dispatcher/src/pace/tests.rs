@@ -8,8 +8,8 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-fn request(lane: Lane) -> AdmissionRequest {
-    AdmissionRequest { lane, slot: SlotState::None, interval: None, gave_up_waiting: false, version: 1 }
+fn request(lane: Lane) -> PaceRequest {
+    PaceRequest { lane, slot: SlotState::None, interval: None, gave_up_waiting: false, version: 1 }
 }
 
 const DUE: SlotState = SlotState::Due { reason: HeldReason::Rate, foreign: false };
@@ -17,7 +17,7 @@ const DUE: SlotState = SlotState::Due { reason: HeldReason::Rate, foreign: false
 /// Makes a POST that takes `latency` and shows `seen`.
 fn attempt(pace: &mut Pace, at: Instant, lane: Lane, seen: Observation, latency: Duration) -> Transition {
     match pace.request(at, &request(lane)) {
-        Admission::Send(started) => pace.end(at + latency, started, Some((seen, latency))),
+        PaceAnswer::Send(started) => pace.end(at + latency, started, Some((seen, latency))),
         other => panic!("{other:?}"),
     }
 }
@@ -94,16 +94,16 @@ fn a_new_endpoint_gets_two_at_once_and_the_next_waits_in_memory() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     let first = pace.request(now, &request(Lane::Live));
-    assert!(matches!(first, Admission::Send(_)));
-    assert!(matches!(pace.request(now, &request(Lane::Live)), Admission::Send(_)));
-    assert_eq!(pace.request(now, &request(Lane::Live)), Admission::WaitForPermit(()));
-    assert_eq!(pace.admit_next(now), None);
-    let Admission::Send(started) = first else { unreachable!() };
+    assert!(matches!(first, PaceAnswer::Send(_)));
+    assert!(matches!(pace.request(now, &request(Lane::Live)), PaceAnswer::Send(_)));
+    assert_eq!(pace.request(now, &request(Lane::Live)), PaceAnswer::WaitForPermit(()));
+    assert_eq!(pace.grant_next(now), None);
+    let PaceAnswer::Send(started) = first else { unreachable!() };
     pace.end(now + MS, started, Some((Observation::Answered, MS)));
-    assert!(pace.admit_next(now + MS).is_some());
+    assert!(pace.grant_next(now + MS).is_some());
     // The success raised the window's limit by one, but no delivery waits.
-    assert_eq!(pace.admit_next(now + MS), None);
-    assert!(matches!(pace.request(now + MS, &request(Lane::Live)), Admission::Send(_)));
+    assert_eq!(pace.grant_next(now + MS), None);
+    assert!(matches!(pace.request(now + MS, &request(Lane::Live)), PaceAnswer::Send(_)));
 }
 
 #[test]
@@ -113,10 +113,10 @@ fn a_delivery_that_waited_too_long_goes_to_the_ladder() {
     for _ in 0..2 {
         pace.request(now, &request(Lane::Live));
     }
-    assert_eq!(pace.request(now, &request(Lane::Live)), Admission::WaitForPermit(()));
+    assert_eq!(pace.request(now, &request(Lane::Live)), PaceAnswer::WaitForPermit(()));
     pace.give_up();
-    let verdict = pace.request(now + IN_MEMORY_MAX, &AdmissionRequest { gave_up_waiting: true, ..request(Lane::Live) });
-    let Admission::Hold(Hold { slot_in, park_for, reason }) = verdict else { panic!("{verdict:?}") };
+    let verdict = pace.request(now + IN_MEMORY_MAX, &PaceRequest { gave_up_waiting: true, ..request(Lane::Live) });
+    let PaceAnswer::Hold(Hold { slot_in, park_for, reason }) = verdict else { panic!("{verdict:?}") };
     assert_eq!(reason, HeldReason::Concurrency);
     assert!(park_for <= slot_in && park_for >= parked::PARK_MIN);
 }
@@ -128,9 +128,9 @@ fn the_line_in_memory_is_bounded_and_shrinks_while_no_post_ends() {
         let mut pace = Pace::new(now);
         let started = window_start(&mut pace, now);
         pace.window.cut(now + MS, started);
-        while matches!(pace.request(now + MS, &request(Lane::Live)), Admission::Send(_)) {}
+        while matches!(pace.request(now + MS, &request(Lane::Live)), PaceAnswer::Send(_)) {}
         pace.waiting = 0;
-        while pace.request(now + stalled, &request(Lane::Live)) == Admission::WaitForPermit(()) {}
+        while pace.request(now + stalled, &request(Lane::Live)) == PaceAnswer::WaitForPermit(()) {}
         pace.waiting
     };
     let lines = [1, 50, 200].map(|ms| waiting_after(MS * ms));
@@ -149,13 +149,13 @@ fn a_black_hole_leaves_the_live_lane_within_little_more_than_a_second() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     for _ in 0..2 {
-        assert!(matches!(pace.request(now, &request(Lane::Live)), Admission::Send(_)));
+        assert!(matches!(pace.request(now, &request(Lane::Live)), PaceAnswer::Send(_)));
     }
-    assert_ne!(pace.request(now + MS * 900, &request(Lane::Live)), Admission::MoveToSlowLane);
+    assert_ne!(pace.request(now + MS * 900, &request(Lane::Live)), PaceAnswer::MoveToSlowLane);
     for lane in [Lane::Live, Lane::Bulk] {
-        assert_eq!(pace.request(now + MS * 1_300, &request(lane)), Admission::MoveToSlowLane);
+        assert_eq!(pace.request(now + MS * 1_300, &request(lane)), PaceAnswer::MoveToSlowLane);
     }
-    assert!(matches!(pace.request(now + MS * 1_300, &request(Lane::Slow)), Admission::Hold(Hold { .. })));
+    assert!(matches!(pace.request(now + MS * 1_300, &request(Lane::Slow)), PaceAnswer::Hold(Hold { .. })));
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn one_straggler_in_a_wide_window_moves_no_delivery() {
     while pace.window.in_flight() < pace.window.limit() {
         pace.window.start(later);
     }
-    assert_eq!(pace.request(later, &request(Lane::Live)), Admission::WaitForPermit(()));
+    assert_eq!(pace.request(later, &request(Lane::Live)), PaceAnswer::WaitForPermit(()));
     pace.end(later, straggler, Some((Observation::TimedOut, SECOND * 3)));
     assert!(!pace.is_slow(later));
 }
@@ -181,19 +181,19 @@ fn an_open_breaker_admits_one_post_at_a_time_in_the_slow_lane() {
     let now = Instant::now();
     let mut pace = open(now);
     let now = now + SECOND * 60;
-    assert_eq!(pace.request(now, &request(Lane::Live)), Admission::MoveToSlowLane);
-    assert_eq!(pace.request(now, &request(Lane::Bulk)), Admission::MoveToSlowLane);
-    let Admission::Send(probe) = pace.request(now, &request(Lane::Slow)) else { panic!("no probe") };
+    assert_eq!(pace.request(now, &request(Lane::Live)), PaceAnswer::MoveToSlowLane);
+    assert_eq!(pace.request(now, &request(Lane::Bulk)), PaceAnswer::MoveToSlowLane);
+    let PaceAnswer::Send(probe) = pace.request(now, &request(Lane::Slow)) else { panic!("no probe") };
     let second = pace.request(now, &request(Lane::Slow));
-    assert!(matches!(second, Admission::Hold(Hold { reason: HeldReason::Breaker, .. })), "{second:?}");
+    assert!(matches!(second, PaceAnswer::Hold(Hold { reason: HeldReason::Breaker, .. })), "{second:?}");
     let half_open = BreakerState::HalfOpen;
     assert_eq!(pace.end(now + MS * 30, probe, Some((Observation::Answered, MS * 30))), Transition::To(half_open));
     let now = now + MS * 40;
-    assert_eq!(pace.request(now, &request(Lane::Live)), Admission::MoveToSlowLane);
+    assert_eq!(pace.request(now, &request(Lane::Live)), PaceAnswer::MoveToSlowLane);
     assert_eq!(attempt(&mut pace, now, Lane::Slow, Observation::Answered, MS * 30), Transition::Confirmed(half_open));
     let closed = Transition::To(BreakerState::Closed);
     assert_eq!(attempt(&mut pace, now, Lane::Slow, Observation::Answered, MS * 30), closed);
-    assert!(matches!(pace.request(now + MS * 30, &request(Lane::Live)), Admission::Send(_)));
+    assert!(matches!(pace.request(now + MS * 30, &request(Lane::Live)), PaceAnswer::Send(_)));
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn one_old_post_to_a_new_endpoint_means_the_slow_lane() {
     let mut unknown = Pace::new(now);
     let first = unknown.window.start(now);
     assert!(!unknown.is_slow(now + SECOND / 2));
-    assert_eq!(unknown.request(now + SECOND * 2, &request(Lane::Live)), Admission::MoveToSlowLane);
+    assert_eq!(unknown.request(now + SECOND * 2, &request(Lane::Live)), PaceAnswer::MoveToSlowLane);
     unknown.end(now + SECOND * 2, first, Some((Observation::Answered, SECOND / 2)));
     unknown.window.start(now + SECOND * 2);
     assert!(!unknown.is_slow(now + SECOND * 4), "it has answered once, and one straggler is nothing");
@@ -213,7 +213,7 @@ fn a_foreign_breaker_state_counts_unless_an_answer_came_here_since() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     assert!(pace.adopt(now, BreakerState::Open, SECOND));
-    assert_eq!(pace.request(now, &request(Lane::Live)), Admission::MoveToSlowLane);
+    assert_eq!(pace.request(now, &request(Lane::Live)), PaceAnswer::MoveToSlowLane);
     assert!(pace.adopt(now, BreakerState::Closed, SECOND));
     attempt(&mut pace, now, Lane::Live, Observation::Answered, MS);
     assert!(!pace.adopt(now + SECOND, BreakerState::Open, SECOND * 2), "it answered here a second ago");
@@ -236,14 +236,14 @@ fn an_endpoint_that_refuses_fast_is_probed_fast() {
 fn a_rate_is_kept_by_waiting_in_memory_or_on_the_ladder() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
-    let limited = AdmissionRequest { interval: interval(Some(10.0), 1), ..request(Lane::Live) };
-    assert!(matches!(pace.request(now, &limited), Admission::Send(_)));
-    assert_eq!(pace.request(now, &limited), Admission::WaitForSlot(MS * 100, DUE));
-    assert_eq!(pace.request(now, &limited), Admission::WaitForSlot(MS * 200, DUE));
-    let held = Admission::Hold(Hold { slot_in: MS * 300, park_for: MS * 300, reason: HeldReason::Rate });
+    let limited = PaceRequest { interval: interval(Some(10.0), 1), ..request(Lane::Live) };
+    assert!(matches!(pace.request(now, &limited), PaceAnswer::Send(_)));
+    assert_eq!(pace.request(now, &limited), PaceAnswer::WaitForSlot(MS * 100, DUE));
+    assert_eq!(pace.request(now, &limited), PaceAnswer::WaitForSlot(MS * 200, DUE));
+    let held = PaceAnswer::Hold(Hold { slot_in: MS * 300, park_for: MS * 300, reason: HeldReason::Rate });
     assert_eq!(pace.request(now, &limited), held);
     // The granted slot is used without another charge.
-    assert!(matches!(pace.request(now + MS * 100, &AdmissionRequest { slot: DUE, ..limited }), Admission::Send(_)));
+    assert!(matches!(pace.request(now + MS * 100, &PaceRequest { slot: DUE, ..limited }), PaceAnswer::Send(_)));
     assert_eq!(pace.gcra.charge(now, MS * 100), MS * 400);
 }
 
@@ -251,13 +251,13 @@ fn a_rate_is_kept_by_waiting_in_memory_or_on_the_ladder() {
 fn a_future_rate_slot_is_kept_and_never_used_early() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
-    let limited = |remaining| AdmissionRequest {
+    let limited = |remaining| PaceRequest {
         interval: Some(SECOND),
         slot: SlotState::Ahead { remaining, reason: HeldReason::Rate, foreign: false },
         ..request(Lane::Live)
     };
-    assert_eq!(pace.request(now, &limited(MS * 250)), Admission::WaitForSlot(MS * 250, DUE));
-    let hold = |slot_in, park_for| Admission::Hold(Hold { slot_in, park_for, reason: HeldReason::Rate });
+    assert_eq!(pace.request(now, &limited(MS * 250)), PaceAnswer::WaitForSlot(MS * 250, DUE));
+    let hold = |slot_in, park_for| PaceAnswer::Hold(Hold { slot_in, park_for, reason: HeldReason::Rate });
     assert_eq!(pace.request(now, &limited(MS * 251)), hold(MS * 251, MS * 251));
     assert_eq!(pace.request(now, &limited(SECOND * 7_200)), hold(SECOND * 7_200, HOLD_MAX));
     assert_eq!(pace.request(now, &limited(SECOND * 30)), hold(SECOND * 30, SECOND * 5));
@@ -268,17 +268,17 @@ fn a_future_rate_slot_is_kept_and_never_used_early() {
 fn missed_slots_and_slots_of_other_processes_are_charged_again() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
-    let limited = |slot| AdmissionRequest { interval: Some(SECOND), slot, ..request(Lane::Live) };
-    assert!(matches!(pace.request(now, &limited(SlotState::Missed)), Admission::Send(_)));
+    let limited = |slot| PaceRequest { interval: Some(SECOND), slot, ..request(Lane::Live) };
+    assert!(matches!(pace.request(now, &limited(SlotState::Missed)), PaceAnswer::Send(_)));
     assert!(matches!(
         pace.request(now, &limited(SlotState::Missed)),
-        Admission::Hold(Hold { reason: HeldReason::Rate, .. })
+        PaceAnswer::Hold(Hold { reason: HeldReason::Rate, .. })
     ));
     let mut pace = Pace::new(now);
     let foreign = SlotState::Due { reason: HeldReason::Rate, foreign: true };
-    assert!(matches!(pace.request(now, &limited(foreign)), Admission::Send(_)));
+    assert!(matches!(pace.request(now, &limited(foreign)), PaceAnswer::Send(_)));
     assert!(
-        matches!(pace.request(now, &limited(SlotState::None)), Admission::Hold(Hold { slot_in, .. }) if slot_in == SECOND)
+        matches!(pace.request(now, &limited(SlotState::None)), PaceAnswer::Hold(Hold { slot_in, .. }) if slot_in == SECOND)
     );
 }
 
@@ -288,24 +288,21 @@ fn a_pause_holds_every_delivery_until_it_ends_or_an_edit() {
     let mut pace = Pace::new(now);
     let first = pace.request(now, &request(Lane::Live));
     let second = pace.request(now, &request(Lane::Live));
-    assert_eq!(pace.request(now, &request(Lane::Live)), Admission::WaitForPermit(()));
-    let (Admission::Send(first), Admission::Send(second)) = (first, second) else { unreachable!() };
+    assert_eq!(pace.request(now, &request(Lane::Live)), PaceAnswer::WaitForPermit(()));
+    let (PaceAnswer::Send(first), PaceAnswer::Send(second)) = (first, second) else { unreachable!() };
     pace.pause(now, SECOND * 3_600, 1);
     pace.end(now, first, Some((Observation::ErrorStatus, MS)));
     pace.end(now, second, Some((Observation::ErrorStatus, MS)));
-    assert_eq!(pace.admit_next(now), None);
+    assert_eq!(pace.grant_next(now), None);
     pace.give_up();
-    let held = |slot_in, park_for| Admission::Hold(Hold { slot_in, park_for, reason: HeldReason::Breaker });
-    let waited = AdmissionRequest { gave_up_waiting: true, ..request(Lane::Live) };
+    let held = |slot_in, park_for| PaceAnswer::Hold(Hold { slot_in, park_for, reason: HeldReason::Breaker });
+    let waited = PaceRequest { gave_up_waiting: true, ..request(Lane::Live) };
     assert_eq!(pace.request(now, &waited), held(SECOND * 3_600, HOLD_MAX));
-    assert_eq!(
-        pace.request(now, &AdmissionRequest { slot: DUE, ..request(Lane::Live) }),
-        held(SECOND * 3_600, HOLD_MAX)
-    );
+    assert_eq!(pace.request(now, &PaceRequest { slot: DUE, ..request(Lane::Live) }), held(SECOND * 3_600, HOLD_MAX));
     let end = now + SECOND * 3_600;
-    assert_eq!(pace.request(end - MS * 200, &request(Lane::Live)), Admission::WaitForSlot(MS * 200, SlotState::None));
-    assert!(matches!(pace.request(now, &AdmissionRequest { version: 2, ..request(Lane::Live) }), Admission::Send(_)));
-    assert!(matches!(pace.request(end, &request(Lane::Live)), Admission::Send(_) | Admission::WaitForPermit(())));
+    assert_eq!(pace.request(end - MS * 200, &request(Lane::Live)), PaceAnswer::WaitForSlot(MS * 200, SlotState::None));
+    assert!(matches!(pace.request(now, &PaceRequest { version: 2, ..request(Lane::Live) }), PaceAnswer::Send(_)));
+    assert!(matches!(pace.request(end, &request(Lane::Live)), PaceAnswer::Send(_) | PaceAnswer::WaitForPermit(())));
 }
 
 #[test]
@@ -313,33 +310,33 @@ fn free_capacity_is_used_before_a_concurrency_slot() {
     let now = Instant::now();
     let ahead = SlotState::Ahead { remaining: SECOND * 90, reason: HeldReason::Breaker, foreign: false };
     let mut pace = Pace::new(now);
-    assert!(matches!(pace.request(now, &AdmissionRequest { slot: ahead, ..request(Lane::Slow) }), Admission::Send(_)));
+    assert!(matches!(pace.request(now, &PaceRequest { slot: ahead, ..request(Lane::Slow) }), PaceAnswer::Send(_)));
     let mut pace = open(now);
     let now = now + SECOND * 20;
-    assert!(matches!(pace.request(now, &request(Lane::Slow)), Admission::Send(_)));
-    let verdict = pace.request(now, &AdmissionRequest { slot: ahead, ..request(Lane::Slow) });
-    assert!(matches!(verdict, Admission::Hold(Hold { slot_in, .. }) if slot_in == SECOND * 90), "{verdict:?}");
+    assert!(matches!(pace.request(now, &request(Lane::Slow)), PaceAnswer::Send(_)));
+    let verdict = pace.request(now, &PaceRequest { slot: ahead, ..request(Lane::Slow) });
+    assert!(matches!(verdict, PaceAnswer::Hold(Hold { slot_in, .. }) if slot_in == SECOND * 90), "{verdict:?}");
 }
 
 #[test]
 fn parked_deliveries_come_before_new_ones() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
-    while matches!(pace.request(now, &request(Lane::Live)), Admission::Send(_)) {}
+    while matches!(pace.request(now, &request(Lane::Live)), PaceAnswer::Send(_)) {}
     pace.give_up();
     for _ in 0..10 {
         pace.parked.park(now, SECOND, 0, parked::RecheckRate::SLOW);
     }
-    assert!(matches!(pace.request(now, &request(Lane::Live)), Admission::Hold(Hold { .. })));
+    assert!(matches!(pace.request(now, &request(Lane::Live)), PaceAnswer::Hold(Hold { .. })));
     let due = SlotState::Due { reason: HeldReason::Concurrency, foreign: false };
-    assert_eq!(pace.request(now, &AdmissionRequest { slot: due, ..request(Lane::Live) }), Admission::WaitForPermit(()));
+    assert_eq!(pace.request(now, &PaceRequest { slot: due, ..request(Lane::Live) }), PaceAnswer::WaitForPermit(()));
 }
 
 #[test]
 fn an_abandoned_post_frees_its_place_and_is_no_observation() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
-    let Admission::Send(started) = pace.request(now, &request(Lane::Live)) else { panic!() };
+    let PaceAnswer::Send(started) = pace.request(now, &request(Lane::Live)) else { panic!() };
     assert_eq!(pace.end(now, started, None), Transition::None);
     assert_eq!((pace.window.in_flight(), pace.window.limit()), (0, 2));
 }
@@ -352,8 +349,8 @@ fn while_this_process_lags_a_backlog_waits_in_memory() {
         pace.set_lag(lag);
         let started = window_start(&mut pace, now);
         pace.window.cut(now, started);
-        while matches!(pace.request(now, &request(Lane::Live)), Admission::Send(_)) {}
-        while pace.waiting < 10_000 && pace.request(now, &request(Lane::Live)) == Admission::WaitForPermit(()) {}
+        while matches!(pace.request(now, &request(Lane::Live)), PaceAnswer::Send(_)) {}
+        while pace.waiting < 10_000 && pace.request(now, &request(Lane::Live)) == PaceAnswer::WaitForPermit(()) {}
         pace.waiting
     };
     assert!((40..=60).contains(&line(MS)), "{}", line(MS));
@@ -398,7 +395,7 @@ impl Simulation {
             for (_, started) in done {
                 pace.end(now, started, Some((end, Duration::from_millis(took))));
             }
-            while let Some(started) = pace.admit_next(now) {
+            while let Some(started) = pace.grant_next(now) {
                 let (since, _) = line.pop_front().unwrap();
                 seen.longest_in_memory = seen.longest_in_memory.max(ms - since);
                 flight.push((ms + took, started));
@@ -423,22 +420,22 @@ impl Simulation {
                 asking.push((Lane::Live, SlotState::None, false));
             }
             while let Some((lane, slot, gave_up_waiting)) = asking.pop() {
-                match pace.request(now, &AdmissionRequest { lane, slot, interval: None, gave_up_waiting, version: 1 }) {
-                    Admission::Send(started) => {
+                match pace.request(now, &PaceRequest { lane, slot, interval: None, gave_up_waiting, version: 1 }) {
+                    PaceAnswer::Send(started) => {
                         flight.push((ms + took, started));
                         seen.sent += 1;
                     }
-                    Admission::WaitForPermit(()) => line.push_back((ms, lane)),
-                    Admission::Hold(Hold { slot_in, park_for, reason }) => {
+                    PaceAnswer::WaitForPermit(()) => line.push_back((ms, lane)),
+                    PaceAnswer::Hold(Hold { slot_in, park_for, reason }) => {
                         seen.held += 1;
                         let at = |wait: Duration| ms + wait.as_millis() as u64;
                         parked.push((at(park_for), at(slot_in), lane, reason));
                     }
-                    Admission::MoveToSlowLane => {
+                    PaceAnswer::MoveToSlowLane => {
                         seen.moved += 1;
                         asking.push((Lane::Slow, SlotState::None, false));
                     }
-                    Admission::WaitForSlot(..) => unreachable!("no rate here"),
+                    PaceAnswer::WaitForSlot(..) => unreachable!("no rate here"),
                 }
             }
         }

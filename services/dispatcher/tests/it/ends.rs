@@ -1,6 +1,6 @@
 //! Tests deliveries that end without an attempt, and deliveries that wait for the database.
 
-use postrider_ledger::retry::retry_delivery;
+use postrider_ledger::manual_retry::retry_delivery;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, Lane};
 use postrider_model::time::UnixMillis;
 use postrider_store::record::RecordBatch;

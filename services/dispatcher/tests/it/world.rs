@@ -125,7 +125,7 @@ impl World {
                 created_at: now,
                 accepted_at: now,
                 generation: Generation::First,
-                origin: None,
+                repeats: None,
             },
             occurred_at: now,
             number: 1,

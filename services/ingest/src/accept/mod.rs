@@ -21,7 +21,7 @@ use tracing::Instrument;
 
 use self::schemas::SchemaChecks;
 use crate::admission::Admission;
-use crate::admission::tenant_directory::TenantConfig;
+use crate::admission::tenant_directory::PublishingTenant;
 use crate::audit_sequence::AuditSequence;
 use crate::event::content::Content;
 use crate::event::{Event, IdSource};
@@ -159,7 +159,7 @@ struct Publishing<'a> {
 }
 
 /// Checks what the tenant's profile requires of an event, and returns the profile's warnings.
-fn check_profile(tenant: &TenantConfig, event: &Event<'_>, now: UnixMillis) -> Result<Vec<String>, Refused> {
+fn check_profile(tenant: &PublishingTenant, event: &Event<'_>, now: UnixMillis) -> Result<Vec<String>, Refused> {
     if tenant.enforces_catalog && !tenant.defines(&event.event_type) {
         let Profile { name, .. } = &*tenant.profile;
         let detail = format!(

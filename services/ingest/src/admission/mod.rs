@@ -17,7 +17,7 @@ use postrider_store::Store;
 use postrider_telemetry::tasks::Tasks;
 
 use self::backpressure::{Backpressure, QueueLimits};
-use self::tenant_directory::{TenantConfig, TenantDirectory};
+use self::tenant_directory::{PublishingTenant, TenantDirectory};
 use self::waiting_deliveries::WaitingDeliveries;
 use crate::config::Config;
 use crate::metrics;
@@ -26,7 +26,7 @@ use crate::refused::Refused;
 /// Permission to publish events of one tenant.
 #[derive(Debug, Clone)]
 pub(crate) struct Admission {
-    pub(crate) tenant: TenantConfig,
+    pub(crate) tenant: PublishingTenant,
     /// The lane that the deliveries take.
     pub(crate) lane: Lane,
 }
@@ -71,10 +71,10 @@ impl Gate {
     /// # Errors
     /// The tenant is gone, or exceeds one of its limits.
     pub(crate) fn admit_request(&self, tenant: TenantId, events: usize) -> Result<Admission, Refused> {
-        let config = self.directory.config(tenant)?;
+        let publishing = self.directory.publishing_tenant(tenant)?;
         self.waiting.check_tenant(tenant, self.directory.waiting_max(tenant))?;
         self.directory.charge(tenant, events).inspect_err(|_| metrics::limited())?;
-        Ok(Admission { tenant: config, lane: Lane::Live })
+        Ok(Admission { tenant: publishing, lane: Lane::Live })
     }
 
     /// Charges a message's events, and returns their lane: over the tenant's limits the bulk lane, because no message gets a 429.

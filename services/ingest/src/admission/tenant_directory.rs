@@ -30,9 +30,9 @@ const FRESH: Duration = Duration::from_secs(5);
 /// How long a producer should wait before it repeats an event whose tenant's profile is not loaded in this process.
 const PROFILE_RETRY: Duration = Duration::from_secs(30);
 
-/// A tenant in the configuration version in force.
+/// A tenant that may publish, with what the checks of its events need.
 #[derive(Debug, Clone)]
-pub(crate) struct TenantConfig {
+pub(crate) struct PublishingTenant {
     pub(crate) id: TenantId,
     pub(crate) profile: Arc<Profile>,
     /// Whether to refuse event types that neither the profile's catalog nor the tenant defines.
@@ -42,7 +42,7 @@ pub(crate) struct TenantConfig {
     pub(crate) config_version: i64,
 }
 
-impl TenantConfig {
+impl PublishingTenant {
     /// Whether the profile's catalog or the tenant defines this type.
     pub(crate) fn defines(&self, event_type: &EventType) -> bool {
         self.profile.event_type(event_type.as_str()).is_some() || self.event_types.has(event_type)
@@ -164,11 +164,11 @@ impl TenantDirectory {
     ///
     /// # Errors
     /// It was deleted, or its profile is not loaded in this process.
-    pub(crate) fn config(&self, id: TenantId) -> Result<TenantConfig, Refused> {
+    pub(crate) fn publishing_tenant(&self, id: TenantId) -> Result<PublishingTenant, Refused> {
         let table = self.table.read();
         let tenant = table.tenants.get(&id).ok_or(TenantError::NotFound)?;
         let not_loaded = || Refused::later("the tenant's profile is not loaded in this service", PROFILE_RETRY);
-        Ok(TenantConfig {
+        Ok(PublishingTenant {
             id,
             profile: tenant.profile.clone().ok_or_else(not_loaded)?,
             enforces_catalog: tenant.enforces_catalog,
@@ -262,7 +262,7 @@ impl TenantDirectory {
     }
 
     /// A tenant's new state. While its rate is unchanged it keeps its rate limiter: other edits must not allow a second burst.
-    fn prepare(&self, tenant: &feed::TenantConfig, before: Option<&Tenant>) -> Tenant {
+    fn prepare(&self, tenant: &feed::FeedTenant, before: Option<&Tenant>) -> Tenant {
         let events_per_second = tenant.limits.events_per_second();
         let rate = match before.filter(|before| before.events_per_second == events_per_second) {
             Some(before) => before.rate.clone(),
@@ -294,7 +294,7 @@ pub(crate) mod tests {
 
     use postrider_http::problem::Problem;
     use postrider_store::config::Scopes;
-    use postrider_store::feed::{EventTypeConfig, KeyConfig, TenantConfig as FeedTenant};
+    use postrider_store::feed::{FeedEventType, FeedKey, FeedTenant};
 
     use super::*;
 
@@ -318,7 +318,7 @@ pub(crate) mod tests {
         }
 
         pub(crate) fn key(mut self, text: &str, tenants: KeyTenants, scopes: Scopes) -> Self {
-            self.0.keys.push(KeyConfig { id: KeyId::generate(), tenants, hash: KeyHash::of(text), scopes });
+            self.0.keys.push(FeedKey { id: KeyId::generate(), tenants, hash: KeyHash::of(text), scopes });
             self
         }
     }
@@ -343,25 +343,28 @@ pub(crate) mod tests {
         Changes { version: 7, snapshot: true, ..known }
     }
 
-    /// The configuration of a key's tenant.
-    fn config(directory: &TenantDirectory, authorization: Option<&str>) -> Result<TenantConfig, Refused> {
+    /// The tenant for which a key publishes.
+    fn publishing_tenant(
+        directory: &TenantDirectory,
+        authorization: Option<&str>,
+    ) -> Result<PublishingTenant, Refused> {
         let sender = crate::http::sender::Sender::of(directory, authorization, None)?;
-        directory.config(sender.named().expect("a tenant's key"))
+        directory.publishing_tenant(sender.named().expect("a tenant's key"))
     }
 
     #[test]
     fn a_key_with_the_scope_is_its_tenant() {
         let tenant = TenantId::generate();
         let directory = directory(Snapshot(changes(tenant, Scopes::ALL, None)), true);
-        let config = config(&directory, Some("Bearer secret")).unwrap();
-        assert_eq!((config.id, config.config_version), (tenant, 7));
+        let found = publishing_tenant(&directory, Some("Bearer secret")).unwrap();
+        assert_eq!((found.id, found.config_version), (tenant, 7));
     }
 
     #[test]
     fn a_wrong_key_a_missing_scope_and_a_stale_table_are_told_apart() {
         let tenant = TenantId::generate();
         let status = |directory: &TenantDirectory, header| {
-            Problem::from(config(directory, header).map(|_| ()).unwrap_err()).status
+            Problem::from(publishing_tenant(directory, header).map(|_| ()).unwrap_err()).status
         };
         let known = directory(Snapshot(changes(tenant, [Scope::Read].into_iter().collect(), None)), true);
         assert_eq!(status(&known, None), 401);
@@ -370,14 +373,14 @@ pub(crate) mod tests {
         assert_eq!(status(&known, Some("Bearer secret")), 403);
         let stale = directory(Snapshot(changes(tenant, Scopes::ALL, None)), false);
         assert_eq!(status(&stale, Some("Bearer other")), 503);
-        assert!(config(&stale, Some("Bearer secret")).is_ok());
+        assert!(publishing_tenant(&stale, Some("Bearer secret")).is_ok());
     }
 
     #[tokio::test]
     async fn an_unknown_tenant_is_waited_for_until_the_feed_has_caught_up() {
         let (known, new) = (TenantId::generate(), TenantId::generate());
         let directory = Arc::new(directory(Snapshot(changes(known, Scopes::ALL, None)), true));
-        assert!(directory.config(known).is_ok());
+        assert!(directory.publishing_tenant(known).is_ok());
         let received = Instant::now();
         let waiting = tokio::spawn({
             let directory = Arc::clone(&directory);
@@ -396,8 +399,8 @@ pub(crate) mod tests {
         tokio::task::yield_now().await;
         confirm(8);
         waiting.await.unwrap();
-        assert!(directory.config(new).is_ok());
-        assert!(directory.config(TenantId::generate()).is_err());
+        assert!(directory.publishing_tenant(new).is_ok());
+        assert!(directory.publishing_tenant(TenantId::generate()).is_err());
     }
 
     #[test]
@@ -407,16 +410,16 @@ pub(crate) mod tests {
         let gone = vec![first.keys[0].id];
         let directory = directory(Snapshot(first), true);
         apply(&directory, Changes { version: 8, keys_gone: gone, ..Changes::default() });
-        assert_eq!(config(&directory, Some("Bearer secret")).unwrap_err(), Refused::NoKey("no such key"));
+        assert_eq!(publishing_tenant(&directory, Some("Bearer secret")).unwrap_err(), Refused::NoKey("no such key"));
     }
 
     #[test]
     fn event_types_follow_the_feed_and_outlive_an_edit_of_their_tenant() {
         let (tenant, name) = (TenantId::generate(), EventType::from_str("order.paid").unwrap());
-        let defined = || EventTypeConfig { tenant, name: name.clone(), schema: None };
+        let defined = || FeedEventType { tenant, name: name.clone(), schema: None };
         let directory =
             directory(Snapshot(Changes { event_types: vec![defined()], ..changes(tenant, Scopes::ALL, None) }), true);
-        let has = || config(&directory, Some("Bearer secret")).unwrap().event_types.has(&name);
+        let has = || publishing_tenant(&directory, Some("Bearer secret")).unwrap().event_types.has(&name);
         assert!(has());
         apply(&directory, Changes { snapshot: false, ..changes(tenant, Scopes::ALL, None) });
         assert!(has());

@@ -20,14 +20,14 @@ pub(crate) enum Source<'a> {
         /// The value of the header `Idempotency-Key`, if the request has it.
         key: Option<&'a str>,
     },
-    /// A member of a batch over HTTP.
+    /// An event of a batch over HTTP.
     HttpBatch,
     /// A message on the exchange. Its `message_id` is the event's id if the body has none.
     Exchange {
         /// The AMQP property `message_id`.
         message_id: Option<&'a str>,
     },
-    /// A member of a batch on the exchange.
+    /// An event of a batch on the exchange.
     ExchangeBatch,
 }
 

@@ -18,7 +18,7 @@ use postrider_model::ids::TenantId;
 use postrider_model::limits::{BATCH_BYTES_MAX, EVENT_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX};
 use postrider_telemetry::spans;
 use postrider_telemetry::trace_context::{TRACEPARENT, TraceContext};
-use postrider_wire::http::{PublishBatch, PublishBatchMember, PublishBatchResult, PublishReceipt};
+use postrider_wire::http::{PublishBatch, PublishBatchItem, PublishBatchResult, PublishReceipt};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use tracing::{Instrument, Span};
@@ -43,12 +43,12 @@ fn receipt(accepted: &Accepted) -> PublishReceipt<'_> {
 }
 
 /// The result of one event of a batch.
-fn result(accepted: &Result<Accepted, Refused>) -> Result<PublishBatchMember<'_>, Problem> {
+fn result(accepted: &Result<Accepted, Refused>) -> Result<PublishBatchItem<'_>, Problem> {
     Ok(match accepted {
-        Ok(accepted) => PublishBatchMember::Accepted(receipt(accepted)),
+        Ok(accepted) => PublishBatchItem::Accepted(receipt(accepted)),
         Err(refused) => {
             let problem = Problem::from(refused.clone());
-            PublishBatchMember::Refused { error: to_raw_value(&problem).map_err(|_| Problem::internal())? }
+            PublishBatchItem::Refused { error: to_raw_value(&problem).map_err(|_| Problem::internal())? }
         }
     })
 }

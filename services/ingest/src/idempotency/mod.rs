@@ -67,7 +67,7 @@ struct KnownEvent {
 }
 
 /// What to do with an event.
-enum Decision {
+enum NextAction {
     Publish(Stamp),
     Known(KnownEvent),
 }
@@ -107,8 +107,8 @@ impl Idempotency {
             .entry(key)
             .or_try_insert_with(async {
                 let stamp = match self.decide(&asked, content, now).await {
-                    Decision::Known(known) => return Ok(known),
-                    Decision::Publish(stamp) => stamp,
+                    NextAction::Known(known) => return Ok(known),
+                    NextAction::Publish(stamp) => stamp,
                 };
                 publish(stamp).await?;
                 if stamp.claimed {
@@ -127,9 +127,9 @@ impl Idempotency {
         Ok(if fresh && known.published_here { PublishOutcome::Published } else { PublishOutcome::Duplicate })
     }
 
-    async fn decide(&self, key: &EventKey, content: &Content, now: UnixMillis) -> Decision {
+    async fn decide(&self, key: &EventKey, content: &Content, now: UnixMillis) -> NextAction {
         if let Some(made) = self.find_made(key).await {
-            return Decision::Known(made);
+            return NextAction::Known(made);
         }
         let claim =
             Claim { tenant: key.0, id: key.1.clone(), content_hash: content.hash().to_owned(), accepted_at: now };
@@ -137,12 +137,12 @@ impl Idempotency {
         loop {
             let claimed = self.claims.claim(claim.clone(), began.elapsed() >= OTHERS_MAX).await;
             match claimed {
-                None => return Decision::Publish(Stamp { accepted_at: now, claimed: false }),
-                Some(Claimed::Ours(accepted_at)) => return Decision::Publish(Stamp { accepted_at, claimed: true }),
+                None => return NextAction::Publish(Stamp { accepted_at: now, claimed: false }),
+                Some(Claimed::Ours(accepted_at)) => return NextAction::Publish(Stamp { accepted_at, claimed: true }),
                 Some(Claimed::Taken { content_hash, accepted_at, safe }) => {
                     if safe || !content.is(&content_hash) {
                         let content_hash = content_hash.into();
-                        return Decision::Known(KnownEvent { content_hash, accepted_at, published_here: false });
+                        return NextAction::Known(KnownEvent { content_hash, accepted_at, published_here: false });
                     }
                 }
             }

@@ -11,7 +11,7 @@ use postrider_profiles::Mappings;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::member::Member;
+use super::message_event::MessageEvent;
 use super::records;
 use crate::event::cloudevents::{self, essence};
 use crate::event::json::{Source, check_batch_length, read_event, refuse_array};
@@ -40,7 +40,7 @@ pub(super) enum Content<'a> {
     /// A KumoMTA record that makes no event.
     Nothing,
     /// Events. Some may be readable while others are not.
-    Events(Vec<Member<'a>>),
+    Events(Vec<MessageEvent<'a>>),
 }
 
 /// A batch on the exchange, which names the tenant once.
@@ -88,7 +88,7 @@ impl<'a> Address<'a> {
                 Ok(if events.is_empty() { Content::Nothing } else { Content::Events(events) })
             }
             BATCH => self.read_batch(tenant, message).map(Content::Events),
-            _ => Ok(Content::Events(vec![Member { event: self.read_one(tenant, message), alone: None }])),
+            _ => Ok(Content::Events(vec![MessageEvent { event: self.read_one(tenant, message), alone: None }])),
         }
     }
 
@@ -113,7 +113,11 @@ impl<'a> Address<'a> {
         Ok(event)
     }
 
-    fn read_batch(&self, tenant: &impl EventTenant, message: &'a ProducerMessage) -> Result<Vec<Member<'a>>, Refused> {
+    fn read_batch(
+        &self,
+        tenant: &impl EventTenant,
+        message: &'a ProducerMessage,
+    ) -> Result<Vec<MessageEvent<'a>>, Refused> {
         check_content_type(message)?;
         if message.body.len() > BATCH_BYTES_MAX {
             let detail = format!("a batch has at most {BATCH_BYTES_MAX} bytes, got {}", message.body.len());
@@ -123,11 +127,11 @@ impl<'a> Address<'a> {
         let id = tenant.tenant(Some(&batch.tenant))?;
         check_batch_length(batch.events.len())?;
         let several = batch.events.len() > 1;
-        let member = |json: &'a RawValue| {
+        let read = |json: &'a RawValue| {
             let event = read_event(tenant, json.get().as_bytes(), Source::ExchangeBatch);
-            Member { event, alone: several.then(|| batch_of_one(id, json)) }
+            MessageEvent { event, alone: several.then(|| batch_of_one(id, json)) }
         };
-        Ok(batch.events.into_iter().map(member).collect())
+        Ok(batch.events.into_iter().map(read).collect())
     }
 }
 

@@ -9,8 +9,8 @@
 //!
 //! Intake does not check who published a message: the broker's permissions do (`docs/publishing.md`).
 
-mod member;
 mod message;
+mod message_event;
 mod records;
 mod routed_tenant;
 
@@ -32,7 +32,7 @@ use self::message::{Address, Content};
 use self::routed_tenant::RoutedTenant;
 use crate::Ingest;
 use crate::admission::Admission;
-use crate::admission::tenant_directory::TenantConfig;
+use crate::admission::tenant_directory::PublishingTenant;
 use crate::event::Event;
 use crate::metrics::{self, Intaken};
 use crate::refused::Refused;
@@ -129,17 +129,17 @@ impl Worker {
         gate.check_open()?;
         let tenant = self.tenant(address.tenant, attempt.received).await?;
         let routed = RoutedTenant { directory: &gate.directory, tenant: tenant.id };
-        let members = match address.read(&routed, message, &tenant.profile.name, &self.mappings)? {
+        let events = match address.read(&routed, message, &tenant.profile.name, &self.mappings)? {
             Content::Nothing => return Ok(Intaken::Ignored),
-            Content::Events(members) => members,
+            Content::Events(events) => events,
         };
-        let lane = *attempt.lane.get_or_insert_with(|| gate.lane_of_message(tenant.id, members.len()));
+        let lane = *attempt.lane.get_or_insert_with(|| gate.lane_of_message(tenant.id, events.len()));
         let admission = Admission { tenant, lane };
 
         // All events of the message belong to one trace: our span's if spans are exported, else the producer's, else a new one.
         let trace = TraceContext::onward(&Span::current(), message.header(TRACEPARENT));
         let accepter = &self.ingest.accepter;
-        let (events, bodies): (Vec<_>, Vec<_>) = members.into_iter().map(|member| (member.event, member.alone)).unzip();
+        let (events, bodies): (Vec<_>, Vec<_>) = events.into_iter().map(|read| (read.event, read.alone)).unzip();
         let accept = async |event: Result<Event<'_>, Refused>| accepter.accept(&admission, event?, trace).await;
         let results: Vec<_> = events.into_iter().map(accept).collect::<FuturesOrdered<_>>().collect().await;
         let refused: Vec<(usize, Refused)> =
@@ -174,10 +174,10 @@ impl Worker {
     }
 
     /// The tenant of this id or external id. If it is unknown, waits for a configuration at least as new as the message.
-    async fn tenant(&self, name: &str, received: Instant) -> Result<TenantConfig, Refused> {
+    async fn tenant(&self, name: &str, received: Instant) -> Result<PublishingTenant, Refused> {
         let directory = &self.ingest.gate.directory;
         if let Ok(tenant) = directory.find(name) {
-            return directory.config(tenant);
+            return directory.publishing_tenant(tenant);
         }
         let shown: String = name.chars().take(TENANT_SHOWN_MAX).collect();
         if tokio::time::timeout(CONFIG_WAIT_MAX, directory.caught_up(received)).await.is_err() {
@@ -185,7 +185,7 @@ impl Worker {
             return Err(Refused::later(detail, LONGEST_PAUSE));
         }
         let found = directory.find(name).map_err(|_| Refused::Malformed(format!("there is no tenant {shown:?}")))?;
-        directory.config(found)
+        directory.publishing_tenant(found)
     }
 }
 

@@ -6,7 +6,7 @@ use postrider_model::event::Origin;
 use postrider_model::ids::TenantId;
 use postrider_profiles::{MappedEvent, Mappings};
 
-use super::member::Member;
+use super::message_event::MessageEvent;
 use crate::event::json::check_size;
 use crate::event::{RawEvent, check, hash};
 use crate::refused::Refused;
@@ -20,7 +20,7 @@ pub(super) fn read<'a>(
     record: &'a [u8],
     profile: &str,
     mappings: &Mappings,
-) -> Result<Vec<Member<'a>>, Refused> {
+) -> Result<Vec<MessageEvent<'a>>, Refused> {
     check_size(record)?;
     let mapping = mappings.get(profile).ok_or_else(|| {
         let detail = format!(
@@ -29,10 +29,10 @@ pub(super) fn read<'a>(
         Refused::Malformed(detail)
     })?;
     let mapped = mapping.events(record).map_err(|error| Refused::Malformed(error.to_string()))?;
-    Ok(mapped.into_iter().map(|event| member(tenant, event)).collect())
+    Ok(mapped.into_iter().map(|mapped| message_event(tenant, mapped)).collect())
 }
 
-fn member<'a>(tenant: TenantId, mapped: MappedEvent) -> Member<'a> {
+fn message_event<'a>(tenant: TenantId, mapped: MappedEvent) -> MessageEvent<'a> {
     // The id is a hash of the whole record: the same record again is the same event, another record is another event.
     let id = format!("evt_{}", hash(&[b"kumomta", mapped.record.as_bytes(), mapped.recipient.as_bytes()]));
     let fields = RawEvent {
@@ -46,5 +46,5 @@ fn member<'a>(tenant: TenantId, mapped: MappedEvent) -> Member<'a> {
         origin: Origin::Api,
         source: None,
     };
-    Member { event: check(tenant, fields).map_err(Refused::Invalid), alone: None }
+    MessageEvent { event: check(tenant, fields).map_err(Refused::Invalid), alone: None }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use postrider_broker::{ConsumeOptions, ProducerMessage, Queue};
-use postrider_ledger::retry::retry_delivery;
+use postrider_ledger::manual_retry::retry_delivery;
 use postrider_model::delivery::{Lane, Trigger};
 use postrider_store::StoreError;
 use postrider_store::history::PageRequest;

@@ -15,7 +15,7 @@ use crate::harness::{PATIENCE, World, decision, event, member, outcome};
 /// Scans often, and counts an attempt as lost after a second.
 fn impatient() -> ReconcileConfig {
     let after = ReconcileConfig::default().attempted_after(Duration::from_secs(1));
-    ReconcileConfig { every: Duration::from_millis(100), settle: Duration::from_millis(500), ..after }
+    ReconcileConfig { every: Duration::from_millis(100), quiet_for: Duration::from_millis(500), ..after }
 }
 
 /// Takes the next `count` messages of a queue and returns their heads.
@@ -73,8 +73,8 @@ async fn after_a_long_outage_no_old_message_counts_as_lost() {
         world.publish(Queue::Decisions, &decided).await;
         world.publish(Queue::Outcomes, &delivered).await;
     }
-    // `settle` is longer than any pause that a busy machine makes.
-    let recorder = world.reconciling_recorder(ReconcileConfig { settle: Duration::from_secs(5), ..impatient() });
+    // `quiet_for` is longer than any pause that a busy machine makes.
+    let recorder = world.reconciling_recorder(ReconcileConfig { quiet_for: Duration::from_secs(5), ..impatient() });
     world.wait_for_rows("decisions", 2_000).await;
     world.wait_for_rows("attempts", 2_000).await;
     recorder.stop().await;

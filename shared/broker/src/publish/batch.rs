@@ -240,7 +240,7 @@ impl Committer {
                 }
                 // Submissions stay in their channel meanwhile: receiving them one by one would only wake this task more often.
                 for (tickets, verdict) in self.channel.confirms().await {
-                    tickets.iter().for_each(|(ticket, members)| ticket.settle(*members, verdict));
+                    tickets.iter().for_each(|(ticket, members)| ticket.resolve(*members, verdict));
                 }
                 continue;
             }

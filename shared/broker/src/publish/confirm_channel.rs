@@ -3,9 +3,9 @@
 //! One task owns a channel, so delivery tags follow the order of sending. After any error the task opens another channel,
 //! declares the rungs again and sends every unconfirmed message again, in the same order.
 //!
-//! lapin hands a returned (unroutable) message to whichever confirm resolves next, not to its own. Two facts make that
+//! lapin hands a returned (unroutable) message to whichever confirm arrives next, not to its own. Two facts make that
 //! safe: a return arrives before the confirm of the same message, and [`ConfirmChannel::confirms`] reads everything that has
-//! resolved before it settles anything. So a return is known before its message could count as confirmed.
+//! arrived before it resolves any message. So a return is known before its message could count as confirmed.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::pin::Pin;
@@ -181,19 +181,19 @@ impl<T: Send + 'static> ConfirmChannel<T> {
             results.push(result);
         }
         let mut returned = HashSet::new();
-        let mut resolved = Vec::with_capacity(results.len());
+        let mut confirms = Vec::with_capacity(results.len());
         let mut failure = None;
         for (id, result) in results {
             match result {
                 Ok(confirmation) => {
-                    resolved.push((id, !confirmation.is_nack()));
+                    confirms.push((id, !confirmation.is_nack()));
                     returned.extend(self.returned(confirmation));
                 }
                 Err(error) => failure = Some(error),
             }
         }
-        let settled =
-            resolved.into_iter().filter_map(|(id, acked)| self.settle(id, acked && !returned.contains(&id))).collect();
+        let answered =
+            confirms.into_iter().filter_map(|(id, acked)| self.resolve(id, acked && !returned.contains(&id))).collect();
         if self.in_flight.is_empty()
             && let Some(started) = self.flight_started.take()
         {
@@ -207,7 +207,7 @@ impl<T: Send + 'static> ConfirmChannel<T> {
             );
             self.drop_channel();
         }
-        settled
+        answered
     }
 
     /// The id of the returned message that this confirmation carries, if any. The topology is then declared again.
@@ -221,7 +221,7 @@ impl<T: Send + 'static> ConfirmChannel<T> {
         message.delivery.properties.correlation_id().as_ref()?.as_str().parse().ok()
     }
 
-    fn settle(&mut self, id: u64, confirmed: bool) -> Option<(T, Verdict)> {
+    fn resolve(&mut self, id: u64, confirmed: bool) -> Option<(T, Verdict)> {
         let verdict = if confirmed {
             self.metrics.confirms.increment(1);
             self.backoff.reset();

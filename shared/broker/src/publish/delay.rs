@@ -117,8 +117,8 @@ impl Gatherer {
         while open || self.outstanding > 0 {
             let first = self.waiting.values().map(|waiting| waiting.until).min();
             tokio::select! {
-                settled = self.channel.confirms() => {
-                    for done in settled.into_iter().flat_map(|(members, _)| members) {
+                answered = self.channel.confirms() => {
+                    for done in answered.into_iter().flat_map(|(members, _)| members) {
                         self.outstanding -= 1;
                         let _ = done.send(Ok(()));
                     }

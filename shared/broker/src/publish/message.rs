@@ -194,8 +194,8 @@ async fn run(mut channel: ConfirmChannel<Done>, mut jobs: mpsc::Receiver<Outgoin
             return;
         }
         tokio::select! {
-            settled = channel.confirms() => {
-                for (done, verdict) in settled {
+            answered = channel.confirms() => {
+                for (done, verdict) in answered {
                     let result = if verdict == Verdict::Confirmed { Ok(()) } else { Err(PublishError::Refused) };
                     let _ = done.send(result);
                 }

@@ -33,7 +33,7 @@ impl Ticket {
         })
     }
 
-    pub(super) fn settle(&self, members: usize, verdict: Verdict) {
+    pub(super) fn resolve(&self, members: usize, verdict: Verdict) {
         if verdict != Verdict::Confirmed {
             self.refused.store(true, Ordering::Relaxed);
         }
@@ -81,7 +81,7 @@ mod tests {
         let permit = (budget.try_acquire(1, 10).unwrap(), limit.charge(tenant, 1));
         let (done, mut answer) = tokio::sync::oneshot::channel();
         let ticket = Ticket::new(1, done, permit);
-        ticket.settle(1, Verdict::Confirmed);
+        ticket.resolve(1, Verdict::Confirmed);
         assert_eq!(answer.try_recv(), Ok(Ok(())));
         assert!(budget.try_acquire(1, 10).is_some() && limit.charge(tenant, 1).is_some());
     }

@@ -59,25 +59,25 @@ async fn a_message_is_acked_after_its_handler_and_a_drain_waits_for_it() {
     let vhost = Vhost::new("ack-last").await;
     let broker = vhost.broker().await;
     publish(&broker, 0..32).await;
-    let gate = Arc::new(Semaphore::new(0));
+    let permits = Arc::new(Semaphore::new(0));
     let started = Arc::new(AtomicUsize::new(0));
-    let (gate_in, started_in) = (Arc::clone(&gate), Arc::clone(&started));
+    let (permits_in, started_in) = (Arc::clone(&permits), Arc::clone(&started));
     let running = Running::members(&broker, move |_, _| {
-        let (gate, started) = (Arc::clone(&gate_in), Arc::clone(&started_in));
+        let (permits, started) = (Arc::clone(&permits_in), Arc::clone(&started_in));
         async move {
             started.fetch_add(1, Ordering::SeqCst);
-            gate.acquire().await.unwrap().forget();
+            permits.acquire().await.unwrap().forget();
             Ok(())
         }
     });
     eventually("all handlers to start", async || started.load(Ordering::SeqCst) == 32).await;
-    gate.add_permits(31);
+    permits.add_permits(31);
     // 31 of 32 handlers are done, so the message is not acked and must be redelivered after its connection is cut.
-    eventually("31 handlers to end", async || gate.available_permits() == 0).await;
+    eventually("31 handlers to end", async || permits.available_permits() == 0).await;
     vhost.cut("consume").await;
     eventually("the redelivery", async || started.load(Ordering::SeqCst) == 64).await;
     let stopping = tokio::spawn(running.end());
-    gate.add_permits(100);
+    permits.add_permits(100);
     stopping.await.unwrap();
     assert_eq!(broker.queue_depth(LIVE.name()).await.unwrap().messages, 0);
     vhost.finish().await;

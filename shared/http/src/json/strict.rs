@@ -129,26 +129,26 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Nested<V> {
         self.visitor.visit_newtype_struct(Strict(deserializer))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, elements: A) -> Result<V::Value, A::Error> {
         if self.object {
             return Err(A::Error::invalid_type(Unexpected::Seq, &"an object"));
         }
-        self.visitor.visit_seq(Members(members))
+        self.visitor.visit_seq(StrictAccess(elements))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
-        self.visitor.visit_map(Members(members))
+        self.visitor.visit_map(StrictAccess(members))
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, variant: A) -> Result<V::Value, A::Error> {
-        self.visitor.visit_enum(Members(variant))
+        self.visitor.visit_enum(StrictAccess(variant))
     }
 }
 
-/// Wraps the access from which a visitor reads members.
-struct Members<A>(A);
+/// Wraps the access through which a visitor reads elements, members or a variant, so that these are read strictly too.
+struct StrictAccess<A>(A);
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Members<A> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for StrictAccess<A> {
     type Error = A::Error;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
@@ -160,7 +160,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Members<A> {
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for StrictAccess<A> {
     type Error = A::Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
@@ -176,17 +176,17 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<A> {
     }
 }
 
-impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Members<A> {
+impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for StrictAccess<A> {
     type Error = A::Error;
-    type Variant = Members<A::Variant>;
+    type Variant = StrictAccess<A::Variant>;
 
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
         let (name, variant) = self.0.variant_seed(Seed(seed))?;
-        Ok((name, Members(variant)))
+        Ok((name, StrictAccess(variant)))
     }
 }
 
-impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Members<A> {
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for StrictAccess<A> {
     type Error = A::Error;
 
     fn unit_variant(self) -> Result<(), A::Error> {

@@ -138,7 +138,7 @@ impl TenantDay {
     }
 
     /// Counts missing rows that are not in `gaps` as on their way, and corrects the equations by their number.
-    pub(super) fn settle(&mut self, gaps: &BTreeSet<Gap>) {
+    pub(super) fn apply_gaps(&mut self, gaps: &BTreeSet<Gap>) {
         self.missing.retain(|missing| !gaps.contains(missing));
         self.conserved = self.adds_up();
         let (events, decisions) = (self.missing_events(), self.missing_decisions());

@@ -35,12 +35,12 @@ pub struct AuditOptions {
     /// The number of days to examine, 1 or more. The last of them is today.
     pub days: u32,
     /// The pause between the two checks for missing rows.
-    pub settle: Duration,
+    pub recheck_after: Duration,
 }
 
 impl Default for AuditOptions {
     fn default() -> Self {
-        Self { days: 2, settle: Duration::from_secs(10) }
+        Self { days: 2, recheck_after: Duration::from_secs(10) }
     }
 }
 
@@ -182,12 +182,12 @@ pub async fn run(store: &Store, options: &AuditOptions) -> Result<AuditReport, S
     let mut findings = examine(store, &days).await?;
     let mut gaps = std::mem::take(&mut findings.missing);
     if !gaps.is_empty() {
-        tokio::time::sleep(options.settle).await;
+        tokio::time::sleep(options.recheck_after).await;
         findings = examine(store, &days).await?;
         gaps = numbers::in_both(&gaps, &findings.missing);
     }
     let mut tenants: Vec<TenantDay> = findings.tenants.into_values().collect();
-    tenants.iter_mut().for_each(|day| day.settle(&gaps));
+    tenants.iter_mut().for_each(|day| day.apply_gaps(&gaps));
     let report = AuditReport {
         id: Uuid::now_v7(),
         ran_at,

@@ -163,7 +163,7 @@ struct Again {
     endpoint: EndpointId,
     body: BodyKind,
     /// The event's own delivery to that endpoint, if there was one.
-    origin: Option<DeliveryId>,
+    repeats: Option<DeliveryId>,
 }
 
 /// The new deliveries of a page.
@@ -197,9 +197,9 @@ async fn plan(
         let again = |endpoint: EndpointId| {
             let earlier = earlier.get(&endpoint).map_or(&[][..], Vec::as_slice);
             let first = || DeliveryId::derive(tenant, &event.summary.id, endpoint, &Generation::First);
-            let origin = decided.contains(&endpoint).then(first);
+            let repeats = decided.contains(&endpoint).then(first);
             let body = targets.body(endpoint).filter(|_| selection.selects(earlier))?;
-            Some(Again { endpoint, body, origin })
+            Some(Again { endpoint, body, repeats })
         };
         let again: Vec<_> = matches.endpoints.into_iter().filter_map(again).collect();
         planned.walked += 1;
@@ -219,7 +219,7 @@ fn task(replay: &Replay, event: &EventRow, again: &Again, config_version: i64, n
     let delivery = DeliveryRef {
         // The day of the replay, not today: a page that is repeated after midnight must refer to the same rows.
         delivery_day: replay.created_at.day(),
-        origin: again.origin,
+        repeats: again.repeats,
         ..DeliveryRef::new(summary.event_ref(), again.endpoint, Generation::Replay(replay.id), now)
     };
     let first = DeliveryTask::first_attempt(delivery, Trigger::Replay, summary.occurred_at, config_version);

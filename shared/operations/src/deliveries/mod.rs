@@ -1,7 +1,7 @@
 //! Deliveries: one event for one endpoint, with its attempts.
 
 mod body;
-mod retry;
+mod manual_retry;
 mod view;
 
 use postrider_model::ids::DeliveryId;

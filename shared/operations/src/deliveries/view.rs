@@ -152,7 +152,7 @@ impl From<DeliveryRow> for Delivery {
             finished_at: row.finished_at.map(Timestamp),
             expires_at: row.expires_at.into(),
             generation: of.generation,
-            origin_id: of.origin,
+            origin_id: of.repeats,
             attempt_count: row.number,
             status_code: row.status_code,
         }

@@ -19,7 +19,7 @@ use crate::{Caller, Operations};
 use check::{Rules, refuse_kept_headers};
 use new_key::NewKey;
 
-pub use request::{CreateEndpoint, EditEndpoint, MASK, PushoverSettings, RequestedStatus};
+pub use request::{CreateEndpoint, EditEndpoint, MASK, PushoverFields, RequestedStatus};
 pub use rotate::{RotateSecret, RotatedSecret};
 pub use view::{Breaker, CreatedEndpoint, Endpoint, EndpointInList, EndpointPage, PushoverShown};
 

@@ -17,7 +17,7 @@ pub const MASK: &str = "********";
 /// The Pushover user of an endpoint. Keys are 30 letters and digits and are not shown again.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PushoverSettings {
+pub struct PushoverFields {
     /// The user's or group's key. In an edit, absent or `********` keeps it.
     #[schema(example = "uQiRzpo4DXghDmr9QzzfQu27cmVRsG")]
     pub user_key: Option<String>,
@@ -69,7 +69,7 @@ pub struct CreateEndpoint {
     #[schema(example = "https://example.com/hooks")]
     pub url: Option<String>,
     /// Required for the channel `pushover`, with all members.
-    pub pushover: Option<PushoverSettings>,
+    pub pushover: Option<PushoverFields>,
     /// Event types: an exact type, everything below a dot (`email.*`), or all (`*`). Not empty.
     #[schema(example = json!(["email.*"]))]
     pub event_types: Vec<String>,
@@ -125,7 +125,7 @@ pub struct EditEndpoint {
     /// The URL that deliveries are sent to.
     pub url: Option<String>,
     /// Replaces the members that it names.
-    pub pushover: Option<PushoverSettings>,
+    pub pushover: Option<PushoverFields>,
     /// Replaces the event types.
     pub event_types: Option<Vec<String>>,
     /// Replaces all filters.

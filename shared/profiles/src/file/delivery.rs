@@ -7,7 +7,7 @@ use std::time::Duration;
 use postrider_model::attempt::StatusClasses;
 use postrider_model::event::is_attribute_name;
 use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, RETRY_DELAY_MAX};
-use postrider_model::retry::RetrySchedule;
+use postrider_model::retry_schedule::RetrySchedule;
 use postrider_model::subscription::MatchKind;
 use toml::Spanned;
 

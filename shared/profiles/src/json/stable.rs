@@ -21,7 +21,7 @@ pub(crate) fn stable(json: &str, printer: Printer) -> Vec<u8> {
 }
 
 /// The position of a written member in the output, and where its name ends.
-struct Member {
+struct JsonMember {
     start: usize,
     name_end: usize,
     end: usize,
@@ -30,7 +30,7 @@ struct Member {
 struct Writer {
     out: Vec<u8>,
     /// The members of all open objects, innermost last.
-    members: Vec<Member>,
+    members: Vec<JsonMember>,
     /// The index in `members` of each open object's first member.
     objects: Vec<usize>,
     printer: Printer,
@@ -60,7 +60,7 @@ impl Writer {
             Token::Key(name) => {
                 let start = self.out.len();
                 write_text(&mut self.out, name);
-                self.members.push(Member { start, name_end: self.out.len(), end: start });
+                self.members.push(JsonMember { start, name_end: self.out.len(), end: start });
                 self.out.push(b':');
             }
             Token::Text(text) => write_text(&mut self.out, text),
@@ -87,10 +87,10 @@ impl Writer {
 
 /// Orders the members at the end of `out` as JavaScript does (ECMAScript, section 10.1.11.1): array indices first, ascending. A
 /// repeated name keeps its first position and its last value.
-fn put_in_order(out: &mut Vec<u8>, members: &[Member]) {
+fn put_in_order(out: &mut Vec<u8>, members: &[JsonMember]) {
     let Some(first) = members.first() else { return };
     let mut places: HashMap<&[u8], usize> = HashMap::with_capacity(members.len());
-    let mut order: Vec<(Option<u32>, &Member)> = Vec::with_capacity(members.len());
+    let mut order: Vec<(Option<u32>, &JsonMember)> = Vec::with_capacity(members.len());
     for member in members {
         let name = &out[member.start + 1..member.name_end - 1];
         match places.insert(name, order.len()) {

@@ -5,7 +5,7 @@
 use crate::envelope::{BodyStyle, Source};
 use crate::event_view::EventView;
 use crate::json::number::Printer;
-use crate::json::{self, Members};
+use crate::json::{self, JsonMembers};
 use crate::profile::Profile;
 
 impl Profile {
@@ -53,9 +53,9 @@ impl Profile {
     }
 
     /// Returns the members of `data` if the envelope flattens them.
-    fn flattened<'a>(&self, event: &EventView<'a>) -> Option<Members<'a>> {
+    fn flattened<'a>(&self, event: &EventView<'a>) -> Option<JsonMembers<'a>> {
         self.envelope.iter().find(|field| matches!(field.source, Source::FlattenData { .. }))?;
-        std::str::from_utf8(event.data).ok().and_then(Members::parse)
+        std::str::from_utf8(event.data).ok().and_then(JsonMembers::parse)
     }
 
     fn is_after_flatten(&self, index: usize) -> bool {
@@ -69,7 +69,7 @@ impl Profile {
         prepared: &[u8],
         source: &Source,
         event: &EventView<'_>,
-        metadata: &Members<'_>,
+        metadata: &JsonMembers<'_>,
     ) -> bool {
         let mut raw = |value: &[u8]| {
             body.separate();

@@ -56,7 +56,7 @@ impl FeedScope {
 
 /// The settings of a tenant that services need.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TenantConfig {
+pub struct FeedTenant {
     /// Its id.
     pub id: TenantId,
     /// Its profile.
@@ -77,7 +77,7 @@ pub struct TenantConfig {
 
 /// The settings of an API key or a product key that ingest needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyConfig {
+pub struct FeedKey {
     /// Its public id.
     pub id: KeyId,
     /// The tenants for which it is valid.
@@ -90,7 +90,7 @@ pub struct KeyConfig {
 
 /// The part of a tenant's definition of an event type that ingest needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventTypeConfig {
+pub struct FeedEventType {
     /// The tenant.
     pub tenant: TenantId,
     /// The type.
@@ -129,15 +129,15 @@ pub struct Changes {
     /// Whether this is a snapshot, which replaces everything that the service knows.
     pub snapshot: bool,
     /// Tenants created or edited.
-    pub tenants: Vec<TenantConfig>,
+    pub tenants: Vec<FeedTenant>,
     /// Tenants deleted.
     pub tenants_gone: Vec<TenantId>,
     /// Keys created.
-    pub keys: Vec<KeyConfig>,
+    pub keys: Vec<FeedKey>,
     /// Ids of deleted keys.
     pub keys_gone: Vec<KeyId>,
     /// Event types created or edited. If a tenant was edited, all of its event types.
-    pub event_types: Vec<EventTypeConfig>,
+    pub event_types: Vec<FeedEventType>,
     /// Event types deleted.
     pub event_types_gone: Vec<(TenantId, EventType)>,
     /// Subscriptions of active endpoints created or edited. If a tenant was edited, all of its subscriptions.

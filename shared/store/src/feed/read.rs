@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio_postgres::types::Json;
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
-use super::{Changes, EndpointSubscription, EventTypeConfig, FeedScope, KeyConfig, TenantConfig};
+use super::{Changes, EndpointSubscription, FeedEventType, FeedKey, FeedScope, FeedTenant};
 use crate::config::{KeyHash, KeyTenants, Scope, Scopes};
 use crate::error::StoreError;
 use crate::intervention::Intervention;
@@ -106,7 +106,7 @@ impl Reader<'_> {
                 changes.tenants_gone.push(id);
                 return Ok(());
             }
-            changes.tenants.push(TenantConfig {
+            changes.tenants.push(FeedTenant {
                 id,
                 profile: row.col("profile")?,
                 external_id: row.col("external_id")?,
@@ -133,7 +133,7 @@ impl Reader<'_> {
                 return Ok(());
             }
             let tenants = KeyTenants::One(row.col("tenant")?);
-            changes.keys.push(KeyConfig { id, tenants, hash: hash(row)?, scopes: row.col("scopes")? });
+            changes.keys.push(FeedKey { id, tenants, hash: hash(row)?, scopes: row.col("scopes")? });
             Ok(())
         })
         .await
@@ -151,7 +151,7 @@ impl Reader<'_> {
                 return Ok(());
             }
             let scopes = Scopes::from_iter([Scope::Publish]);
-            changes.keys.push(KeyConfig { id, tenants: row.col("tenants")?, hash: hash(row)?, scopes });
+            changes.keys.push(FeedKey { id, tenants: row.col("tenants")?, hash: hash(row)?, scopes });
             Ok(())
         })
         .await
@@ -171,7 +171,7 @@ impl Reader<'_> {
             if row.col("gone")? {
                 changes.event_types_gone.push((tenant, name));
             } else {
-                changes.event_types.push(EventTypeConfig { tenant, name, schema: row.col("schema")? });
+                changes.event_types.push(FeedEventType { tenant, name, schema: row.col("schema")? });
             }
             Ok(())
         })

@@ -116,7 +116,7 @@ impl FromRow for DeliveryRow {
                 created_at: row.col("created_at")?,
                 accepted_at: row.col("accepted_at")?,
                 generation: row.col("generation")?,
-                origin: row.col("origin")?,
+                repeats: row.col("origin")?,
             },
             status,
             discard_reason: row.col("discard_reason")?,

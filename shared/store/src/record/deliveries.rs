@@ -67,7 +67,7 @@ array_params! {
         event_type as "type": &'a str = report.of.event_type.as_str(),
         generation: Option<String> =
             Some(report.of.generation).filter(|of| *of != Generation::First).map(|of| of.to_string()),
-        origin: Option<Uuid> = report.of.origin.map(|origin| origin.0),
+        origin: Option<Uuid> = report.of.repeats.map(|delivery| delivery.0),
     }
 }
 

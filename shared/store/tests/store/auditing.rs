@@ -11,7 +11,7 @@ use postrider_wire::messages::{AcceptedEvent, NumbersReport};
 
 use crate::support::{Fixture, batch, decision, event, outcome};
 
-const OPTIONS: AuditOptions = AuditOptions { days: 2, settle: Duration::ZERO };
+const OPTIONS: AuditOptions = AuditOptions { days: 2, recheck_after: Duration::ZERO };
 
 /// `count` events of one ingest process, with sequence numbers from 0, accepted two minutes ago.
 async fn numbered(fixture: &Fixture, count: u64) -> Vec<AcceptedEvent> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postrider_model::delivery::EndpointStatus;
 use postrider_store::config::{EndpointDraft, EventTypeDraft, KeyHash, NewKey, Scopes, TenantDraft};
-use postrider_store::feed::{Changes, EventTypeConfig, Feed, FeedScope};
+use postrider_store::feed::{Changes, Feed, FeedEventType, FeedScope};
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
@@ -153,11 +153,8 @@ async fn the_feed_has_schemas_only_of_tenants_that_enforce_them() {
     let name = "order.paid".parse().unwrap();
     let draft = EventTypeDraft { schema: Some("true".into()), ..EventTypeDraft::default() };
     store.config().put_event_type(tenant.id, &name, &draft, None).await.unwrap();
-    let config = |schema: Option<&str>| EventTypeConfig {
-        tenant: tenant.id,
-        name: name.clone(),
-        schema: schema.map(Into::into),
-    };
+    let config =
+        |schema: Option<&str>| FeedEventType { tenant: tenant.id, name: name.clone(), schema: schema.map(Into::into) };
 
     let stop = CancellationToken::new();
     let mut feed = store.feed().follow(FeedScope::KEYS, stop.clone());

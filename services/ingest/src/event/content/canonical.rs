@@ -17,7 +17,7 @@ struct Reader<'a> {
 }
 
 /// The place of an object's member in the output.
-struct Member {
+struct JsonMember {
     begin: usize,
     name_end: usize,
     end: usize,
@@ -65,7 +65,7 @@ impl<'a> Reader<'a> {
             let name_end = out.len();
             self.value(out);
             out.push(b',');
-            members.push(Member { begin, name_end, end: out.len() });
+            members.push(JsonMember { begin, name_end, end: out.len() });
         }
         self.at += 1;
         sort(out, start, &mut members);
@@ -94,8 +94,8 @@ impl<'a> Reader<'a> {
 }
 
 /// Sorts the members by name. The first one begins at `start`.
-fn sort(out: &mut Vec<u8>, start: usize, members: &mut [Member]) {
-    let name = |member: &Member| &out[member.begin..member.name_end];
+fn sort(out: &mut Vec<u8>, start: usize, members: &mut [JsonMember]) {
+    let name = |member: &JsonMember| &out[member.begin..member.name_end];
     if members.is_sorted_by_key(name) {
         return;
     }

@@ -63,14 +63,14 @@ proptest! {
         let mappings = Mappings::load(None).expect("the built-in ones");
         match address.read(&TenantId::OPERATOR, &message, "mumara", &mappings) {
             Ok(Content::Nothing) => {}
-            Ok(Content::Events(members)) => {
-                prop_assert!((1..=BATCH_EVENTS_MAX).contains(&members.len()));
-                for member in members {
-                    match member.event {
+            Ok(Content::Events(events)) => {
+                prop_assert!((1..=BATCH_EVENTS_MAX).contains(&events.len()));
+                for read in events {
+                    match read.event {
                         Ok(event) => within_limits(&event)?,
                         Err(problem) => bounded(problem)?,
                     }
-                    prop_assert!(member.alone.is_none_or(|alone| alone.len() <= message.body.len() + 100));
+                    prop_assert!(read.alone.is_none_or(|alone| alone.len() <= message.body.len() + 100));
                 }
             }
             Err(problem) => bounded(problem)?,

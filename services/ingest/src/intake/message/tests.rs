@@ -20,8 +20,8 @@ fn read(message: &ProducerMessage) -> Result<Vec<Result<String, String>>, String
     };
     match address.read(&TENANT, message, "mumara", &mappings).map_err(said)? {
         Content::Nothing => Ok(Vec::new()),
-        Content::Events(members) => {
-            Ok(members.into_iter().map(|member| member.event.map(|event| event.id.to_string()).map_err(said)).collect())
+        Content::Events(events) => {
+            Ok(events.into_iter().map(|read| read.event.map(|event| event.id.to_string()).map_err(said)).collect())
         }
     }
 }
@@ -30,7 +30,7 @@ fn read(message: &ProducerMessage) -> Result<Vec<Result<String, String>>, String
 fn refused(message: &ProducerMessage, words: &str) {
     let said = match read(message) {
         Err(said) => said,
-        Ok(members) => members.into_iter().find_map(Result::err).expect("a refusal"),
+        Ok(events) => events.into_iter().find_map(Result::err).expect("a refusal"),
     };
     assert!(said.contains(words), "{said:?} lacks {words:?}");
 }
@@ -79,15 +79,15 @@ fn members_of_a_batch_are_read_each_on_its_own() {
 }
 
 #[test]
-fn a_bad_member_alone_is_a_batch_of_one_with_its_very_bytes() {
+fn a_bad_event_alone_is_a_batch_of_one_with_its_very_bytes() {
     let batch = r#"{"tenant":"ten_operator","events":[{"type":"a","data":{},"id":"e1"},{ "type":"","data":1.00 }]}"#;
     let message = message("ten_operator.batch", batch);
     let address = Address::of(&message).unwrap();
-    let Content::Events(members) = address.read(&TENANT, &message, "standard", &Mappings::load(None).unwrap()).unwrap()
+    let Content::Events(events) = address.read(&TENANT, &message, "standard", &Mappings::load(None).unwrap()).unwrap()
     else {
         panic!("no events")
     };
-    let alone = members[1].alone.clone().unwrap();
+    let alone = events[1].alone.clone().unwrap();
     assert_eq!(alone, r#"{"tenant":"ten_operator","events":[{ "type":"","data":1.00 }]}"#);
     assert_eq!(address.tenant, "ten_operator");
 }

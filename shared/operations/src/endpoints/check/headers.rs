@@ -61,8 +61,8 @@ pub(in crate::endpoints) fn refuse_kept_headers(
     draft: &EndpointDraft,
     mistakes: &mut Mistakes,
 ) {
-    let origin = |url: &str| url::Url::parse(url).ok().map(|url| url.origin());
-    let (Some(old), Some(new)) = (old_url.and_then(origin), draft.document.url.as_deref().and_then(origin)) else {
+    let server = |url: &str| url::Url::parse(url).ok().map(|url| url.origin());
+    let (Some(old), Some(new)) = (old_url.and_then(server), draft.document.url.as_deref().and_then(server)) else {
         return;
     };
     let keeps = match &request.headers {
@@ -71,7 +71,7 @@ pub(in crate::endpoints) fn refuse_kept_headers(
     };
     if old != new && keeps {
         let detail = "the URL has another scheme, host or port: give the header values again, \
-                      kept values are not sent to another origin";
+                      kept values stay with the server they were given for";
         mistakes.add("/headers", detail);
     }
 }

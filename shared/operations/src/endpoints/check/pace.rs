@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN, DELIVERY_LIFETIME};
-use postrider_model::retry::{InvalidSchedule, RetrySchedule};
+use postrider_model::retry_schedule::{InvalidSchedule, RetrySchedule};
 use postrider_store::config::EndpointDocument;
 
 use super::Rules;

@@ -15,8 +15,8 @@ use crate::Api;
 const LAGGING: HeaderName = HeaderName::from_static("postrider-lagging");
 
 /// Runs a request. After an edit the response waits until every live instance has applied it.
-pub(crate) async fn settle(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    let (mut response, lagging) = api.operations.settle(next.run(request)).await;
+pub(crate) async fn wait_for_edit(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let (mut response, lagging) = api.operations.wait_for_edit(next.run(request)).await;
     // Instance names are host names and hexadecimal digits; a name that no header can hold is in the log only.
     if let Some(Ok(value)) = lagging.map(HeaderValue::try_from) {
         response.headers_mut().insert(LAGGING, value);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_ledger::retry::{RetryError, retry_delivery};
+use postrider_ledger::manual_retry::{RetryError, retry_delivery};
 use postrider_model::delivery::{DeliveryStatus, EndpointStatus, Lane, Trigger};
 use postrider_model::ids::{DeliveryId, Generation, TenantId};
 use postrider_model::time::UnixMillis;
@@ -10,8 +10,8 @@ use postrider_store::StoreError;
 use postrider_store::config::EndpointDraft;
 use postrider_store::feed::FeedScope;
 use postrider_store::intervention::{InterventionReason, InterventionTarget};
+use postrider_store::manual_retry::Retried;
 use postrider_store::outbox::{OutboxEntry, SourceMissing};
-use postrider_store::retry::Retried;
 
 use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome, snapshot};
 
@@ -38,11 +38,11 @@ async fn retrying_an_ended_delivery_creates_another_with_the_decided_version() {
     assert_ne!(task.delivery.id, failed.delivery.id);
     assert!(matches!(task.delivery.generation, Generation::Retry(_)));
     assert_eq!((task.number, task.epoch, task.trigger), (1, 0, Trigger::Manual));
-    assert_eq!(task.delivery.origin, Some(failed.delivery.id));
+    assert_eq!(task.delivery.repeats, Some(failed.delivery.id));
     assert_eq!(pending.source.document.name, "then");
     assert_eq!(pending.source.event.data.as_deref(), Some(&b"{\"a\":1}"[..]));
     let row = store.history().get_delivery(Some(tenant.id), task.delivery.id).await.unwrap().unwrap();
-    assert_eq!((row.status, row.delivery.origin), (DeliveryStatus::Pending, Some(failed.delivery.id)));
+    assert_eq!((row.status, row.delivery.repeats), (DeliveryStatus::Pending, Some(failed.delivery.id)));
     assert_eq!(store.history().deliveries_of_event(tenant.id, &event.id, event.event_day).await.unwrap().len(), 2);
 
     // If the caller does not publish the delivery, one outbox relay claims it, once.

@@ -4,8 +4,8 @@ use postrider_model::delivery::{EndpointStatus, Lane, Trigger};
 use postrider_model::ids::{DeliveryId, Generation, RetryId, TenantId};
 use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, DELIVERY_LIFETIME};
 use postrider_model::time::UnixMillis;
+use postrider_store::manual_retry::{EndpointState, Retried, RetryPlan, RetryState};
 use postrider_store::outbox::SourceMissing;
-use postrider_store::retry::{EndpointState, Retried, RetryDecision, RetryState};
 use postrider_store::{Store, StoreError};
 use postrider_wire::messages::{DeliveryRef, DeliveryTask};
 
@@ -46,7 +46,7 @@ pub async fn retry_delivery(
     store.retry_delivery(tenant, id, |state| decide(state, lane)).await
 }
 
-fn decide(state: &RetryState, lane: Lane) -> Result<RetryDecision, RetryError> {
+fn decide(state: &RetryState, lane: Lane) -> Result<RetryPlan, RetryError> {
     let source = state.source.as_ref().map_err(|missing| *missing)?;
     match &state.endpoint {
         None => return Err(SourceMissing::EndpointDeleted.into()),
@@ -56,7 +56,7 @@ fn decide(state: &RetryState, lane: Lane) -> Result<RetryDecision, RetryError> {
         }
     }
     if let Some(id) = under_way(state) {
-        return Ok(RetryDecision::UnderWay(id));
+        return Ok(RetryPlan::UnderWay(id));
     }
     let RetryState { row, now, .. } = state;
     let extra = state.extra.saturating_add(u16::from(row.number > 0));
@@ -64,12 +64,12 @@ fn decide(state: &RetryState, lane: Lane) -> Result<RetryDecision, RetryError> {
     if row.status.is_terminal() {
         let generation = Generation::Retry(RetryId::generate());
         let again = DeliveryRef::new(row.delivery.event_ref(), row.delivery.endpoint, generation, *now);
-        task.delivery = DeliveryRef { origin: Some(row.delivery.id), ..again };
+        task.delivery = DeliveryRef { repeats: Some(row.delivery.id), ..again };
         (task.number, task.extra, task.epoch) = (1, 0, 0);
         task.expires_at = now.plus(DELIVERY_LIFETIME);
     }
     let task = DeliveryTask { occurred_at: source.event.summary.occurred_at, ..task };
-    Ok(RetryDecision::Attempt(Box::new(task)))
+    Ok(RetryPlan::Attempt(Box::new(task)))
 }
 
 /// The delivery whose pending attempt a retry would duplicate: this one if its attempt became due less than a timeout ago, or a

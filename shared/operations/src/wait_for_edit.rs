@@ -13,7 +13,7 @@ const WAIT_MAX: Duration = Duration::from_millis(500);
 impl Operations {
     /// Runs a request and, if it edited the configuration, waits until every live instance has applied the edit, for half a
     /// second at most. Returns the names of the instances that did not apply it in time, separated by commas.
-    pub async fn settle<F: Future>(&self, request: F) -> (F::Output, Option<String>) {
+    pub async fn wait_for_edit<F: Future>(&self, request: F) -> (F::Output, Option<String>) {
         let (output, edited) = observe_edits(request).await;
         let Some(version) = edited else { return (output, None) };
         let lagging = self.broker.applied_versions().wait_for(version, WAIT_MAX).await;

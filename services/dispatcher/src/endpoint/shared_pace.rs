@@ -1,6 +1,6 @@
-//! The gate of one endpoint: its [pace](crate::pace) behind a lock, and the deliveries that wait in memory for a permit.
+//! One endpoint's [pace](crate::pace) behind a lock, and the deliveries that wait in memory for a permit.
 //!
-//! Deliveries wait in order of arrival, so no waiter needs a timer: one [`Sweeper`] checks the first waiter of every gate.
+//! Deliveries wait in order of arrival, so no waiter needs a timer: one [`Sweeper`] checks the first waiter of every pace.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -11,16 +11,16 @@ use postrider_model::breaker::BreakerState;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::pace::{Admission, AdmissionRequest, InFlight, Observation, Pace, Transition, in_memory_max};
+use crate::pace::{InFlight, Observation, Pace, PaceAnswer, PaceRequest, Transition, in_memory_max};
 use crate::scheduler_lag::SchedulerLag;
 
-/// How often the sweeper checks the gates.
+/// How often the sweeper checks the paces.
 const SWEEP_EVERY: Duration = Duration::from_millis(25);
 
 /// The right to make one POST. If it is dropped without [`Permit::end`], the POST counts as abandoned.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    gate: Arc<Gate>,
+    pace: Arc<SharedPace>,
     post: Option<InFlight>,
 }
 
@@ -28,7 +28,7 @@ impl Permit {
     /// Ends the POST, which took `latency`.
     pub(crate) fn end(mut self, observation: Observation, latency: Duration) -> Transition {
         match self.post.take() {
-            Some(post) => self.gate.end(post, Some((observation, latency))),
+            Some(post) => self.pace.end(post, Some((observation, latency))),
             None => Transition::None,
         }
     }
@@ -37,20 +37,20 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(post) = self.post.take() {
-            self.gate.end(post, None);
+            self.pace.end(post, None);
         }
     }
 }
 
 /// Receives a permit when it is this delivery's turn. An error means that it has waited too long and must request again with
-/// [`AdmissionRequest::gave_up_waiting`].
+/// [`PaceRequest::gave_up_waiting`].
 pub(crate) type PendingPermit = oneshot::Receiver<Permit>;
 
 #[derive(Debug)]
 struct State {
     pace: Pace,
     line: VecDeque<Waiter>,
-    /// Whether the sweeper's list contains this gate.
+    /// Whether the sweeper's list contains this pace.
     swept: bool,
 }
 
@@ -60,31 +60,31 @@ struct Waiter {
     since: Instant,
 }
 
-/// The gate of one endpoint.
+/// One endpoint's pace, which all of its deliveries in this process share.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct SharedPace {
     state: Mutex<State>,
     sweeper: Sweeper,
     scheduler_lag: SchedulerLag,
 }
 
-impl Gate {
+impl SharedPace {
     pub(crate) fn new(sweeper: Sweeper, scheduler_lag: SchedulerLag) -> Arc<Self> {
         let state = State { pace: Pace::new(Instant::now()), line: VecDeque::new(), swept: false };
         Arc::new(Self { state: Mutex::new(state), sweeper, scheduler_lag })
     }
 
     /// Requests the right to make a POST.
-    pub(crate) fn request(self: &Arc<Self>, request: &AdmissionRequest) -> Admission<Permit, PendingPermit> {
+    pub(crate) fn request(self: &Arc<Self>, request: &PaceRequest) -> PaceAnswer<Permit, PendingPermit> {
         let now = Instant::now();
         let mut state = self.state.lock();
         state.pace.set_lag(self.scheduler_lag.average());
         match state.pace.request(now, request) {
-            Admission::Send(post) => Admission::Send(self.permit(post)),
-            Admission::WaitForSlot(wait, slot) => Admission::WaitForSlot(wait, slot),
-            Admission::Hold(hold) => Admission::Hold(hold),
-            Admission::MoveToSlowLane => Admission::MoveToSlowLane,
-            Admission::WaitForPermit(()) => {
+            PaceAnswer::Send(post) => PaceAnswer::Send(self.permit(post)),
+            PaceAnswer::WaitForSlot(wait, slot) => PaceAnswer::WaitForSlot(wait, slot),
+            PaceAnswer::Hold(hold) => PaceAnswer::Hold(hold),
+            PaceAnswer::MoveToSlowLane => PaceAnswer::MoveToSlowLane,
+            PaceAnswer::WaitForPermit(()) => {
                 let (permit, pending) = oneshot::channel();
                 state.line.push_back(Waiter { permit, since: now });
                 let is_new = !std::mem::replace(&mut state.swept, true);
@@ -92,7 +92,7 @@ impl Gate {
                 if is_new {
                     self.sweeper.add(Arc::downgrade(self));
                 }
-                Admission::WaitForPermit(pending)
+                PaceAnswer::WaitForPermit(pending)
             }
         }
     }
@@ -112,12 +112,12 @@ impl Gate {
         let now = Instant::now();
         let mut state = self.state.lock();
         let adopted = state.pace.adopt(now, breaker, age);
-        self.admit(&mut state, now);
+        self.grant_permits(&mut state, now);
         adopted
     }
 
     fn permit(self: &Arc<Self>, post: InFlight) -> Permit {
-        Permit { gate: Arc::clone(self), post: Some(post) }
+        Permit { pace: Arc::clone(self), post: Some(post) }
     }
 
     fn end(self: &Arc<Self>, post: InFlight, observed: Option<(Observation, Duration)>) -> Transition {
@@ -125,13 +125,13 @@ impl Gate {
         let mut state = self.state.lock();
         state.pace.set_lag(self.scheduler_lag.average());
         let transition = state.pace.end(now, post, observed);
-        self.admit(&mut state, now);
+        self.grant_permits(&mut state, now);
         transition
     }
 
     /// Gives permits to the first waiters while further POSTs may start.
-    fn admit(self: &Arc<Self>, state: &mut State, now: Instant) {
-        while let Some(post) = state.pace.admit_next(now) {
+    fn grant_permits(self: &Arc<Self>, state: &mut State, now: Instant) {
+        while let Some(post) = state.pace.grant_next(now) {
             let Some(waiter) = state.line.pop_front() else {
                 // Unreachable: the line and its count change together. If it happens, the POST does not stay in flight.
                 state.pace.end(now, post, None);
@@ -159,24 +159,24 @@ impl Gate {
     }
 }
 
-/// Ends long waits at all gates while [`Sweeper::run`] runs. Clones share their state.
+/// Ends long waits at all paces while [`Sweeper::run`] runs. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sweeper {
-    shared: Arc<Gates>,
+    shared: Arc<Paces>,
 }
 
-/// The gates with waiting deliveries.
+/// The paces with waiting deliveries.
 #[derive(Debug, Default)]
-struct Gates {
-    gates: Mutex<Vec<Weak<Gate>>>,
+struct Paces {
+    paces: Mutex<Vec<Weak<SharedPace>>>,
     added: Notify,
 }
 
 impl Sweeper {
-    fn add(&self, gate: Weak<Gate>) {
-        let mut gates = self.shared.gates.lock();
-        gates.push(gate);
-        if gates.len() == 1 {
+    fn add(&self, pace: Weak<SharedPace>) {
+        let mut paces = self.shared.paces.lock();
+        paces.push(pace);
+        if paces.len() == 1 {
             self.shared.added.notify_one();
         }
     }
@@ -184,7 +184,7 @@ impl Sweeper {
     /// Sweeps until `stop`. Sleeps while no delivery waits.
     pub(crate) async fn run(&self, stop: CancellationToken) {
         loop {
-            if self.shared.gates.lock().is_empty() {
+            if self.shared.paces.lock().is_empty() {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = self.shared.added.notified() => {}
@@ -195,9 +195,9 @@ impl Sweeper {
                 () = tokio::time::sleep(SWEEP_EVERY) => {}
             }
             let now = Instant::now();
-            let mut gates = std::mem::take(&mut *self.shared.gates.lock());
-            gates.retain(|gate| gate.upgrade().is_some_and(|gate| gate.sweep(now)));
-            self.shared.gates.lock().append(&mut gates);
+            let mut paces = std::mem::take(&mut *self.shared.paces.lock());
+            paces.retain(|pace| pace.upgrade().is_some_and(|pace| pace.sweep(now)));
+            self.shared.paces.lock().append(&mut paces);
         }
     }
 }
@@ -209,33 +209,28 @@ mod tests {
     use super::*;
     use crate::pace::SlotState;
 
-    const REQUEST: AdmissionRequest = AdmissionRequest {
-        lane: Lane::Live,
-        slot: SlotState::None,
-        interval: None,
-        gave_up_waiting: false,
-        version: 1,
-    };
+    const REQUEST: PaceRequest =
+        PaceRequest { lane: Lane::Live, slot: SlotState::None, interval: None, gave_up_waiting: false, version: 1 };
 
-    fn go(gate: &Arc<Gate>) -> Permit {
-        match gate.request(&REQUEST) {
-            Admission::Send(permit) => permit,
+    fn go(pace: &Arc<SharedPace>) -> Permit {
+        match pace.request(&REQUEST) {
+            PaceAnswer::Send(permit) => permit,
             other => panic!("{other:?}"),
         }
     }
 
-    fn wait(gate: &Arc<Gate>) -> PendingPermit {
-        match gate.request(&REQUEST) {
-            Admission::WaitForPermit(permit) => permit,
+    fn wait(pace: &Arc<SharedPace>) -> PendingPermit {
+        match pace.request(&REQUEST) {
+            PaceAnswer::WaitForPermit(permit) => permit,
             other => panic!("{other:?}"),
         }
     }
 
     #[tokio::test]
     async fn waiters_get_permits_in_order_when_a_post_ends() {
-        let gate = Gate::new(Sweeper::default(), SchedulerLag::default());
-        let (first, second) = (go(&gate), go(&gate));
-        let (mut third, mut fourth, mut fifth) = (wait(&gate), wait(&gate), wait(&gate));
+        let pace = SharedPace::new(Sweeper::default(), SchedulerLag::default());
+        let (first, second) = (go(&pace), go(&pace));
+        let (mut third, mut fourth, mut fifth) = (wait(&pace), wait(&pace), wait(&pace));
         first.end(Observation::Answered, Duration::from_millis(1));
         // One POST ended, and its success raised the limit by one.
         let third = third.try_recv().unwrap();
@@ -247,15 +242,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_waiter_that_left_and_a_dropped_permit_occupy_no_place() {
-        let gate = Gate::new(Sweeper::default(), SchedulerLag::default());
-        let (first, second) = (go(&gate), go(&gate));
-        drop(wait(&gate));
-        let mut last = wait(&gate);
+        let pace = SharedPace::new(Sweeper::default(), SchedulerLag::default());
+        let (first, second) = (go(&pace), go(&pace));
+        drop(wait(&pace));
+        let mut last = wait(&pace);
         drop(first);
         let last = last.try_recv().unwrap();
         drop((second, last));
-        let _both = (go(&gate), go(&gate));
-        wait(&gate);
+        let _both = (go(&pace), go(&pace));
+        wait(&pace);
     }
 
     #[tokio::test]
@@ -266,12 +261,12 @@ mod tests {
             let (sweeper, stop) = (sweeper.clone(), stop.clone());
             async move { sweeper.run(stop).await }
         });
-        let gate = Gate::new(sweeper, SchedulerLag::default());
-        let _both = (go(&gate), go(&gate));
+        let pace = SharedPace::new(sweeper, SchedulerLag::default());
+        let _both = (go(&pace), go(&pace));
         let start = Instant::now();
-        assert!(wait(&gate).await.is_err());
+        assert!(wait(&pace).await.is_err());
         assert!(start.elapsed() >= in_memory_max(Duration::ZERO) - SWEEP_EVERY);
-        assert!(matches!(gate.request(&AdmissionRequest { gave_up_waiting: true, ..REQUEST }), Admission::Hold(_)));
+        assert!(matches!(pace.request(&PaceRequest { gave_up_waiting: true, ..REQUEST }), PaceAnswer::Hold(_)));
         stop.cancel();
         running.await.unwrap();
     }

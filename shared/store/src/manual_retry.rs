@@ -46,9 +46,9 @@ pub struct EndpointState {
 
 from_row!(EndpointState { status, disabled_reason });
 
-/// The decision about a retry.
+/// What a retry does.
 #[derive(Debug, Clone)]
-pub enum RetryDecision {
+pub enum RetryPlan {
     /// An attempt of this delivery is already due or in progress; nothing changes.
     UnderWay(DeliveryId),
     /// The attempt to make. If it belongs to the same delivery, it makes the waiting copy stale.
@@ -130,7 +130,7 @@ impl Store {
         &self,
         tenant: Option<TenantId>,
         id: DeliveryId,
-        decide: impl FnOnce(&RetryState) -> Result<RetryDecision, E>,
+        decide: impl FnOnce(&RetryState) -> Result<RetryPlan, E>,
     ) -> Result<Retried, E> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await.map_err(StoreError::from)?;
@@ -138,8 +138,8 @@ impl Store {
         let version = bump(&tx).await?;
         let state = state(&tx, tenant, id, version).await?;
         let task = match decide(&state)? {
-            RetryDecision::UnderWay(id) => return Ok(Retried::UnderWay(id)),
-            RetryDecision::Attempt(task) => *task,
+            RetryPlan::UnderWay(id) => return Ok(Retried::UnderWay(id)),
+            RetryPlan::Attempt(task) => *task,
         };
         let RetryState { row, now, source, .. } = state;
         let source = source?;

@@ -3,7 +3,7 @@
 //! The retry is committed with an entry in the outbox. Then it is published. If the broker does not confirm it in time, or this
 //! process dies in between, the recorder's outbox relay publishes it.
 
-use postrider_ledger::retry::{self, RetryError};
+use postrider_ledger::manual_retry::{self, RetryError};
 use postrider_model::delivery::Lane;
 use postrider_model::scope::Scope;
 
@@ -27,7 +27,7 @@ impl Operations {
     /// Requires the scope `manage`. [`Error::Conflict`] if there is nothing to send, or the endpoint is not active.
     pub async fn retry_delivery(&self, caller: Caller, id: &str) -> Result<DeliveryAccepted, Error> {
         let (visible, id) = (caller.visible(Scope::Manage)?, parse_id("delivery", id)?);
-        let retried = retry::retry_delivery(&self.edits_of(caller)?, visible, id, Lane::Live).await?;
+        let retried = manual_retry::retry_delivery(&self.edits_of(caller)?, visible, id, Lane::Live).await?;
         let accepted = DeliveryAccepted { id: retried.delivery() };
         let Some(pending) = retried.committed() else { return Ok(accepted) };
         // In a task: a client that disconnects must not stop the publishing halfway.
