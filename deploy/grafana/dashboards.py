@@ -42,8 +42,8 @@ OVERVIEW = [
     ]),
     ("Attempts by outcome", "ops", "How attempts end.", [(rate("postrider_dispatcher_attempts_total", "outcome"), "{{outcome}}")]),
     ("Refused or uncertain", "ops", "Requests over their rate (429), events without a confirm (503), dead letters.", [
-        (rate("postrider_ingest_limited_total"), "429"),
-        (rate("postrider_ingest_unconfirmed_total"), "503"),
+        (rate("postrider_ingest_limited_requests_total"), "429"),
+        (rate("postrider_ingest_unconfirmed_events_total"), "503"),
         (rate("postrider_broker_dead_letters_total"), "dead letters"),
     ]),
     ("From the exchange", "ops", "Messages of producers that publish to RabbitMQ.", [
@@ -53,11 +53,11 @@ OVERVIEW = [
     ("Connections to PostgreSQL", "short", "Of each service's pool, and tasks that wait for one.", [
         ('max by (service) (postrider_store_connections{state="in_use"})', "{{service}} in use"),
         ("max by (service) (postrider_store_connections_max)", "{{service}} most"),
-        ("max by (service) (postrider_store_waiting)", "{{service}} waiting"),
+        ("max by (service) (postrider_store_waiting_tasks)", "{{service}} waiting"),
     ]),
     ("Audit", "short", "What does not add up between accepted, decided and ended; 0 is right.", [
         ("max(postrider_recorder_audit_gaps)", "gaps"),
-        ("max(postrider_recorder_audit_unbalanced)", "days out of balance"),
+        ("max(postrider_recorder_audit_unbalanced_days)", "days out of balance"),
     ]),
 ]
 
@@ -88,8 +88,8 @@ DISPATCHER = [
     ]),
     ("Retried and held", "ops", "What was sent to the delay ladder: retries, and deliveries that wait for their endpoint.", [
         (rate("postrider_dispatcher_retries_total"), "retries"),
-        (rate("postrider_dispatcher_held_total", "reason"), "held: {{reason}}"),
-        (rate("postrider_dispatcher_moved_to_slow_lane_total"), "moved to the slow lane"),
+        (rate("postrider_dispatcher_held_deliveries_total", "reason"), "held: {{reason}}"),
+        (rate("postrider_dispatcher_deliveries_moved_to_slow_lane_total"), "moved to the slow lane"),
     ]),
     ("Lateness of retries", "s", "Later than due.", [
         (quantile(0.5, "postrider_dispatcher_retry_late_seconds"), "p50"),
@@ -104,7 +104,7 @@ DISPATCHER = [
         (rate("postrider_dispatcher_breaker_transitions_total", "to"), "to {{to}} a second"),
     ]),
     ("Lag of the process", "s", "How late a dispatcher itself is: over 50 ms the processors are the limit.", [
-        ("postrider_dispatcher_process_lag_seconds", "{{instance}}"),
+        ("postrider_dispatcher_scheduler_lag_seconds", "{{instance}}"),
     ]),
     ("Endpoints", "short", "Cached, and dispatchers that share their rates.", [
         ("postrider_dispatcher_endpoints_cached", "cached at {{instance}}"),
@@ -112,7 +112,7 @@ DISPATCHER = [
         (rate("postrider_dispatcher_endpoint_loads_total", "result"), "loads {{result}} a second"),
     ]),
     ("Dropped without an attempt", "ops", "Discarded, and copies that an intervention made stale.", [
-        (rate("postrider_dispatcher_discarded_total", "reason"), "{{reason}}"),
+        (rate("postrider_dispatcher_discarded_deliveries_total", "reason"), "{{reason}}"),
         (rate("postrider_dispatcher_stale_copies_total"), "stale copies"),
     ]),
 ]
@@ -125,13 +125,13 @@ BROKER = [
     ("Members of a bundle", "short", "How well group commit gathers: 1 when idle, up to 32 under load.", [
         (mean("postrider_broker_bundle_members", "publisher"), "{{publisher}}"),
     ]),
-    ("Confirms", "ops", "Messages confirmed.", [(rate("postrider_broker_confirms_total", "publisher"), "{{publisher}}")]),
+    ("Confirms", "ops", "Messages confirmed.", [(rate("postrider_broker_confirmed_messages_total", "publisher"), "{{publisher}}")]),
     ("Time to confirm", "s", "From sending to the confirm, p99.", [
         (quantile(0.99, "postrider_broker_confirm_seconds", "publisher"), "{{publisher}}"),
     ]),
     ("Sent again, refused", "ops", "Confirms that did not come; nacks and returns.", [
-        (rate("postrider_broker_republishes_total", "publisher"), "again: {{publisher}}"),
-        (rate("postrider_broker_refused_total", "publisher"), "refused: {{publisher}}"),
+        (rate("postrider_broker_republished_messages_total", "publisher"), "again: {{publisher}}"),
+        (rate("postrider_broker_refused_messages_total", "publisher"), "refused: {{publisher}}"),
     ]),
     ("Blocked", "short", "1 while RabbitMQ blocks publishers.", [
         ("max by (service) (postrider_broker_publish_blocked)", "{{service}}"),
@@ -140,9 +140,9 @@ BROKER = [
         ("sum by (connection) (increase(postrider_broker_reconnects_total[5m]))", "{{connection}}"),
         ("sum by (queue) (increase(postrider_broker_resubscribes_total[5m]))", "{{queue}}"),
     ]),
-    ("Dead letters", "short", "In five minutes, and bundles that were taken apart to find one.", [
+    ("Dead letters", "short", "In five minutes, and bundles that were split to find one.", [
         ("sum by (queue) (increase(postrider_broker_dead_letters_total[5m]))", "{{queue}}"),
-        ("sum by (queue) (increase(postrider_broker_exploded_bundles_total[5m]))", "taken apart: {{queue}}"),
+        ("sum by (queue) (increase(postrider_broker_split_bundles_total[5m]))", "split bundles: {{queue}}"),
     ]),
     ("Recorder", "s", "Time to write a batch.", [
         (quantile(0.5, "postrider_recorder_write_seconds"), "p50"),

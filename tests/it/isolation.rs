@@ -71,12 +71,12 @@ async fn an_open_breaker_sends_first_deliveries_to_the_slow_lane() {
 
     let base = &stage.deployment.operator().base;
     wait_for_metric(base, "postrider_dispatcher_breakers", "state=\"open\"", |open| open == 1.0).await;
-    let moved = metric(base, "postrider_dispatcher_moved_to_slow_lane_total", "").await;
+    let moved = metric(base, "postrider_dispatcher_deliveries_moved_to_slow_lane_total", "").await;
     let (live, slow) = (started_in(base, "live").await, started_in(base, "slow").await);
     let id = stage.tenant.publish(&event()).await;
     stage.tenant.wait_for_delivery(&id, "failed").await;
     assert_eq!((started_in(base, "live").await, started_in(base, "slow").await), (live, slow + 1.0));
-    assert_eq!(metric(base, "postrider_dispatcher_moved_to_slow_lane_total", "").await, moved);
+    assert_eq!(metric(base, "postrider_dispatcher_deliveries_moved_to_slow_lane_total", "").await, moved);
 
     let system = stage.deployment.operator().get("/v1/system").await;
     assert_eq!(system["breakers"], json!({"open": 1, "half_open": 0}), "{system:#}");

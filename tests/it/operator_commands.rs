@@ -132,7 +132,7 @@ async fn a_day_that_does_not_add_up_without_a_gap_is_an_exit_code_and_a_metric()
         value.map(str::to_owned)
     };
     let started = Instant::now();
-    while metric("postrider_recorder_audit_unbalanced").await.as_deref() != Some("1") {
+    while metric("postrider_recorder_audit_unbalanced_days").await.as_deref() != Some("1") {
         assert!(started.elapsed() < PATIENCE, "the metric does not show it");
         sleep(LOOK_EVERY).await;
     }

@@ -20,15 +20,15 @@ pub const PROMISE_SECONDS: &str = "postrider_dispatcher_accepted_to_first_attemp
 /// Deliveries that ended with an attempt, except tests; labels `profile` and `status` (`delivered`, `failed`).
 pub const ENDED: &str = "postrider_dispatcher_deliveries_total";
 /// Waits of deliveries on the delay ladder; label `reason` (`rate`, `concurrency`, `breaker`, `configuration`).
-pub const HELD: &str = "postrider_dispatcher_held_total";
+pub const HELD: &str = "postrider_dispatcher_held_deliveries_total";
 /// Seconds for which deliveries were held before their attempts, in memory or on the ladder.
 pub const HELD_SECONDS: &str = "postrider_dispatcher_held_seconds";
 /// Deliveries moved to the slow lane before their attempts.
-pub const MOVED: &str = "postrider_dispatcher_moved_to_slow_lane_total";
+pub const MOVED: &str = "postrider_dispatcher_deliveries_moved_to_slow_lane_total";
 /// Retries published.
 pub const RETRIES: &str = "postrider_dispatcher_retries_total";
 /// Deliveries discarded without an attempt; label `reason`.
-pub const DISCARDED: &str = "postrider_dispatcher_discarded_total";
+pub const DISCARDED: &str = "postrider_dispatcher_discarded_deliveries_total";
 /// Copies dropped because of an intervention.
 pub const STALE: &str = "postrider_dispatcher_stale_copies_total";
 /// Renderings of bodies that waited on the ladder as references; label `result` (`same`, `changed`, `not_now`: the event is not
@@ -49,7 +49,7 @@ pub const DISPATCHERS: &str = "postrider_dispatcher_replicas_seen";
 /// The configuration version that was applied last.
 pub const CONFIG_VERSION: &str = "postrider_dispatcher_config_version";
 /// Average scheduler lag of this process in seconds. When it grows, this process is the bottleneck, not the endpoints.
-pub const LAG_SECONDS: &str = "postrider_dispatcher_process_lag_seconds";
+pub const LAG_SECONDS: &str = "postrider_dispatcher_scheduler_lag_seconds";
 
 /// Sets the applied configuration version.
 #[expect(clippy::cast_precision_loss, reason = "a version stays far below 2^53")]

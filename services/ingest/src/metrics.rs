@@ -6,10 +6,10 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 pub(crate) fn describe() {
     describe_counter!("postrider_ingest_events_total", "events answered with 202, by whether they are duplicates");
     describe_counter!(
-        "postrider_ingest_unconfirmed_total",
+        "postrider_ingest_unconfirmed_events_total",
         "events answered with 503 because the broker did not confirm them in time"
     );
-    describe_counter!("postrider_ingest_limited_total", "requests answered with 429");
+    describe_counter!("postrider_ingest_limited_requests_total", "requests answered with 429");
     describe_gauge!("postrider_ingest_config_version", "configuration version in use by this process");
     describe_counter!("postrider_ingest_intake_messages_total", "messages consumed from the exchange, by result");
     // Zero from the start, so that the first increase is visible.
@@ -19,8 +19,8 @@ pub(crate) fn describe() {
     for result in [Intaken::Accepted, Intaken::Ignored, Intaken::Refused, Intaken::Postponed] {
         counter!("postrider_ingest_intake_messages_total", "result" => result.as_str()).increment(0);
     }
-    counter!("postrider_ingest_unconfirmed_total").increment(0);
-    counter!("postrider_ingest_limited_total").increment(0);
+    counter!("postrider_ingest_unconfirmed_events_total").increment(0);
+    counter!("postrider_ingest_limited_requests_total").increment(0);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a version stays far below 2^53")]
@@ -33,11 +33,11 @@ pub(crate) fn accepted(duplicate: bool) {
 }
 
 pub(crate) fn refused() {
-    counter!("postrider_ingest_unconfirmed_total").increment(1);
+    counter!("postrider_ingest_unconfirmed_events_total").increment(1);
 }
 
 pub(crate) fn limited() {
-    counter!("postrider_ingest_limited_total").increment(1);
+    counter!("postrider_ingest_limited_requests_total").increment(1);
 }
 
 /// The result of a message from the exchange.

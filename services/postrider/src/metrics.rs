@@ -10,7 +10,7 @@ const CONNECTIONS: &str = "postrider_store_connections";
 /// The maximum number of connections to the database.
 const CONNECTIONS_MAX: &str = "postrider_store_connections_max";
 /// Tasks waiting for a connection.
-const WAITING: &str = "postrider_store_waiting";
+const WAITING: &str = "postrider_store_waiting_tasks";
 /// Version of the configuration in the database, for comparison with the versions that services use.
 const CONFIG_VERSION: &str = "postrider_store_config_version";
 

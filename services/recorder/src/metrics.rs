@@ -15,23 +15,23 @@ pub(crate) const WRITE_SECONDS: &str = "postrider_recorder_write_seconds";
 /// Age of the oldest member of the last written batch, seconds.
 pub(crate) const LAG_SECONDS: &str = "postrider_recorder_lag_seconds";
 /// Messages skipped because their day has no partition.
-pub(crate) const SKIPPED: &str = "postrider_recorder_skipped_total";
+pub(crate) const SKIPPED: &str = "postrider_recorder_dropped_messages_total";
 /// Retries of writing a batch.
-pub(crate) const RETRIES: &str = "postrider_recorder_retries_total";
+pub(crate) const RETRIES: &str = "postrider_recorder_batch_retries_total";
 /// Messages that the database refused; they became dead letters.
-pub(crate) const REFUSED: &str = "postrider_recorder_refused_total";
+pub(crate) const REFUSED: &str = "postrider_recorder_refused_messages_total";
 /// Dead letters of producers that were counted but not kept, because their tenant's daily limit is used up.
 pub(crate) const NOT_KEPT: &str = "postrider_recorder_dead_letters_not_kept_total";
 /// Events that became dead letters because their id belongs to an event with other content.
-pub(crate) const OTHER_EVENTS: &str = "postrider_recorder_other_events_total";
+pub(crate) const OTHER_EVENTS: &str = "postrider_recorder_conflicting_events_total";
 /// Pending deliveries at the last count.
 pub(crate) const WAITING: &str = "postrider_recorder_waiting_deliveries";
 /// Endpoints disabled automatically.
 pub(crate) const DISABLED: &str = "postrider_recorder_endpoints_disabled_total";
 /// Entries of the outbox that the outbox relay published.
-pub(crate) const RELAYED: &str = "postrider_recorder_swept_total";
+pub(crate) const RELAYED: &str = "postrider_recorder_outbox_entries_published_total";
 /// Deliveries created by replays.
-pub(crate) const REPLAYED: &str = "postrider_recorder_replayed_total";
+pub(crate) const REPLAYED: &str = "postrider_recorder_replayed_deliveries_total";
 /// Partitions; label `what`: `created` or `dropped`.
 pub(crate) const PARTITIONS: &str = "postrider_recorder_partitions_total";
 /// Age of the oldest partition, days.
@@ -43,7 +43,7 @@ pub(crate) const RECONCILED: &str = "postrider_recorder_reconciled_total";
 /// Missing rows found by the last audit.
 pub(crate) const AUDIT_GAPS: &str = "postrider_recorder_audit_gaps";
 /// Tenant days that were unbalanced in the last audit.
-pub(crate) const AUDIT_UNBALANCED: &str = "postrider_recorder_audit_unbalanced";
+pub(crate) const AUDIT_UNBALANCED: &str = "postrider_recorder_audit_unbalanced_days";
 /// When the last audit ran, Unix seconds.
 pub(crate) const AUDIT_RAN: &str = "postrider_recorder_audit_timestamp_seconds";
 
@@ -52,13 +52,13 @@ pub(crate) fn describe() {
     describe_histogram!(BATCH_MEMBERS, "members of a batch");
     describe_histogram!(WRITE_SECONDS, "time to write and commit a batch");
     describe_gauge!(LAG_SECONDS, "age of the oldest member of the last batch when it was committed");
-    describe_counter!(SKIPPED, "messages skipped because their day has no partition");
-    describe_counter!(RETRIES, "retries of batches");
+    describe_counter!(SKIPPED, "messages dropped because their day has no partition");
+    describe_counter!(RETRIES, "batches written again after an error");
     describe_counter!(REFUSED, "messages that the database refused");
     describe_counter!(NOT_KEPT, "dead letters of producers not kept because the tenant's daily limit is used up");
     describe_counter!(OTHER_EVENTS, "events whose id belongs to another event; they became dead letters");
     describe_counter!(DISABLED, "endpoints disabled automatically");
-    describe_counter!(RELAYED, "outbox entries published by the relay");
+    describe_counter!(RELAYED, "outbox entries that the recorder published because no other process had");
     describe_counter!(REPLAYED, "deliveries created by replays");
     describe_counter!(RECONCILED, "events and deliveries whose messages were lost: published again, or ended");
     describe_gauge!(WAITING, "pending deliveries of all tenants");

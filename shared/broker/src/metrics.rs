@@ -5,15 +5,15 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use crate::topology::Queue;
 
 /// Messages that the broker confirmed; label `publisher`.
-pub const CONFIRMS: &str = "postrider_broker_confirms_total";
+pub const CONFIRMS: &str = "postrider_broker_confirmed_messages_total";
 /// Members of each bundle sent; label `publisher`.
 pub const BUNDLE_MEMBERS: &str = "postrider_broker_bundle_members";
 /// Seconds from sending a message to its confirm; label `publisher`.
 pub const CONFIRM_SECONDS: &str = "postrider_broker_confirm_seconds";
 /// Messages sent again because they were not confirmed; label `publisher`.
-pub const REPUBLISHES: &str = "postrider_broker_republishes_total";
+pub const REPUBLISHES: &str = "postrider_broker_republished_messages_total";
 /// Messages that the broker nacked or could not route; label `publisher`.
-pub const REFUSED: &str = "postrider_broker_refused_total";
+pub const REFUSED: &str = "postrider_broker_refused_messages_total";
 /// Connections made after one was lost; label `connection`.
 pub const RECONNECTS: &str = "postrider_broker_reconnects_total";
 /// Subscriptions made after one was lost; label `queue`.
@@ -21,9 +21,9 @@ pub const RESUBSCRIBES: &str = "postrider_broker_resubscribes_total";
 /// Members or messages that this process made dead letters; label `queue`.
 pub const DEAD_LETTERS: &str = "postrider_broker_dead_letters_total";
 /// Bundles that were returned more than once and therefore split; label `queue`.
-pub const SPLIT_BUNDLES: &str = "postrider_broker_exploded_bundles_total";
+pub const SPLIT_BUNDLES: &str = "postrider_broker_split_bundles_total";
 /// Messages requeued because they could not be handled now; label `queue`.
-pub const REQUEUED: &str = "postrider_broker_given_back_total";
+pub const REQUEUED: &str = "postrider_broker_requeued_messages_total";
 /// Members taken from a queue; label `queue`.
 pub const CONSUMED_MEMBERS: &str = "postrider_broker_consumed_members_total";
 /// Messages ready in a queue that this process consumes, without those in flight; label `queue`.
