@@ -30,7 +30,7 @@ async fn each_bad_message_becomes_a_dead_letter_with_its_reason() {
         |name, value| Message { headers: vec![(name, value)], ..Message::new(key("a.b"), event(&tenant.id, "v")) };
     let bad = [
         ("malformed", Message::new(key("a.b"), "{\"tenant\":"), "not valid JSON"),
-        ("foreign", Message::new(key("a.b"), event(&other.id, "foreign")), "the routing key is"),
+        ("foreign", Message::new(key("a.b"), event(&other.id, "foreign")), "the routing key names"),
         ("oversized", Message::new(key("a.b"), large), "an event has at most 262144 bytes"),
         (
             "unknown tenant",

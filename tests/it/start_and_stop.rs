@@ -96,7 +96,7 @@ async fn a_process_warns_at_startup_about_settings_that_open_the_network() {
     ];
     let mut process = Starting::set("amqp://127.0.0.1:1", &nowhere, &settings);
     process.says("the proxy resolves them again").await;
-    process.says("POSTRIDER_EGRESS_ALLOW opens every address").await;
+    process.says("POSTRIDER_EGRESS_ALLOW allows every address").await;
     process.says("deliveries may travel unencrypted").await;
     process.says("waiting for the database").await;
     let log = std::fs::read_to_string(process.logs.path().join("log")).expect("the log");

@@ -46,7 +46,7 @@ impl<T: Serialize> IntoResponse for Versioned<T> {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "described here, read by `IfMatch`")]
 pub(crate) struct IfMatchHeader {
-    /// The ETag of the version to edit: 412 if it is not the current version; absent: no check.
+    /// The ETag of the version to edit; 412 if another version is current. The version is not checked if this is absent.
     #[param(rename = "If-Match", value_type = String, required = false, example = "\"v7\"")]
     if_match: Option<String>,
 }
@@ -57,7 +57,8 @@ pub(crate) struct IfMatchHeader {
 #[expect(dead_code, reason = "described here, read by the layer `once`")]
 pub(crate) struct IdempotencyKey {
     /// 1 to 256 visible ASCII characters of your own. For 24 hours the request takes effect once, and a repeat under the same key
-    /// gets the first answer, with `Idempotency-Replayed: true`. 409 while the first is in progress, 422 for another request.
+    /// gets the first answer, with `Idempotency-Replayed: true`. 409 while the first request is in progress; 422 if the key was
+    /// used for a different request.
     #[param(rename = "Idempotency-Key", value_type = String, required = false, example = "order-4711-paid")]
     idempotency_key: Option<String>,
 }

@@ -24,17 +24,17 @@ use crate::{Api, routes};
     ),
     tags(
         (name = "publishing", description = "Publishing events"),
-        (name = "tenants", description = "The operator's customers"),
+        (name = "tenants", description = "Tenants: the operator's customers"),
         (name = "keys", description = "API keys of a tenant, and keys that publish for several"),
-        (name = "endpoints", description = "Where a tenant wants events"),
+        (name = "endpoints", description = "Endpoints: the URLs and Pushover users that receive a tenant's events"),
         (name = "event types", description = "A tenant's catalog: its event types and the shape of their data"),
-        (name = "events", description = "Accepted events"),
-        (name = "deliveries", description = "One event for one endpoint, with its attempts"),
-        (name = "stats", description = "Figures of attempts, by minute, hour and day"),
-        (name = "replays", description = "Past events, delivered again"),
-        (name = "profiles", description = "Formats of deliveries"),
-        (name = "audit log", description = "Who changed what"),
-        (name = "operations", description = "For the operator"),
+        (name = "events", description = "Events that were accepted, and their payloads"),
+        (name = "deliveries", description = "Deliveries: one event for one endpoint each, with their attempts"),
+        (name = "stats", description = "Numbers of attempts and their durations, by minute, hour and day"),
+        (name = "replays", description = "Replays: orders to deliver past events again"),
+        (name = "profiles", description = "Profiles: the formats of deliveries"),
+        (name = "audit log", description = "Audit log: who changed what, and when"),
+        (name = "operations", description = "Dead letters and the state of the deployment, for the operator"),
     ),
     paths(publish::publish, publish::publish_batch),
     components(schemas(Problem)),
@@ -50,7 +50,7 @@ impl Modify for Keys {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some(
-                "A tenant's key, or an operator's, which names the tenant by `?tenant=<id or external id>`.",
+                "The key of a tenant or of an operator. A request with an operator key names the tenant by `?tenant=<id or external id>`.",
             ))
             .build();
         document.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(bearer));

@@ -54,7 +54,7 @@ impl Parameters for NoParams {}
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "described here, read with the key")]
 pub(crate) struct TenantParam {
-    /// The tenant, by id or external id; with an operator key.
+    /// The tenant, by id or external id. Only with an operator key.
     #[param(example = "ten_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
     tenant: Option<String>,
 }
@@ -64,7 +64,7 @@ pub(crate) struct TenantParam {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "described here, read with the key")]
 pub(crate) struct AnyTenantParam {
-    /// The tenant, by id or external id; with an operator key. Absent: every tenant.
+    /// The tenant, by id or external id; all tenants if absent. Only with an operator key.
     #[param(example = "ten_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
     tenant: Option<String>,
 }
@@ -74,11 +74,11 @@ pub(crate) struct AnyTenantParam {
 #[into_params(parameter_in = Query)]
 #[serde(default)]
 pub(crate) struct PageParams {
-    /// Items of a page at most; 50 by default.
+    /// Maximum number of items on the page; 50 by default.
     #[serde(deserialize_with = "limit")]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200, example = 50)]
     limit: Option<u32>,
-    /// `next_cursor` of the page before; absent: the first page.
+    /// The `next_cursor` of the previous page; absent for the first page.
     #[serde(deserialize_with = "parsed")]
     cursor: Option<String>,
 }
@@ -97,7 +97,7 @@ impl From<PageParams> for PageQuery {
 #[into_params(parameter_in = Query)]
 #[serde(default)]
 pub(crate) struct Limit {
-    /// Items at most; 50 by default.
+    /// Maximum number of items; 50 by default.
     #[serde(deserialize_with = "limit")]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200, example = 50)]
     limit: Option<u32>,

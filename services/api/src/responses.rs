@@ -20,10 +20,25 @@ const REFUSALS: &[Refusal] = &[
         "The body cannot be read.",
         "the body is not valid JSON: a value is expected (line 1 column 1)",
     ),
-    Refusal(401, "Unauthorized", "No key, or an unknown one.", "send a key: `Authorization: Bearer <key>`"),
-    Refusal(403, "Forbidden", "The key does not allow this.", "this takes a key with the scope `manage`"),
-    Refusal(404, "Not Found", "It does not exist, or it is another tenant's.", "no such endpoint"),
-    Refusal(409, "Conflict", "It contradicts the current state.", "the id belongs to another event"),
+    Refusal(
+        401,
+        "Unauthorized",
+        "The request has no key, or an unknown one.",
+        "send a key: `Authorization: Bearer <key>`",
+    ),
+    Refusal(
+        403,
+        "Forbidden",
+        "The key's scopes do not allow this operation.",
+        "this requires a key with the scope `manage`",
+    ),
+    Refusal(404, "Not Found", "The object does not exist, or it belongs to another tenant.", "no such endpoint"),
+    Refusal(
+        409,
+        "Conflict",
+        "The request contradicts the current state, such as a retry of a delivery that is being attempted.",
+        "the id belongs to another event",
+    ),
     Refusal(
         412,
         "Precondition Failed",
@@ -41,7 +56,7 @@ const REFUSALS: &[Refusal] = &[
     Refusal(
         429,
         "Too Many Requests",
-        "The tenant publishes, requests or changes too much; nothing was done.",
+        "The tenant exceeds a limit on its events, requests or edits. Nothing was done.",
         "the tenant may publish 100 events a second",
     ),
     Refusal(

@@ -3,13 +3,13 @@
 use postrider_settings::{CheckSettings, Optional, SettingError, optional_http_url};
 use url::Url;
 
-/// How the deployment is reached from outside.
+/// The URL of the deployment.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 #[command(next_help_heading = "Public URL")]
 pub struct Settings {
-    /// The URL that people reach the dashboard by, such as `https://hooks.example.com`. With https the session cookie is always
-    /// `Secure`.
+    /// The URL of the dashboard for people, such as `https://hooks.example.com`. With an https URL the session cookie is
+    /// always `Secure`.
     #[arg(
         id = "public-url",
         long = "public-url",

@@ -28,7 +28,10 @@ impl DispatcherCount {
     fn set(&self, count: u32) {
         let count = count.max(1);
         if self.count.swap(count, Ordering::Relaxed) != count {
-            tracing::info!(dispatchers = count, "the number of dispatchers changed; each takes its share of the rates");
+            tracing::info!(
+                dispatchers = count,
+                "the number of dispatchers changed; each sends its share of the endpoints' rates"
+            );
         }
         self.metrics.dispatchers.set(f64::from(count));
     }

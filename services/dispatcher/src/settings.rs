@@ -8,7 +8,7 @@ use url::Url;
 #[group(skip)]
 #[command(next_help_heading = "Egress")]
 pub struct Settings {
-    /// Base URL of Pushover's API. Another one is for tests; its address obeys the rules for endpoints.
+    /// The base URL of Pushover's API; another URL is for tests. Its address must be one that endpoints may have.
     #[arg(
         id = "pushover-url",
         long = "pushover-url",

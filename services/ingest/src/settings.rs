@@ -9,7 +9,8 @@ use postrider_settings::{CheckSettings, Optional, SettingError, check_directory}
 #[group(skip)]
 #[command(next_help_heading = "Mappings")]
 pub struct Settings {
-    /// A directory of `<profile>.toml` mappings of KumoMTA's log records, which add to or replace the built-in ones.
+    /// A directory of files `<profile>.toml`, each with a mapping from KumoMTA's log records to events of that profile. They are
+    /// used in addition to the built-in mappings, or replace those of the same name.
     #[arg(
         id = "mappings-dir",
         long = "mappings-dir",

@@ -28,13 +28,14 @@ pub(crate) enum Command {
     All(AllArgs),
     /// Bring the database schema up to date. Safe to repeat and to run concurrently.
     Migrate(MigrateArgs),
-    /// Check that every accepted event is accounted for. Exits with 0 if nothing is missing, 1 if something is, 2 if the check fails.
+    /// Check that no accepted event or delivery is missing in the history. Exits with 0 if none is missing, 1 if one is, 2 if the
+    /// check fails.
     Audit(AuditArgs),
-    /// Encrypt every secret with the first of POSTRIDER_MASTER_KEYS, so that the other keys can be removed.
+    /// Encrypt every secret with the first key of POSTRIDER_MASTER_KEYS, so that the other keys can be removed.
     Reencrypt(ReencryptArgs),
     /// Print the OpenAPI 3.1 document.
     Openapi,
-    /// Check whether a running service is ready. Exits with 0 or 1.
+    /// Check whether a running service is ready. Exits with 0 if it is, and with 1 if it is not.
     Healthcheck(HealthcheckArgs),
 }
 
@@ -128,7 +129,7 @@ pub(crate) struct AuditArgs {
     /// Days to check, including today.
     #[arg(long, value_name = "DAYS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(crate) days: u32,
-    /// How long to wait before checking again for entries that are missing at first, because they may be in flight.
+    /// How long to wait before checking again for rows that are missing at first, because their messages may be in flight.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) recheck_after: std::time::Duration,
     /// Print JSON instead of a table.
@@ -155,10 +156,10 @@ pub(crate) struct MigrateArgs {
 /// Settings of `postrider healthcheck`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct HealthcheckArgs {
-    /// Address of the service to check, as its `POSTRIDER_LISTEN`.
+    /// The address of the service to check: its POSTRIDER_LISTEN.
     #[arg(long, env = "POSTRIDER_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub(crate) listen: std::net::SocketAddr,
-    /// Address of its probes, as its `POSTRIDER_MANAGEMENT_LISTEN`, if they have a separate port.
+    /// The address of the service's probes, if they have a separate one: its POSTRIDER_MANAGEMENT_LISTEN.
     #[arg(long, env = "POSTRIDER_MANAGEMENT_LISTEN", value_name = "ADDRESS")]
     pub(crate) management_listen: Option<std::net::SocketAddr>,
 }

@@ -43,7 +43,7 @@ pub(crate) async fn create_ahead(store: Store, config: Config, stop: Cancellatio
             Ok(_) => config.maintain_every,
             Err(error) => {
                 let retry_in = config.maintain_again_after;
-                tracing::warn!(%error, retry_in_ms = retry_in.as_millis(), "cannot create partitions ahead");
+                tracing::warn!(%error, retry_in_ms = retry_in.as_millis(), "cannot create the partitions of the next days; retrying later");
                 retry_in
             }
         };

@@ -13,8 +13,8 @@ const _: () = assert!(RETENTION_DAYS_MIN as u64 * 86_400 > postrider_model::limi
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Settings {
-    /// Days that events, deliveries and attempts are kept: at least 8, because a delivery may be pending for 7. One value for
-    /// the deployment: whole days are dropped.
+    /// The number of days for which events, deliveries and attempts are kept: at least 8, because a delivery may be pending for 7
+    /// days. Use the same value for every process.
     #[arg(
         id = "retention-days", long = "retention-days",
         env = "POSTRIDER_RETENTION_DAYS",
@@ -25,8 +25,9 @@ pub struct Settings {
     )]
     pub retention_days: u16,
 
-    /// Deliveries on record whose attempt is overdue by more than this are published again: longer than any delivery of yours is
-    /// held for its endpoint's rate or concurrency (holds are 10 minutes at most, and may follow each other).
+    /// A delivery whose attempt is overdue by more than this counts as lost and is published again. Use a longer time than
+    /// deliveries wait for their endpoint's rate or concurrency. One such wait is at most 10 minutes, but several may follow each
+    /// other.
     #[arg(
         id = "reconcile-after", long = "reconcile-after",
         env = "POSTRIDER_RECONCILE_AFTER",
@@ -50,7 +51,8 @@ impl CheckSettings for Settings {
             tracing::warn!(
                 reconcile_after = %humantime::format_duration(self.reconcile_after),
                 hold_max = %humantime::format_duration(longest),
-                "deliveries may be held for longer than that: those are published again, and their originals dropped"
+                "deliveries may be held for longer than POSTRIDER_RECONCILE_AFTER: such a delivery is published again, and its \
+                 first copy is dropped"
             );
         }
         Ok(())

@@ -92,7 +92,7 @@ pub(crate) async fn write(store: &Store, rows: RecordBatch, stop: &CancellationT
                 todo.push(RecordBatch { dead_letters, ..RecordBatch::default() });
             }
             Err(reason) if rows.len() > 1 => {
-                tracing::debug!(reason, rows = rows.len(), "the database refused a batch; halving it");
+                tracing::debug!(reason, rows = rows.len(), "the database refused a batch; writing it in halves");
                 let (first, second) = rows.halve();
                 todo.extend([second, first]);
             }

@@ -17,8 +17,8 @@ const PUBLISHED: &str = "a key that was published as an example is not a secret;
 #[group(skip)]
 #[command(next_help_heading = "Keys")]
 pub struct Settings {
-    /// Operator keys, comma-separated: two while one is rotated. Optional for ingest, which then takes no operator key. At least 32
-    /// characters each.
+    /// Operator keys of at least 32 characters, separated by commas; several while a key is being replaced. Without a key,
+    /// operators have no access.
     #[arg(
         id = "operator-keys",
         long = "operator-keys",

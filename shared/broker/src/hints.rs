@@ -98,7 +98,7 @@ async fn listen(connection: SupervisedConnection, sender: &HintSender, received:
                 }
                 // The exchange may have been deleted.
                 if let Err(error) = connection.redeclare().await {
-                    tracing::debug!(%error, "cannot redeclare");
+                    tracing::debug!(%error, "cannot declare the queues again; retrying with the next connection");
                 }
             }
         }

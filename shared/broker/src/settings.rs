@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use postrider_settings::{CheckSettings, Optional, SettingError, check_file, secret};
 use secrecy::{ExposeSecret, SecretString};
 
-/// RabbitMQ: what is in flight.
+/// How to connect to RabbitMQ, which carries events and deliveries.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 #[command(next_help_heading = "RabbitMQ")]
 pub struct Settings {
-    /// RabbitMQ, as `amqp://user:password@host:port/vhost` or `amqps://…`.
+    /// The URL of the broker, as `amqp://user:password@host:port/vhost` or `amqps://…`.
     #[arg(id = "amqp-url", long = "amqp-url", env = "POSTRIDER_AMQP_URL", hide_env_values = true, value_name = "URL", value_parser = secret)]
     pub url: SecretString,
 
-    /// A PEM file with roots for `amqps`, besides the system's.
+    /// A PEM file with root certificates for `amqps`, in addition to the system's.
     #[arg(
         id = "amqp-ca-file",
         long = "amqp-ca-file",

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 #[group(skip)]
 #[command(next_help_heading = "Egress")]
 pub struct Settings {
-    /// Private address ranges that endpoints may have, as comma-separated CIDRs. Empty: public addresses only.
+    /// Private address ranges in which endpoints may be, as CIDRs separated by commas. If empty, endpoints need public addresses.
     #[arg(
         id = "egress-allow",
         long = "egress-allow",
@@ -22,7 +22,7 @@ pub struct Settings {
     )]
     pub allow: Cidrs,
 
-    /// Whether profiles that require https also accept http endpoints. For development.
+    /// Whether endpoints of every profile may have http URLs. For development only.
     #[arg(
         id = "egress-allow-http", long = "egress-allow-http",
         env = "POSTRIDER_EGRESS_ALLOW_HTTP",
@@ -34,7 +34,7 @@ pub struct Settings {
     )]
     pub allow_http: bool,
 
-    /// A PEM file with additional roots for endpoints' certificates.
+    /// A PEM file with root certificates for the servers of endpoints, in addition to the system's.
     #[arg(
         id = "egress-ca-file",
         long = "egress-ca-file",
@@ -57,7 +57,7 @@ pub struct Settings {
     )]
     pub proxy: OptionalSecret,
 
-    /// Longest time to resolve an endpoint's name, connect and shake hands (an attempt's timeout also bounds it).
+    /// Maximum time for DNS, TCP and TLS before a request. The timeout of the attempt also limits it.
     #[arg(
         id = "egress-connect-timeout", long = "egress-connect-timeout",
         env = "POSTRIDER_EGRESS_CONNECT_TIMEOUT",
@@ -77,7 +77,7 @@ impl CheckSettings for Settings {
         }
         if self.allow.0.iter().any(|range| range.prefix_len() == 0) {
             tracing::warn!(
-                "POSTRIDER_EGRESS_ALLOW opens every address: endpoints can reach this network and its metadata"
+                "POSTRIDER_EGRESS_ALLOW allows every address: endpoints can reach this network and its metadata service"
             );
         }
         if self.allow_http {

@@ -23,8 +23,8 @@ pub const ERRORS_MAX: usize = 20;
 /// One wrong field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FieldError {
-    /// Where: a JSON pointer (RFC 6901) into the request's body, such as `/event_types/0`; for a query parameter or a
-    /// header its name.
+    /// The place of the field: a JSON pointer (RFC 6901) into the request's body, such as `/event_types/0`, or the name of a query
+    /// parameter or header.
     pub pointer: String,
     /// What is wrong, and what is allowed.
     pub detail: String,
@@ -41,16 +41,16 @@ impl FieldError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, utoipa::ToSchema)]
 #[error("{status} {title}: {detail}")]
 pub struct Problem {
-    /// What kind of problem this is; `about:blank` when the status says it all.
+    /// A URI for the kind of problem; `about:blank` if the status describes the kind.
     #[serde(rename = "type")]
     pub kind: Cow<'static, str>,
-    /// The kind in words, the same for every problem of the kind.
+    /// The name of the kind, the same for every problem of the kind.
     pub title: Cow<'static, str>,
     /// The HTTP status code.
     pub status: u16,
-    /// What happened this time.
+    /// What is wrong with this request.
     pub detail: String,
-    /// The fields that are wrong, when fields are.
+    /// The wrong fields, if the problem is about fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
     /// Seconds after which a repeat makes sense; becomes `Retry-After`.

@@ -191,13 +191,13 @@ pub fn with_fallback(router: Router) -> Router {
     router.fallback(|| async { Problem::not_found("no such path") })
 }
 
-/// Turns the empty 405 of a router into a problem that names the methods of the path. It is outside of the router, which adds `Allow`
-/// after its own layers.
+/// Turns the empty 405 of a router into a problem that names the methods of the path. It is outside of the router, which adds
+/// `Allow` after its own layers.
 fn name_methods(response: Response) -> Response {
     let methods = response.headers().get(ALLOW).filter(|_| response.status() == StatusCode::METHOD_NOT_ALLOWED);
     let Some(methods) = methods.cloned() else { return response };
     let names = methods.to_str().unwrap_or_default().replace(',', ", ");
-    let problem = Problem::method_not_allowed(format!("this path does not have this method; allowed: {names}"));
+    let problem = Problem::method_not_allowed(format!("this path does not support this method; allowed: {names}"));
     ([(ALLOW, methods)], problem).into_response()
 }
 

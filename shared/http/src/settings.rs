@@ -13,12 +13,12 @@ const DRAIN_MAX: Duration = Duration::from_secs(86_400);
 /// Maximum open connections to the port of probes and metrics.
 const MANAGEMENT_CONNECTIONS_MAX: usize = 256;
 
-/// The HTTP server and the process's end.
+/// The HTTP server, and how the process stops.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 #[command(next_help_heading = "HTTP")]
 pub struct Settings {
-    /// The address and port that HTTP is served on.
+    /// The address and port of the HTTP server.
     #[arg(
         id = "listen",
         long = "listen",
@@ -51,8 +51,8 @@ pub struct Settings {
     )]
     pub connections_max: u32,
 
-    /// Longest time after SIGTERM to finish work in progress. At least the longest attempt timeout, or attempts are
-    /// cut off and repeated; less than the platform's grace period.
+    /// Maximum time after SIGTERM for finishing work in progress. Use at least the longest timeout of an attempt, because attempts
+    /// that are cut off are repeated, and less than the platform's grace period.
     #[arg(
         id = "drain-timeout", long = "drain-timeout",
         env = "POSTRIDER_DRAIN_TIMEOUT",

@@ -14,13 +14,14 @@ use crate::subscription::{InvalidSubscription, MatchKind, Subscription};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Reason))]
 pub struct Condition {
-    /// `status`, `origin`, `event_types`, `filters.<attribute>` or `payload_filter`; `subscription` if it cannot be read.
+    /// What the condition is about: `status`, `origin`, `event_types`, `filters.<attribute>` or `payload_filter`; `subscription` if
+    /// the endpoint's subscription cannot be read.
     #[cfg_attr(feature = "openapi", schema(example = "filters.bridge"))]
     pub check: String,
-    /// What the endpoint requires, as its customer wrote it.
+    /// What the endpoint requires, in the words of its configuration.
     #[cfg_attr(feature = "openapi", schema(value_type = Value, example = json!(["b1"])))]
     pub expected: Value,
-    /// What the event has; `null` if nothing.
+    /// The event's value; `null` if it has none.
     #[cfg_attr(feature = "openapi", schema(value_type = Value, example = "b2"))]
     pub actual: Value,
     /// Whether the event meets the condition.
@@ -62,8 +63,8 @@ impl<'a> Explainer<'a> {
     }
 
     /// Returns the conditions of each subscription, in the order of [`Explainer::add`]. A subscription matches if all passed. An
-    /// invalid subscription, for example one with an attribute that the tenant's profile no longer has, matches nothing: it gets one
-    /// failed condition, `subscription`, which says what is wrong.
+    /// invalid subscription, for example one with an attribute that the tenant's profile no longer has, matches nothing: it gets
+    /// one failed condition, `subscription`, which says what is wrong.
     pub fn explain(&self, event_type: &EventType, payload: &Payload<'_>) -> Vec<Vec<Condition>> {
         let valid = self.subscriptions.iter().filter_map(|(_, bound)| bound.as_ref().ok());
         let values = self.index.collect(valid.filter_map(|bound| bound.payload_filter.as_ref()), payload);

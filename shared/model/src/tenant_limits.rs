@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{ENDPOINTS_PER_TENANT_DEFAULT, EVENTS_PER_SECOND_DEFAULT, WAITING_DELIVERIES_PER_TENANT_DEFAULT};
 
-/// A tenant's limits; an absent one takes the profile's or the deployment's value.
+/// A tenant's limits. The value of the profile or the deployment applies to a limit that is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Limits))]
 #[serde(deny_unknown_fields)]

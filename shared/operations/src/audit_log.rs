@@ -26,27 +26,27 @@ pub enum ActorKind {
     Postrider,
 }
 
-/// Who made a change, and where.
+/// Who made a change, and by which interface.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Actor {
     /// The kind of actor.
     #[serde(rename = "type")]
     pub kind: ActorKind,
-    /// The key's id; for an operator key the first 8 hexadecimal digits of its SHA-256, shown to operators only.
+    /// The id of the key. For an operator key: the first 8 hexadecimal digits of its SHA-256, shown to operators only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "key_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
     pub id: Option<String>,
-    /// The key's name at that time.
+    /// The name that the key had at that time.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "backend")]
     pub name: Option<String>,
-    /// `api` or `dashboard`.
+    /// The interface: `api` or `dashboard`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "api")]
     pub via: Option<String>,
 }
 
-/// A change.
+/// An entry of the audit log: one change.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditEntry {
     /// Its id.
@@ -54,7 +54,7 @@ pub struct AuditEntry {
     pub id: String,
     /// When it was made.
     pub at: Timestamp,
-    /// The tenant that it concerns; absent: the deployment.
+    /// The tenant that the change concerns; absent if it concerns the whole deployment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant_id: Option<TenantId>,
     /// Who made it.
@@ -62,15 +62,15 @@ pub struct AuditEntry {
     /// What was done.
     #[schema(example = "endpoint.edited")]
     pub action: String,
-    /// The id of what was changed: for an event type its name, for refused keys the address that tried them.
+    /// The id of the object that was changed. For an event type: its name. For refused keys: the address that sent them.
     #[schema(example = "ep_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
     pub target: String,
-    /// The changed members before the change; absent for something new. A value of more than 2 KiB is replaced by its length.
-    /// Secrets are never shown.
+    /// The changed fields with their values before the change; absent for a new object. A value of more than 2 KiB is replaced by
+    /// its length. Secrets are never shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, example = json!({"url": "https://example.com/old"}))]
     pub before: Option<serde_json::Value>,
-    /// The same members after the change; absent for something deleted.
+    /// The same fields with their values after the change; absent for a deleted object.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, example = json!({"url": "https://example.com/new"}))]
     pub after: Option<serde_json::Value>,
@@ -81,22 +81,23 @@ pub struct AuditEntry {
 #[into_params(parameter_in = Query)]
 #[serde(default)]
 pub struct AuditQuery {
-    /// With this action.
+    /// Only changes with this action.
     #[serde(deserialize_with = "parsed")]
     #[param(value_type = Option<String>, example = "endpoint.edited")]
     pub action: Option<AuditAction>,
-    /// By this key: its id; with an operator key also the first 8 hexadecimal digits of an operator key's SHA-256.
+    /// Only changes by this key: its id, or for callers with an operator key the first 8 hexadecimal digits of an operator key's
+    /// SHA-256.
     #[serde(deserialize_with = "parsed")]
     pub actor: Option<String>,
-    /// Of the object with this id.
+    /// Only changes of the object with this id.
     #[serde(deserialize_with = "parsed")]
     #[param(example = "ep_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
     pub target: Option<String>,
-    /// Made at or after this.
+    /// Only changes made at or after this time.
     #[serde(deserialize_with = "time")]
     #[param(value_type = Option<String>, format = DateTime, example = "2026-01-02T00:00:00Z")]
     pub from: Option<UnixMillis>,
-    /// Made before this.
+    /// Only changes made before this time.
     #[serde(deserialize_with = "time")]
     #[param(value_type = Option<String>, format = DateTime, example = "2026-01-03T00:00:00Z")]
     pub to: Option<UnixMillis>,

@@ -23,26 +23,26 @@ pub struct DeadLetter {
     pub id: String,
     /// When it was received.
     pub received_at: Timestamp,
-    /// The queue that it came from; `unknown` if neither its routing key nor its publisher's verified user tells.
+    /// The queue that the message came from; `unknown` if neither its routing key nor its publisher's verified user shows it.
     #[schema(example = "postrider.intake")]
     pub source: String,
-    /// Why it could not be processed. A reason that Postrider's own user did not write is marked as `unverified`.
+    /// Why it could not be processed. `unverified` marks a reason that another user than Postrider's wrote.
     #[schema(example = "no such tenant")]
     pub reason: String,
-    /// Its headers, unchanged: a producer writes its own, `x-source` and `x-reason` included.
+    /// The headers of the message, unchanged. A producer may have written any of them, even `x-source` and `x-reason`.
     pub headers: BTreeMap<String, String>,
     /// The routing key that it was published with.
     #[schema(example = "ten_0197e7a1b2c37d4e8f90a1b2c3d4e5f6.email.bounced")]
     pub routing_key: String,
-    /// The AMQP property.
+    /// The AMQP property `message_id` of the message.
     #[schema(example = json!(null))]
     pub message_id: Option<String>,
-    /// Bytes of the message. Of a producer's message above 256 KiB the first 64 KiB are kept.
+    /// The length of the message in bytes. Of a producer's message above 256 KiB only the first 64 KiB are kept.
     pub body_bytes: u64,
     /// The first 4 KiB of the message, as text.
     #[schema(example = "{}")]
     pub body_excerpt: String,
-    /// When it was requeued. If it fails again, that is another dead letter.
+    /// When it was requeued. If the message fails again, it becomes another dead letter.
     #[schema(example = json!(null))]
     pub requeued_at: Option<Timestamp>,
 }
@@ -106,7 +106,10 @@ impl Operations {
             }
         });
         if tokio::time::timeout(CONFIRM_TIMEOUT, publishing).await.is_err() {
-            tracing::warn!(dead_letter.id = id, "a requeue is committed, the broker's confirm is late");
+            tracing::warn!(
+                dead_letter.id = id,
+                "a requeued dead letter is committed, but not confirmed in time; the outbox relay publishes it"
+            );
         }
         Ok(DeadLetterRequeued { id: id.to_string() })
     }

@@ -16,10 +16,10 @@ pub use postrider_http::problem::FieldError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Forbidden {
     /// The operation is the operator's.
-    #[error("this takes an operator key")]
+    #[error("this requires an operator key")]
     OperatorOnly,
     /// The key does not have the scope that the operation takes.
-    #[error("this takes a key with the scope `{}`", .0.as_str())]
+    #[error("this requires a key with the scope `{}`", .0.as_str())]
     MissingScope(Scope),
     /// The key belongs to several tenants.
     #[error("this key can only publish, for several tenants; use a tenant's key or an operator key")]

@@ -36,12 +36,12 @@ pub struct Event {
     pub timestamp: Timestamp,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-    /// Where it was caused.
+    /// What caused the event.
     pub origin: Origin,
     /// Attributes that it can be filtered by.
     #[schema(example = json!({"bridge": "b1"}))]
     pub attributes: BTreeMap<String, String>,
-    /// The lane of its deliveries.
+    /// The lane in which its deliveries start.
     pub lane: Lane,
 }
 
@@ -51,10 +51,10 @@ pub struct EventDetail {
     /// The event.
     #[serde(flatten)]
     pub event: Event,
-    /// The producer's JSON, unchanged; `null` after it was expunged.
+    /// The payload: the producer's JSON, unchanged; `null` after it was expunged.
     #[schema(value_type = serde_json::Value, required = true, example = json!({"email": "recipient@example.com"}))]
     pub data: Option<Box<RawValue>>,
-    /// The product's metadata.
+    /// The object that the product added to `data`; absent if it added none, or it was expunged.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Box<RawValue>>,
@@ -68,9 +68,9 @@ pub struct AttributeValue {
     /// The value.
     #[schema(example = "bridge-7")]
     pub value: String,
-    /// Events of the last 7 days that had it, approximately.
+    /// The approximate number of events with this value in the last 7 days.
     pub events: u64,
-    /// When the last of them was accepted.
+    /// When the last event with this value was accepted.
     pub last_seen_at: Timestamp,
 }
 

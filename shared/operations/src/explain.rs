@@ -18,12 +18,12 @@ use utoipa::ToSchema;
 
 use crate::{Caller, Error, Operations};
 
-/// The decision that would be made now.
+/// Whether the endpoint would get the event now, and why.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Now {
     /// Whether the endpoint would get the event.
     pub matched: bool,
-    /// Its conditions.
+    /// The conditions of the endpoint as it is now, and whether the event meets them.
     pub reasons: Vec<Condition>,
 }
 
@@ -32,12 +32,12 @@ pub struct Now {
 pub struct Explanation {
     /// The endpoint.
     pub endpoint_id: EndpointId,
-    /// The decision that was made; `null`: none yet.
+    /// Whether fan-out delivered the event to the endpoint; `null` until fan-out has decided.
     #[schema(required = true)]
     pub matched: Option<bool>,
-    /// The endpoint's conditions at the decision; empty without one.
+    /// The conditions of the endpoint when fan-out decided, and whether the event met them; empty until then.
     pub reasons: Vec<Condition>,
-    /// The decision that would be made now.
+    /// Whether the endpoint would get the event now, and why.
     pub now: Now,
 }
 

@@ -67,7 +67,7 @@ async fn off_thread<T: Send + 'static>(slot: Slot, work: impl FnOnce() -> T + Se
         work()
     };
     tokio::task::spawn_blocking(work).await.map_err(|error| {
-        tracing::error!(%error, "a task off the async threads failed");
+        tracing::error!(%error, "a task on a blocking thread failed");
         Error::Internal
     })
 }

@@ -24,7 +24,7 @@ pub struct CreateKey {
     pub scopes: Vec<Scope>,
 }
 
-/// A key, without its text.
+/// An API key, without its text.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Key {
     /// Its id.
@@ -32,7 +32,7 @@ pub struct Key {
     /// Its name.
     #[schema(example = "backend")]
     pub name: String,
-    /// What it allows.
+    /// What the key allows.
     pub scopes: Vec<Scope>,
     /// When it was created.
     pub created_at: Timestamp,
@@ -41,10 +41,10 @@ pub struct Key {
 /// A key that was just created.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CreatedKey {
-    /// The key's text: shown this once.
+    /// The text of the key. It is only shown in this answer.
     #[schema(example = "prk_0pXk4l1c0tQm7v2yZb8sWn5dRf3hJg6a")]
     pub key: String,
-    /// Everything else about it.
+    /// The other fields of the key.
     #[serde(flatten)]
     pub shown: Key,
 }

@@ -13,8 +13,8 @@ use crate::error::Error;
 pub struct List<T> {
     /// The items of this page, newest first unless the operation says otherwise.
     pub data: Vec<T>,
-    /// Pass it as `cursor` to get the next page; `null` on the last page. A page of a filtered list may have fewer items
-    /// than `limit`, or none, and not be the last: each page looks at up to 20,000 rows.
+    /// The `cursor` of the next page; `null` on the last page. A page of a filtered list reads at most 20,000 rows, so it may have
+    /// fewer items than `limit`, or none, although further pages follow.
     #[schema(required = true, example = json!(null))]
     pub next_cursor: Option<String>,
 }

@@ -21,7 +21,7 @@ use crate::{Caller, Operations};
 pub enum Tenants {
     /// All tenants, including future ones: `all`.
     All(All),
-    /// These tenants, by id or external id; answers show ids. 1 to 1,000.
+    /// 1 to 1,000 tenants, by id or external id. Answers show their ids.
     Several(Vec<String>),
 }
 
@@ -43,7 +43,7 @@ pub struct CreateProductKey {
     /// `publish`, the only scope that such a key can have.
     #[schema(example = json!(["publish"]))]
     pub scopes: Vec<Scope>,
-    /// The tenants that it publishes for.
+    /// The tenants that the key publishes for.
     pub tenants: Tenants,
 }
 
@@ -55,10 +55,10 @@ pub struct ProductKey {
     /// Its name.
     #[schema(example = "backend")]
     pub name: String,
-    /// What it allows.
+    /// What the key allows.
     #[schema(example = json!(["publish"]))]
     pub scopes: Vec<Scope>,
-    /// The tenants that it publishes for.
+    /// The tenants that the key publishes for.
     pub tenants: Tenants,
     /// When it was created.
     pub created_at: Timestamp,
@@ -67,10 +67,10 @@ pub struct ProductKey {
 /// A product key that was just created.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CreatedProductKey {
-    /// The key's text: shown this once.
+    /// The text of the key. It is only shown in this answer.
     #[schema(example = "prk_0pXk4l1c0tQm7v2yZb8sWn5dRf3hJg6a")]
     pub key: String,
-    /// Everything else about it.
+    /// The other fields of the key.
     #[serde(flatten)]
     pub shown: ProductKey,
 }

@@ -20,12 +20,12 @@ pub struct Profile {
     /// Its name.
     #[schema(example = "standard")]
     pub name: String,
-    /// A sentence about it.
+    /// A description in one sentence.
     #[schema(example = "Standard Webhooks")]
     pub description: String,
     /// The event types that the product documents.
     pub event_types: Vec<EventTypeInfo>,
-    /// Whether any other type is accepted.
+    /// Whether events of other types are accepted too.
     pub open_catalog: bool,
     /// Attribute -> how a filter on it matches: `exact`, `domain` or `ip`.
     #[schema(example = json!({"bridge": "exact"}))]
@@ -36,7 +36,7 @@ pub struct Profile {
     pub retry_schedule_seconds: Vec<u32>,
     /// Timeout of an attempt.
     pub timeout_seconds: f64,
-    /// Longest `Retry-After` that is honoured.
+    /// The longest `Retry-After` that Postrider follows; a longer one is cut to this.
     pub retry_after_seconds_max: f64,
     /// Default rate of an endpoint, attempts per second; absent: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,10 +56,10 @@ pub struct EventTypeInfo {
     /// Its name.
     #[schema(example = "email.bounced")]
     pub name: String,
-    /// The name on the wire, if it differs.
+    /// The name of the type in the bodies of deliveries, if it differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wire_name: Option<String>,
-    /// A sentence about it.
+    /// A description in one sentence.
     #[schema(example = "A message bounced")]
     pub description: String,
     /// An example of `data`.

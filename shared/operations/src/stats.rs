@@ -35,11 +35,11 @@ pub struct StatsQuery {
     /// The length of an interval; `hour` by default.
     #[param(value_type = Option<IntervalLength>)]
     pub by: IntervalLength,
-    /// The start; absent: an hour (by minute), a day (by hour) or 30 days (by day) before `to`.
+    /// The start. If absent: an hour before `to` for minutes, a day for hours, 30 days for days.
     #[serde(deserialize_with = "time")]
     #[param(value_type = Option<String>, format = DateTime, example = "2026-01-02T00:00:00Z")]
     pub from: Option<UnixMillis>,
-    /// The end, exclusive; absent: now.
+    /// The end (exclusive); now if absent.
     #[serde(deserialize_with = "time")]
     #[param(value_type = Option<String>, format = DateTime, example = "2026-01-03T00:00:00Z")]
     pub to: Option<UnixMillis>,
@@ -63,7 +63,7 @@ impl StatsQuery {
     }
 }
 
-/// Figures of attempts, without test calls.
+/// Numbers of attempts and their durations, without test calls.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Stats {
     /// The range, in whole intervals.
@@ -72,7 +72,7 @@ pub struct Stats {
     pub to: Timestamp,
     /// The length of an interval.
     pub by: IntervalLength,
-    /// Figures of the whole range.
+    /// The figures of the whole range.
     pub total: Figures,
     /// Figures of each interval, oldest first; intervals without attempts are left out.
     pub data: Vec<Interval>,
@@ -93,18 +93,18 @@ pub struct Interval {
 pub struct Figures {
     /// Attempts.
     pub attempts: u64,
-    /// Attempts per second; of the current interval, only the time that has passed counts.
+    /// Attempts per second. For an interval that has not ended, only the time up to now counts.
     pub attempts_per_second: f64,
     /// Attempts that succeeded.
     pub successes: u64,
     /// Attempts that failed.
     pub failures: u64,
-    /// Share of attempts that succeeded, 0 to 1; `null` without attempts.
+    /// The share of attempts that succeeded, 0 to 1; `null` without attempts.
     #[schema(required = true)]
     pub success_rate: Option<f64>,
     /// Attempts that were not the first of their delivery.
     pub retries: u64,
-    /// Share of attempts that were retries, 0 to 1; `null` without attempts.
+    /// The share of attempts that were retries, 0 to 1; `null` without attempts.
     #[schema(required = true)]
     pub retry_rate: Option<f64>,
     /// Attempts by the class of the response's status code.
@@ -123,7 +123,7 @@ pub struct StatusClasses {
     /// Success.
     #[serde(rename = "2xx")]
     pub ok: u64,
-    /// Redirects, which are not followed.
+    /// Redirects. Postrider does not follow them.
     #[serde(rename = "3xx")]
     pub redirected: u64,
     /// Client errors.
@@ -134,12 +134,12 @@ pub struct StatusClasses {
     pub broken: u64,
     /// Other status codes.
     pub other: u64,
-    /// No response: timeouts, refused connections and the like.
+    /// No response, such as after a timeout or a refused connection.
     pub none: u64,
 }
 
-/// Durations of attempts, milliseconds. Percentiles are interpolated from fixed buckets: off by less than 1 ms below 1 ms,
-/// else by less than a factor of 1.67 (2 below 3 ms and above 30 s). The mean is exact.
+/// Durations of attempts in milliseconds. The mean is exact. Percentiles are interpolated from fixed buckets: their error is less
+/// than 1 ms below 1 ms, and otherwise less than a factor of 1.67 (of 2 below 3 ms and above 30 s).
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LatencyMs {
     /// The mean.
@@ -154,15 +154,15 @@ pub struct LatencyMs {
     pub p99: f64,
 }
 
-/// Time from an event's acceptance to the end of its delivery's first attempt, without retries, replays and test calls.
+/// The time from accepting an event to the end of the first attempt of its delivery. Retries, replays and test calls do not count.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Promise {
     /// First attempts.
     pub first_attempts: u64,
-    /// Share that ended in less than 5 s, 0 to 1; `null` without first attempts.
+    /// The share that ended within 5 s, 0 to 1; `null` without first attempts.
     #[schema(required = true)]
     pub within_5s: Option<f64>,
-    /// Share that ended in less than 30 s.
+    /// The share that ended within 30 s, 0 to 1; `null` without first attempts.
     #[schema(required = true)]
     pub within_30s: Option<f64>,
 }

@@ -41,29 +41,29 @@ const QUEUES: [Queue; 9] = [
 /// The state of the deployment.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct System {
-    /// Processes that reported within the last day. A process that stopped in order is not listed; one that was killed is, with
-    /// an old `last_seen_at`.
+    /// Processes that reported within the last day. A process that was stopped in the normal way is not listed. A process that was
+    /// killed is listed, with an old `last_seen_at`.
     pub services: Vec<Service>,
     /// The queues, in the order in which work flows. Messages in flight to consumers are not counted.
     pub queues: Vec<QueueStatus>,
-    /// Endpoints that are held back.
+    /// The numbers of endpoints whose attempts are held back.
     pub breakers: BreakersOpen,
-    /// Deliveries that wait.
+    /// The numbers of deliveries that wait.
     pub waiting: WaitingDeliveries,
-    /// Tenants whose producers caused more dead letters in a day than are kept: the last seven days, newest first, at most 50.
+    /// Tenants whose producers caused more dead letters on one day than are kept. At most 50, of the last seven days, newest first.
     pub dead_letters_not_kept: Vec<NotKept>,
-    /// The last audit; `null`: none has run.
+    /// The last audit; `null` if none has run.
     #[schema(required = true)]
     pub last_audit: Option<Audit>,
 }
 
-/// A process.
+/// A running process of Postrider.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Service {
     /// Its role: `ingest`, `fanout`, `dispatcher`, `recorder`, `api`, or `all`.
     #[schema(example = "dispatcher")]
     pub name: String,
-    /// Its host's name and a random number.
+    /// The name of its host, and a random number.
     #[schema(example = "dispatcher-0-1f2e3d4c")]
     pub instance: String,
     /// Its version.
@@ -71,7 +71,7 @@ pub struct Service {
     pub version: String,
     /// When it started.
     pub started_at: Timestamp,
-    /// Its last report; it reports every 10 s.
+    /// When it last reported. It reports every 10 s.
     pub last_seen_at: Timestamp,
 }
 
@@ -81,35 +81,36 @@ pub struct QueueStatus {
     /// Its name.
     #[schema(example = "postrider.lane.live")]
     pub name: &'static str,
-    /// Messages; `null` while the broker is not available.
+    /// The number of messages; `null` while the broker is not available.
     #[schema(required = true)]
     pub messages: Option<u32>,
-    /// Estimate of the events, deliveries or reports in these messages, by the average size of recently consumed messages. A
-    /// message holds up to 32. `null` while the broker is not available.
+    /// The estimated number of events, deliveries or reports in these messages, of which each has up to 32. `null` while the broker
+    /// is not available.
     #[schema(required = true)]
     pub members: Option<u64>,
-    /// Consumers; `null` while the broker is not available.
+    /// The number of consumers; `null` while the broker is not available.
     #[schema(required = true)]
     pub consumers: Option<u32>,
 }
 
-/// Endpoints that are held back because they fail.
+/// The numbers of endpoints whose attempts are held back because they fail.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BreakersOpen {
-    /// Open breakers.
+    /// Endpoints whose breaker is open.
     pub open: u64,
-    /// Half-open breakers.
+    /// Endpoints whose breaker is half open.
     pub half_open: u64,
 }
 
-/// Deliveries that wait for their first attempt, for a retry or for the endpoint's rate. Counted every 10 s.
+/// The numbers of deliveries that wait for their first attempt, for a retry or for the endpoint's rate. They are counted every 10
+/// s.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WaitingDeliveries {
     /// Waiting deliveries of all tenants. Above 10,000,000, publishing is answered with 503.
     pub deliveries: u64,
     /// The ten tenants with the most waiting deliveries, the largest first.
     pub tenants: Vec<TenantWaiting>,
-    /// When they were counted; `null` if nothing waits, or the count is older than five minutes.
+    /// When they were counted; `null` if no delivery waits, or the count is older than five minutes.
     #[schema(required = true)]
     pub counted_at: Option<Timestamp>,
 }
@@ -142,7 +143,7 @@ pub struct NotKept {
     pub day: String,
     /// Dead letters that were kept.
     pub kept: u64,
-    /// Dead letters that were only counted.
+    /// Dead letters that were counted and not kept.
     pub not_kept: u64,
 }
 
@@ -153,14 +154,14 @@ impl From<DeadLettersNotKept> for NotKept {
     }
 }
 
-/// The result of an audit: whether everything that was accepted is accounted for.
+/// The result of an audit, which checks that no accepted event or delivery is missing in the history.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Audit {
     /// When it ran.
     pub ran_at: Timestamp,
     /// Whether nothing is missing.
     pub conserved: bool,
-    /// Its figures.
+    /// The figures of the audit.
     #[schema(value_type = Object)]
     pub report: serde_json::Value,
 }

@@ -30,11 +30,12 @@ const CONNECT_MAX: Duration = Duration::from_secs(3);
 /// How long a test call waits for a dispatcher beyond the endpoint's timeout.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What a test call sends.
+/// The sample event that a test call sends.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TestEndpoint {
-    /// The type of the sample, from the tenant's catalog; absent: the profile's test event, or its first type.
+    /// The event type of the sample, from the tenant's catalog. If absent, the profile's test event is sent, or a sample of its
+    /// first type.
     #[schema(example = "email.bounced")]
     pub event_type: Option<String>,
 }
@@ -42,19 +43,19 @@ pub struct TestEndpoint {
 /// The attempt of a test call.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TestResult {
-    /// The delivery that has it in the history.
+    /// The delivery whose history has the attempt.
     pub delivery_id: DeliveryId,
-    /// The id in `webhook-id`.
+    /// The event's id, which the header `webhook-id` has.
     pub event_id: EventId,
     /// The attempt.
     #[serde(flatten)]
     pub attempt: Attempt,
 }
 
-/// A test call without an answer in time.
+/// A test call whose attempt did not end in time.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TestPending {
-    /// The delivery that will have it in the history, once a dispatcher has made the attempt.
+    /// The delivery whose history will have the attempt.
     pub id: DeliveryId,
 }
 

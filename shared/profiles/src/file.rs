@@ -85,7 +85,7 @@ pub(crate) fn parse(name: &str, file: &str, text: &str) -> Result<Profile, Profi
     let signature = file.signature.as_ref().map(|signature| scheme(&doc, signature.get_ref())).transpose()?;
     let standard = file.headers.standard.get_ref();
     if signature.is_none() && !standard {
-        let detail = "a profile signs: leave the standard headers on or name a signature";
+        let detail = "a profile needs a signature: leave the standard headers on, or name a signature";
         return Err(doc.error(&file.headers.standard, "headers.standard", detail));
     }
     let catalog = catalog(&doc, &file.catalog)?;

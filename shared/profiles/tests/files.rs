@@ -226,7 +226,7 @@ fn mistakes_are_reported_with_line_and_field() {
         "open = true\npushover_message = \"{email}\"\ntypes = [{ name = \"a\", description = \"\", sample = \"{}\" }]";
     check_refused("open = true", template, 10, "catalog.pushover_message", "{email} is not a placeholder");
     check_refused("open = true", "open = false", 8, "catalog.types", "at least one");
-    check_refused("[catalog]", "[headers]\nstandard = false\n[catalog]", 9, "headers.standard", "a profile signs");
+    check_refused("[catalog]", "[headers]\nstandard = false\n[catalog]", 9, "headers.standard", "a profile needs a signature");
     let test = "sample = { type = \"a\", data = \"{}\" }";
     let closed =
         "types = [{ name = \"a\", description = \"\", sample = \"{}\" }]\n[test_event]\ntype = \"b\"\ndata = \"{}\"";
@@ -247,7 +247,7 @@ fn an_envelope_has_no_field_twice_and_at_least_one() {
 #[test]
 fn an_unsigned_profile_a_bad_name_and_a_missing_directory_are_refused() {
     let unsigned = LEAST.replace("[catalog]", "[headers]\nstandard = false\n[catalog]");
-    assert!(load(&[("bad.toml", &unsigned)]).unwrap_err().to_string().contains("a profile signs"));
+    assert!(load(&[("bad.toml", &unsigned)]).unwrap_err().to_string().contains("a profile needs a signature"));
     assert!(load(&[("Bad Name.toml", LEAST)]).is_err());
     let missing = Profiles::load(Some(std::path::Path::new("/nowhere/at/all"))).unwrap_err();
     assert_eq!(missing.to_string(), "cannot read /nowhere/at/all");

@@ -271,6 +271,6 @@ fn a_mistake_is_reported_with_file_line_and_field() {
         &and("[[data]]\nname = \"a\"\nfrom = [\"a\"]\ntypes = [\"other\"]\n"),
         8,
         "data.types",
-        "no record becomes",
+        "no rule of the mapping makes",
     );
 }

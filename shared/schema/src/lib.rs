@@ -134,7 +134,7 @@ impl EventSchema {
             return Ok(());
         }
         if size.values.saturating_mul(self.unfolded.checks as u64) > SEARCH_MAX || steps > SEARCH_STEPS_MAX {
-            let detail = "does not fit the type's schema; the data is too large for saying where";
+            let detail = "does not match the type's schema; the data is too large to find the place";
             return Err(vec![Mistake::new("", detail)]);
         }
         Err(self.validator.iter_errors(&tree).take(EVENT_SCHEMA_ERRORS_MAX).map(|error| mistake(&error)).collect())

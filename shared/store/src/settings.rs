@@ -7,12 +7,12 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::crypto::MasterKeys;
 
-/// PostgreSQL: what is known.
+/// How to connect to PostgreSQL, which stores the configuration and the history.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 #[command(next_help_heading = "PostgreSQL")]
 pub struct DatabaseSettings {
-    /// PostgreSQL, as `postgres://user:password@host:port/database?sslmode=…`.
+    /// The URL of the database, as `postgres://user:password@host:port/database?sslmode=…`.
     #[arg(
         id = "database-url", long = "database-url",
         env = "POSTRIDER_DATABASE_URL",
@@ -22,7 +22,7 @@ pub struct DatabaseSettings {
     )]
     pub url: SecretString,
 
-    /// A PEM file with roots for TLS to PostgreSQL, in addition to the system's.
+    /// A PEM file with root certificates for TLS to PostgreSQL, in addition to the system's.
     #[arg(
         id = "database-ca-file",
         long = "database-ca-file",
@@ -33,7 +33,7 @@ pub struct DatabaseSettings {
     )]
     pub ca_file: Optional<PathBuf>,
 
-    /// Most connections to PostgreSQL of this process.
+    /// Maximum number of connections from this process to PostgreSQL.
     #[arg(
         id = "database-connections-max", long = "database-connections-max",
         env = "POSTRIDER_DATABASE_CONNECTIONS_MAX",
@@ -64,12 +64,13 @@ impl CheckSettings for DatabaseSettings {
 const PUBLISHED_MASTER_KEYS: [&str; 1] = ["MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="];
 const PUBLISHED: &str = "a key that was published as an example is not a secret; make one (docs/deployment.md)";
 
-/// Keys that endpoints' secrets are encrypted with in the database.
+/// The keys with which the secrets of endpoints are encrypted in the database.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 #[command(next_help_heading = "Keys")]
 pub struct MasterKeySettings {
-    /// Master keys, as comma-separated `id:base64 of 32 bytes`. The first encrypts, all decrypt.
+    /// Master keys, separated by commas. Each is an id, a colon and the base64 of 32 bytes. The first key encrypts; every key
+    /// decrypts.
     #[arg(
         id = "master-keys", long = "master-keys",
         env = "POSTRIDER_MASTER_KEYS",
@@ -89,7 +90,7 @@ impl CheckSettings for MasterKeySettings {
         }
         let keys = MasterKeys::parse(self.master_keys.expose_secret())
             .map_err(|error| SettingError::new(VARIABLE, error.to_string()))?;
-        tracing::info!(ids = keys.ids().join(","), "master keys: the first seals, all open");
+        tracing::info!(ids = keys.ids().join(","), "read the master keys: the first encrypts, all decrypt");
         Ok(())
     }
 }

@@ -17,11 +17,11 @@ use serde_json::value::RawValue;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PublishEvent))]
 #[serde(deny_unknown_fields)]
 pub struct PublishEvent<'a> {
-    /// Its class, such as `email.bounced`.
+    /// The type of the event, such as `email.bounced`.
     #[serde(rename = "type", borrow)]
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "email.bounced"))]
     pub event_type: Cow<'a, str>,
-    /// Any JSON; it reaches endpoints byte for byte.
+    /// The payload: any JSON. Endpoints receive the same bytes.
     #[serde(borrow)]
     #[cfg_attr(feature = "openapi", schema(
         value_type = serde_json::Value, example = json!({"email": "recipient@example.com"})
@@ -31,11 +31,11 @@ pub struct PublishEvent<'a> {
     #[serde(borrow, default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<EventId>))]
     pub id: Option<Cow<'a, str>>,
-    /// When it happened; absent: now.
+    /// When the event happened; now if absent.
     #[serde(borrow, default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Timestamp>))]
     pub timestamp: Option<Cow<'a, str>>,
-    /// What the product puts next to `data`.
+    /// An object that the product adds to `data`.
     #[serde(borrow, default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub metadata: Option<&'a RawValue>,
@@ -43,14 +43,14 @@ pub struct PublishEvent<'a> {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<BTreeMap<String, String>>))]
     pub attributes: Option<BTreeMap<Box<str>, Box<str>>>,
-    /// Where it was caused; absent: `api`.
+    /// What caused the event; `api` if absent.
     #[serde(default)]
     pub origin: Option<Origin>,
-    /// In a batch: the `Idempotency-Key` of this event.
+    /// The `Idempotency-Key` of this event. Only in a batch.
     #[serde(borrow, default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub idempotency_key: Option<Cow<'a, str>>,
-    /// Its tenant, by id or external id: with a key for several tenants, unless `?tenant=` names it.
+    /// The tenant of the event, by id or external id. Required with a key for several tenants, unless `?tenant=` names the tenant.
     #[serde(borrow, default)]
     #[cfg_attr(feature = "openapi", schema(
         value_type = Option<String>, example = "ten_0197e7a1b2c37d4e8f90a1b2c3d4e5f6"
@@ -63,7 +63,7 @@ pub struct PublishEvent<'a> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PublishBatch))]
 #[serde(deny_unknown_fields)]
 pub struct PublishBatch<'a> {
-    /// The events. Each is read on its own, so that an invalid one does not spoil the others.
+    /// The events. Each is accepted or refused on its own.
     #[serde(borrow)]
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<PublishEvent>))]
     pub events: Vec<&'a RawValue>,
@@ -84,7 +84,7 @@ pub struct PublishReceipt<'a> {
     pub warnings: &'a [String],
 }
 
-/// A result for each event, in their order.
+/// A result for each event, in the order of the events.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PublishBatchResult))]
 pub struct PublishBatchResult<'a> {
@@ -93,7 +93,7 @@ pub struct PublishBatchResult<'a> {
     pub results: Vec<PublishBatchItem<'a>>,
 }
 
-/// A receipt, or the problem of that event alone.
+/// The result of one event of a batch: a receipt, or the problem for which it was refused.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PublishBatchItem))]
 #[serde(untagged)]
@@ -102,7 +102,7 @@ pub enum PublishBatchItem<'a> {
     Accepted(PublishReceipt<'a>),
     /// The event was refused.
     Refused {
-        /// The problem, as it would be the answer to this event alone.
+        /// The problem that would be the answer if the event were published alone.
         #[cfg_attr(feature = "openapi", schema(schema_with = openapi::problem))]
         error: Box<RawValue>,
     },
@@ -124,43 +124,44 @@ mod openapi {
     }
 
     // This type only describes the format. Ingest reads a CloudEvent attribute by attribute, in each of its forms.
-    /// A CloudEvent 1.0. `time` becomes the event's timestamp; any further attribute becomes one of the event's.
+    /// A CloudEvent 1.0. `time` becomes the event's timestamp. Attributes that are not listed here become attributes of the event.
     #[derive(Debug, ToSchema)]
     pub struct CloudEvent {
         /// `1.0`
         #[schema(example = "1.0")]
         pub specversion: String,
-        /// One that does not match `[A-Za-z0-9_-]{1,64}` is replaced by a hash of source and id.
+        /// The id of the event. An id that does not match `[A-Za-z0-9_-]{1,64}` is replaced by a hash of `source` and `id`.
         #[schema(example = "order-4711-paid")]
         pub id: String,
-        /// The producer's own name for where the event comes from.
+        /// The producer's name for the source of the event.
         #[schema(example = "/shops/7")]
         pub source: String,
-        /// Its class, such as `email.bounced`.
+        /// The type of the event, such as `email.bounced`.
         #[schema(rename = "type", example = "email.bounced")]
         pub event_type: String,
-        /// When it happened; absent: now.
+        /// When the event happened; now if absent.
         pub time: Option<Timestamp>,
         /// `application/json`, or absent.
         pub datacontenttype: Option<String>,
-        /// Any JSON; it reaches endpoints byte for byte.
+        /// The payload: any JSON. Endpoints receive the same bytes.
         #[schema(value_type = serde_json::Value)]
         pub data: Option<serde_json::Value>,
-        /// JSON, in base64.
+        /// The payload as base64 of JSON, instead of `data`.
         pub data_base64: Option<String>,
-        /// Its tenant, by id or external id: with a key for several tenants, unless `?tenant=` names it.
+        /// The tenant of the event, by id or external id. Required with a key for several tenants, unless `?tenant=` names the
+        /// tenant.
         pub tenant: Option<String>,
-        /// Where it was caused; absent: `api`.
+        /// What caused the event; `api` if absent.
         pub origin: Option<Origin>,
-        /// A JSON object, as a string.
+        /// The event's metadata: a JSON object, written as a string.
         pub metadata: Option<String>,
-        /// The attribute `sending_domain`.
+        /// The event's attribute `sending_domain`.
         pub sendingdomain: Option<String>,
-        /// The attribute `sending_node`.
+        /// The event's attribute `sending_node`.
         pub sendingnode: Option<String>,
-        /// The attribute `bridge`.
+        /// The event's attribute `bridge`.
         pub bridge: Option<String>,
-        /// The attribute `dedicated_ip`.
+        /// The event's attribute `dedicated_ip`.
         pub dedicatedip: Option<String>,
     }
 }

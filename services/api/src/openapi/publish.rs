@@ -28,9 +28,10 @@ struct PublishKey {
 
 /// Publish an event
 ///
-/// 202: the broker has stored it. 503: unknown; repeat it under the same id or key. Takes a tenant's key with the scope `publish`,
-/// or a key for several tenants or an operator key, which name the tenant by `?tenant=` or in the event. CloudEvents 1.0 may be
-/// structured, as below, or binary: attributes in `ce-` headers and the data as the body.
+/// 202 means that the broker has stored the event. 503 means that this is not known: repeat the request with the same id or key.
+/// Requires a tenant's key with the scope `publish`, or a key for several tenants or an operator key, which name the tenant by
+/// `?tenant=` or in the event. CloudEvents 1.0 may be structured, as below, or binary: attributes in `ce-` headers and the data as
+/// the body.
 #[utoipa::path(post, path = "/v1/publish", tag = "publishing", params(PublishKey, PublishTenant),
     request_body(content((PublishEvent = "application/json"), (CloudEvent = "application/cloudevents+json"))),
     responses((status = 202, body = PublishReceipt), Refused, BadBody, Conflict))]

@@ -13,7 +13,7 @@ use crate::responses::{KeyInUse, Refused};
 
 /// List dead letters
 ///
-/// Newest first. Takes an operator key.
+/// Newest first. Requires an operator key.
 #[utoipa::path(get, path = "/v1/dead-letters", operation_id = "list_dead_letters", tag = "operations",
     params(PageParams),
     responses((status = 200, body = List<DeadLetter>), Refused))]
@@ -23,8 +23,9 @@ pub(crate) async fn list(call: Call<Paged>) -> Answer<Json<List<DeadLetter>>> {
 
 /// Requeue a dead letter
 ///
-/// Publishes it again, unchanged, to the queue that it came from; once each. If it fails again, that is another dead letter. A
-/// producer's message only ever returns to `postrider.intake`. Takes an operator key.
+/// Publishes the message again, unchanged, to the queue that it came from. Each dead letter can be requeued once; if the message
+/// fails again, it becomes another dead letter. A producer's message only ever returns to `postrider.intake`. Requires an operator
+/// key.
 #[utoipa::path(post, path = "/v1/dead-letters/{id}/requeue", operation_id = "requeue_dead_letter", tag = "operations",
     params(("id" = String, Path, description = "The dead letter's id.", example = "4711"), IdempotencyKey),
     responses((status = 202, body = DeadLetterRequeued), Refused, KeyInUse))]

@@ -39,8 +39,9 @@ pub(crate) async fn read(call: Call, Path(id): Path<String>) -> Answer<Json<Deli
 
 /// Retry a delivery
 ///
-/// An ended delivery is repeated as a new one; a pending one is attempted now, in addition to its schedule. While such an attempt
-/// waits or is in progress, another request adds none. 409 if there is nothing to send, or the endpoint is inactive or disabled.
+/// A delivery that has ended is repeated as a new delivery. A pending delivery is attempted now, in addition to its schedule. While
+/// that attempt waits or is in progress, another request adds none. 409 if there is nothing to send, or the endpoint is inactive or
+/// disabled.
 #[utoipa::path(post, path = "/v1/deliveries/{id}/retry", operation_id = "retry_delivery", tag = "deliveries",
     params(("id" = DeliveryId, Path, description = "The delivery's id."), IdempotencyKey),
     responses((status = 202, body = DeliveryAccepted), Refused, KeyInUse))]

@@ -18,7 +18,8 @@ use crate::responses::{BadBody, KeyInUse, Refused, Stale};
 
 /// Create an endpoint
 ///
-/// The secret is shown this once; an `ed25519` endpoint has a public key, which is always shown. 409 at the tenant's limit.
+/// The secret is only shown in this answer. An `ed25519` endpoint has a public key instead, which is always shown. 409 if the
+/// tenant has the maximum number of endpoints.
 #[utoipa::path(post, path = "/v1/endpoints", operation_id = "create_endpoint", tag = "endpoints",
     params(TenantParam, IdempotencyKey),
     request_body = CreateEndpoint,
@@ -33,7 +34,7 @@ pub(crate) async fn create(
 
 /// List endpoints
 ///
-/// Newest first, with the number that the tenant has and may have.
+/// Newest first, with the number of endpoints that the tenant has, and the number that it may have.
 #[utoipa::path(get, path = "/v1/endpoints", operation_id = "list_endpoints", tag = "endpoints",
     params(TenantParam, PageParams),
     responses((status = 200, body = EndpointPage), Refused))]
@@ -52,9 +53,9 @@ pub(crate) async fn read(call: Call, Path(id): Path<String>) -> Answer<Versioned
 
 /// Edit an endpoint
 ///
-/// An absent member stays, `null` clears one. In effect when this is answered. An edit that changes nothing makes no new version.
-/// Header values are only sent to the scheme, host and port that they were given for: an edit that changes one of these in `url` must
-/// give the values again, or is answered with 422.
+/// A field that is left out keeps its value; `null` removes the value. The edit is in effect when this is answered. An edit that
+/// changes nothing makes no new version. Header values are only sent to the scheme, host and port that they were given for: an edit
+/// that changes one of these in `url` must give the values again, or is answered with 422.
 #[utoipa::path(patch, path = "/v1/endpoints/{id}", operation_id = "edit_endpoint", tag = "endpoints",
     params(("id" = EndpointId, Path, description = "The endpoint's id."), IfMatchHeader),
     request_body = EditEndpoint,
@@ -82,8 +83,8 @@ pub(crate) async fn delete(call: Call, Path(id): Path<String>, IfMatch(expected)
 
 /// Test an endpoint
 ///
-/// Sends a sample and answers with the attempt, also while the endpoint is inactive. 202 if no answer came within the endpoint's
-/// timeout and 2 s. 429 above four tests at once.
+/// Sends a sample event, also to an inactive endpoint, and answers with the attempt. 202 if the attempt has not ended 2 s after the
+/// endpoint's timeout. 429 while four other tests of the tenant are running.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/test", operation_id = "test_endpoint", tag = "endpoints",
     params(("id" = EndpointId, Path, description = "The endpoint's id."), IdempotencyKey),
     request_body = TestEndpoint,
@@ -101,8 +102,8 @@ pub(crate) async fn test(
 
 /// Replace an endpoint's secret
 ///
-/// The new secret is shown this once. Each previous secret signs `webhook-signature` until the end of its own overlap. 409 while
-/// another secret is planned, and above 5 secrets.
+/// The new secret is only shown in this answer. Each previous secret signs `webhook-signature` until the end of its own overlap.
+/// 409 while a planned secret has not come into force, and if the endpoint has 5 secrets.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/rotate-secret", operation_id = "rotate_secret", tag = "endpoints",
     params(("id" = EndpointId, Path, description = "The endpoint's id."), IfMatchHeader, IdempotencyKey),
     request_body = RotateSecret,

@@ -40,8 +40,8 @@ fn with_etag(status: StatusCode, event_type: EventType) -> Response {
 
 /// List event types
 ///
-/// The tenant's catalog, by name: its profile's types and its own. A page ends before its `limit` when its samples and schemas
-/// reach 1 MiB.
+/// The tenant's catalog, sorted by name: the types of its profile, and the types that it defined. A page ends before its `limit`
+/// when its samples and schemas reach 1 MiB.
 #[utoipa::path(get, path = "/v1/event-types", operation_id = "list_event_types", tag = "event types",
     params(TenantParam, EventTypeParams, PageParams),
     responses((status = 200, body = List<EventType>), Refused))]
@@ -59,8 +59,8 @@ pub(crate) async fn read(call: Call, Path(name): Path<String>) -> Answer<Respons
 
 /// Define an event type
 ///
-/// Defines a type of the tenant's own, or overrides one of its profile's; replaces an earlier definition as a whole. In effect when
-/// this is answered. 409 above 200 types, and above 4 MiB of samples and schemas.
+/// Adds a type to the tenant's catalog, or overrides a type of its profile. The definition replaces an earlier one as a whole and
+/// is in effect when this is answered. 409 if the tenant would have more than 200 types, or more than 4 MiB of samples and schemas.
 #[utoipa::path(put, path = "/v1/event-types/{name}", operation_id = "put_event_type", tag = "event types",
     params(("name" = String, Path, description = "The type's name.", example = "order.paid"), TenantParam, IfMatchHeader),
     request_body = PutEventType,
@@ -78,8 +78,8 @@ pub(crate) async fn put(
 
 /// Delete an event type
 ///
-/// A type of the tenant's own is removed from the catalog; existing subscriptions keep it. Deleting an override restores the
-/// profile's definition. A type of the profile cannot be deleted (409).
+/// Deletes the tenant's definition. A type that the profile has too gets the profile's definition back; another type leaves the
+/// catalog, but stays in existing subscriptions. 409 for a type that only the profile defines.
 #[utoipa::path(delete, path = "/v1/event-types/{name}", operation_id = "delete_event_type", tag = "event types",
     params(("name" = String, Path, description = "The type's name.", example = "order.paid"), TenantParam, IfMatchHeader),
     responses((status = 204), Refused, Conflict, Stale))]

@@ -50,8 +50,8 @@ pub(crate) async fn read(call: Call, Path(id): Path<String>) -> Answer<Json<Even
 
 /// Explain an event
 ///
-/// For each endpoint: the decision that was made, with the conditions of that time, and the decision that would be made now. Both
-/// use today's profile. 429 while another event of the tenant is being explained.
+/// Says for each endpoint whether it got the event and why, and whether it would get the event now. Both use the profile as it is
+/// now. 429 while another event of the tenant is being explained.
 #[utoipa::path(get, path = "/v1/events/{id}/explain", operation_id = "explain_event", tag = "events",
     params(("id" = EventId, Path, description = "The event's id."), TenantParam),
     responses((status = 200, body = Explanations), Refused))]
@@ -61,8 +61,8 @@ pub(crate) async fn explain(call: Call, Path(id): Path<String>) -> Answer<Json<E
 
 /// Expunge an event's payload
 ///
-/// Erases `data` and `metadata` from the history. Pending deliveries of the event are discarded with the reason `expunged`; it cannot be
-/// retried or replayed. Everything else in the history stays.
+/// Erases `data` and `metadata` from the history. Pending deliveries of the event are discarded with the reason `expunged`. The
+/// event cannot be retried or replayed. Its other fields, its deliveries and their attempts stay in the history.
 #[utoipa::path(delete, path = "/v1/events/{id}/payload", operation_id = "expunge_payload", tag = "events",
     params(("id" = EventId, Path, description = "The event's id."), TenantParam),
     responses((status = 204), Refused))]
@@ -73,7 +73,8 @@ pub(crate) async fn expunge(call: Call, Path(id): Path<String>) -> Answer<Status
 
 /// List the values of an attribute
 ///
-/// Values in the tenant's events of the last 7 days, most frequent first, on one page: for choosing filters. Counts are approximate.
+/// The values of the attribute in the tenant's events of the last 7 days, most frequent first, for choosing filters. The counts are
+/// approximate.
 #[utoipa::path(get, path = "/v1/attributes/{name}", operation_id = "list_attribute_values", tag = "events",
     params(("name" = String, Path, description = "The attribute's name.", example = "sending_domain"), TenantParam, Limit),
     responses((status = 200, body = List<AttributeValue>), Refused))]

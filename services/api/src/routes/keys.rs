@@ -14,8 +14,8 @@ use crate::responses::{BadBody, KeyInUse, Refused};
 
 /// Create a key
 ///
-/// The key is shown this once. Takes an operator key, or a key of the tenant with the scope `manage`, which can give only scopes
-/// that it has.
+/// The key is only shown in this answer. Requires an operator key, or a key of the tenant with the scope `manage`, which can give
+/// only scopes that it has.
 #[utoipa::path(post, path = "/v1/tenants/{id}/keys", operation_id = "create_key", tag = "keys",
     params(("id" = String, Path, description = "The tenant's id or external id."), IdempotencyKey),
     request_body = CreateKey,
@@ -30,7 +30,7 @@ pub(crate) async fn create(
 
 /// List keys
 ///
-/// All of the tenant, on one page.
+/// All keys of the tenant, on one page.
 #[utoipa::path(get, path = "/v1/tenants/{id}/keys", operation_id = "list_keys", tag = "keys",
     params(("id" = String, Path, description = "The tenant's id or external id.")),
     responses((status = 200, body = List<Key>), Refused))]

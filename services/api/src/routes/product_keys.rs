@@ -14,8 +14,8 @@ use crate::responses::{BadBody, KeyInUse, Refused};
 
 /// Create a key for several tenants
 ///
-/// It publishes for the tenants that it names, or for all, and allows nothing else. A publish with it names the tenant by
-/// `?tenant=` or in the event. The key is shown this once. Takes an operator key.
+/// The key may publish for the tenants named here, or for all tenants, and do nothing else. A request with it names the tenant by
+/// `?tenant=` or in the event. The key is only shown in this answer. Requires an operator key.
 #[utoipa::path(post, path = "/v1/keys", operation_id = "create_product_key", tag = "keys",
     params(IdempotencyKey),
     request_body = CreateProductKey,
@@ -29,7 +29,7 @@ pub(crate) async fn create(
 
 /// List keys for several tenants
 ///
-/// All of them, on one page. Takes an operator key.
+/// All keys, on one page. Requires an operator key.
 #[utoipa::path(get, path = "/v1/keys", operation_id = "list_product_keys", tag = "keys",
     responses((status = 200, body = List<ProductKey>), Refused))]
 pub(crate) async fn list(call: Call) -> Answer<Json<List<ProductKey>>> {
@@ -38,7 +38,7 @@ pub(crate) async fn list(call: Call) -> Answer<Json<List<ProductKey>>> {
 
 /// Delete a key for several tenants
 ///
-/// When this is answered, every process refuses the key. Takes an operator key.
+/// When this is answered, every process refuses the key. Requires an operator key.
 #[utoipa::path(delete, path = "/v1/keys/{key_id}", operation_id = "delete_product_key", tag = "keys",
     params(("key_id" = KeyId, Path, description = "The key's id.")),
     responses((status = 204), Refused))]

@@ -9,7 +9,7 @@ use crate::responses::Refused;
 
 /// List profiles
 ///
-/// All of them, on one page; a tenant sees its own.
+/// All profiles, on one page. A tenant sees only its own profile.
 #[utoipa::path(get, path = "/v1/profiles", operation_id = "list_profiles", tag = "profiles",
     responses((status = 200, body = List<Profile>), Refused))]
 pub(crate) async fn list(call: Call) -> Answer<Json<List<Profile>>> {

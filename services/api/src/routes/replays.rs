@@ -20,9 +20,9 @@ type Accepted = (StatusCode, Json<ReplayAccepted>);
 
 /// Replay past events
 ///
-/// Delivers events of the history again, each as a new delivery marked `replay` and linked to the one it repeats; bodies are rendered
-/// again. Skips an event for an endpoint where a delivery of it is still pending. With `dry_run` it only counts. The same request
-/// under the same `Idempotency-Key` returns the same replay.
+/// Delivers events of the history again. Each delivery is a new one, marked `replay` and linked to the delivery that it repeats,
+/// with its body rendered again. An endpoint with a pending delivery of an event does not get that event again. With `dry_run`, the
+/// deliveries are only counted. The same request under the same `Idempotency-Key` returns the same replay.
 #[utoipa::path(post, path = "/v1/replays", operation_id = "create_replay", tag = "replays",
     params(TenantParam, IdempotencyKey),
     request_body = CreateReplay,
@@ -59,7 +59,7 @@ pub(crate) async fn read(call: Call, Path(id): Path<String>) -> Answer<Json<Repl
 
 /// Pause a replay
 ///
-/// No further deliveries are created until it is resumed; existing ones continue. 409 for one that has ended.
+/// No further deliveries are created until the replay is resumed; existing ones continue. 409 for a replay that has ended.
 #[utoipa::path(post, path = "/v1/replays/{id}/pause", operation_id = "pause_replay", tag = "replays",
     params(("id" = ReplayId, Path, description = "The replay's id."), IdempotencyKey),
     responses((status = 202, body = ReplayAccepted), Refused, KeyInUse))]
@@ -69,7 +69,7 @@ pub(crate) async fn pause(call: Call, Path(id): Path<String>) -> Answer<Accepted
 
 /// Resume a replay
 ///
-/// It continues where it was paused. 409 for one that has ended.
+/// The replay continues where it was paused. 409 for a replay that has ended.
 #[utoipa::path(post, path = "/v1/replays/{id}/resume", operation_id = "resume_replay", tag = "replays",
     params(("id" = ReplayId, Path, description = "The replay's id."), IdempotencyKey),
     responses((status = 202, body = ReplayAccepted), Refused, KeyInUse))]
@@ -79,7 +79,7 @@ pub(crate) async fn resume(call: Call, Path(id): Path<String>) -> Answer<Accepte
 
 /// Cancel a replay
 ///
-/// No further deliveries are created, and its pending ones are cancelled; also for a finished replay.
+/// No further deliveries are created, and the replay's pending deliveries are cancelled. Also possible for a finished replay.
 #[utoipa::path(post, path = "/v1/replays/{id}/cancel", operation_id = "cancel_replay", tag = "replays",
     params(("id" = ReplayId, Path, description = "The replay's id."), IdempotencyKey),
     responses((status = 202, body = ReplayAccepted), Refused, KeyInUse))]

@@ -18,7 +18,7 @@ impl Parameters for StatsQuery {
 
 /// Read a tenant's stats
 ///
-/// Of all its endpoints, including deleted ones.
+/// The attempts of all the tenant's endpoints, including deleted ones.
 #[utoipa::path(get, path = "/v1/stats", operation_id = "read_stats", tag = "stats",
     params(TenantParam, StatsQuery),
     responses((status = 200, body = Stats), Refused))]

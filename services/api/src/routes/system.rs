@@ -8,7 +8,7 @@ use crate::responses::Refused;
 
 /// Read the deployment's state
 ///
-/// Takes an operator key.
+/// Requires an operator key.
 #[utoipa::path(get, path = "/v1/system", operation_id = "read_system", tag = "operations",
     responses((status = 200, body = System), Refused))]
 pub(crate) async fn read(call: Call) -> Answer<Json<System>> {

@@ -14,7 +14,7 @@ use crate::responses::{BadBody, Conflict, KeyInUse, Refused, Stale};
 
 /// Create a tenant
 ///
-/// Takes an operator key.
+/// Requires an operator key.
 #[utoipa::path(post, path = "/v1/tenants", operation_id = "create_tenant", tag = "tenants",
     params(IdempotencyKey),
     request_body = CreateTenant,
@@ -29,7 +29,7 @@ pub(crate) async fn create(
 
 /// List tenants
 ///
-/// Newest first. Takes an operator key.
+/// Newest first. Requires an operator key.
 #[utoipa::path(get, path = "/v1/tenants", operation_id = "list_tenants", tag = "tenants",
     params(PageParams),
     responses((status = 200, body = List<Tenant>), Refused))]
@@ -39,7 +39,7 @@ pub(crate) async fn list(call: Call<Paged>) -> Answer<Json<List<Tenant>>> {
 
 /// Read a tenant
 ///
-/// Takes an operator key, or a key of the tenant with the scope `read`.
+/// Requires an operator key, or a key of the tenant with the scope `read`.
 #[utoipa::path(get, path = "/v1/tenants/{id}", operation_id = "read_tenant", tag = "tenants",
     params(("id" = String, Path, description = "The tenant's id or external id.")),
     responses((status = 200, body = Tenant, headers(("ETag" = String))), Refused))]
@@ -50,7 +50,8 @@ pub(crate) async fn read(call: Call, Path(id): Path<String>) -> Answer<Versioned
 
 /// Edit a tenant
 ///
-/// An absent member stays, `null` clears one. 409 for another profile while the tenant has endpoints. Takes an operator key.
+/// A field that is left out keeps its value; `null` removes the value. 409 for another profile while the tenant has endpoints.
+/// Requires an operator key.
 #[utoipa::path(patch, path = "/v1/tenants/{id}", operation_id = "edit_tenant", tag = "tenants",
     params(("id" = String, Path, description = "The tenant's id or external id."), IfMatchHeader),
     request_body = EditTenant,
@@ -67,7 +68,7 @@ pub(crate) async fn edit(
 
 /// Delete a tenant
 ///
-/// Deletes its keys and endpoints, and discards its pending deliveries. Takes an operator key.
+/// Deletes its keys and endpoints, and discards its pending deliveries. Requires an operator key.
 #[utoipa::path(delete, path = "/v1/tenants/{id}", operation_id = "delete_tenant", tag = "tenants",
     params(("id" = String, Path, description = "The tenant's id or external id."), IfMatchHeader),
     responses((status = 204), Refused, Conflict, Stale))]

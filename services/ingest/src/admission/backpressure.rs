@@ -80,7 +80,7 @@ impl Backpressure {
                 bytes,
                 ?limits,
                 refusing = too_deep,
-                "the inner queues crossed their limit"
+                "the inner queues went above their limit or came back below it"
             );
         }
     }

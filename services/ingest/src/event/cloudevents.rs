@@ -119,9 +119,9 @@ pub(crate) fn over_amqp(message: &ProducerMessage) -> Result<Option<Form>, Refus
 fn structured(content_type: Option<&str>) -> Result<Option<Form>, Refused> {
     match content_type.map(essence).as_deref() {
         Some(STRUCTURED) => Ok(Some(Form::Structured)),
-        Some(BATCH) => {
-            Err(Refused::UnsupportedFormat(format!("CloudEvents come one by one, as {STRUCTURED} or binary")))
-        }
+        Some(BATCH) => Err(Refused::UnsupportedFormat(format!(
+            "a request holds one CloudEvent, structured ({STRUCTURED}) or binary; a batch of CloudEvents is not supported"
+        ))),
         _ => Ok(None),
     }
 }

@@ -129,7 +129,7 @@ impl<'a> Source<'a> {
     /// The error of an event that names a tenant where this source allows none, or names none where it requires one.
     fn check_tenant(self, stated: Option<&str>) -> Vec<FieldError> {
         let detail = match (self, stated) {
-            (Self::ExchangeBatch, Some(_)) => "unknown field `tenant`: it stands once, beside `events`",
+            (Self::ExchangeBatch, Some(_)) => "unknown field `tenant`: a batch names its tenant once, next to `events`",
             (Self::Exchange { .. }, None) => "missing field `tenant`",
             _ => return Vec::new(),
         };
@@ -150,14 +150,14 @@ impl<'a> Source<'a> {
             }
             Self::Exchange { .. } | Self::ExchangeBatch => {
                 if fields.key.take().is_some() {
-                    let detail = "on the exchange an event has an id, which does the same";
+                    let detail = "not allowed on the exchange, where the event's id has the same effect";
                     errors.push(FieldError::new("/idempotency_key", detail));
                 }
                 let message_id = if let Self::Exchange { message_id } = self { message_id } else { None };
                 fields.id = fields.id.take().or(message_id.map(Cow::Borrowed));
                 if fields.id.is_none() {
-                    let detail =
-                        "missing: on the exchange an event has an id, here or (alone) as the message's message_id";
+                    let detail = "missing: an event on the exchange needs an id, in this field or, if it is not in a batch, \
+                                  in the property message_id";
                     errors.push(FieldError::new("/id", detail));
                 }
             }

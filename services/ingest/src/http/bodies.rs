@@ -124,14 +124,15 @@ impl Charge {
             metrics::limited();
             let whose = if matches!(self.payer, Payer::Tenant(_)) { "tenant" } else { "key" };
             let detail = format!(
-                "the {whose}'s requests in hand hold {paid} bytes, at most {payer} at once; nothing was accepted"
+                "the {whose}'s requests in progress have {paid} bytes, at most {payer} at once are allowed; nothing was accepted"
             );
             return Err(Refused::limited(detail, retry_after));
         }
         if held.total + bytes > process {
             metrics::limited();
             let detail = format!(
-                "the requests in hand hold {} bytes, at most {process} at once in this process; nothing was accepted",
+                "the requests in progress in this process have {} bytes, at most {process} at once are allowed; \
+                 nothing was accepted",
                 held.total
             );
             return Err(Refused::later(detail, retry_after));
@@ -177,11 +178,11 @@ mod tests {
         assert_eq!(first.len(), 40);
         let refused = Problem::from(read(&bodies, one, 21).await.unwrap_err());
         assert_eq!((refused.status, refused.retry_after_seconds), (429, Some(1)));
-        assert!(refused.detail.contains("hold 40 bytes, at most 60"), "{}", refused.detail);
+        assert!(refused.detail.contains("have 40 bytes, at most 60"), "{}", refused.detail);
         let second = read(&bodies, other, 50).await.unwrap();
         let refused = Problem::from(read(&bodies, one, 15).await.unwrap_err());
         assert_eq!(refused.status, 503);
-        assert!(refused.detail.contains("hold 90 bytes, at most 100"), "{}", refused.detail);
+        assert!(refused.detail.contains("have 90 bytes, at most 100"), "{}", refused.detail);
         drop(first);
         assert!(read(&bodies, one, 50).await.is_ok());
         drop(second);

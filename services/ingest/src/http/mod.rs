@@ -88,7 +88,7 @@ async fn publish_one(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Body
             read_event(&sender, &body, Source::Http { key: key.as_deref() })?
         }
         Some(_) if key.is_some() => {
-            let detail = "a CloudEvent has an id, which does what the Idempotency-Key header does";
+            let detail = "leave out the Idempotency-Key header: the id of a CloudEvent has the same effect";
             return Err(Problem::bad_request(detail));
         }
         Some(form) => form.read(&sender, &body)?,

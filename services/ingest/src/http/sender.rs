@@ -73,7 +73,7 @@ impl EventTenant for Sender<'_> {
         let found = self.find(stated).map_err(|error| at(error, "/tenant"))?;
         match self.named {
             Some(named) if named != found => {
-                let detail = format!("the event names {found}, the request's query names {named}");
+                let detail = format!("the event names the tenant {found}, but the query of the request names {named}");
                 Err(Refused::field("/tenant", detail))
             }
             _ => Ok(found),

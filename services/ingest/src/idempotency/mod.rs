@@ -156,7 +156,11 @@ impl Idempotency {
         let made = tokio::time::timeout(ANSWER_MAX, self.store.claims().event_with_generated_id(*tenant, id, day))
             .await
             .ok()?;
-        let row = made.inspect_err(|error| tracing::debug!(%error, "look-up of a made id skipped")).ok()??;
+        let row = made
+            .inspect_err(
+                |error| tracing::debug!(%error, "cannot look up an event by its generated id; claiming the id instead"),
+            )
+            .ok()??;
         // Expunged content has no hash, so it equals no other content.
         let content_hash = Event::of_log(&row).map(|event| Content::of(&event).hash().to_owned());
         let content_hash = content_hash.unwrap_or_default().into();

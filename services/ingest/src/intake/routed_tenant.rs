@@ -18,7 +18,7 @@ impl EventTenant for RoutedTenant<'_> {
         match stated {
             Some(stated) if self.directory.find(stated) != Ok(self.tenant) => {
                 let stated: String = stated.chars().take(TENANT_SHOWN_MAX).collect();
-                let detail = format!("the routing key is {}'s, the body names {stated:?}", self.tenant);
+                let detail = format!("the routing key names the tenant {}, but the body names {stated:?}", self.tenant);
                 Err(Refused::field("/tenant", detail))
             }
             _ => Ok(self.tenant),

@@ -119,7 +119,7 @@ async fn subscribe(broker: &Broker, queue: Queue, prefetch: u16) -> Result<Optio
         Err(error) => {
             // The queue may have been deleted.
             if let Err(error) = connection.redeclare().await {
-                tracing::debug!(queue = queue.name(), %error, "cannot redeclare");
+                tracing::debug!(queue = queue.name(), %error, "cannot declare the queues again; retrying with the next connection");
             }
             Err(error)
         }

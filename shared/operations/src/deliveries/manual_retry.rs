@@ -38,7 +38,7 @@ impl Operations {
             }
         });
         if tokio::time::timeout(CONFIRM_TIMEOUT, publishing).await.is_err() {
-            tracing::warn!(delivery.id = %accepted.id, "a retry is committed, the broker's confirm is late");
+            tracing::warn!(delivery.id = %accepted.id, "a retry is committed, but not confirmed in time; the outbox relay publishes it");
         }
         Ok(accepted)
     }

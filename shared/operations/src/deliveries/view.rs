@@ -31,15 +31,15 @@ pub struct Delivery {
     pub discard_reason: Option<DiscardReason>,
     /// When it was created.
     pub created_at: Timestamp,
-    /// When the next attempt is due, while pending.
+    /// When the next attempt is due, while the delivery is pending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Timestamp>,
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
-    /// When it is discarded if it is still pending.
+    /// When the delivery is discarded if it is still pending then.
     pub expires_at: Timestamp,
-    /// `first`, `retry:<id>`, `replay:<id>` or `test:<id>`.
+    /// Why the delivery exists: `first`, `retry:<id>`, `replay:<id>` or `test:<id>`.
     #[schema(value_type = String, example = "first")]
     pub generation: Generation,
     /// The delivery that this one repeats.
@@ -47,14 +47,14 @@ pub struct Delivery {
     pub origin_id: Option<DeliveryId>,
     /// Whether it belongs to a test call.
     pub test: bool,
-    /// Attempts made.
+    /// The number of attempts so far.
     pub attempt_count: u16,
     /// Status code of the last attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_code: Option<u16>,
 }
 
-/// A delivery with its attempts and the body that was sent.
+/// A delivery with its attempts and its body.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DeliveryDetail {
     /// The delivery.
@@ -62,33 +62,33 @@ pub struct DeliveryDetail {
     pub delivery: Delivery,
     /// Its attempts.
     pub attempts: Vec<Attempt>,
-    /// The body, rendered again; `null` if the event's payload is gone.
+    /// The body, rendered again for this answer; `null` if the event's payload was expunged or has expired.
     #[schema(required = true, example = "{\"type\":\"email.bounced\"}")]
     pub body: Option<String>,
 }
 
-/// One HTTP request.
+/// An attempt: one HTTP request.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Attempt {
     /// Its number in the delivery; the first is 1.
     pub number: u16,
     /// The id of this request.
     pub send_id: SendId,
-    /// What caused it.
+    /// What caused the attempt.
     pub trigger: Trigger,
     /// When it started.
     pub started_at: Timestamp,
-    /// Time until the end of the response body.
+    /// The time from the start of the attempt to the end of the response body, in milliseconds.
     pub duration_ms: f64,
     /// Parts of the duration.
     pub timing: Timing,
-    /// How long the delivery was held before it.
+    /// For how long the delivery was held before the attempt, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_ms: Option<u64>,
     /// Why the delivery was held.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_reason: Option<HeldReason>,
-    /// The URL it was sent to.
+    /// The URL that the request was sent to.
     #[schema(example = "https://example.com/hooks")]
     pub url: String,
     /// The response's status code.
@@ -96,11 +96,12 @@ pub struct Attempt {
     pub status_code: Option<u16>,
     /// How it ended.
     pub outcome: Outcome,
-    /// Why it failed, for people. A response that was cut off after its status line keeps the outcome of its status, and this
-    /// begins with `answer incomplete`.
+    /// Why the attempt failed, for people. If the response was cut off after its status line, the outcome is that of its status,
+    /// and this begins with `answer incomplete`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// In the order and spelling in which they were sent; values of the endpoint's own headers and tokens are masked.
+    /// The headers of the request, in the order and spelling in which they were sent. Values of the endpoint's own headers and
+    /// tokens are replaced by `***`.
     pub request_headers: Vec<Header>,
     /// Headers of the response.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -108,7 +109,7 @@ pub struct Attempt {
     /// The first 4 KiB of the response body, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_excerpt: Option<String>,
-    /// When the next attempt was due after this one.
+    /// When the attempt after this one was due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Timestamp>,
 }
@@ -127,10 +128,10 @@ pub struct Header {
 /// Parts of an attempt's duration.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Timing {
-    /// Time until the response's headers.
+    /// The time from the start of the attempt to the response's headers, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte_ms: Option<f64>,
-    /// How late a retry started.
+    /// The time by which a retry started late, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_ms: Option<u64>,
 }

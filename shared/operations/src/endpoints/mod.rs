@@ -59,7 +59,7 @@ impl Operations {
         let mut mistakes = rules.check(&draft);
         let pushover = draft.document.channel == Channel::Pushover;
         if pushover && given.is_some() {
-            mistakes.add("/secret", "nothing is signed for Pushover; leave it out");
+            mistakes.add("/secret", "deliveries to Pushover have no signature; leave the secret out");
         }
         let key = NewKey::new(draft.document.signature_key, given, profile, &mut mistakes);
         mistakes.finish()?;
@@ -139,11 +139,11 @@ fn apply_edit(rules: &Rules<'_>, request: &EditEndpoint, draft: &mut EndpointDra
     mistakes.retain(|error| error.pointer.split('/').nth(1).is_some_and(|member| touched.contains(&member)));
     refuse_kept_headers(request, url.as_deref(), draft, &mut mistakes);
     if draft.document.signature_key != key {
-        mistakes.add("/signature_key", "is chosen when an endpoint is made; make another one");
+        mistakes.add("/signature_key", "cannot be changed; create another endpoint with this kind of key");
     }
     if draft.document.channel != channel {
         mistakes.retain(|error| error.pointer != "/channel");
-        mistakes.add("/channel", "is chosen when an endpoint is made; make another one");
+        mistakes.add("/channel", "cannot be changed; create another endpoint with this channel");
     }
     mistakes.finish()?;
     if touched.contains(&"url") {

@@ -23,14 +23,15 @@ impl NewKey {
                 if let Err(invalid) = check_imported(&given, SecretUsage::of(profile)) {
                     mistakes.add("/secret", invalid.to_string());
                 } else if profile.sends_token() && !is_header_value(&given) {
-                    let detail = "the tenant's profile sends it in a header: visible ASCII, no spaces around it";
+                    let detail = "the tenant's profile sends the secret in a header, so it must be visible ASCII without spaces around it";
                     mistakes.add("/secret", detail);
                 }
                 Self { secret: SecretString::from(given), public: None }
             }
             (SignatureKey::Ed25519, given) => {
                 if given.is_some() {
-                    mistakes.add("/secret", "the keys of an ed25519 endpoint are made here; leave it out");
+                    mistakes
+                        .add("/secret", "the keys of an ed25519 endpoint are always generated; leave the secret out");
                 }
                 let KeyPair { private, public } = KeyPair::generate();
                 Self { secret: private, public: Some(public) }

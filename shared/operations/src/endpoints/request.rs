@@ -14,19 +14,19 @@ use crate::tenants::clearable;
 /// Answers show this in place of a secret value. An edit that contains it keeps the stored value.
 pub const MASK: &str = "********";
 
-/// The Pushover user of an endpoint. Keys are 30 letters and digits and are not shown again.
+/// The Pushover user that an endpoint sends to. A key or token is 30 letters and digits, and answers do not show it.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PushoverFields {
-    /// The user's or group's key. In an edit, absent or `********` keeps it.
+    /// The key of the user or group. In an edit, the key stays if this is absent or `********`.
     #[schema(example = "uQiRzpo4DXghDmr9QzzfQu27cmVRsG")]
     pub user_key: Option<String>,
-    /// The application's API token. In an edit, absent or `********` keeps it.
+    /// The API token of the application. In an edit, the token stays if this is absent or `********`.
     #[schema(example = "azGDORePK8gMaC0QOYAMyEEuzJnyUi")]
     pub api_token: Option<String>,
-    /// One of `Mute`, `Vibrate`, `Pushover`, `Bike`, `Bugle`, `Cash Register`, `Classical`, `Cosmic`, `Falling`, `Gamelan`,
-    /// `Incoming`, `Intermission`, `Magic`, `Mechanical`, `Piano Bar`, `Siren`, `Space Alarm`, `Tug Boat`, `Alien Alarm`,
-    /// `Climb`, `Persistent`, `Echo`, `Up Down`, `None`. `Mute` and `None` are silent.
+    /// The sound of the notifications: `Mute`, `Vibrate`, `Pushover`, `Bike`, `Bugle`, `Cash Register`, `Classical`, `Cosmic`,
+    /// `Falling`, `Gamelan`, `Incoming`, `Intermission`, `Magic`, `Mechanical`, `Piano Bar`, `Siren`, `Space Alarm`, `Tug Boat`,
+    /// `Alien Alarm`, `Climb`, `Persistent`, `Echo`, `Up Down`, `None`. `Mute` and `None` are silent.
     #[schema(example = "Cash Register")]
     pub sound: Option<String>,
 }
@@ -35,10 +35,10 @@ pub struct PushoverFields {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestedStatus {
-    /// It takes events.
+    /// It receives events.
     #[default]
     Active,
-    /// It takes no events; test calls still work.
+    /// It receives no events. Test calls still work.
     Inactive,
 }
 
@@ -62,50 +62,51 @@ pub struct CreateEndpoint {
     pub description: Option<String>,
     /// Your own JSON object, at most 16 KiB.
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
-    /// How deliveries reach it.
+    /// How deliveries reach the endpoint.
     #[serde(default)]
     pub channel: Channel,
     /// The URL that deliveries are sent to. Required for the channel `web`.
     #[schema(example = "https://example.com/hooks")]
     pub url: Option<String>,
-    /// Required for the channel `pushover`, with all members.
+    /// The Pushover user. Required for the channel `pushover`, with its key and token.
     pub pushover: Option<PushoverFields>,
-    /// Event types: an exact type, everything below a dot (`email.*`), or all (`*`). Not empty.
+    /// The event types to receive: at least one type, pattern of types (`email.*`), or `*` for all types.
     #[schema(example = json!(["email.*"]))]
     pub event_types: Vec<String>,
-    /// Attribute -> values. An event matches an attribute by any of its values, and must match every attribute.
+    /// For each attribute, the accepted values. An event is delivered if each of these attributes has one of its accepted values.
     #[serde(default)]
     pub filters: BTreeMap<String, Vec<String>>,
     /// A condition on `data.*`, `metadata.*` and `attributes.*`: `{"all": [..]}`, `{"any": [..]}`, `{"not": {..}}`, or a test
-    /// with `eq ne in prefix suffix gt gte lt lte exists`. At most 5 levels and 50 tests.
+    /// with `eq`, `ne`, `in`, `prefix`, `suffix`, `gt`, `gte`, `lt`, `lte` or `exists`. At most 5 levels and 50 tests.
     #[schema(value_type = Option<Object>, example = json!({"field": "data.amount", "op": "gt", "value": 5}))]
     pub payload_filter: Option<serde_json::Value>,
-    /// Its own headers, name -> value, at most 20. Values are not shown again.
+    /// Names and values of headers to add to each request, at most 20. Answers show the names only.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// Whether it takes events.
+    /// Whether the endpoint receives events.
     #[serde(default)]
     pub status: RequestedStatus,
-    /// A secret of your own, 16 bytes to 256 characters: `whsec_` and base64 of 16 to 64 bytes; any text where the profile has
-    /// another signature than `webhook-signature`. Generated when absent. Keys of `ed25519` are always generated.
+    /// A secret of your own, 16 bytes to 256 characters: `whsec_` and the base64 of 16 to 64 bytes. A profile with another
+    /// signature than `webhook-signature` accepts any text. Generated if absent; the keys of an `ed25519` endpoint are always
+    /// generated.
     pub secret: Option<String>,
     /// The kind of key that makes `webhook-signature`.
     #[serde(default)]
     pub signature_key: SignatureKey,
-    /// Delays between attempts, seconds; empty: no retries; absent: the profile's.
+    /// The delays between attempts, in seconds; empty for no retries. The profile's delays if absent.
     pub retry_schedule_seconds: Option<Vec<u32>>,
-    /// Timeout of an attempt, 1 to 60 s; absent: the profile's.
+    /// The timeout of an attempt, 1 to 60 s. The profile's timeout if absent.
     pub timeout_seconds: Option<u32>,
-    /// Highest rate, attempts per second; absent: the profile's.
+    /// The maximum rate, in attempts per second. The profile's rate if absent.
     pub rate_per_second: Option<f64>,
-    /// Escape all non-ASCII characters in bodies.
+    /// Whether bodies escape all non-ASCII characters.
     #[serde(default)]
     pub ascii_json: bool,
-    /// Name of the header that carries the secret token, for profiles that authenticate by a token.
+    /// The name of the header with the secret token, for profiles that authenticate by a token.
     pub token_header: Option<String>,
 }
 
-/// An edit of an endpoint: an absent member stays, `null` clears one. The secret is replaced by `rotate-secret`.
+/// An edit of an endpoint. A field that is left out keeps its value; `null` removes the value. `rotate-secret` replaces the secret.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditEndpoint {
@@ -120,11 +121,11 @@ pub struct EditEndpoint {
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Option<serde_json::Map<String, serde_json::Value>>>,
-    /// Cannot change: create another endpoint for another channel.
+    /// The channel. It cannot change; create another endpoint for another channel.
     pub channel: Option<Channel>,
     /// The URL that deliveries are sent to.
     pub url: Option<String>,
-    /// Replaces the members that it names.
+    /// Replaces those of the Pushover fields that are given.
     pub pushover: Option<PushoverFields>,
     /// Replaces the event types.
     pub event_types: Option<Vec<String>>,
@@ -136,25 +137,25 @@ pub struct EditEndpoint {
     pub payload_filter: Option<Option<serde_json::Value>>,
     /// Replaces all headers; the value `********` keeps a header's value.
     pub headers: Option<BTreeMap<String, String>>,
-    /// Whether it takes events.
+    /// Whether the endpoint receives events.
     pub status: Option<RequestedStatus>,
-    /// Cannot change: create another endpoint for another kind of key.
+    /// The kind of key. It cannot change; create another endpoint for another kind.
     pub signature_key: Option<SignatureKey>,
-    /// Delays between attempts, seconds.
+    /// The delays between attempts, in seconds.
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<Vec<u32>>)]
     pub retry_schedule_seconds: Option<Option<Vec<u32>>>,
-    /// Timeout of an attempt, seconds.
+    /// The timeout of an attempt, in seconds.
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<u32>)]
     pub timeout_seconds: Option<Option<u32>>,
-    /// Highest rate, attempts per second.
+    /// The maximum rate, in attempts per second.
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<f64>)]
     pub rate_per_second: Option<Option<f64>>,
-    /// Escape all non-ASCII characters in bodies.
+    /// Whether bodies escape all non-ASCII characters.
     pub ascii_json: Option<bool>,
-    /// Name of the header that carries the secret token.
+    /// The name of the header with the secret token.
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<String>)]
     pub token_header: Option<Option<String>>,

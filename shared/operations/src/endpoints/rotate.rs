@@ -21,20 +21,21 @@ const OVERLAP_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
 /// Longest overlap, and latest cut-over.
 const ROTATION_MAX: Duration = Duration::from_secs(30 * 86_400);
 
-/// How the secret is replaced; `{}` for the defaults.
+/// How the secret is replaced. An empty object `{}` uses the defaults.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateSecret {
-    /// How long the old secret also signs `webhook-signature`; 24 h by default, at most 30 days. Headers that carry one value
-    /// change at once.
+    /// For how long the old secret signs `webhook-signature` too; 24 h by default, at most 30 days. A header that can only hold one
+    /// signature or token uses the new secret at once.
     pub overlap_seconds: Option<u64>,
-    /// Change to the new secret at this time, without an overlap; at most 30 days ahead.
+    /// The time at which the new secret replaces the old one, without an overlap; at most 30 days ahead. Now if absent.
     pub effective_at: Option<Timestamp>,
-    /// A secret of your own, 16 bytes to 256 characters: `whsec_` and base64 of 16 to 64 bytes; any text where the profile has
-    /// another signature than `webhook-signature`. Generated when absent. Keys of `ed25519` are always generated.
+    /// A secret of your own, 16 bytes to 256 characters: `whsec_` and the base64 of 16 to 64 bytes. A profile with another
+    /// signature than `webhook-signature` accepts any text. Generated if absent; the keys of an `ed25519` endpoint are always
+    /// generated.
     pub secret: Option<String>,
-    /// End the previous secrets now and drop a planned one: for a secret that leaked. Otherwise each previous secret signs
-    /// until the end of its own overlap.
+    /// Whether the previous secrets end now and a planned secret is dropped, for a secret that leaked. Otherwise each previous
+    /// secret signs until the end of its own overlap.
     #[serde(default)]
     pub end_others: bool,
 }
@@ -45,16 +46,16 @@ pub struct RotatedSecret {
     /// The endpoint's version now.
     #[serde(skip)]
     pub version: i64,
-    /// The new secret: shown this once.
+    /// The new secret. It is only shown in this answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
     pub secret: Option<String>,
     /// The new public key of an `ed25519` endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
-    /// When each previous secret stops signing `webhook-signature`, that of the newest secret first.
+    /// When each previous secret stops signing `webhook-signature`; the newest secret comes first.
     pub previous_secrets_until: Vec<Timestamp>,
-    /// When the new secret starts signing; absent: now.
+    /// When the new secret starts signing; absent if it signs now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_secret_from: Option<Timestamp>,
 }
@@ -73,7 +74,9 @@ impl Operations {
     ) -> Result<RotatedSecret, Error> {
         let endpoint = self.stored_endpoint(caller, Scope::Manage, id).await?;
         if endpoint.document.channel == Channel::Pushover {
-            return Err(Error::Conflict("nothing is signed for Pushover; its keys are replaced by an edit".into()));
+            return Err(Error::Conflict(
+                "deliveries to Pushover have no signature; an edit of the endpoint replaces its key and token".into(),
+            ));
         }
         let tenant = self.stored_tenant(endpoint.tenant).await?;
         let profile = self.profile(&tenant.draft.profile)?;
@@ -99,7 +102,7 @@ fn rotation_of(request: &RotateSecret, profile: &Profile, now: UnixMillis, mista
     let days = ROTATION_MAX.as_secs() / 86_400;
     if let Some(Timestamp(at)) = request.effective_at {
         if request.overlap_seconds.is_some() {
-            mistakes.add("/overlap_seconds", "give an overlap or a time of cut-over, not both");
+            mistakes.add("/overlap_seconds", "give overlap_seconds or effective_at, not both");
         }
         if at > now.plus(ROTATION_MAX) {
             mistakes.add("/effective_at", format!("at most {days} days ahead"));
@@ -109,7 +112,7 @@ fn rotation_of(request: &RotateSecret, profile: &Profile, now: UnixMillis, mista
     if !profile.standard_headers {
         // No header of the profile can carry two signatures.
         if request.overlap_seconds.is_some() {
-            let detail = "the tenant's profile sends no webhook-signature, so nothing can overlap";
+            let detail = "the tenant's profile sends no webhook-signature, and its own header holds one signature only: leave it out";
             mistakes.add("/overlap_seconds", detail);
         }
         return Rotation::CutOver { at: now };

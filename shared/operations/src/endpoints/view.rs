@@ -26,12 +26,12 @@ pub struct PushoverShown {
     pub sound: Option<String>,
 }
 
-/// Whether attempts are held back because an endpoint fails.
+/// The state of an endpoint's breaker, which holds attempts back while the endpoint fails.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Breaker {
     /// Its state.
     pub state: BreakerState,
-    /// When it entered this state; absent if it has been closed for more than a minute.
+    /// When the breaker entered this state; absent if it has been closed for more than a minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
 }
@@ -60,28 +60,28 @@ pub struct Endpoint {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<serde_json::Value>,
-    /// How deliveries reach it.
+    /// How deliveries reach the endpoint.
     pub channel: Channel,
     /// The URL that deliveries are sent to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Its Pushover user.
+    /// The Pushover user that it sends to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pushover: Option<PushoverShown>,
-    /// The event types it subscribes to.
+    /// The event types that it subscribes to.
     #[schema(example = json!(["email.*"]))]
     pub event_types: Vec<String>,
-    /// Attribute -> values.
+    /// For each attribute, the accepted values.
     #[schema(example = json!({"bridge": ["b1"]}))]
     pub filters: BTreeMap<String, Vec<String>>,
     /// The condition on an event's payload.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub payload_filter: Option<serde_json::Value>,
-    /// Names of its own headers; each value reads `********`.
+    /// The names of the headers that it adds to each request. Every value is shown as `********`.
     #[schema(example = json!({"X-Team": "********"}))]
     pub headers: BTreeMap<String, &'static str>,
-    /// Whether it takes events.
+    /// Whether the endpoint receives events.
     pub status: EndpointStatus,
     /// Why Postrider disabled it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,41 +89,41 @@ pub struct Endpoint {
     /// When Postrider disabled it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disabled_at: Option<Timestamp>,
-    /// Whether attempts are held back because it fails.
+    /// Whether attempts are held back because the endpoint fails.
     pub breaker: Breaker,
     /// The kind of key that makes `webhook-signature`.
     pub signature_key: SignatureKey,
-    /// The key that verifies an `ed25519` endpoint's signatures.
+    /// The public key that verifies the signatures of an `ed25519` endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=")]
     pub public_key: Option<String>,
-    /// The key that verifies them from `next_secret_from` on.
+    /// The public key that verifies the signatures from `next_secret_from` on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_public_key: Option<String>,
-    /// Its own delays; absent: the profile's.
+    /// Its own delays between attempts, in seconds; absent if the profile's apply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_schedule_seconds: Option<Vec<u32>>,
-    /// Its own timeout; absent: the profile's.
+    /// Its own timeout of an attempt, in seconds; absent if the profile's applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<u32>,
-    /// Its own rate; absent: the profile's.
+    /// Its own maximum rate, in attempts per second; absent if the profile's applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_per_second: Option<f64>,
     /// Whether its bodies escape all non-ASCII characters.
     pub ascii_json: bool,
-    /// Name of the header that carries the secret token.
+    /// The name of the header with the secret token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_header: Option<String>,
-    /// Until when a previous secret also signs `webhook-signature`: the last of `previous_secrets_until`.
+    /// When the last previous secret stops signing `webhook-signature`: the latest of `previous_secrets_until`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous_secret_until: Option<Timestamp>,
-    /// When each previous secret stops signing `webhook-signature`, that of the newest secret first.
+    /// When each previous secret stops signing `webhook-signature`; the newest secret comes first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub previous_secrets_until: Vec<Timestamp>,
     /// When the next secret starts signing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_secret_from: Option<Timestamp>,
-    /// Its ETag is `"v<version>"`.
+    /// The version, which every edit increases. The ETag is `"v<version>"`.
     pub version: i64,
     /// When it was created.
     pub created_at: Timestamp,
@@ -137,13 +137,13 @@ pub struct CreatedEndpoint {
     /// The endpoint.
     #[serde(flatten)]
     pub endpoint: Endpoint,
-    /// The secret that signs its deliveries: shown this once. An `ed25519` endpoint has a `public_key` instead.
+    /// The secret that signs the deliveries. It is only shown in this answer. An `ed25519` endpoint has a `public_key` instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
     pub secret: Option<String>,
 }
 
-/// An endpoint in a list, with its attempts within the retention.
+/// An endpoint in a list, with the numbers of its attempts that are in the history.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EndpointInList {
     /// The endpoint.
@@ -160,7 +160,7 @@ pub struct EndpointInList {
 pub struct EndpointPage {
     /// Newest first.
     pub data: Vec<EndpointInList>,
-    /// Pass it as `cursor` to get the next page; `null` on the last page.
+    /// The `cursor` of the next page; `null` on the last page.
     #[schema(required = true, example = json!(null))]
     pub next_cursor: Option<String>,
     /// Endpoints that the tenant has.

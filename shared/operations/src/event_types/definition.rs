@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::error::{Error, Mistakes};
 use crate::text::check_description;
 
-/// The tenant's definition of an event type. For an absent member the profile's value stays in effect.
+/// The tenant's definition of an event type. The profile's value applies to a field that is left out.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({

@@ -27,7 +27,7 @@ pub use definition::PutEventType;
 /// The list's name in cursors.
 const LIST: &str = "event_types";
 
-/// Where an event type comes from.
+/// Who defined an event type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -47,12 +47,12 @@ pub enum Source {
 pub struct EventType {
     /// Its name.
     pub name: String,
-    /// The name up to the first dot; absent without one.
+    /// The part of the name before its first dot; absent if the name has no dot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Where it comes from.
+    /// Who defined the type.
     pub source: Source,
-    /// The name on the wire, if it differs.
+    /// The name of the type in the bodies of deliveries, if it differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wire_name: Option<String>,
     /// A description; may be empty.
@@ -65,7 +65,8 @@ pub struct EventType {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = serde_json::Value, required = false)]
     pub schema: Option<Box<RawValue>>,
-    /// Its ETag is `"v<version>"`; absent, like the times, without a definition by the tenant.
+    /// The version of the tenant's definition; its ETag is `"v<version>"`. The version and the times are absent if the tenant has
+    /// not defined the type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
     /// When the tenant defined it.

@@ -22,7 +22,7 @@ use crate::{Caller, Error, Operations};
 pub use postrider_store::replay::ReplayAction;
 pub use request::CreateReplay;
 
-/// What a replay would do.
+/// What a replay would deliver.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReplayPreview {
     /// Events that would be delivered again.
@@ -47,24 +47,24 @@ pub struct Replay {
     pub tenant_id: TenantId,
     /// Its status; the deliveries of a `finished` replay may still be pending.
     pub status: ReplayStatus,
-    /// To this endpoint only.
+    /// The endpoint, if the replay delivers to one endpoint only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint_id: Option<EndpointId>,
-    /// This event only.
+    /// The event, if the replay delivers one event only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<EventId>,
-    /// Events accepted at or after this.
+    /// The start of the time in which the events were accepted, if the replay has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
-    /// Events accepted before this; never later than the request.
+    /// The end (exclusive) of the time in which the events were accepted; at most the time of the request.
     pub to: Timestamp,
-    /// Events of these types.
+    /// Types of the events, or patterns of them; empty for all types.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub event_types: Vec<String>,
     /// Events with these attribute values.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
-    /// Only where delivering failed.
+    /// Whether only failed events are delivered again.
     pub only_failed: bool,
     /// Which endpoints get the events.
     pub mode: ReplayMode,
@@ -82,9 +82,9 @@ pub struct Replay {
 /// The progress of a replay.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReplayProgress {
-    /// Events examined, oldest first.
+    /// Events that the replay has examined so far, oldest first.
     pub walked: u64,
-    /// Of these, events that are delivered again.
+    /// Events among them that are delivered again.
     pub events: u64,
     /// Deliveries created.
     pub deliveries: u64,

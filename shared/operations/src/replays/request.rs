@@ -19,28 +19,28 @@ use crate::error::{Error, Mistakes};
 #[derive(Debug, Clone, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateReplay {
-    /// To this endpoint only.
+    /// Deliver to this endpoint only.
     #[schema(example = "ep_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
     pub endpoint_id: Option<String>,
-    /// This event only.
+    /// Deliver this event only.
     pub event_id: Option<String>,
-    /// Events accepted at or after this; absent: from the start of the history.
+    /// Only events accepted at or after this time.
     #[schema(format = DateTime, example = "2026-01-31T10:00:00Z")]
     pub from: Option<String>,
-    /// Events accepted before this; absent, or in the future: now.
+    /// Only events accepted before this time; before now if it is absent or in the future.
     #[schema(format = DateTime, example = "2026-01-31T12:00:00Z")]
     pub to: Option<String>,
-    /// Events of these types; `email.*` and `*` are patterns.
+    /// Only events of these types; `email.*` and `*` are patterns.
     #[schema(max_items = 100)]
     pub event_types: Option<Vec<String>>,
     /// Events with these attribute values.
     pub attributes: Option<BTreeMap<String, String>>,
-    /// Only where delivering failed: the event never reached the endpoint, and at least one delivery of it failed or was
-    /// discarded.
+    /// Whether only failed events are delivered again: those that never reached the endpoint, although at least one delivery of
+    /// them failed or was discarded.
     pub only_failed: Option<bool>,
-    /// Which endpoints get the events; absent: `redeliver`.
+    /// Which endpoints get the events; `redeliver` if absent.
     pub mode: Option<ReplayMode>,
-    /// Only count.
+    /// Whether to count the events and deliveries without creating any.
     pub dry_run: Option<bool>,
 }
 

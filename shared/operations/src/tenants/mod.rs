@@ -25,42 +25,44 @@ pub struct CreateTenant {
     /// The profile of its deliveries, see `GET /v1/profiles`.
     #[schema(example = "standard")]
     pub profile: String,
-    /// Your own id for it, unique among tenants; accepted wherever the id is. It must not begin with `ten_`; one with a dot
-    /// cannot be used in a routing key.
+    /// Your own id for the tenant, unique among tenants. It is accepted wherever the tenant's id is, except that an external id
+    /// with a dot cannot be used in a routing key. It must not begin with `ten_`.
     pub external_id: Option<String>,
     /// Its limits.
     #[serde(default)]
     pub limits: Option<TenantLimits>,
-    /// Refuse events whose type is neither in the profile's catalog nor in the tenant's own, see `GET /v1/event-types`.
+    /// Whether events are refused whose type is neither in the profile's catalog nor in the tenant's own, see `GET
+    /// /v1/event-types`.
     #[serde(default)]
     pub enforce_catalog: bool,
-    /// Refuse events whose data does not match the tenant's JSON Schema for their type.
+    /// Whether events are refused whose data does not match the tenant's JSON Schema for their type.
     #[serde(default)]
     pub enforce_schemas: bool,
-    /// Disable an endpoint after this many days of failures only; 0: never; absent: the profile's value.
+    /// An endpoint is disabled after this number of days on which all of its attempts failed; 0 means never. The profile's value if
+    /// absent.
     pub disable_after_days: Option<u32>,
 }
 
-/// An edit of a tenant: an absent member stays, `null` clears one.
+/// An edit of a tenant. A field that is left out keeps its value; `null` removes the value.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditTenant {
     /// A name for people, 1 to 200 bytes.
     #[schema(example = "acme")]
     pub name: Option<String>,
-    /// Only while the tenant has no endpoints.
+    /// The profile; it can only change while the tenant has no endpoints.
     pub profile: Option<String>,
-    /// Your own id for it.
+    /// Your own id for the tenant.
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<String>)]
     pub external_id: Option<Option<String>>,
     /// Replaces all limits.
     pub limits: Option<TenantLimits>,
-    /// Refuse events of unknown types.
+    /// Whether events of unknown types are refused.
     pub enforce_catalog: Option<bool>,
-    /// Refuse events whose data does not match the schema of their type.
+    /// Whether events are refused whose data does not match the schema of their type.
     pub enforce_schemas: Option<bool>,
-    /// Disable an endpoint after this many days of failures only; 0: never.
+    /// An endpoint is disabled after this number of days on which all of its attempts failed; 0 means never.
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<u32>)]
     pub disable_after_days: Option<Option<u32>>,
@@ -77,7 +79,7 @@ pub struct Tenant {
     /// The profile of its deliveries.
     #[schema(example = "standard")]
     pub profile: String,
-    /// Your own id for it.
+    /// Your own id for the tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
     /// Its limits.
@@ -86,10 +88,10 @@ pub struct Tenant {
     pub enforce_catalog: bool,
     /// Whether events whose data does not match the schema of their type are refused.
     pub enforce_schemas: bool,
-    /// Days of failures only after which an endpoint is disabled.
+    /// The number of days after which an endpoint is disabled if all of its attempts failed; 0 means never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disable_after_days: Option<u32>,
-    /// Its ETag is `"v<version>"`.
+    /// The version, which every edit increases. The ETag is `"v<version>"`.
     pub version: i64,
     /// When it was created.
     pub created_at: Timestamp,
@@ -149,7 +151,7 @@ fn set<T>(value: &mut T, given: Option<T>) {
     }
 }
 
-/// For edits: tells an absent member (`None`) from `null` (`Some(None)`), which clears the value.
+/// For edits: distinguishes a field that is left out (`None`) from `null` (`Some(None)`), which removes the value.
 pub(crate) fn clearable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {

@@ -43,7 +43,7 @@ fn envelope_field(doc: &TomlDocument<'_>, at: &Spanned<Field>) -> Result<Envelop
                 members.iter().map(|(name, kind)| (name.as_str().into(), *kind)).collect()
             }
             Some(Required::Flag(_)) => {
-                let detail = "of flattened data: a table of members and kinds, such as { email = \"string\" }";
+                let detail = "for flattened data, give a table of fields and kinds, such as { email = \"string\" }";
                 return Err(doc.error(at, "envelope.required", detail));
             }
         };

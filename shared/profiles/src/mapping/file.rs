@@ -117,7 +117,7 @@ fn fields(
             for text in listed.get_ref() {
                 let event_type: EventType = text.parse().map_err(|error| doc.error(listed, &named("types"), error))?;
                 if !rules.iter().any(|rule| rule.event_type.as_ref() == Some(&event_type)) {
-                    let detail = format!("no record becomes a {event_type}");
+                    let detail = format!("no rule of the mapping makes an event of type {event_type}");
                     return Err(doc.error(listed, &named("types"), detail));
                 }
                 types.push(event_type);

@@ -22,7 +22,7 @@ pub struct EndpointDocument {
     /// The customer's own JSON object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<serde_json::Value>,
-    /// How deliveries reach it.
+    /// How deliveries reach the endpoint.
     #[serde(default)]
     pub channel: Channel,
     /// The URL, for [`Channel::Web`].

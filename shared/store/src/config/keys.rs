@@ -105,7 +105,7 @@ pub struct NewKey {
     pub scopes: Scopes,
 }
 
-/// A key, without its text.
+/// An API key, without its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
     /// Its public id.

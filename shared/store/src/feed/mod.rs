@@ -113,7 +113,7 @@ pub struct EndpointSubscription {
     pub filters: Box<[(String, Box<[String]>)]>,
     /// The payload filter, as the customer wrote it.
     pub payload_filter: Option<serde_json::Value>,
-    /// How deliveries reach it.
+    /// How deliveries reach the endpoint.
     pub channel: Channel,
     /// Whether its bodies escape all non-ASCII characters.
     pub ascii_json: bool,

@@ -39,7 +39,7 @@ pub struct DeliveryRow {
     pub number: u16,
     /// Status code of its last attempt.
     pub status_code: Option<u16>,
-    /// When the next attempt is due, while pending.
+    /// When the next attempt is due, while the delivery is pending.
     pub next_attempt_at: Option<UnixMillis>,
     /// When the first attempt ended.
     pub first_attempt_at: Option<UnixMillis>,

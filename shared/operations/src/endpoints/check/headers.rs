@@ -26,7 +26,10 @@ impl Rules<'_> {
                 mistakes.add(pointer(), "given twice (case does not count)");
             }
             if value == MASK {
-                mistakes.add(pointer(), "stands for a value that is not shown; give the value itself");
+                mistakes.add(
+                    pointer(),
+                    "******** only stands for a stored value, and this header has none; give the value itself",
+                );
             } else if !is_header_value(value) || value.len() > ENDPOINT_HEADER_VALUE_BYTES_MAX {
                 mistakes.add(
                     pointer(),
@@ -44,7 +47,7 @@ impl Rules<'_> {
 
     pub(super) fn token_header(&self, name: &str, own: &[(String, SecretString)], mistakes: &mut Mistakes) {
         if !self.profile.sends_token() {
-            mistakes.add("/token_header", "the tenant's profile signs, it sends no token");
+            mistakes.add("/token_header", "the tenant's profile sends a signature and no token; leave it out");
         } else if own.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
             mistakes.add("/token_header", "one of the endpoint's own headers");
         } else if !is_header_name(name) || is_reserved_header(name) {
