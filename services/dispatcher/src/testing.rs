@@ -2,12 +2,12 @@
 
 use postrider_egress::Url;
 use postrider_model::delivery::{EndpointStatus, Trigger};
+use postrider_model::endpoint::Channel;
 use postrider_model::ids::{EndpointId, EventId, Generation, TenantId};
+use postrider_model::tenant_limits::TenantLimits;
 use postrider_model::time::UnixMillis;
 use postrider_signature::generate_secret;
-use postrider_store::config::{
-    Channel, EndpointDocument, EndpointPrivate, EndpointSecrets, PushoverCredentials, TenantLimits,
-};
+use postrider_store::config::{EndpointDocument, EndpointPrivate, EndpointSecrets, PushoverCredentials};
 use postrider_store::endpoint::DispatchEndpoint;
 use postrider_wire::messages::{DeliveryRef, DeliveryTask, EventRef};
 

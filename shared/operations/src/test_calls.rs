@@ -184,24 +184,6 @@ fn result_of(report: OutcomeReport, excerpt: Bytes) -> Result<TestResult, Error>
         let reason = discard_reason.map_or("without a reason", |reason| reason.as_str());
         return Err(Error::Conflict(format!("no attempt was made: {reason}")));
     };
-    let row = AttemptRow {
-        number: attempt.number,
-        send_id: attempt.send_id,
-        trigger: attempt.trigger,
-        started_at: attempt.started_at,
-        duration_us: attempt.duration_us,
-        first_byte_us: attempt.first_byte_us,
-        held_ms: attempt.held_ms,
-        held_reason: attempt.held_reason,
-        late_ms: attempt.late_ms,
-        url: attempt.url,
-        status_code: attempt.status_code,
-        outcome: attempt.outcome,
-        error: attempt.error,
-        request_headers: attempt.request_headers.pairs(),
-        response_headers: attempt.response_headers.pairs(),
-        response_excerpt: excerpt,
-        next_attempt_at,
-    };
+    let row = AttemptRow { attempt, response_excerpt: excerpt, next_attempt_at };
     Ok(TestResult { delivery_id: delivery.id, event_id: delivery.event, attempt: row.into() })
 }

@@ -226,7 +226,13 @@ fn mistakes_are_reported_with_line_and_field() {
         "open = true\npushover_message = \"{email}\"\ntypes = [{ name = \"a\", description = \"\", sample = \"{}\" }]";
     check_refused("open = true", template, 10, "catalog.pushover_message", "{email} is not a placeholder");
     check_refused("open = true", "open = false", 8, "catalog.types", "at least one");
-    check_refused("[catalog]", "[headers]\nstandard = false\n[catalog]", 9, "headers.standard", "a profile needs a signature");
+    check_refused(
+        "[catalog]",
+        "[headers]\nstandard = false\n[catalog]",
+        9,
+        "headers.standard",
+        "a profile needs a signature",
+    );
     let test = "sample = { type = \"a\", data = \"{}\" }";
     let closed =
         "types = [{ name = \"a\", description = \"\", sample = \"{}\" }]\n[test_event]\ntype = \"b\"\ndata = \"{}\"";

@@ -3,12 +3,11 @@
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::ids::{EndpointId, TenantId};
 
-use crate::config::{
-    ENDPOINT_COLUMNS, EndpointDocument, EndpointPrivate, EndpointRow, EndpointSecrets, TenantLimits, open_private,
-};
+use crate::config::{ENDPOINT_COLUMNS, EndpointDocument, EndpointPrivate, EndpointRow, EndpointSecrets, open_private};
 use crate::error::StoreError;
 use crate::sql::{FromRow, RowExt};
 use crate::store::ConfigStore;
+use postrider_model::tenant_limits::TenantLimits;
 
 /// An endpoint with everything that an attempt needs.
 #[derive(Debug, Clone)]

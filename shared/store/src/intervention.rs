@@ -7,7 +7,7 @@ use postrider_model::ids::{DeliveryId, EventId, ReplayId, TenantId};
 use postrider_model::time::{Day, UnixMillis};
 
 use crate::error::StoreError;
-use crate::sql::{Coded, Column, Date, Ts, from_row};
+use crate::sql::{Coded, Column, Date, Ts, coded, from_row};
 
 /// A least epoch above that of any copy, so that every copy is stale.
 pub const EVERY_EPOCH: u32 = i32::MAX as u32;
@@ -88,6 +88,7 @@ pub struct Intervention {
     pub version: i64,
 }
 
+coded!(InterventionReason: Superseded = 0, Cancelled = 1, Expunged = 2);
 from_row!(Intervention { target, event_day, least_epoch, reason, created_at, version });
 
 impl Column for InterventionTarget {
@@ -126,6 +127,11 @@ impl Intervention {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_reason_reads_back() {
+        crate::sql::tests::codes_read_back::<InterventionReason>();
+    }
 
     #[test]
     fn targets_read_back_from_their_column() {

@@ -5,12 +5,12 @@ use postrider_model::time::UnixMillis;
 use tokio_postgres::Client;
 use tokio_postgres::types::Json;
 
-use crate::config::TenantLimits;
 use crate::error::StoreError;
 use crate::locks::{CREATION_LOCK, MIGRATION_LOCK};
 use crate::partitions::create_ahead;
 use crate::sql::Ts;
 use crate::store::Store;
+use postrider_model::tenant_limits::TenantLimits;
 
 mod embedded {
     refinery::embed_migrations!("migrations");

@@ -1,4 +1,6 @@
-//! How the model's types are stored: times, days, enum codes, ids, and text without NUL. Also reads rows as structs.
+//! How the types of `model` and `wire` are stored: times, days, enum codes, ids, and text without NUL. Also reads rows as structs.
+//!
+//! Types of this crate implement [`Column`] and [`Coded`] where they are defined, so that this module imports no table's module.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,7 +14,9 @@ use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, H
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, KeyId, ReplayId, SendId, TenantId};
 use postrider_model::replay::{ReplaySelection, ReplayStatus};
+use postrider_model::tenant_limits::TenantLimits;
 use postrider_model::time::{Day, UnixMillis};
+use postrider_wire::headers::HeaderList;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -20,9 +24,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, FromSqlOwned, IsNull, Json, ToSql, Type, accepts, to_sql_checked};
 use uuid::Uuid;
 
-use crate::config::{EndpointDocument, TenantLimits};
 use crate::error::StoreError;
-use crate::intervention::InterventionReason;
 
 /// The epoch of PostgreSQL, 2000-01-01, as milliseconds and as days since 1970-01-01.
 const EPOCH_MS: i64 = 946_684_800_000;
@@ -129,6 +131,7 @@ columns! {
     Option<String> => {
         Generation = |text| text.map_or(Ok(Self::First), parse),
         Vec<(String, String)> = |text| text.map_or(Ok(Vec::new()), parse_json),
+        HeaderList = |text| text.map_or_else(|| Ok(Self::default()), parse_json),
     }
     Option<Vec<u8>> => { Bytes = |bytes| Ok(bytes.unwrap_or_default().into()) }
     Vec<u8> => { Vec<u8> = Ok, Box<RawValue> = parse_raw }
@@ -149,7 +152,6 @@ columns! {
     Vec<Ts> => { Vec<UnixMillis> = |times| Ok(times.into_iter().map(|at| at.0).collect()) }
     Option<Json<Attributes>> => { Attributes = |found| Ok(found.map(|Json(attributes)| attributes).unwrap_or_default()) }
     Json<ReplaySelection> => { ReplaySelection = |Json(selection)| Ok(selection) }
-    Json<EndpointDocument> => { EndpointDocument = |Json(document)| Ok(document) }
     Json<TenantLimits> => { TenantLimits = |Json(limits)| Ok(limits) }
     Json<BTreeMap<String, f64>> => { BTreeMap<String, f64> = |Json(numbers)| Ok(numbers) }
 }
@@ -209,7 +211,7 @@ pub(crate) trait Coded: Copy {
 /// Defines the codes of an enum. A variant without a code or with the code of another variant does not compile.
 macro_rules! coded {
     ($type:ident: $($variant:ident = $code:literal),+ $(,)?) => {
-        impl Coded for $type {
+        impl $crate::sql::Coded for $type {
             fn code(self) -> i16 {
                 match self {
                     $(Self::$variant => $code,)+
@@ -217,7 +219,7 @@ macro_rules! coded {
             }
         }
 
-        impl Column for $type {
+        impl $crate::sql::Column for $type {
             type Stored = i16;
 
             fn of_stored(code: i16) -> Result<Self, String> {
@@ -249,7 +251,6 @@ coded!(Origin: Api = 0, Dashboard = 1);
 coded!(Lane: Live = 0, Slow = 1, Bulk = 2);
 coded!(ReplayStatus: Running = 0, Paused = 1, Finished = 2, Cancelled = 3);
 coded!(EndpointStatus: Active = 0, Inactive = 1, Disabled = 2);
-coded!(InterventionReason: Superseded = 0, Cancelled = 1, Expunged = 2);
 
 /// Replaces NUL, which PostgreSQL text cannot contain, with U+FFFD.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
@@ -304,7 +305,7 @@ macro_rules! column_name {
     };
 }
 
-pub(crate) use {column_name, from_row};
+pub(crate) use {coded, column_name, from_row};
 
 macro_rules! tuple_from_row {
     ($($type:ident = $index:literal),+) => {
@@ -343,10 +344,11 @@ pub(crate) fn signed(value: u64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn codes_read_back<T: Coded + Column<Stored = i16>>() {
+    /// Checks that every code of an enum reads back as its variant, and that others are errors.
+    pub(crate) fn codes_read_back<T: Coded + Column<Stored = i16>>() {
         let known = (0..99).map_while(|code| T::of_stored(code).ok().map(|variant| (code, variant)));
         assert!(known.map(|(code, variant)| assert_eq!(variant.code(), code)).count() > 1);
         assert!(T::of_stored(-1).is_err() && T::of_stored(99).is_err());
@@ -363,7 +365,6 @@ mod tests {
         codes_read_back::<Lane>();
         codes_read_back::<ReplayStatus>();
         codes_read_back::<EndpointStatus>();
-        codes_read_back::<InterventionReason>();
     }
 
     #[test]

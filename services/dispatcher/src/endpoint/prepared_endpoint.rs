@@ -7,12 +7,13 @@ use bytes::Bytes;
 use http::header::HeaderValue;
 use postrider_egress::{Headers, Url};
 use postrider_model::delivery::{BodyKind, EndpointStatus};
+use postrider_model::endpoint::{Channel, SignatureKey};
 use postrider_model::event::EventType;
 use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN, PUSHOVER_RETRY_DELAY_MIN};
 use postrider_model::retry_schedule::{RetryPolicy, RetrySchedule};
 use postrider_profiles::{Profile, Profiles};
 use postrider_signature::{NextSecret, PreviousSecret, Signer, SigningSecrets};
-use postrider_store::config::{Channel, EndpointSecrets, SignatureKey};
+use postrider_store::config::EndpointSecrets;
 use postrider_store::endpoint::DispatchEndpoint;
 use secrecy::ExposeSecret;
 
@@ -176,7 +177,7 @@ fn signing_secrets(secrets: EndpointSecrets) -> SigningSecrets {
 #[cfg(test)]
 mod tests {
     use postrider_model::attempt::StatusVerdict;
-    use postrider_store::config::TenantLimits;
+    use postrider_model::tenant_limits::TenantLimits;
 
     use super::*;
     use crate::testing;

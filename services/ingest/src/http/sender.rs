@@ -102,7 +102,8 @@ fn tenant_parameter(query: Option<&str>) -> Result<Option<String>, Refused> {
 
 #[cfg(test)]
 mod tests {
-    use postrider_store::config::{Scope, Scopes};
+    use postrider_model::scope::Scope;
+    use postrider_store::config::Scopes;
 
     use super::*;
     use postrider_http::problem::Problem;

@@ -1,4 +1,7 @@
 //! Deliveries and attempts as answers show them.
+//!
+//! These types differ from the store's rows, which have other units (microseconds), headers as JSON text, and fields that only the
+//! pipeline needs, such as the epoch and the day of the partition.
 
 use bytes::Bytes;
 use postrider_model::attempt::Outcome;
@@ -6,6 +9,7 @@ use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason, Trigg
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
 use postrider_model::timestamp::Timestamp;
 use postrider_store::history::{AttemptRow, DeliveryRow};
+use postrider_wire::headers::HeaderList;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -160,8 +164,8 @@ impl From<DeliveryRow> for Delivery {
     }
 }
 
-fn headers(pairs: Vec<(String, String)>) -> Vec<Header> {
-    pairs.into_iter().map(|(name, value)| Header { name, value }).collect()
+fn headers(list: &HeaderList) -> Vec<Header> {
+    list.pairs().into_iter().map(|(name, value)| Header { name, value }).collect()
 }
 
 /// The excerpt of a response as text; `None` if it is empty.
@@ -175,24 +179,24 @@ fn millis(micros: u64) -> f64 {
 }
 
 impl From<AttemptRow> for Attempt {
-    fn from(row: AttemptRow) -> Self {
+    fn from(AttemptRow { attempt, response_excerpt, next_attempt_at }: AttemptRow) -> Self {
         Self {
-            number: row.number,
-            send_id: row.send_id,
-            trigger: row.trigger,
-            started_at: row.started_at.into(),
-            duration_ms: millis(row.duration_us),
-            timing: Timing { first_byte_ms: row.first_byte_us.map(millis), late_ms: row.late_ms },
-            held_ms: row.held_reason.map(|_| row.held_ms),
-            held_reason: row.held_reason,
-            url: row.url,
-            status_code: row.status_code,
-            outcome: row.outcome,
-            error: row.error,
-            request_headers: headers(row.request_headers),
-            response_headers: headers(row.response_headers),
-            response_excerpt: excerpt(&row.response_excerpt),
-            next_attempt_at: row.next_attempt_at.map(Timestamp),
+            number: attempt.number,
+            send_id: attempt.send_id,
+            trigger: attempt.trigger,
+            started_at: attempt.started_at.into(),
+            duration_ms: millis(attempt.duration_us),
+            timing: Timing { first_byte_ms: attempt.first_byte_us.map(millis), late_ms: attempt.late_ms },
+            held_ms: attempt.held_reason.map(|_| attempt.held_ms),
+            held_reason: attempt.held_reason,
+            url: attempt.url,
+            status_code: attempt.status_code,
+            outcome: attempt.outcome,
+            error: attempt.error,
+            request_headers: headers(&attempt.request_headers),
+            response_headers: headers(&attempt.response_headers),
+            response_excerpt: excerpt(&response_excerpt),
+            next_attempt_at: next_attempt_at.map(Timestamp),
         }
     }
 }

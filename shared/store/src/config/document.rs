@@ -8,8 +8,10 @@ use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use tokio_postgres::types::Json;
 
 use super::{EndpointPrivate, Rotation};
+use crate::sql::Column;
 
 /// The customer's settings of an endpoint, without secrets. A copy is kept of every version.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -66,6 +68,14 @@ pub struct EndpointDocument {
     /// The name of the header that contains its token. Only for profiles that authenticate by a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_header: Option<String>,
+}
+
+impl Column for EndpointDocument {
+    type Stored = Json<Self>;
+
+    fn of_stored(Json(document): Json<Self>) -> Result<Self, String> {
+        Ok(document)
+    }
 }
 
 impl EndpointDocument {

@@ -13,7 +13,7 @@ use super::endpoint_row::{COLUMNS, EndpointRow, endpoint_at, endpoints_at, requi
 use super::secrets::{self, Column};
 use super::{
     Endpoint, EndpointDocument, EndpointDraft, EndpointList, EndpointPrivate, EndpointSummary, EndpointVersion,
-    NewEndpoint, NewSecret, TenantLimits, tenants,
+    NewEndpoint, NewSecret, tenants,
 };
 use crate::audit_log::{AuditAction, Change, json};
 use crate::error::{EditError, StoreError};
@@ -21,6 +21,7 @@ use crate::history::{Cursor, Page, PageRequest};
 use crate::outbox;
 use crate::sql::{Coded, FromRow, RowExt, Ts, clean, found, read_all};
 use crate::store::ConfigStore;
+use postrider_model::tenant_limits::TenantLimits;
 
 /// SQL for the bytes of a row's document.
 const BYTES: &str = "octet_length(document::text)";

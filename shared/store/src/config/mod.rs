@@ -22,9 +22,6 @@ pub use document::{
 pub(crate) use endpoint_row::{COLUMNS as ENDPOINT_COLUMNS, EndpointRow, endpoint_at};
 pub use event_types::{EventTypeAt, EventTypeDraft, EventTypePage, SavedEventType, TenantEventType};
 pub use keys::{ApiKey, CreatedKey, KeyHash, NewKey, Scopes};
-pub use postrider_model::endpoint::{Channel, SignatureKey};
-pub use postrider_model::scope::Scope;
-pub use postrider_model::tenant_limits::TenantLimits;
 pub use product_keys::{CreatedProductKey, KeyTenants, ProductKey};
 pub use reseal::Resealed;
 pub(crate) use secrets::open_private;

@@ -8,13 +8,13 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::TenantLimits;
 use super::config_version::{bump, check_match};
 use crate::audit_log::{AuditAction, Change, json};
 use crate::error::{EditError, StoreError};
 use crate::history::{Cursor, Page, PageRequest};
 use crate::sql::{FromRow, RowExt, Ts, clean, from_row, read_optional};
 use crate::store::ConfigStore;
+use postrider_model::tenant_limits::TenantLimits;
 
 /// The settings that the operator gives a tenant.
 #[derive(Debug, Clone, PartialEq)]

@@ -14,11 +14,12 @@ use postrider_model::ids::{EndpointId, KeyId, TenantId};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{KeyHash, KeyTenants, Scopes, TenantLimits};
+use crate::config::{KeyHash, KeyTenants, Scopes};
 use crate::error::StoreError;
 use crate::intervention::Intervention;
 use crate::store::ConfigFeed;
 use follow::Follower;
+use postrider_model::tenant_limits::TenantLimits;
 
 /// The kinds of changes that a service needs. Its [`Changes`] leave all other kinds empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

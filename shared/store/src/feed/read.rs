@@ -10,10 +10,11 @@ use tokio_postgres::types::Json;
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
 use super::{Changes, EndpointSubscription, FeedEventType, FeedKey, FeedScope, FeedTenant};
-use crate::config::{KeyHash, KeyTenants, Scope, Scopes};
+use crate::config::{KeyHash, KeyTenants, Scopes};
 use crate::error::StoreError;
 use crate::intervention::Intervention;
 use crate::sql::{FromRow, RowExt};
+use postrider_model::scope::Scope;
 
 /// The part of an endpoint's document that fan-out needs. Other members are not deserialised.
 #[derive(Deserialize)]

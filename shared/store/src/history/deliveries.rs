@@ -2,20 +2,19 @@
 
 use bytes::Bytes;
 use deadpool_postgres::GenericClient;
-use postrider_model::attempt::Outcome;
-use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason, Trigger};
+use postrider_model::delivery::{DeliveryStatus, DiscardReason};
 use postrider_model::filters::DeliveryFilter;
-use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
+use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, TenantId};
 use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::time::{Day, UnixMillis};
-use postrider_wire::messages::DeliveryRef;
+use postrider_wire::messages::{AttemptRecord, DeliveryRef};
 use tokio_postgres::{IsolationLevel, Row};
 use uuid::Uuid;
 
 use super::query::Query;
 use super::{Cursor, Page, PageRequest};
 use crate::error::StoreError;
-use crate::sql::{Coded, Date, FromRow, RowExt, Ts, from_row, read_all, read_optional};
+use crate::sql::{Coded, Date, FromRow, RowExt, Ts, read_all, read_optional};
 use crate::store::History;
 
 /// While fan-out is behind, a delivery may be created after its day, but not after its lifetime. A list for a range of time
@@ -57,38 +56,10 @@ impl DeliveryRow {
 }
 
 /// An attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AttemptRow {
-    /// Its number in the delivery.
-    pub number: u16,
-    /// The id of its POST.
-    pub send_id: SendId,
-    /// What caused it.
-    pub trigger: Trigger,
-    /// When it started.
-    pub started_at: UnixMillis,
-    /// Time from its start to the end of the response, in microseconds.
-    pub duration_us: u64,
-    /// Time from its start to the response's headers, in microseconds.
-    pub first_byte_us: Option<u64>,
-    /// How long the delivery was held before it, in milliseconds.
-    pub held_ms: u64,
-    /// Why the delivery was held.
-    pub held_reason: Option<HeldReason>,
-    /// How late it started, in milliseconds.
-    pub late_ms: Option<u64>,
-    /// The URL to which it was sent.
-    pub url: String,
-    /// The response's status code.
-    pub status_code: Option<u16>,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Why it failed, as a text for people.
-    pub error: Option<String>,
-    /// Headers of the request.
-    pub request_headers: Vec<(String, String)>,
-    /// Headers of the response.
-    pub response_headers: Vec<(String, String)>,
+    /// The attempt, as its dispatcher reported it.
+    pub attempt: AttemptRecord,
     /// The first bytes of the response's body.
     pub response_excerpt: Bytes,
     /// When the next attempt is due, as planned after this one.
@@ -131,25 +102,33 @@ impl FromRow for DeliveryRow {
     }
 }
 
-from_row!(AttemptRow {
-    number,
-    send_id,
-    trigger,
-    started_at,
-    duration_us,
-    first_byte_us,
-    held_ms,
-    held_reason,
-    late_ms,
-    url,
-    status_code,
-    outcome,
-    error,
-    request_headers,
-    response_headers,
-    response_excerpt,
-    next_attempt_at,
-});
+/// The columns of [`AttemptRow`].
+const ATTEMPT_COLUMNS: &str = "number, send_id, trigger, started_at, duration_us, first_byte_us, held_ms, held_reason, late_ms, url, \
+    status_code, outcome, error, request_headers, response_headers, response_excerpt, next_attempt_at";
+
+impl FromRow for AttemptRow {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let attempt = AttemptRecord {
+            number: row.col("number")?,
+            send_id: row.col("send_id")?,
+            trigger: row.col("trigger")?,
+            started_at: row.col("started_at")?,
+            duration_us: row.col("duration_us")?,
+            first_byte_us: row.col("first_byte_us")?,
+            held_ms: row.col("held_ms")?,
+            held_reason: row.col("held_reason")?,
+            late_ms: row.col("late_ms")?,
+            url: row.col("url")?,
+            status_code: row.col("status_code")?,
+            outcome: row.col("outcome")?,
+            error: row.col("error")?,
+            request_headers: row.col("request_headers")?,
+            response_headers: row.col("response_headers")?,
+        };
+        let (response_excerpt, next_attempt_at) = (row.col("response_excerpt")?, row.col("next_attempt_at")?);
+        Ok(Self { attempt, response_excerpt, next_attempt_at })
+    }
+}
 
 impl Query {
     fn filter_deliveries(&mut self, filter: &DeliveryFilter, after: Option<&Cursor>) -> Result<(), StoreError> {
@@ -265,8 +244,8 @@ pub(crate) async fn delivery(
 /// The attempts of a delivery, sorted by number.
 async fn attempts(client: &impl GenericClient, id: DeliveryId, day: Day) -> Result<Vec<AttemptRow>, StoreError> {
     let sql = format!(
-        "SELECT {} FROM attempts WHERE delivery_id = $1 AND delivery_day = $2 ORDER BY number, started_at, send_id",
-        AttemptRow::COLUMNS
+        "SELECT {ATTEMPT_COLUMNS} FROM attempts WHERE delivery_id = $1 AND delivery_day = $2
+         ORDER BY number, started_at, send_id"
     );
     read_all(client.query(&sql, &[&id.0, &Date(day)]).await?)
 }

@@ -3,10 +3,12 @@
 use futures::future::{join_all, try_join_all};
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::scope::Scope;
+use postrider_model::tenant_limits::TenantLimits;
 use postrider_model::time::UnixMillis;
 use postrider_store::config::{
-    EndpointPrivate, KeyHash, KeyTenants, NewKey, NewSecret, PushoverCredentials, Rotation, Scope, Scopes, TenantDraft,
-    TenantLimits, observe_edits,
+    EndpointPrivate, KeyHash, KeyTenants, NewKey, NewSecret, PushoverCredentials, Rotation, Scopes, TenantDraft,
+    observe_edits,
 };
 use postrider_store::crypto::MasterKeys;
 use postrider_store::feed::FeedScope;

@@ -36,8 +36,8 @@ async fn an_event_decided_and_delivered_in_one_batch_is_one_row_a_table() {
     assert_eq!(attempts.len(), 1);
     let sent = delivered.attempt.unwrap();
     assert_eq!(
-        (attempts[0].send_id, attempts[0].request_headers.clone()),
-        (sent.send_id, sent.request_headers.pairs())
+        (attempts[0].attempt.send_id, &attempts[0].attempt.request_headers),
+        (sent.send_id, &sent.request_headers)
     );
     assert_eq!(attempts[0].response_excerpt.as_ref(), b"ok");
     assert_eq!(
@@ -252,11 +252,11 @@ async fn no_legal_json_and_no_answer_is_refused() {
     assert_eq!(row.data.unwrap(), data, "byte for byte");
     assert_eq!(row.metadata.unwrap().get(), metadata, "byte for byte");
     assert_eq!(row.summary.attributes.get("bridge"), Some("a\u{fffd}\"b\\"));
-    let attempt = store.history().delivery_with_attempts(None, report.delivery.id).await.unwrap().unwrap().1.remove(0);
-    assert_eq!(attempt.error.as_deref(), Some("reset \u{fffd} by peer"));
-    assert_eq!(attempt.request_headers, [("x".into(), "nul \0".into())]);
-    assert_eq!(attempt.response_headers, [("y".into(), "\0\u{7f}é".into())]);
-    assert_eq!(attempt.response_excerpt, excerpt);
+    let row = store.history().delivery_with_attempts(None, report.delivery.id).await.unwrap().unwrap().1.remove(0);
+    assert_eq!(row.attempt.error.as_deref(), Some("reset \u{fffd} by peer"));
+    assert_eq!(row.attempt.request_headers.pairs(), [("x".into(), "nul \0".into())]);
+    assert_eq!(row.attempt.response_headers.pairs(), [("y".into(), "\0\u{7f}é".into())]);
+    assert_eq!(row.response_excerpt, excerpt);
 
     // A redelivery of the letter adds no row; a letter with another body does.
     assert_eq!(store.record().write(&message).await.unwrap().dead_letters, 0);

@@ -13,8 +13,9 @@ use postrider_model::json::pointer_token;
 use postrider_model::limits::METADATA_BYTES_MAX;
 use postrider_model::payload_filter::PayloadFilter;
 use postrider_model::subscription::{Subscription, TypePattern};
+use postrider_model::tenant_limits::TenantLimits;
 use postrider_profiles::Profile;
-use postrider_store::config::{EndpointDocument, EndpointDraft, TenantLimits};
+use postrider_store::config::{EndpointDocument, EndpointDraft};
 use serde_json::Value;
 
 use crate::error::Mistakes;
