@@ -107,7 +107,7 @@ pub fn start(config: Config, deps: Deps, tasks: &Tasks) -> Service {
     let document = Bytes::from(openapi().to_string());
     let (routes, _) = openapi::routes().split_for_parts();
     let routes = routes
-        // Innermost, because it sees only edits of its own task, and the layer around it (`once`) starts another task.
+        // The innermost layer: it only sees edits that its own task makes, and the next layer (`once`) runs the handler in a task.
         .layer(middleware::from_fn_with_state(Arc::clone(&api), wait_for_edit::wait_for_edit))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), once::once))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))

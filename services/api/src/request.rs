@@ -6,7 +6,7 @@ use bytes::Bytes;
 use postrider_http::problem::{Problem, check_content_encoding, read_json};
 use serde::de::DeserializeOwned;
 
-/// Most bytes of a request body.
+/// Maximum number of bytes of a request body.
 pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// A JSON body, read strictly: unknown members, wrong types and missing ones are 422s with a pointer.

@@ -27,7 +27,7 @@ use crate::format::{attribute, plural, pretty_json};
 use crate::page::{Id, Managed, Page};
 use crate::texts::Notice;
 
-/// Most deliveries on the page of an event.
+/// Maximum number of deliveries on the page of an event.
 const DELIVERIES_SHOWN: usize = 50;
 /// The page of an event this old refreshes only while deliveries are pending.
 const FRESH: Duration = Duration::from_secs(60);

@@ -18,7 +18,7 @@ use crate::Dashboard;
 use crate::failure::{Answer, Failure};
 use crate::format::utc;
 
-/// Most bytes of a form.
+/// Maximum number of bytes of a form.
 pub(crate) const FORM_BYTES_MAX: usize = 256 * 1_024;
 /// The query parameter that names the notice of a page.
 pub(crate) const NOTICE: &str = "notice";
@@ -97,7 +97,7 @@ impl Fields {
         named.filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
-    /// The page of a list that an address names.
+    /// The page of a list, from the field `cursor` of an address.
     pub(crate) fn page_query(&self) -> PageQuery {
         PageQuery { cursor: self.optional("cursor"), ..PageQuery::default() }
     }

@@ -103,7 +103,8 @@ pub fn router(dashboard: Dashboard, tasks: &Tasks) -> Router {
         .merge(operator::routes())
         .route("/dashboard/{tenant}", get(no_such_page))
         .route("/dashboard/{tenant}/{*path}", get(no_such_page))
-        // Innermost, because it sees only edits of its own task, and the layer around it (`submit_once`) starts another task.
+        // The innermost layer: it only sees edits that its own task makes, and the next layer (`submit_once`) runs the handler in a
+        // task.
         .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), wait_for_edit))
         .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), submit_once::submit_once))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))

@@ -1,9 +1,10 @@
 //! Keeps the breakers of all dispatchers in agreement.
 //!
-//! A dispatcher announces each transition of a breaker at once. It announces its whole board every [`REPEAT_EVERY`] and when
+//! A dispatcher announces each transition of a breaker immediately. It announces its whole board every [`REPEAT_EVERY`] and when
 //! another dispatcher asks, which corrects a lost hint or a restart. The statement about the newest attempt wins everywhere.
 //!
-//! Breakers are not kept when all dispatchers restart at once. A failing endpoint's breaker opens again within a few attempts.
+//! Breakers are not kept when all dispatchers restart at the same time. A failing endpoint's breaker opens again within a few
+//! attempts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,7 +93,8 @@ impl BreakerSync {
         }
     }
 
-    /// Applies another dispatcher's statement. If the endpoint has answered this dispatcher since, it announces a closed breaker.
+    /// Applies another dispatcher's statement. If the endpoint has answered this dispatcher since that statement, it announces a
+    /// closed breaker.
     fn apply(&self, statement: BreakerStatement, endpoints: &EndpointCache) {
         let now = UnixMillis::now();
         {

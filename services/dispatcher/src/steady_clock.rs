@@ -20,8 +20,9 @@ pub(crate) struct SteadyClock(Mutex<Steady>);
 
 #[derive(Debug)]
 struct Steady {
-    /// The wall clock's last accepted time; `at` is the same moment by the monotonic clock.
+    /// The wall clock's time when it was last accepted.
     wall: UnixMillis,
+    /// The monotonic clock's time at the same moment.
     at: Instant,
     /// When the current jump began.
     jumped_at: Option<Instant>,

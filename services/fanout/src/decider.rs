@@ -1,7 +1,7 @@
 //! Decides about events one by one, and keeps expensive events from delaying the others.
 //!
 //! An event is *heavy* when evaluating its tenant's payload filters may take more than a millisecond. Heavy events are decided on
-//! blocking threads, at most two of a tenant and four of the process at once; further ones wait. Light events do not wait.
+//! blocking threads, at most two of a tenant and four of the process at the same time; further ones wait. Light events do not wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +21,9 @@ use crate::decide::{Decided, decide};
 use crate::index::Index;
 use crate::lanes::Lanes;
 
-/// The most heavy events of one tenant that are decided at once.
+/// Maximum number of heavy events of one tenant that are decided at the same time.
 const HEAVY_OF_TENANT: usize = 2;
-/// The most heavy events of all tenants that are decided at once.
+/// Maximum number of heavy events of all tenants that are decided at the same time.
 const HEAVY_AT_ONCE: usize = 4;
 /// Longest wait of a heavy event for its turn: no limit in practice.
 const HEAVY_WAIT: Duration = Duration::from_secs(86_400);

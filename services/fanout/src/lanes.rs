@@ -11,8 +11,8 @@ use postrider_wire::messages::AcceptedEvent;
 
 use crate::tenant_shares::TenantShares;
 
-/// The most endpoints of one event in the live lane. An event for more is a burst that would delay other events. If many of its
-/// endpoints do not answer, it would also fill the budget of the live lane before their breakers open.
+/// Maximum number of endpoints of one event in the live lane. An event for more is a burst that would delay other events. If many
+/// of its endpoints do not answer, it would also fill the budget of the live lane before their breakers open.
 const ENDPOINTS_MAX: usize = 100;
 
 /// What the choice of a lane depends on.

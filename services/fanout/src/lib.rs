@@ -48,7 +48,7 @@ use crate::lanes::Lanes;
 /// Settings of the fan-out; production uses the defaults.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How many bundles and events are in flight at once.
+    /// How many bundles and events are in flight at the same time.
     pub consume: ConsumeOptions,
     /// How long decisions gather before they are sent to the recorder. Their latency does not matter.
     pub decision_gather: Duration,

@@ -10,15 +10,15 @@ use secrecy::SecretString;
 pub struct Config {
     /// How long a publish waits for the broker's confirm before it answers 503. Must be below 5 s.
     pub confirm_timeout: Duration,
-    /// Maximum events that wait for the broker; beyond it a publish answers 503 at once.
+    /// Maximum events that wait for the broker; beyond it a publish answers 503 immediately.
     pub waiting_max: usize,
     /// How many confirmed ids that producers named are kept in memory, to answer `duplicate`.
     pub remembered_ids: u64,
-    /// The most messages in any one inner queue. Beyond that, new events are refused with 503.
+    /// Maximum number of messages in any one inner queue. Beyond that, new events are refused with 503.
     pub inner_depth_max: u32,
-    /// The most bytes in all inner queues together, estimated. Beyond that, new events are refused with 503.
+    /// Maximum number of bytes in all inner queues together, estimated. Beyond that, new events are refused with 503.
     pub inner_bytes_max: u64,
-    /// The most waiting deliveries of all tenants, by the last count. Beyond that, new events are refused with 503.
+    /// Maximum number of waiting deliveries of all tenants, by the last count. Beyond that, new events are refused with 503.
     pub waiting_deliveries_max: u64,
     /// Keys of operators; they publish for every tenant.
     pub operator_keys: Vec<SecretString>,

@@ -241,7 +241,7 @@ async fn first_to_end(roles: impl Iterator<Item = &mut Role>) -> anyhow::Error {
     }
 }
 
-/// Serves probes and metrics at once, and the routes once they are set.
+/// Serves probes and metrics immediately, and the routes from the time that they are set.
 async fn serve_http(
     service: &'static str,
     args: &postrider_http::Settings,

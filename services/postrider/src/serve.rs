@@ -142,7 +142,7 @@ fn api(
     api.routes.merge(postrider_dashboard::router(pages, &tasks))
 }
 
-/// Migrates the database. While the server is unreachable it waits; a refused login or a missing database is an error at once.
+/// Migrates the database. While the server is unreachable it waits; a refused login or a missing database is an error immediately.
 async fn migrate(args: &MigrateArgs, stop: &CancellationToken) -> anyhow::Result<()> {
     let store = wiring::store(&args.database, None)?;
     if store.wait_unless_refused(stop).await.context("POSTRIDER_DATABASE_URL")? {

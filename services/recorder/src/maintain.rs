@@ -50,7 +50,7 @@ pub(crate) async fn create_ahead(store: Store, config: Config, stop: Cancellatio
     }
 }
 
-/// Drops partitions older than the retention: at once, then at intervals until `stop`.
+/// Drops partitions older than the retention: immediately, then at intervals until `stop`.
 pub(crate) async fn drop_expired(store: Store, config: Config, stop: CancellationToken) {
     let drop_and_pause = async || {
         let result = drop(&store, &config).await;

@@ -269,7 +269,8 @@ impl Reconciler {
         if before < day.start() || !self.store.has_overdue(day, before).await? {
             return Ok(false);
         }
-        // Held deliveries report nothing. As many as the ladder and the lanes may contain are assumed to be held.
+        // A held delivery reports nothing. Up to the number of deliveries that the ladder and the lanes may contain, overdue
+        // deliveries are assumed to be held.
         let held_max = on_lanes as usize * BUNDLE_MEMBERS_MAX + self.on_the_ladder().await;
         let overdue = Overdue { before, at_latest: minus(watermark, after * HELD_AT_LATEST), held_max };
         let page = self.config.page as usize;

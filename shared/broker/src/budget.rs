@@ -1,4 +1,4 @@
-//! A bound on the members and bytes that a consumer or publisher holds at once.
+//! A bound on the members and bytes that a consumer or publisher holds at the same time.
 
 use std::sync::Arc;
 

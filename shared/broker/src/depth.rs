@@ -61,7 +61,8 @@ impl QueueTally {
     }
 }
 
-/// A moving average, as the bits of an `f64`; 0 before the first value. If two threads add a value at once, one may be lost.
+/// A moving average, as the bits of an `f64`; 0 before the first value. If two threads add a value at the same time, one may be
+/// lost.
 #[derive(Default)]
 struct MovingAverage(AtomicU64);
 

@@ -21,7 +21,7 @@ use crate::broker::Broker;
 use crate::connection::{self, Connection, SupervisedConnection};
 use crate::topology::{self, HINTS_EXCHANGE};
 
-/// The most hints that wait to be sent, and the most received ones that wait to be read.
+/// Maximum number of hints that wait to be sent, and maximum number of received hints that wait to be read.
 const QUEUED_MAX: usize = 256;
 /// The first failed try of an outage is logged, then every tenth.
 const LOG_EVERY: u32 = 10;

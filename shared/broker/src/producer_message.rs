@@ -5,8 +5,8 @@ use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use postrider_model::time::UnixMillis;
 
-/// The most bytes of header names and values that are kept. All properties of a message must fit in one AMQP frame, also after
-/// a dead letter's reason is added.
+/// Maximum number of bytes of header names and values that are kept. All properties of a message must fit in one AMQP frame, also
+/// after a dead letter's reason is added.
 const HEADERS_BYTES_MAX: usize = 32 * 1024;
 
 /// Headers that the broker or a service sets; a trailing `-` marks a prefix.

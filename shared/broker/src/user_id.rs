@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use lapin::BasicProperties;
 use lapin::types::ShortString;
 
-/// The most bytes of an AMQP short string.
+/// Maximum number of bytes of an AMQP short string.
 const NAME_BYTES_MAX: usize = 255;
 
 /// The user that this process connects as.

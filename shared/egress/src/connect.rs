@@ -94,7 +94,7 @@ impl Connector {
         let tcp = first_of(&addresses)
             .await
             .map_err(|error| Failure { outcome: Outcome::ConnectFailed, words: of_connecting(&error).to_owned() })?;
-        // A request is written at once, so the system need not wait for more bytes.
+        // A request is written as a whole, so the system need not wait for more bytes.
         let _ = tcp.set_nodelay(true);
         if !server.https {
             return Ok(Stream::Plain(tcp));

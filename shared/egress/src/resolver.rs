@@ -103,7 +103,7 @@ impl GuardedResolver {
         }
     }
 
-    /// Asks all questions at once. After the first successful answer, it waits [`OTHER_FAMILY_MAX`] for the others.
+    /// Asks all questions at the same time. After the first successful answer, it waits [`OTHER_FAMILY_MAX`] for the others.
     async fn first_of(&self, questions: Vec<Question>) -> Result<Vec<IpAddr>, ResolveError> {
         let mut waiting = questions.clone();
         let mut answers = JoinSet::new();
@@ -301,7 +301,7 @@ mod tests {
         let mut first = [asked.recv().await.unwrap(), asked.recv().await.unwrap()];
         first.sort();
         assert_eq!(first, [RecordType::A, RecordType::AAAA]);
-        // The second time, the IPv6 question is not asked, so the cached IPv4 answer is returned at once.
+        // The second time, the IPv6 question is not asked, so the cached IPv4 answer is returned immediately.
         assert_eq!(resolver.addresses("half.example").await.unwrap(), [PUBLIC]);
         assert!(resolver.is_silent(&question));
     }

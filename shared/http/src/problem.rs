@@ -17,7 +17,7 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 /// Maximum bytes of a pointer and of a detail: both quote the request.
 const POINTER_BYTES_MAX: usize = 256;
 const DETAIL_BYTES_MAX: usize = 1_000;
-/// Wrong fields that a problem names; it counts the others.
+/// Maximum number of wrong fields that a problem lists. It gives the number of the others.
 pub const ERRORS_MAX: usize = 20;
 
 /// One wrong field.

@@ -38,7 +38,7 @@ const LOOPS: &str = "postrider_http_loops_total";
 /// Bounds of the server.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// Most open connections; more wait to be accepted.
+    /// Maximum number of open connections; more wait to be accepted.
     pub connections_max: usize,
     /// How long a connection may take to send a request's headers, idle time between requests included.
     pub header_timeout: Duration,
@@ -48,7 +48,7 @@ pub struct ServeOptions {
     pub request_max: Duration,
     /// How long a client may take to read its answer, once the system's buffers are full.
     pub answer_max: Duration,
-    /// Most bytes of a request's line and headers.
+    /// Maximum number of bytes of a request's line and headers.
     pub header_bytes_max: usize,
     /// How long requests in progress may take after the stop.
     pub drain_max: Duration,

@@ -31,7 +31,7 @@ pub enum RetryError {
 }
 
 /// Retries a delivery. A terminal delivery gets a new generation, whose id is in the returned task. A pending delivery is
-/// attempted at once, in a new epoch that makes the waiting copy stale. Nothing changes if an attempt is already due.
+/// attempted immediately, in a new epoch that makes the waiting copy stale. Nothing changes if an attempt is already due.
 ///
 /// The caller publishes the result. If it crashes before, the outbox relay does.
 ///

@@ -20,7 +20,7 @@ use crate::time::UnixMillis;
 
 /// A statement that is not repeated for this long is forgotten.
 pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
-/// Most statements on a board.
+/// Maximum number of statements on a board.
 pub const BREAKERS_MAX: usize = 20_000;
 
 /// The state of an endpoint's breaker.

@@ -17,40 +17,40 @@ use crate::time::UnixMillis;
 #[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 #[serde(default)]
 pub struct DeliveryFilter {
-    /// For this endpoint.
+    /// Only deliveries to this endpoint.
     #[serde(rename = "endpoint_id", deserialize_with = "parsed")]
     #[cfg_attr(feature = "openapi", param(example = "ep_0197e7a1b2c37d4e8f90a1b2c3d4e5f6"))]
     pub endpoint: Option<EndpointId>,
-    /// Of this event.
+    /// Only deliveries of this event.
     #[serde(rename = "event_id", deserialize_with = "parsed")]
     #[cfg_attr(feature = "openapi", param(example = "evt_0197e7a1b2c37d4e8f90a1b2c3d4e5f6"))]
     pub event: Option<EventId>,
-    /// With this status.
+    /// Only deliveries with this status.
     #[serde(deserialize_with = "parsed")]
     pub status: Option<DeliveryStatus>,
-    /// With this status code in the last attempt.
+    /// Only deliveries whose last attempt got this status code.
     #[serde(deserialize_with = "status_code")]
     #[cfg_attr(feature = "openapi", param(minimum = 100, maximum = 599, example = 503))]
     pub status_code: Option<u16>,
-    /// Of events of this type, or of a pattern such as `email.*`.
+    /// Only deliveries of events of this type, or of types that match a pattern such as `email.*`.
     #[serde(rename = "type", deserialize_with = "parsed")]
     #[cfg_attr(feature = "openapi", param(value_type = Option<String>, example = "email.bounced"))]
     pub event_type: Option<TypePattern>,
-    /// Created by this replay.
+    /// Only deliveries that this replay created.
     #[serde(rename = "replay_id", deserialize_with = "parsed")]
     pub replay: Option<ReplayId>,
-    /// `true`: with at least one failed attempt; `false`: without.
+    /// `true`: only deliveries with at least one failed attempt. `false`: only deliveries without one.
     #[serde(deserialize_with = "parsed")]
     pub failed_attempts: Option<bool>,
-    /// Created at or after this.
+    /// Only deliveries created at or after this time.
     #[serde(deserialize_with = "time")]
     #[cfg_attr(feature = "openapi", param(value_type = Option<String>, format = DateTime, example = "2026-01-02T00:00:00Z"))]
     pub from: Option<UnixMillis>,
-    /// Created before this.
+    /// Only deliveries created before this time.
     #[serde(deserialize_with = "time")]
     #[cfg_attr(feature = "openapi", param(value_type = Option<String>, format = DateTime, example = "2026-01-03T00:00:00Z"))]
     pub to: Option<UnixMillis>,
-    /// `true`: of test calls; `false`: without them.
+    /// `true`: only deliveries of test calls. `false`: no deliveries of test calls.
     #[serde(deserialize_with = "parsed")]
     #[cfg_attr(feature = "openapi", param(example = false))]
     pub test: Option<bool>,
@@ -61,19 +61,19 @@ pub struct DeliveryFilter {
 #[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 #[serde(default)]
 pub struct EventFilter {
-    /// Of this type, or of a pattern such as `email.*`.
+    /// Only events of this type, or of types that match a pattern such as `email.*`.
     #[serde(rename = "type", deserialize_with = "parsed")]
     #[cfg_attr(feature = "openapi", param(value_type = Option<String>, example = "email.bounced"))]
     pub event_type: Option<TypePattern>,
-    /// Accepted at or after this.
+    /// Only events accepted at or after this time.
     #[serde(deserialize_with = "time")]
     #[cfg_attr(feature = "openapi", param(value_type = Option<String>, format = DateTime, example = "2026-01-02T00:00:00Z"))]
     pub from: Option<UnixMillis>,
-    /// Accepted before this.
+    /// Only events accepted before this time.
     #[serde(deserialize_with = "time")]
     #[cfg_attr(feature = "openapi", param(value_type = Option<String>, format = DateTime, example = "2026-01-03T00:00:00Z"))]
     pub to: Option<UnixMillis>,
-    /// With these attribute values; a request names them by parameters of their own, `attributes.<name>`.
+    /// Only events with these attribute values. A request has a parameter `attributes.<name>` for each.
     #[serde(skip)]
     #[cfg_attr(feature = "openapi", param(ignore))]
     pub attributes: BTreeMap<String, String>,

@@ -3,115 +3,117 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// Most bytes of a published event's JSON (`POST /v1/publish` body, or one member of a batch).
+/// Maximum number of bytes of a published event's JSON (`POST /v1/publish` body, or one member of a batch).
 pub const EVENT_BYTES_MAX: usize = 256 * 1024;
-/// Most events of one batch.
+/// Maximum number of events of one batch.
 pub const BATCH_EVENTS_MAX: usize = 1_000;
-/// Most bytes of a batch request.
+/// Maximum number of bytes of a batch request.
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Most bytes of request bodies in memory of one ingest process. Until its events are confirmed, a body uses up to 5 times its
-/// size.
+/// Maximum number of bytes of request bodies in memory of one ingest process. Until its events are confirmed, a body uses up to 5
+/// times its size.
 pub const REQUEST_BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Most bytes of one tenant's request bodies in memory of one ingest process: two of the largest batches. A key whose tenant is
-/// known only from the body has the same limit.
+/// Maximum number of bytes of one tenant's request bodies in memory of one ingest process: two of the largest batches. A key whose
+/// tenant is known only from the body has the same limit.
 pub const REQUEST_BODIES_PER_TENANT_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
-/// Most tenants that a product key may list.
+/// Maximum number of tenants that a product key may list.
 pub const PRODUCT_KEY_TENANTS_MAX: usize = 1_000;
 /// Deepest nesting of objects and arrays in `data` or `metadata`.
 pub const JSON_DEPTH_MAX: usize = 64;
-/// Most bytes of an event type's name.
+/// Maximum number of bytes of an event type's name.
 pub const EVENT_TYPE_BYTES_MAX: usize = 128;
-/// Most attributes of an event.
+/// Maximum number of attributes of an event.
 pub const ATTRIBUTES_MAX: usize = 32;
-/// Most bytes of an attribute's name.
+/// Maximum number of bytes of an attribute's name.
 pub const ATTRIBUTE_NAME_BYTES_MAX: usize = 64;
-/// Most bytes of an attribute's value.
+/// Maximum number of bytes of an attribute's value.
 pub const ATTRIBUTE_VALUE_BYTES_MAX: usize = 512;
-/// Most values of an attribute that are kept per tenant and day, for choosing filters.
+/// Maximum number of values of an attribute that are kept per tenant and day, for choosing filters.
 pub const ATTRIBUTE_VALUES_MAX: u32 = 1_000;
-/// Most values of all attributes together that are kept per tenant and day.
+/// Maximum number of values of all attributes together that are kept per tenant and day.
 pub const ATTRIBUTE_VALUES_PER_TENANT_MAX: u32 = 10_000;
-/// Days that values of attributes are kept, including today.
+/// Number of days for which values of attributes are kept, including today.
 pub const ATTRIBUTE_VALUES_DAYS: i32 = 7;
-/// Most bytes of `metadata`.
+/// Maximum number of bytes of `metadata`.
 pub const METADATA_BYTES_MAX: usize = 16 * 1024;
-/// Most bytes of an idempotency key.
+/// Maximum number of bytes of an idempotency key.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
-/// Days after the history's retention until an event's id or idempotency key can be used again. Interventions are kept for less,
-/// so that none applies to a later event with the same id.
+/// Number of days after the history's retention until an event's id or idempotency key can be used again. Interventions are kept
+/// for less, so that none applies to a later event with the same id.
 pub const EVENT_ID_DAYS_AFTER_RETENTION: i32 = 10;
-/// Most event types that a tenant defines or overrides.
+/// Maximum number of event types that a tenant defines or overrides.
 pub const EVENT_TYPES_PER_TENANT_MAX: u32 = 200;
-/// Most bytes of an event type's sample.
+/// Maximum number of bytes of an event type's sample.
 pub const EVENT_SAMPLE_BYTES_MAX: usize = 16 * 1024;
-/// Most bytes of an event type's JSON Schema.
+/// Maximum number of bytes of an event type's JSON Schema.
 pub const EVENT_SCHEMA_BYTES_MAX: usize = 64 * 1024;
 /// Deepest nesting of subschemas of a JSON Schema, with references followed.
 pub const EVENT_SCHEMA_DEPTH_MAX: usize = 32;
-/// Most subschemas, values of `enum` and names of `required` of a JSON Schema, together, with references followed.
+/// Maximum number of subschemas, values of `enum` and names of `required` of a JSON Schema, together, with references followed.
 pub const EVENT_SCHEMA_CHECKS_MAX: usize = 5_000;
-/// Most patterns of a JSON Schema, with references followed.
+/// Maximum number of patterns of a JSON Schema, with references followed.
 pub const EVENT_SCHEMA_PATTERNS_MAX: usize = 50;
-/// Most bytes of a compiled pattern of a JSON Schema.
+/// Maximum number of bytes of a compiled pattern of a JSON Schema.
 pub const EVENT_SCHEMA_PATTERN_BYTES_MAX: usize = 128 * 1024;
-/// Most mistakes reported for data that does not match its type's JSON Schema.
+/// Maximum number of mistakes reported for data that does not match its type's JSON Schema.
 pub const EVENT_SCHEMA_ERRORS_MAX: usize = 20;
-/// Most steps of checking data with its type's JSON Schema, computed before the check. A step takes a few nanoseconds:
+/// Maximum number of steps of checking data with its type's JSON Schema, computed before the check. A step takes a few nanoseconds:
 /// `cargo bench -p postrider-schema`.
 pub const EVENT_SCHEMA_STEPS_MAX: u64 = 20_000_000;
-/// Most steps of a JSON Schema for each value and each byte of text in the data.
+/// Maximum number of steps of a JSON Schema for each value and each byte of text in the data.
 pub const EVENT_SCHEMA_STEPS_PER_VALUE_MAX: u64 = 200_000;
-/// Concurrent checks with JSON Schemas for one tenant, in each ingest process.
+/// Maximum number of concurrent checks with JSON Schemas for one tenant, in each ingest process.
 pub const EVENT_SCHEMA_CHECKS_AT_ONCE: usize = 2;
-/// Most bytes of all samples and JSON Schemas of a tenant's event types.
+/// Maximum number of bytes of all samples and JSON Schemas of a tenant's event types.
 pub const EVENT_TYPES_BYTES_PER_TENANT_MAX: u64 = 4 * 1024 * 1024;
-/// Most event-type patterns of an endpoint.
+/// Maximum number of event-type patterns of an endpoint.
 pub const EVENT_TYPES_MAX: usize = 100;
-/// Most values of one filter.
+/// Maximum number of values of one filter.
 pub const FILTER_VALUES_MAX: usize = 200;
-/// Most filters of an endpoint.
+/// Maximum number of filters of an endpoint.
 pub const FILTERS_MAX: usize = 16;
 /// Deepest nesting of a payload filter, its tests included.
 pub const PAYLOAD_FILTER_DEPTH_MAX: usize = 5;
-/// Most tests of a payload filter; a test has `field`, `op` and `value`.
+/// Maximum number of tests of a payload filter; a test has `field`, `op` and `value`.
 pub const PAYLOAD_FILTER_TESTS_MAX: usize = 50;
-/// Most values of all lists (`in`) of a payload filter together.
+/// Maximum number of values of all lists (`in`) of a payload filter together.
 pub const PAYLOAD_FILTER_LIST_VALUES_MAX: usize = 1_000;
-/// Most steps of a tenant's payload filters for one event. A step is a comparison, or a look-up in the values of a field or list.
+/// Maximum number of steps of a tenant's payload filters for one event. A step is a comparison, or a look-up in the values of a
+/// field or list.
 pub const PAYLOAD_FILTER_STEPS_MAX: u64 = 1_000_000;
-/// Most bytes of a payload filter, as compact JSON.
+/// Maximum number of bytes of a payload filter, as compact JSON.
 pub const PAYLOAD_FILTER_BYTES_MAX: usize = 64 * 1024;
-/// Most bytes of a payload filter's field, such as `data.amount`.
+/// Maximum number of bytes of a payload filter's field, such as `data.amount`.
 pub const PAYLOAD_FILTER_FIELD_BYTES_MAX: usize = 256;
-/// Most names of a payload filter's field, including the first.
+/// Maximum number of names of a payload filter's field, including the first.
 pub const PAYLOAD_FILTER_FIELD_NAMES_MAX: usize = 10;
-/// Most bytes of a text in a payload filter.
+/// Maximum number of bytes of a text in a payload filter.
 pub const PAYLOAD_FILTER_TEXT_BYTES_MAX: usize = 512;
-/// Most values of a field that a payload filter evaluates, if there are arrays on its path.
+/// Maximum number of values of a field that a payload filter evaluates, if there are arrays on its path.
 pub const PAYLOAD_FILTER_VALUES_MAX: usize = 1_000;
-/// Most headers of an endpoint.
+/// Maximum number of headers of an endpoint.
 pub const ENDPOINT_HEADERS_MAX: usize = 20;
-/// Most bytes of an endpoint's header value.
+/// Maximum number of bytes of an endpoint's header value.
 pub const ENDPOINT_HEADER_VALUE_BYTES_MAX: usize = 2_048;
-/// Most bytes of an endpoint's URL.
+/// Maximum number of bytes of an endpoint's URL.
 pub const URL_BYTES_MAX: usize = 2_048;
-/// Most bytes of names given to tenants, keys and endpoints.
+/// Maximum number of bytes of names given to tenants, keys and endpoints.
 pub const NAME_BYTES_MAX: usize = 200;
 /// How long the API keeps the response to a request with an `Idempotency-Key`.
 pub const IDEMPOTENT_ANSWER_KEPT: Duration = Duration::from_secs(86_400);
-/// Most signing secrets of an endpoint: the current one, previous ones whose overlap has not ended, and the planned one.
+/// Maximum number of signing secrets of an endpoint: the current one, previous ones whose overlap has not ended, and the planned
+/// one.
 pub const SECRETS_IN_FORCE_MAX: usize = 5;
-/// Most endpoints of a tenant, unless its limits set another number.
+/// Maximum number of endpoints of a tenant, unless its limits set another number.
 pub const ENDPOINTS_PER_TENANT_DEFAULT: u32 = 100;
-/// Most events per second of a tenant, unless its limits set another number; also the burst.
+/// Maximum number of events per second of a tenant, unless its limits set another number; also the burst.
 pub const EVENTS_PER_SECOND_DEFAULT: u32 = 2_000;
-/// Most pending deliveries of a tenant, unless its limits set another number.
+/// Maximum number of pending deliveries of a tenant, unless its limits set another number.
 pub const WAITING_DELIVERIES_PER_TENANT_DEFAULT: u32 = 1_000_000;
-/// Most pending deliveries of all tenants.
+/// Maximum number of pending deliveries of all tenants.
 pub const WAITING_DELIVERIES_MAX: u64 = 10_000_000;
-/// Most bytes of lanes, decisions and outcomes in the broker, estimated from their messages.
+/// Maximum number of bytes of lanes, decisions and outcomes in the broker, estimated from their messages.
 pub const INNER_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
-/// Most delays of a retry schedule.
+/// Maximum number of delays of a retry schedule.
 pub const RETRIES_MAX: usize = 20;
 /// Longest single delay of a retry schedule, of a `Retry-After`, and of the ladder.
 pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(86_400);
@@ -119,90 +121,92 @@ pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(86_400);
 pub const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// Shortest timeout of an attempt.
 pub const ATTEMPT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
-/// A delivery that is still pending this long after it was created is discarded.
+/// How long a delivery may be pending after it was created. Then it is discarded.
 pub const DELIVERY_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
-/// First bytes of a response's body that are kept with the attempt.
+/// Number of bytes, from the start, of a response's body that are kept with the attempt.
 pub const RESPONSE_EXCERPT_BYTES_MAX: usize = 4 * 1024;
-/// Most bytes of a response's body that are read; the rest is ignored.
+/// Maximum number of bytes of a response's body that are read; the rest is ignored.
 pub const RESPONSE_READ_BYTES_MAX: usize = 64 * 1024;
-/// Most bytes of a response's status line and headers.
+/// Maximum number of bytes of a response's status line and headers.
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Most bytes of informational responses (1xx) before a response.
+/// Maximum number of bytes of informational responses (1xx) before a response.
 pub const RESPONSE_INFORMATIONAL_BYTES_MAX: usize = 512 * 1024;
 /// Longest wait for the rest of a response after its status line; the attempt's timeout also applies.
 pub const RESPONSE_REST_MAX: Duration = Duration::from_secs(5);
-/// Most bytes of a body that is parked with its delivery. A larger body is replaced by length and hash, and rendered again later.
+/// Maximum number of bytes of a body that is parked with its delivery. A larger body is replaced by length and hash, and rendered
+/// again later.
 pub const PARKED_BODY_BYTES_MAX: usize = 4 * 1024;
 /// Longest hold: one wait on the ladder for rate, concurrency or a slow endpoint.
 pub const HOLD_MAX: Duration = Duration::from_secs(600);
-/// Attempts that fail in a row before an endpoint counts as failing (`endpoint.failing`).
+/// Number of attempts that fail in a row before an endpoint counts as failing (`endpoint.failing`).
 pub const FAILING_AFTER_ATTEMPTS: u32 = 5;
-/// Most characters of a Pushover message's title: Pushover's own limit.
+/// Maximum number of characters of a Pushover message's title: Pushover's own limit.
 pub const PUSHOVER_TITLE_CHARS_MAX: usize = 250;
-/// Most characters of a Pushover message: Pushover's own limit.
+/// Maximum number of characters of a Pushover message: Pushover's own limit.
 pub const PUSHOVER_MESSAGE_CHARS_MAX: usize = 1_024;
 /// Shortest delay before a retry to Pushover: Pushover's own rule.
 pub const PUSHOVER_RETRY_DELAY_MIN: Duration = Duration::from_secs(5);
-/// Requests per second of a tenant to the API, with all its keys.
+/// Maximum number of requests per second of a tenant to the API, with all its keys.
 pub const API_REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(200).unwrap();
 /// The burst of a tenant's requests to the API.
 pub const API_REQUESTS_BURST: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
-/// Changes per second of a tenant, through the API and the dashboard.
+/// Maximum number of changes per second of a tenant, through the API and the dashboard.
 pub const EDITS_PER_SECOND: NonZeroU32 = NonZeroU32::new(5).unwrap();
 /// The burst of a tenant's changes.
 pub const EDITS_BURST: NonZeroU32 = NonZeroU32::new(200).unwrap();
-/// Most API keys of a tenant.
+/// Maximum number of API keys of a tenant.
 pub const KEYS_PER_TENANT_MAX: u32 = 50;
-/// Most open sessions of the dashboard per key.
+/// Maximum number of open sessions of the dashboard per key.
 pub const SESSIONS_PER_KEY_MAX: u32 = 20;
-/// Requests with unknown keys per second from one address, to the API and the dashboard.
+/// Maximum number of requests with unknown keys per second from one address, to the API and the dashboard.
 pub const REFUSED_KEYS_PER_PEER_SECOND: NonZeroU32 = NonZeroU32::new(5).unwrap();
 /// The burst of one address's requests with unknown keys.
 pub const REFUSED_KEYS_PER_PEER_BURST: NonZeroU32 = NonZeroU32::new(200).unwrap();
-/// Requests with unknown keys per second from all addresses, per process.
+/// Maximum number of requests with unknown keys per second from all addresses, per process.
 pub const REFUSED_KEYS_PER_SECOND: NonZeroU32 = NonZeroU32::new(50).unwrap();
 /// The burst of requests with unknown keys from all addresses, per process.
 pub const REFUSED_KEYS_BURST: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
-/// Rows of a page, by default.
+/// Default number of rows of a page.
 pub const PAGE_DEFAULT: u32 = 50;
-/// Most rows of a page.
+/// Maximum number of rows of a page.
 pub const PAGE_MAX: u32 = 200;
-/// Most minutes or hours in one response of stats.
+/// Maximum number of minutes or hours in one response of stats.
 pub const STATS_INTERVALS_MAX: u32 = 1_440;
-/// Bytes of documents (schemas, samples, filters) at which a page of a list ends.
+/// Number of bytes of documents (schemas, samples, filters) at which a page of a list ends.
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
-/// Most events that a dry run of a replay reads.
+/// Maximum number of events that a dry run of a replay reads.
 pub const REPLAY_DRY_RUN_EVENTS_MAX: u64 = 1_000_000;
-/// Most bytes of a producer's dead letter that is kept whole.
+/// Maximum number of bytes of a producer's dead letter that is kept whole.
 pub const DEAD_LETTER_WHOLE_BYTES_MAX: usize = 256 * 1024;
-/// First bytes that are kept of a larger dead letter of a producer.
+/// Number of bytes, from the start, that are kept of a producer's dead letter that is not kept whole.
 pub const DEAD_LETTER_KEPT_BYTES: usize = 64 * 1024;
-/// Dead letters of a tenant's producers that are kept per day; further ones are only counted.
+/// Maximum number of dead letters of a tenant's producers that are kept per day. Further ones are counted and not kept.
 pub const DEAD_LETTERS_PER_TENANT_AND_DAY_MAX: u32 = 1_000;
-/// Bytes of dead letters of a tenant's producers that are kept per day.
+/// Maximum number of bytes of dead letters of a tenant's producers that are kept per day.
 pub const DEAD_LETTER_BYTES_PER_TENANT_AND_DAY_MAX: u64 = 64 * 1024 * 1024;
-/// Most bytes of payloads that payload filters evaluate in a dry run of a replay.
+/// Maximum number of bytes of payloads that payload filters evaluate in a dry run of a replay.
 pub const REPLAY_DRY_RUN_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Most steps of payload filters in a dry run of a replay.
+/// Maximum number of steps of payload filters in a dry run of a replay.
 pub const REPLAY_DRY_RUN_STEPS_MAX: u64 = 5_000_000;
-/// Bytes of payloads at which a step of a replay or a dry run ends.
+/// Number of bytes of payloads at which a step of a replay or a dry run ends.
 pub const REPLAY_STEP_BYTES_MAX: u64 = 8 * 1024 * 1024;
-/// Concurrent dry runs of replays of a tenant, in each API process.
+/// Maximum number of concurrent dry runs of replays of a tenant, in each API process.
 pub const REPLAY_DRY_RUNS_AT_ONCE: usize = 1;
-/// Most unfinished replays of a tenant.
+/// Maximum number of unfinished replays of a tenant.
 pub const REPLAYS_RUNNING_MAX: u32 = 5;
-/// Concurrent test calls of a tenant, in each API process.
+/// Maximum number of concurrent test calls of a tenant, in each API process.
 pub const TEST_CALLS_AT_ONCE: usize = 4;
-/// Most members of a bundle.
+/// Maximum number of members of a bundle.
 pub const BUNDLE_MEMBERS_MAX: usize = 32;
-/// Most bytes of a bundle; a larger member travels alone.
+/// Maximum number of bytes of a bundle; a larger member travels alone.
 pub const BUNDLE_BYTES_MAX: usize = 32 * 1024;
 /// How long the result of a dashboard form can be read again: a secret, the outcome of a test or the mistakes in the form.
 pub const FORM_RESULT_KEPT: Duration = Duration::from_secs(15 * 60);
-/// Most kept results of dashboard forms per session.
+/// Maximum number of kept results of dashboard forms per session.
 pub const FORM_RESULTS_MAX: u32 = 50;
-/// Most bytes of a kept result of a dashboard form.
+/// Maximum number of bytes of a kept result of a dashboard form.
 pub const FORM_RESULT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Most bytes of a sign-in form, which needs no session. It may contain the form that a visitor sent after the session ended.
+/// Maximum number of bytes of a sign-in form, which needs no session. It may contain the form that a visitor sent after the session
+/// ended.
 pub const SIGN_IN_BODY_BYTES_MAX: usize = 16 * 1024;

@@ -80,7 +80,7 @@ impl Error {
         Self::Invalid(vec![FieldError::new(pointer, detail)])
     }
 
-    /// Too much at once; answered with a wait of at least a second.
+    /// Too much at the same time; answered with a wait of at least a second.
     pub(crate) fn too_many(detail: impl Into<String>, wait: Duration) -> Self {
         Self::TooMany { detail: detail.into(), retry_after: wait.max(Duration::from_secs(1)) }
     }

@@ -1,4 +1,4 @@
-//! Test calls: an attempt that a dispatcher makes at once, also for an inactive endpoint.
+//! Test calls: an attempt that a dispatcher makes immediately, also for an inactive endpoint.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +72,7 @@ impl Operations {
     /// Asks a dispatcher to send a sample to an endpoint, and waits for the answer.
     ///
     /// # Errors
-    /// Requires the scope `manage`. [`Error::TooMany`] above four test calls at once for a tenant.
+    /// Requires the scope `manage`. [`Error::TooMany`] above four test calls of a tenant at the same time.
     pub async fn test_endpoint(
         self: &Arc<Self>,
         caller: Caller,

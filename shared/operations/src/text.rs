@@ -2,7 +2,7 @@
 
 use postrider_model::limits::NAME_BYTES_MAX;
 
-/// Most bytes of a description.
+/// Maximum number of bytes of a description.
 const DESCRIPTION_BYTES_MAX: usize = 2_000;
 
 /// Checks a name.

@@ -62,7 +62,8 @@ pub struct Profile {
     pub(crate) sample: Option<TestEvent>,
     /// The event of a test call that names no event type, if the product documents one.
     pub(crate) test_event: Option<TestEvent>,
-    /// The origins whose events are delivered, by event type. The first rule that matches applies; without one, all origins are.
+    /// The origins whose events are delivered, by event type. The first rule that matches an event's type
+    /// applies. Events whose type matches no rule are delivered whatever their origin is.
     pub origins: Vec<OriginRule>,
     /// An endpoint that failed for this many days is disabled; `None`: never.
     pub disable_after_days: Option<u32>,
@@ -128,8 +129,8 @@ impl Profile {
         TestEvent::generic(event_type.clone(), data, metadata)
     }
 
-    /// Returns the test event of the chosen type. Without one, returns the product's documented test event or one of its first
-    /// type. Returns `None` if the product has no such type.
+    /// Returns the test event of the chosen type. If no type is chosen, returns the product's documented test event or one of its
+    /// first type. Returns `None` if the product has no such type.
     pub fn test_event(&self, event_type: Option<&EventType>) -> Option<TestEvent> {
         let fixed = self.test_event.as_ref().filter(|test| event_type.is_none_or(|wanted| *wanted == test.event_type));
         if let Some(fixed) = fixed {

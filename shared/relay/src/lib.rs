@@ -1,7 +1,7 @@
 //! The relay: publishes messages that were committed to the outbox, then removes their entries.
 //!
-//! The process that commits a retry or a requeued dead letter publishes it at once. The recorder publishes operational events, and
-//! every entry that a crash or a failure left over. Publishing an entry twice makes no second event or delivery, because both
+//! The process that commits a retry or a requeued dead letter publishes it immediately. The recorder publishes operational events,
+//! and every entry that a crash or a failure left over. Publishing an entry twice makes no second event or delivery, because both
 //! messages carry the same ids; at worst a delivery is attempted twice with the same `webhook-id`.
 //!
 //! # Not here

@@ -209,7 +209,7 @@ impl Sizes {
 }
 
 /// Returns the maximum steps of a pattern for each byte of a text. They follow from the number of states that the engine may
-/// follow at once, when it cannot keep a table of sets of states.
+/// follow in parallel when it cannot keep a table of sets of states.
 pub(crate) fn pattern(pattern: &str) -> u64 {
     let translated = jsonschema_regex::to_rust_regex(pattern).ok();
     let parsed = translated.and_then(|pattern| regex_syntax::parse(&pattern).ok());

@@ -103,7 +103,7 @@ mod tests {
     fn each_time_of_a_rotation_has_its_signers() {
         use SecretSlot::{Current, Next, Previous};
         check(&[], None, 0, Current, &[]);
-        // After a rotation at once, the old secret also signs until the overlap ends.
+        // After an immediate rotation, the old secret also signs until the overlap ends.
         check(&[100], None, 99, Current, &[Previous(0)]);
         check(&[100], None, 100, Current, &[]);
         // Before a planned rotation nothing changes; then both secrets sign; after the overlap only the new one does.

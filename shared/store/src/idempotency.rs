@@ -104,7 +104,7 @@ impl IdempotencyStore {
     }
 }
 
-/// Marks the claim as used. Called in the transaction of its change.
+/// Marks the claim of a request as used. Call this in the transaction that makes the request's change.
 ///
 /// # Errors
 /// [`StoreError::Conflict`]: another request took over the claim, so this one must not change anything.

@@ -1,7 +1,7 @@
 //! Withdraws pending deliveries: cancels one, or discards all of an event whose payload is expunged.
 //!
-//! The rows of the deliveries end at once, and an intervention makes dispatchers drop their messages. A POST in progress at that
-//! moment may still succeed; then the delivery counts as delivered.
+//! The rows of the deliveries end immediately, and an intervention makes dispatchers drop their messages. A POST in progress at
+//! that moment may still succeed; then the delivery counts as delivered.
 
 use deadpool_postgres::GenericClient;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason};
@@ -18,7 +18,7 @@ use crate::record::{self, Report};
 use crate::sql::RowExt;
 use crate::store::Store;
 
-/// Maximum deliveries of an expunged event whose rows end at once. The others end when a dispatcher receives their message.
+/// Maximum deliveries of an expunged event whose rows end immediately. The others end when a dispatcher receives their message.
 const ENDED_AT_ONCE_MAX: i64 = 1_000;
 
 impl Store {

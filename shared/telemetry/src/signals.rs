@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first stops gracefully, the second at once.
+//! SIGTERM and SIGINT: the first stops gracefully, the second immediately.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 /// The exit code after a second signal: 128 + SIGINT, as shells count.
 const EXIT_FORCED: i32 = 130;
 
-/// A token that is cancelled by the first SIGTERM or SIGINT. A second one ends the process at once, without drain.
+/// A token that is cancelled by the first SIGTERM or SIGINT. A second one ends the process immediately, without drain.
 ///
 /// # Errors
 /// The handlers cannot be installed.

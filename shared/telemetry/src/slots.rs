@@ -1,4 +1,4 @@
-//! Limits on how many pieces of heavy work run at once: for each owner (a tenant), and in this process.
+//! Limits on how many pieces of heavy work run at the same time: for each owner (a tenant), and in this process.
 
 use std::collections::HashMap;
 use std::hash::Hash;

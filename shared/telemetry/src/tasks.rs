@@ -47,7 +47,7 @@ impl Tasks {
         &self.stop
     }
 
-    /// Starts a task. `name` is `role.task`, unique in the process: it is the label of the metric and stands in the error.
+    /// Starts a task. `name` is `role.task`, unique in the process: it is the label of the metric and part of the error.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         metrics::describe_gauge!(UP, "1 while a background task runs");
         gauge!(UP, "task" => name).set(1.0);
@@ -153,7 +153,7 @@ mod tests {
         let (tasks, _stop) = tasks();
         tasks.spawn("role.feed", async {});
         assert_eq!(tasks.failed().await.to_string(), "background task role.feed ended on its own");
-        // Work that ends at once does not hide the failure.
+        // Work that ends immediately does not hide the failure.
         assert!(tasks.supervise(async {}).await.is_err());
     }
 

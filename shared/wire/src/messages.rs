@@ -53,7 +53,7 @@ pub struct AcceptedEvent {
     pub instance: u64,
     /// The event's number in that process, counted without gaps. [`NumbersReport`] names the numbers that were given up.
     pub sequence: u64,
-    /// How often the event was given to fan-out again. Its deliveries start with this epoch.
+    /// How many times the event was given to fan-out again. Its deliveries start with this epoch.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: u32,
     /// A hash of the content, such as `c1.…`, if the producer named an id or idempotency key. Hashes with different prefixes are
@@ -207,7 +207,8 @@ impl DeliveryRef {
 /// if the endpoint's rate is edited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotTerms {
-    /// The most milliseconds that remain until the slot when the delivery returns from the ladder, also if the clock was set back.
+    /// Maximum number of milliseconds that remain until the slot when the delivery returns from the ladder, also if the clock was
+    /// set back.
     pub left_ms: u64,
     /// The microseconds between slots at the rate that granted this one; 0 if it was not granted by a rate.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -253,7 +254,7 @@ pub struct DeliveryTask {
     /// Why the delivery was held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_reason: Option<HeldReason>,
-    /// How often the delivery was republished without an attempt. The broker's own count restarts at each publish.
+    /// How many times the delivery was republished without an attempt. The broker's own count restarts at each publish.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub moves: u16,
     /// W3C trace context of the event.
@@ -395,8 +396,8 @@ pub struct AttemptRecord {
     pub response_headers: HeaderList,
 }
 
-/// Dispatcher -> recorder: the state of a delivery after an attempt, or after it was dropped without one. Payload: an excerpt of
-/// the response's body.
+/// Dispatcher -> recorder: the state of a delivery after an attempt, or after it was dropped without an attempt. Payload: an
+/// excerpt of the response's body.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutcomeReport {
     /// The delivery.

@@ -1,6 +1,6 @@
 //! Completes every operation of the document: the key, a description of each answer, and an example of each body.
 //!
-//! Examples are composed of the examples of types (`#[schema(example = …)]`); a test fails for a body without one.
+//! Examples are composed of the examples of types (`#[schema(example = …)]`); a test fails for a body without an example.
 
 use serde_json::{Map, Value, json};
 

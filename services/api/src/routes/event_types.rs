@@ -22,7 +22,7 @@ use crate::responses::{BadBody, Conflict, Refused, Stale};
 #[into_params(parameter_in = Query)]
 #[serde(default)]
 pub(crate) struct EventTypeParams {
-    /// This type and those below it, as in `email.*`.
+    /// Only the type with this name and the types below it: `email` selects `email` and every type that matches `email.*`.
     #[serde(deserialize_with = "parsed")]
     #[param(value_type = Option<String>, example = "email")]
     group: Option<Name>,

@@ -42,7 +42,7 @@ impl Form {
         (self.status(), page).into_response()
     }
 
-    /// The status of its error, or 200.
+    /// The status code of the form's error; 200 if it has no error.
     pub(crate) fn status(&self) -> StatusCode {
         self.error.as_ref().map_or(StatusCode::OK, |error| Problem::from(error.clone()).status_code())
     }

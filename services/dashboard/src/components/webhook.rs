@@ -7,7 +7,7 @@ use postrider_operations::endpoints::Endpoint;
 use crate::failure::Answer;
 use crate::page::{EndpointName, EndpointNames, Page};
 
-/// Most webhooks that a filter offers.
+/// Maximum number of webhooks that a filter offers.
 const OFFERED_MAX: u32 = 1_000;
 
 /// The name of a webhook, with a link if it still exists.

@@ -22,7 +22,7 @@ struct Group {
     /// Its name in an address.
     key: &'static str,
     title: &'static str,
-    /// Whether its webhooks are shown at once.
+    /// Whether its webhooks are shown without opening the group.
     is_open: bool,
     /// The decision, and the class of its badge.
     decision: (&'static str, &'static str),

@@ -21,7 +21,7 @@ use crate::texts::Notice;
 /// Ranges that a button sets: value, milliseconds, label.
 const PRESETS: [(&str, i64, &str); 3] =
     [("1h", 3_600_000, "Last hour"), ("24h", 86_400_000, "Last 24 hours"), ("7d", 604_800_000, "Last 7 days")];
-/// Most characters of a one-time token.
+/// Maximum number of characters of a one-time token.
 const ONCE_CHARS_MAX: usize = 64;
 
 /// `GET …/replays/new`; with `count`, the selection is counted and can be started.

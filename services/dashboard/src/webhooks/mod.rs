@@ -24,7 +24,7 @@ use crate::failure::Answer;
 use crate::format::count;
 use crate::page::WebhookPage;
 
-/// Most pending deliveries that are counted.
+/// Maximum number of pending deliveries that are counted.
 const PENDING_MAX: u32 = 200;
 
 pub(crate) fn routes() -> Router<Arc<Dashboard>> {

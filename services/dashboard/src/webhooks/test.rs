@@ -14,9 +14,9 @@ use crate::fields::Sent;
 use crate::format::pretty_json;
 use crate::page::{Managed, Page, WebhookPage};
 
-/// How often the page tries to read the sent body, because the recorder may be a moment behind.
+/// Maximum number of times that the page tries to read the sent body, because the recorder may not have written it yet.
 const BODY_READS: usize = 10;
-/// Time between two reads.
+/// Pause between two of these tries.
 const BODY_PAUSE: Duration = Duration::from_millis(100);
 
 /// `GET …/webhooks/{id}/test`

@@ -188,8 +188,8 @@ enum Rendered {
     Changed(Bytes),
 }
 
-/// Renders the body of a reference. Because the endpoint's kind of body may have changed since, every kind is tried. If none
-/// gives the same bytes, the result is the body of the current `kind`.
+/// Renders the body of a reference. Because the endpoint's kind of body may have changed since it was parked, every kind is tried.
+/// If none gives the same bytes, the result is the body of the current `kind`.
 fn rendered_as(reference: &BodyReference, kind: BodyKind, mut render: impl FnMut(BodyKind) -> Bytes) -> Rendered {
     let now = render(kind);
     if reference.names(&now) {

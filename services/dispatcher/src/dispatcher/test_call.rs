@@ -1,5 +1,5 @@
-//! Handles test calls. A test call is one attempt made at once, whose caller waits for the outcome. It ignores the pace, and also
-//! reaches inactive endpoints.
+//! Handles test calls. A test call is one attempt that is made immediately, whose caller waits for the outcome. It ignores the
+//! pace, and also reaches inactive endpoints.
 
 use std::time::Duration;
 

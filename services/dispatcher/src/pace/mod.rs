@@ -208,12 +208,13 @@ impl Pace {
         (wait >= TIMER_RESOLUTION).then_some(PaceAnswer::WaitForSlot(wait, granted))
     }
 
-    /// Pauses the endpoint: for `wait`, no attempt begins with this `version` of its configuration or an older one.
+    /// Pauses the endpoint: no attempt starts during the next `wait`. A `version` of the endpoint that is newer than this one ends
+    /// the pause.
     pub(crate) fn pause(&mut self, now: Instant, wait: Duration, version: i64) {
         self.pause.begin(now, wait, version);
     }
 
-    /// Admits the first waiting delivery, if there is one and it may be sent. Call this until it returns `None`.
+    /// Grants the first waiting delivery its POST, if there is one and it may be sent. Call this until it returns `None`.
     pub(crate) fn grant_next(&mut self, now: Instant) -> Option<InFlight> {
         if self.waiting == 0 || self.window.in_flight() >= self.limit() || self.pause.is_on(now) {
             return None;
@@ -256,7 +257,7 @@ impl Pace {
     }
 
     /// Takes over a breaker state of another dispatcher, which follows from a POST that ended `age` ago. Returns `false` without
-    /// a change if this dispatcher's breaker is closed and the endpoint has answered this dispatcher since.
+    /// a change if this dispatcher's breaker is closed and the endpoint has answered this dispatcher since that POST.
     pub(crate) fn adopt(&mut self, now: Instant, breaker: BreakerState, age: Duration) -> bool {
         let answered_since = self.answered_at.is_some_and(|at| now.saturating_duration_since(at) < age);
         if breaker != BreakerState::Closed && !self.health.is_open() && answered_since {

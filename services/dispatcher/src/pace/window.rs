@@ -116,7 +116,8 @@ impl Window {
 
     /// Raises the limit after an answer, or lowers it if `lag`, the scheduler lag, is high. Call it before [`Window::end`].
     ///
-    /// The limit grows only while at least half of it is used: one delivery a minute proves no capacity for a hundred at once.
+    /// The limit grows only while at least half of it is used: one delivery a minute proves no capacity for a hundred at the same
+    /// time.
     pub(crate) fn grow(&mut self, lag: Duration) {
         if lag >= OVERLOADED && self.limit > ENOUGH {
             self.limit = (self.limit - SHRINK).max(ENOUGH);

@@ -1,7 +1,7 @@
 //! Checks events by the schemas that their tenants enforce.
 //!
-//! A check that may take long runs on a blocking thread, at most two at once for a tenant. Compiling a schema counts as a check.
-//! The cache of compiled schemas has a limit per tenant and in all, and evicts the least recently used first.
+//! A check that may take long runs on a blocking thread, at most two at the same time for a tenant. Compiling a schema counts as a
+//! check. The cache of compiled schemas has a limit per tenant and in all, and evicts the least recently used first.
 
 use std::collections::HashMap;
 use std::sync::Arc;

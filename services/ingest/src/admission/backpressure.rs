@@ -27,9 +27,9 @@ const INNER: [Queue; 5] =
 /// Limits of the inner queues.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct QueueLimits {
-    /// The most messages in one queue.
+    /// Maximum number of messages in one queue.
     pub(crate) messages_max: u32,
-    /// The most bytes in all queues together.
+    /// Maximum number of bytes in all queues together.
     pub(crate) bytes_max: u64,
 }
 

@@ -13,7 +13,7 @@ use crate::refused::Refused;
 
 /// How often the count is read; a recorder counts every 10 s.
 const READ_EVERY: Duration = Duration::from_secs(3);
-/// The most tenants whose counts are read, those with the most waiting deliveries first.
+/// Maximum number of tenants whose counts are read, those with the most waiting deliveries first.
 const TENANTS_MAX: u32 = 10_000;
 /// How long a producer should wait before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(30);

@@ -17,8 +17,8 @@ use crate::event::{Event, IdSource};
 use crate::refused::Refused;
 
 const TENANT: TenantId = TenantId::OPERATOR;
-/// The most bytes of a problem in an answer or a dead letter. The worst case is a problem of control characters only, which JSON
-/// writes as six bytes each.
+/// Maximum number of bytes of a problem in an answer or a dead letter. The worst case is a problem of control characters only,
+/// which JSON writes as six bytes each.
 pub(crate) const PROBLEM_BYTES_MAX: usize = 160 * 1024;
 
 /// Events as `POST /v1/publish` takes them.

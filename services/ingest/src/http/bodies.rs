@@ -2,7 +2,7 @@
 //!
 //! A body is in memory from its first byte until its request is answered, and costs a multiple of its size while its events are
 //! published. Bytes are counted as they arrive, so that a request that announces many and sends none takes nothing from others.
-//! Nothing waits for room: a request that exceeds a limit is refused at once, and its bytes are freed.
+//! Nothing waits for room: a request that exceeds a limit is refused immediately, and its bytes are freed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(crate) struct Bodies {
     limits: BodyLimits,
 }
 
-/// The most bytes in memory at once.
+/// Maximum number of bytes that are in memory at the same time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyLimits {
     pub(crate) process: usize,

@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::EventKey;
 
-/// The most claims or confirms in one statement.
+/// Maximum number of claims or confirms in one statement.
 const AT_ONCE_MAX: usize = 500;
-/// The most claims, and the most confirms, that may wait.
+/// Maximum number of claims that may wait, and maximum number of confirms that may wait.
 const WAITING_MAX: usize = 10_000;
 /// Without an answer for this long, the database counts as away. The producer also waits for the broker: in all, at most 5 s.
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(1);

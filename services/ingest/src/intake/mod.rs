@@ -45,7 +45,7 @@ const BYTES_MAX: usize = 32 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest wait for a tenant's configuration before its message goes to the end of the queue.
 const CONFIG_WAIT_MAX: Duration = Duration::from_secs(10);
-/// The most characters of an unknown tenant's name that a reason shows.
+/// Maximum number of characters of an unknown tenant's name that a reason shows.
 const TENANT_SHOWN_MAX: usize = 80;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -144,8 +144,8 @@ impl Worker {
         let results: Vec<_> = events.into_iter().map(accept).collect::<FuturesOrdered<_>>().collect().await;
         let refused: Vec<(usize, Refused)> =
             results.into_iter().enumerate().filter_map(|(index, result)| Some((index, result.err()?))).collect();
-        // After a temporary refusal the whole message is tried again. Events accepted this time are then recognized by their ids and
-        // not published again.
+        // After a temporary refusal the whole message is tried again. Events accepted this time are then recognized by their ids
+        // and not published again.
         match refused.iter().rev().find(|(_, refused)| refused.is_temporary()) {
             Some((_, temporary)) => Err(temporary.clone()),
             None => self.dead_letter(message, &bodies, refused).await,

@@ -12,7 +12,7 @@ const GATHER: Duration = Duration::from_millis(20);
 const GATHER_TIMES: usize = 4;
 /// With this many acks the task does not wait again. A crash repeats messages without an ack, so the prefetch bounds them.
 const ACKS_MIN: usize = 8;
-/// The most acks that are sent together.
+/// Maximum number of acks that are sent together.
 const ACKS_MAX: usize = 1_024;
 
 /// How a message is settled.

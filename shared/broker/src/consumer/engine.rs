@@ -158,7 +158,7 @@ async fn consume(
     sink.stopping();
     let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
     let _ = tokio::time::timeout(CLOSE_MAX, cancelled).await;
-    // The acker ends when every message in flight is settled and every ack written, or at once when the connection is lost.
+    // The acker ends when every message in flight is settled and every ack written, or immediately when the connection is lost.
     drop(acker);
     let _ = acks.await;
     let _ = tokio::time::timeout(CLOSE_MAX, channel.close(200, "OK".into())).await;

@@ -45,14 +45,14 @@ const SPLIT_AT: u32 = 2;
 /// must be well above the number of replicas that a rolling restart stops one after the other.
 const GIVE_UP_AT: u32 = 30;
 
-/// How much a consumer takes at once.
+/// How much a consumer may have in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsumeOptions {
-    /// The most unacked messages that the broker sends to this consumer.
+    /// Maximum number of unacked messages that the broker sends to this consumer.
     pub prefetch: u16,
-    /// The most members in flight.
+    /// Maximum number of members in flight.
     pub members_max: usize,
-    /// The most bytes of messages in flight. A larger message is taken when no other is in flight.
+    /// Maximum number of bytes of messages in flight. A larger message is taken when no other is in flight.
     pub bytes_max: usize,
     /// The more urgent queue that this consumer yields to, if the same process consumes both. After every 32 members it pauses
     /// for 2 ms, or for up to 100 ms while the urgent queue is busy and its own has no backlog. `None` (the default): it never
@@ -71,7 +71,7 @@ impl Default for ConsumeOptions {
 pub struct MemberContext {
     /// The message was delivered to a consumer before.
     pub redelivered: bool,
-    /// How often the message was returned to its queue.
+    /// How many times the message was returned to its queue.
     pub delivery_count: u32,
 }
 

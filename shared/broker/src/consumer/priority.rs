@@ -1,7 +1,7 @@
 //! Pauses: consumers of less urgent lanes leave the processors to the urgent lane.
 //!
-//! Bursts go to lanes of their own, but all lanes share the machine: a thousand attempts that start at once keep it busy, and
-//! urgent deliveries wait. So the consumer of a less urgent lane takes a few members and then pauses for about as long as the
+//! Bursts go to lanes of their own, but all lanes share the machine: a thousand attempts that start at the same time keep it busy,
+//! and urgent deliveries wait. So the consumer of a less urgent lane takes a few members and then pauses for about as long as the
 //! urgent members taken meanwhile need. Without urgent members the pause is minimal.
 //!
 //! The pauses spread a burst, but must not starve a steady load. The longer a lane has a backlog, the shorter its pauses become,

@@ -43,7 +43,7 @@ pub struct RawMessage {
     pub headers: RawHeaders,
     /// It was delivered to a consumer before.
     pub redelivered: bool,
-    /// How often it was returned to its queue.
+    /// How many times it was returned to its queue.
     pub delivery_count: u32,
     settler: Settler,
     _bytes: OwnedSemaphorePermit,

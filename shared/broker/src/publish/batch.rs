@@ -26,9 +26,9 @@ use crate::connection::{PublishState, SupervisedConnection};
 use crate::error::PublishError;
 use crate::topology::Route;
 
-/// The most bundles of one commit.
+/// Maximum number of bundles of one commit.
 const COMMIT_BUNDLES_MAX: usize = 128;
-/// The most members of one commit.
+/// Maximum number of members of one commit.
 const COMMIT_MEMBERS_MAX: usize = COMMIT_BUNDLES_MAX * BUNDLE_MEMBERS_MAX;
 /// A commit with this many bytes gets no further bundle. This bounds the bytes written before confirms are read.
 const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -55,13 +55,13 @@ pub enum Resend {
 /// How a [`BatchPublisher`] behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchOptions {
-    /// How long members gather even if nothing is unconfirmed. Zero (the default) sends them at once. Use at most 100 ms, and
+    /// How long members gather even if nothing is unconfirmed. Zero (the default) sends them immediately. Use at most 100 ms, and
     /// only where latency does not matter.
     pub gather: Duration,
-    /// The most members that are queued or unconfirmed. Beyond that, [`BatchPublisher::publish`] waits and
+    /// Maximum number of members that are queued or unconfirmed. Beyond that, [`BatchPublisher::publish`] waits and
     /// [`BatchPublisher::publish_within`] returns [`PublishError::Overloaded`].
     pub members_max: usize,
-    /// The most bytes of members that are queued or unconfirmed; a payload that members share counts once.
+    /// Maximum number of bytes of members that are queued or unconfirmed; a payload that members share counts once.
     pub bytes_max: usize,
     /// What happens to members that are not confirmed.
     pub resend: Resend,
@@ -174,7 +174,7 @@ impl BatchPublisher {
     /// half of the room. With [`Resend::WhileAwaited`], a commit leaves out members whose caller has left.
     ///
     /// # Errors
-    /// [`PublishError::Overloaded`] and [`PublishError::Blocked`] come at once: nothing was sent. After
+    /// [`PublishError::Overloaded`] and [`PublishError::Blocked`] come immediately: nothing was sent. After
     /// [`PublishError::Timeout`] and [`PublishError::Refused`] the members may have been published.
     pub async fn publish_within(
         &self,

@@ -30,7 +30,7 @@ const GATHER: Duration = Duration::from_millis(10);
 /// The same for rungs of the slow lane: deliveries to an endpoint that does not answer come one by one, again and again.
 /// Deliveries that leave the live lane wait less, because the live messages behind them cannot be acked meanwhile.
 const GATHER_SLOW: Duration = Duration::from_millis(100);
-/// The most unconfirmed members; beyond that, [`DelayPublisher::publish`] waits.
+/// Maximum number of unconfirmed members; beyond that, [`DelayPublisher::publish`] waits.
 const UNCONFIRMED_MAX: usize = 1_024;
 
 /// Where a delivery goes.

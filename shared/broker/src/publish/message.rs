@@ -1,7 +1,7 @@
 //! Publishing messages that travel alone: dead letters, manual retries, requeued messages, answers to calls.
 //!
-//! Up to a thousand messages are unconfirmed at once, so that one slow confirm does not delay the next message. Unconfirmed
-//! messages are sent again until they are confirmed.
+//! Up to a thousand messages are unconfirmed at the same time, so that one slow confirm does not delay the next message.
+//! Unconfirmed messages are sent again until they are confirmed.
 
 use bytes::Bytes;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -19,11 +19,11 @@ use crate::metrics;
 use crate::producer_message::ProducerMessage;
 use crate::topology::{CUT_HEADER, DEAD_EXCHANGE, EVENTS_EXCHANGE, LANES_EXCHANGE, Queue, lane_key};
 
-/// The most unconfirmed messages.
+/// Maximum number of unconfirmed messages.
 const UNCONFIRMED_MAX: usize = 1_000;
-/// The most bytes of a dead letter's reason.
+/// Maximum number of bytes of a dead letter's reason.
 const REASON_BYTES_MAX: usize = 1_000;
-/// The most bytes of an AMQP short string.
+/// Maximum number of bytes of an AMQP short string.
 const SHORT_STRING_BYTES_MAX: usize = 255;
 
 /// Header of dead letters: why the message cannot be processed.

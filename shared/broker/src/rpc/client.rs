@@ -19,7 +19,7 @@ use crate::topology::Queue;
 
 /// The pseudo-queue for answers.
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
-/// The most calls that wait to be sent.
+/// Maximum number of calls that wait to be sent.
 const CALLS_MAX: usize = 1_000;
 
 /// Why a call has no answer.

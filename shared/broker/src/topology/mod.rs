@@ -27,11 +27,12 @@ pub const HINTS_EXCHANGE: &str = "postrider.hints";
 /// Takes dead letters to their queue.
 pub const DEAD_EXCHANGE: &str = "postrider.dead";
 
-/// The most bundles in the queue of the fan-out or of the event log. Beyond that, the broker refuses what ingest publishes.
+/// Maximum number of bundles in the queue of the fan-out or of the event log. Beyond that, the broker refuses what ingest
+/// publishes.
 pub const ACCEPTED_MESSAGES_MAX: i64 = 200_000;
-/// The most producers' messages in the intake queue. Beyond that, the broker refuses further ones.
+/// Maximum number of producers' messages in the intake queue. Beyond that, the broker refuses further ones.
 pub const INTAKE_MESSAGES_MAX: i64 = 200_000;
-/// The most bytes of those messages, likewise.
+/// Maximum number of bytes of producers' messages in the intake queue. Beyond that, the broker refuses further ones.
 pub const INTAKE_BYTES_MAX: i64 = 1_073_741_824;
 
 /// A queue that services consume.

@@ -19,7 +19,7 @@ pub(super) fn of_data(message: &str) -> String {
     }
 }
 
-/// Words why a text is not JSON.
+/// Rewords serde_json's message about a text that is not JSON.
 pub(super) fn of_syntax(message: &str) -> &str {
     match message {
         "EOF while parsing a value" => "it ends where a value is expected",

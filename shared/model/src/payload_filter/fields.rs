@@ -12,7 +12,7 @@ use crate::event::Attributes;
 use crate::json::{Scanner, Token, unescape};
 use crate::limits::{JSON_DEPTH_MAX, PAYLOAD_FILTER_VALUES_MAX};
 
-/// Most values of one field in an explanation.
+/// Maximum number of values of one field in an explanation.
 const SHOWN_MAX: usize = 20;
 
 /// The payload of an event, as its producer wrote it.

@@ -26,7 +26,7 @@ const ROTATION_MAX: Duration = Duration::from_secs(30 * 86_400);
 #[serde(deny_unknown_fields)]
 pub struct RotateSecret {
     /// For how long the old secret signs `webhook-signature` too; 24 h by default, at most 30 days. A header that can only hold one
-    /// signature or token uses the new secret at once.
+    /// signature or token uses the new secret immediately.
     pub overlap_seconds: Option<u64>,
     /// The time at which the new secret replaces the old one, without an overlap; at most 30 days ahead. Now if absent.
     pub effective_at: Option<Timestamp>,

@@ -9,9 +9,9 @@ use crate::text::check_name;
 
 /// Highest rate that a limit can name.
 const RATE_MAX: f64 = 1_000_000.0;
-/// Most endpoints that a limit can name.
+/// Maximum number of endpoints that a limit can name.
 const ENDPOINTS_MAX: u32 = 1_000_000;
-/// Most waiting deliveries that a limit can name.
+/// Maximum number of waiting deliveries that a limit can name.
 const WAITING_DELIVERIES_LIMIT_MAX: u32 = 100_000_000;
 /// Longest `disable_after_days`.
 const DISABLE_DAYS_MAX: u32 = 365;

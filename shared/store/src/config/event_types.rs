@@ -78,11 +78,11 @@ pub struct EventTypeList {
 /// A tenant's definition of an event type at an earlier time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventTypeAt {
-    /// The definition, which was not edited since.
+    /// The definition at that time. It has not been edited since then.
     Known(TenantEventType),
     /// The tenant had no definition of the type.
     Absent,
-    /// The definition was edited or deleted since, and the store does not keep earlier definitions.
+    /// The definition has been edited or deleted since then, and the store does not keep earlier definitions.
     EditedSince,
 }
 

@@ -51,7 +51,7 @@ pub enum Rotation {
         /// The end of the overlap.
         until: UnixMillis,
     },
-    /// At a given time, or at once if that has passed. The old secret stops signing at that time.
+    /// At a given time, or immediately if that time has passed. The old secret stops signing at that time.
     CutOver {
         /// The time at which the new secret replaces the old one.
         at: UnixMillis,

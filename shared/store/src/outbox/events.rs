@@ -54,7 +54,7 @@ pub(crate) fn endpoint_disabled(endpoint: &Endpoint, reason: &str, at: UnixMilli
 }
 
 /// Writes an operational event as part of an edit. Writes none about the operator's own endpoints, which would cause further
-/// events. Only the outbox relay publishes operational events, so a relay may claim the entry at once.
+/// events. Only the outbox relay publishes operational events, so a relay may claim the entry immediately.
 pub(crate) async fn add_event(tx: &Transaction<'_>, event: &NewEvent) -> Result<(), StoreError> {
     if event.about != TenantId::OPERATOR {
         let sql =

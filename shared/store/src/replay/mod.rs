@@ -3,8 +3,8 @@
 //!
 //! # What it promises
 //! - An idempotency key creates one replay, however often the request is sent.
-//! - The row of a replay is locked while a page is fed, so that two replayers never feed one replay at once. The lock ends with
-//!   its transaction. A page that was published but not committed is published again, with the same ids.
+//! - The row of a replay is locked while a page is fed, so that two replayers never feed one replay at the same time. The lock
+//!   ends with its transaction. A page that was published but not committed is published again, with the same ids.
 
 mod feed;
 mod page;
