@@ -116,6 +116,11 @@ impl<B: Default> KeyTable<B> {
         self.table.read().budgets.get(&tenant).cloned()
     }
 
+    /// The budget of a tenant that exists, with or without keys.
+    pub fn budget_of_existing(&self, tenant: TenantId) -> Arc<B> {
+        self.budget(tenant).unwrap_or_else(|| Arc::clone(self.table.write().budgets.entry(tenant).or_default()))
+    }
+
     /// Adds a key of one tenant that was just created, so that it is valid before the feed reports it.
     pub fn insert(&self, id: KeyId, key: &SecretString, tenant: TenantId, scopes: Scopes) {
         self.table.write().insert(id, KeyHash::of(key.expose_secret()), &KeyTenants::One(tenant), scopes);

@@ -54,6 +54,13 @@ impl BreakerStates {
         self.board.read().is_open(endpoint)
     }
 
+    /// The endpoints whose breakers are not closed, at most [`BREAKERS_MAX`](postrider_model::breaker::BREAKERS_MAX).
+    pub fn open(&self) -> Vec<EndpointId> {
+        let board = self.board.read();
+        let open = board.iter().filter(|statement| statement.state != BreakerState::Closed);
+        open.map(|statement| statement.endpoint).collect()
+    }
+
     /// The latest statement about an endpoint's breaker. `None` means closed: no dispatcher made a statement recently.
     pub fn get(&self, endpoint: EndpointId) -> Option<BreakerStatement> {
         self.board.read().get(endpoint).copied()

@@ -29,6 +29,19 @@ impl Channel {
     }
 }
 
+/// The order of a list of endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointOrder {
+    /// Newest first.
+    #[default]
+    Newest,
+    /// Disabled by Postrider, failing, failed lately, in order, inactive; of the same kind newest first.
+    Trouble,
+}
+names!(EndpointOrder { Newest => "newest", Trouble => "trouble" });
+
 /// The kind of key that makes `webhook-signature`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -1,15 +1,18 @@
 //! Filters of lists: conditions of a database query, read from the parameters of a request with the same names.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
+use crate::attempt::Outcome;
 use crate::delivery::DeliveryStatus;
+use crate::delivery_phase::DeliveryPhase;
 use crate::ids::{EndpointId, EventId, ReplayId};
 use crate::subscription::TypePattern;
+use crate::text::names;
 use crate::time::UnixMillis;
 
 /// A filter of deliveries. `None` does not filter.
@@ -28,10 +31,21 @@ pub struct DeliveryFilter {
     /// Only deliveries with this status.
     #[serde(deserialize_with = "parsed")]
     pub status: Option<DeliveryStatus>,
-    /// Only deliveries whose last attempt got this status code.
-    #[serde(deserialize_with = "status_code")]
-    #[cfg_attr(feature = "openapi", param(minimum = 100, maximum = 599, example = 503))]
-    pub status_code: Option<u16>,
+    /// Only pending deliveries in this phase.
+    #[serde(deserialize_with = "parsed")]
+    pub phase: Option<DeliveryPhase>,
+    /// Endpoints with an open breaker or a rate, which tell the phases `held` and `waiting` apart. Not a parameter of a request.
+    #[serde(skip)]
+    #[cfg_attr(feature = "openapi", param(ignore))]
+    pub holding: Vec<EndpointId>,
+    /// Only deliveries whose last attempt got this status code: a code from 100 to 599, or a class of codes, such as `5xx`.
+    #[serde(deserialize_with = "parsed")]
+    #[cfg_attr(feature = "openapi", param(value_type = Option<String>, pattern = "^[1-5]([0-9][0-9]|xx)$", example = "5xx"))]
+    pub status_code: Option<StatusCodes>,
+    /// Only deliveries whose last attempt ended in this way.
+    #[serde(deserialize_with = "parsed")]
+    #[cfg_attr(feature = "openapi", param(example = "timeout"))]
+    pub outcome: Option<Outcome>,
     /// Only deliveries of events of this type, or of types that match a pattern such as `email.*`.
     #[serde(rename = "type", deserialize_with = "parsed")]
     #[cfg_attr(feature = "openapi", param(value_type = Option<String>, example = "email.bounced"))]
@@ -54,6 +68,40 @@ pub struct DeliveryFilter {
     #[serde(deserialize_with = "parsed")]
     #[cfg_attr(feature = "openapi", param(example = false))]
     pub test: Option<bool>,
+    /// The order of the list; `newest` by default.
+    #[serde(deserialize_with = "parsed")]
+    #[cfg_attr(feature = "openapi", param(example = "newest"))]
+    pub order: Option<ListOrder>,
+}
+
+impl DeliveryFilter {
+    /// Whether it has a condition that no index serves, so that a list looks at rows one by one.
+    pub fn is_search(&self) -> bool {
+        // Names every field, so that a new one is decided here.
+        let Self {
+            status,
+            phase,
+            status_code,
+            outcome,
+            event_type,
+            failed_attempts,
+            test,
+            holding: _,
+            endpoint: _,
+            event: _,
+            replay: _,
+            from: _,
+            to: _,
+            order: _,
+        } = self;
+        status.is_some()
+            || phase.is_some()
+            || status_code.is_some()
+            || outcome.is_some()
+            || failed_attempts.is_some()
+            || test.is_some()
+            || event_type.as_ref().is_some_and(|pattern| *pattern != TypePattern::All)
+    }
 }
 
 /// A filter of events. `None` or empty does not filter.
@@ -77,6 +125,76 @@ pub struct EventFilter {
     #[serde(skip)]
     #[cfg_attr(feature = "openapi", param(ignore))]
     pub attributes: BTreeMap<String, String>,
+    /// The order of the list; `newest` by default.
+    #[serde(deserialize_with = "parsed")]
+    #[cfg_attr(feature = "openapi", param(example = "newest"))]
+    pub order: Option<ListOrder>,
+}
+
+impl EventFilter {
+    /// Whether it has a condition that no index serves, so that a list looks at rows one by one.
+    pub fn is_search(&self) -> bool {
+        let Self { event_type, attributes, from: _, to: _, order: _ } = self;
+        !attributes.is_empty() || event_type.as_ref().is_some_and(|pattern| *pattern != TypePattern::All)
+    }
+}
+
+/// The order of a list, by the time of its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "snake_case"))]
+pub enum ListOrder {
+    /// Newest first.
+    #[default]
+    Newest,
+    /// Oldest first.
+    Oldest,
+}
+
+names!(ListOrder { Newest => "newest", Oldest => "oldest" });
+
+/// Status codes of answers: one, or a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusCodes {
+    /// This code, 100 to 599.
+    Exact(u16),
+    /// The codes with this first digit, 1 to 5.
+    Class(u16),
+}
+
+/// The text names no status codes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected a status code from 100 to 599 or a class such as 5xx, got {0:?}")]
+pub struct InvalidStatusCodes(String);
+
+impl StatusCodes {
+    /// The first and the last of the codes.
+    pub fn range(self) -> (u16, u16) {
+        match self {
+            Self::Exact(code) => (code, code),
+            Self::Class(digit) => (digit * 100, digit * 100 + 99),
+        }
+    }
+}
+
+impl FromStr for StatusCodes {
+    type Err = InvalidStatusCodes;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let codes = match text.strip_suffix("xx").or_else(|| text.strip_suffix("XX")) {
+            Some(digit) => digit.parse().ok().filter(|digit| (1..=5).contains(digit)).map(Self::Class),
+            None => text.parse().ok().filter(|code| (100..=599).contains(code)).map(Self::Exact),
+        };
+        codes.filter(|_| text.len() == 3).ok_or_else(|| InvalidStatusCodes(text.chars().take(80).collect()))
+    }
+}
+
+impl fmt::Display for StatusCodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(code) => write!(f, "{code}"),
+            Self::Class(digit) => write!(f, "{digit}xx"),
+        }
+    }
 }
 
 /// Reads a parameter with the `FromStr` of its type.
@@ -106,17 +224,25 @@ pub fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UnixMil
     read.map(Some).map_err(D::Error::custom)
 }
 
-/// Reads a status code.
-///
-/// # Errors
-/// The text is not a number from 100 to 599.
-pub fn status_code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    match text.parse::<u16>() {
-        Ok(code) if (100..=599).contains(&code) => Ok(Some(code)),
-        _ => {
-            let got: String = text.chars().take(80).collect();
-            Err(D::Error::custom(format!("expected a status code from 100 to 599, got {got:?}")))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_codes_are_a_code_or_a_class() {
+        let check = |text: &str, expected: Option<(u16, u16)>| {
+            let read = text.parse::<StatusCodes>();
+            assert_eq!(read.as_ref().ok().map(|codes| codes.range()), expected, "{text}");
+            if let Ok(codes) = read {
+                assert_eq!(codes.to_string(), text.to_lowercase());
+            }
+        };
+        check("404", Some((404, 404)));
+        check("100", Some((100, 100)));
+        check("5xx", Some((500, 599)));
+        check("2XX", Some((200, 299)));
+        for bad in ["", "99", "600", "0xx", "6xx", "xx", "5x", "+50", "+5xx", "05xx", "5xxx", "404 ", "5Xx"] {
+            check(bad, None);
         }
     }
 }

@@ -66,6 +66,10 @@ uuid_id!(
     KeyId, "key"
 );
 uuid_id!(
+    /// A link that opens a session of the dashboard without an API key.
+    PortalLinkId, "plk"
+);
+uuid_id!(
     /// Where a tenant receives events.
     EndpointId, "ep"
 );

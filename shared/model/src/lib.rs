@@ -24,6 +24,7 @@
 //! | [Payload filter](payload_filter::PayloadFilter) | a condition on `data`, `metadata` and attributes |
 //! | Decision | the endpoints to which fan-out delivers an event |
 //! | [Delivery](ids::DeliveryId) | one event for one endpoint, with a retry schedule and a final status |
+//! | [Phase](delivery_phase::DeliveryPhase) | what a pending delivery waits for: queued, retrying, held or waiting |
 //! | [Generation](ids::Generation) | why a delivery exists: its event, a manual retry, a replay or a test; each has its own id |
 //! | Repeated delivery | the delivery that a retry or replay repeats: `repeats` in the code, `origin` in messages and tables, `origin_id` in the API |
 //! | Copy | one broker message of an event or delivery; a repair, or a retry of a pending delivery, publishes a second one |
@@ -37,12 +38,14 @@
 //! | Pace | what limits the attempts to one endpoint: rate, concurrency, breaker and requested pauses |
 //! | Slot | the time that an endpoint's rate or concurrency grants to a delivery |
 //! | [Held](delivery::HeldReason) | waiting for a slot before the attempt. A hold is one such wait, at most 10 minutes |
+//! | Outage | a time in which an endpoint failed at least 5 times in a row and never succeeded |
 //! | [Breaker](breaker) | limits a failing endpoint to one attempt at a time, in the slow lane |
 //! | Scheduler lag | how late a process runs its tasks because its processors are busy |
 //! | Fair share | the rate that a tenant may use while other tenants are active |
 //! | Intervention | a person's order (cancel, retry, expunge) or a repair that makes older copies stale |
 //! | Expunge | to erase the payload of an event from the history and discard its pending deliveries |
 //! | [Replay](replay) | an order to deliver past events again |
+//! | Recovery | the replay of what one endpoint did not receive: failed deliveries, and events of a time in which it was off |
 //! | Configuration | the tenants, keys, endpoints and event types in the database; not the settings of a process |
 //! | Configuration version | a number that grows with every edit of the configuration |
 //! | Settings | what environment variables and flags say to a process |
@@ -55,6 +58,7 @@
 //! | Reconcile | to find events and deliveries on record whose messages were lost, and to repair them: to publish or end them |
 //! | Audit | a check of the history: the counts of its tables must agree with each other and with the sequence numbers |
 //! | Audit log | who changed what and when, with the values before and after; not part of the history |
+//! | [Portal link](ids::PortalLinkId) | a one-time link that opens a tenant's dashboard without an API key; what it opens is a portal session |
 //! | Bundle | a broker message with several members |
 //! | Member | one event, delivery or report in a bundle: a head and a payload |
 //! | JSON member | a name and a value in a JSON object (RFC 8259); not a member of a bundle |
@@ -74,6 +78,7 @@
 pub mod attempt;
 pub mod breaker;
 pub mod delivery;
+pub mod delivery_phase;
 pub mod endpoint;
 pub mod event;
 pub mod explain;

@@ -158,6 +158,22 @@ pub const EDITS_BURST: NonZeroU32 = NonZeroU32::new(200).unwrap();
 pub const KEYS_PER_TENANT_MAX: u32 = 50;
 /// Maximum number of open sessions of the dashboard per key.
 pub const SESSIONS_PER_KEY_MAX: u32 = 20;
+/// How long a portal link can be opened, by default.
+pub const PORTAL_LINK_DEFAULT: Duration = Duration::from_secs(5 * 60);
+/// Longest time that a portal link can be opened.
+pub const PORTAL_LINK_MAX: Duration = Duration::from_secs(3_600);
+/// How long a portal session lasts, by default.
+pub const PORTAL_SESSION_DEFAULT: Duration = Duration::from_secs(8 * 3_600);
+/// Longest portal session.
+pub const PORTAL_SESSION_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// Shortest time that a portal link can be opened, and shortest portal session.
+pub const PORTAL_TIME_MIN: Duration = Duration::from_secs(60);
+/// Maximum number of portal links of a tenant that are not opened.
+pub const PORTAL_LINKS_PER_TENANT_MAX: u32 = 1_000;
+/// Maximum number of open portal sessions of a tenant.
+pub const PORTAL_SESSIONS_PER_TENANT_MAX: u32 = 1_000;
+/// Maximum number of bytes of the first page that a portal link names.
+pub const PORTAL_LANDING_BYTES_MAX: usize = 1_024;
 /// Maximum number of requests with unknown keys per second from one address, to the API and the dashboard.
 pub const REFUSED_KEYS_PER_PEER_SECOND: NonZeroU32 = NonZeroU32::new(5).unwrap();
 /// The burst of one address's requests with unknown keys.
@@ -194,6 +210,9 @@ pub const REPLAY_STEP_BYTES_MAX: u64 = 8 * 1024 * 1024;
 pub const REPLAY_DRY_RUNS_AT_ONCE: usize = 1;
 /// Maximum number of unfinished replays of a tenant.
 pub const REPLAYS_RUNNING_MAX: u32 = 5;
+/// Maximum number of concurrent searches of a tenant in its history, in each API process. A search is a list with a filter that no
+/// index serves, or a search for endpoints by text. It reads at most 20,000 rows.
+pub const SEARCHES_AT_ONCE: usize = 2;
 /// Maximum number of concurrent test calls of a tenant, in each API process.
 pub const TEST_CALLS_AT_ONCE: usize = 4;
 /// Maximum number of members of a bundle.

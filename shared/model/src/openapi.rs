@@ -8,7 +8,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::ids::{DeliveryId, EndpointId, EventId, KeyId, ReplayId, SendId, TenantId};
+use crate::ids::{DeliveryId, EndpointId, EventId, KeyId, PortalLinkId, ReplayId, SendId, TenantId};
 use crate::timestamp::Timestamp;
 
 macro_rules! text_schemas {
@@ -31,6 +31,7 @@ macro_rules! text_schemas {
 text_schemas! {
     TenantId: "A tenant's id.", "^ten_([0-9a-f]{32}|operator)$", "ten_0197e7a1b2c37d4e8f90a1b2c3d4e5f6";
     KeyId: "An API key's id.", "^key_[0-9a-f]{32}$", "key_0197e7a1b2c37d4e8f90a1b2c3d4e5f6";
+    PortalLinkId: "A portal link's id.", "^plk_[0-9a-f]{32}$", "plk_0197e7a1b2c37d4e8f90a1b2c3d4e5f6";
     EndpointId: "An endpoint's id.", "^ep_[0-9a-f]{32}$", "ep_0197e7a1b2c37d4e8f90a1b2c3d4e5f6";
     EventId: "An event's id, unique in its tenant.", "^[A-Za-z0-9_-]{1,64}$", "evt_0197e7a1b2c37d4e8f90a1b2c3d4e5f6";
     DeliveryId: "A delivery's id.", "^dlv_[0-9a-f]{32}$", "dlv_0197e7a1b2c35d4e8f90a1b2c3d4e5f6";

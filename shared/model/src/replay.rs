@@ -20,8 +20,22 @@ pub enum ReplayMode {
     Redeliver,
     /// The endpoints that match the event today.
     Rematch,
+    /// One endpoint, what it did not receive: events whose deliveries to it failed or were discarded, and events that match it
+    /// today and were decided while it was inactive or disabled. Its deliveries that wait for a retry are attempted now.
+    Recover,
 }
-names!(ReplayMode { Redeliver => "redeliver", Rematch => "rematch" });
+names!(ReplayMode { Redeliver => "redeliver", Rematch => "rematch", Recover => "recover" });
+
+/// What a replay does for an event and an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplayChoice {
+    /// Nothing.
+    Skip,
+    /// Makes a new delivery.
+    Deliver,
+    /// Attempts the pending delivery now, if it waits for a retry.
+    Hurry,
+}
 
 /// The state of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,7 +73,7 @@ pub struct ReplaySelection {
     /// Selects events with all of these attribute values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
-    /// Selects only failed events, see [`ReplaySelection::selects`].
+    /// Selects only failed events, see [`ReplaySelection::choose`].
     #[serde(default)]
     pub only_failed: bool,
     /// Which endpoints receive the events.
@@ -68,17 +82,24 @@ pub struct ReplaySelection {
 }
 
 impl ReplaySelection {
-    /// Whether to deliver an event again to an endpoint. `standing` has the states of its earlier deliveries to that endpoint.
+    /// What to do for an event and an endpoint. `standing` has the states of the event's earlier deliveries to it; `missed` says
+    /// whether the event was decided while the endpoint was off.
     ///
-    /// An event with a pending delivery is not selected, because that delivery is still attempted. An event failed if none of its
+    /// An event with a pending delivery gets no new one, because that delivery is still attempted. An event failed if none of its
     /// deliveries was delivered and at least one failed or was discarded; cancelled deliveries do not count.
-    pub fn selects(&self, standing: &[DeliveryStatus]) -> bool {
+    pub fn choose(&self, standing: &[DeliveryStatus], missed: bool) -> ReplayChoice {
         let any = |status| standing.contains(&status);
-        if any(DeliveryStatus::Pending) {
-            return false;
+        let delivered = any(DeliveryStatus::Delivered);
+        let failed = !delivered && (any(DeliveryStatus::Failed) || any(DeliveryStatus::Discarded));
+        match self.mode {
+            ReplayMode::Recover if delivered => ReplayChoice::Skip,
+            ReplayMode::Recover if any(DeliveryStatus::Pending) => ReplayChoice::Hurry,
+            _ if any(DeliveryStatus::Pending) => ReplayChoice::Skip,
+            ReplayMode::Recover if failed || (missed && standing.is_empty()) => ReplayChoice::Deliver,
+            ReplayMode::Recover => ReplayChoice::Skip,
+            ReplayMode::Redeliver | ReplayMode::Rematch if self.only_failed && !failed => ReplayChoice::Skip,
+            ReplayMode::Redeliver | ReplayMode::Rematch => ReplayChoice::Deliver,
         }
-        let failed = any(DeliveryStatus::Failed) || any(DeliveryStatus::Discarded);
-        !self.only_failed || (failed && !any(DeliveryStatus::Delivered))
     }
 }
 
@@ -87,9 +108,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pending_events_are_skipped_and_only_failed_selects_undelivered_ones() {
+    fn what_a_replay_does_follows_from_the_earlier_deliveries() {
         use DeliveryStatus::{Cancelled, Delivered, Discarded, Failed, Pending};
-        let selection = |only_failed| ReplaySelection {
+        use ReplayChoice::{Deliver, Hurry, Skip};
+        let selection = |mode, only_failed| ReplaySelection {
             endpoint: None,
             event: None,
             from: None,
@@ -97,21 +119,25 @@ mod tests {
             event_types: Vec::new(),
             attributes: BTreeMap::new(),
             only_failed,
-            mode: ReplayMode::Redeliver,
+            mode,
         };
-        for (standing, any, failed) in [
-            (&[][..], true, false),
-            (&[Delivered], true, false),
-            (&[Failed], true, true),
-            (&[Discarded], true, true),
-            (&[Cancelled], true, false),
-            (&[Failed, Delivered], true, false),
-            (&[Failed, Cancelled], true, true),
-            (&[Pending], false, false),
-            (&[Failed, Pending], false, false),
+        for (standing, any, failed, recover) in [
+            (&[][..], Deliver, Skip, Skip),
+            (&[Delivered], Deliver, Skip, Skip),
+            (&[Failed], Deliver, Deliver, Deliver),
+            (&[Discarded], Deliver, Deliver, Deliver),
+            (&[Cancelled], Deliver, Skip, Skip),
+            (&[Failed, Delivered], Deliver, Skip, Skip),
+            (&[Failed, Cancelled], Deliver, Deliver, Deliver),
+            (&[Pending], Skip, Skip, Hurry),
+            (&[Failed, Pending], Skip, Skip, Hurry),
+            (&[Pending, Delivered], Skip, Skip, Skip),
         ] {
-            assert_eq!(selection(false).selects(standing), any, "{standing:?}");
-            assert_eq!(selection(true).selects(standing), failed, "{standing:?}");
+            assert_eq!(selection(ReplayMode::Redeliver, false).choose(standing, false), any, "{standing:?}");
+            assert_eq!(selection(ReplayMode::Rematch, true).choose(standing, false), failed, "{standing:?}");
+            assert_eq!(selection(ReplayMode::Recover, false).choose(standing, false), recover, "{standing:?}");
         }
+        let recover = selection(ReplayMode::Recover, false);
+        assert_eq!((recover.choose(&[], true), recover.choose(&[Cancelled], true)), (Deliver, Skip));
     }
 }

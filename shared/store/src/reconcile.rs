@@ -255,7 +255,7 @@ impl Store {
 }
 
 /// Makes older copies of these events stale and commits. Reads the events again under the counter's lock, because they may have
-/// been expunged or decided since they were read. Returns those that are still undecided.
+/// been expunged or decided since they were read. Returns the events that are undecided.
 async fn supersede(
     tx: Transaction<'_>,
     day: Day,

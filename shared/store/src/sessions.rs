@@ -1,13 +1,13 @@
 //! Dashboard sessions.
 //!
-//! A session refers to the key that opened it and has the permissions that this key has at each request. Only the visitor has the
-//! session's token; the table has its hash.
+//! A session refers to the key or the [portal link](crate::portal) that opened it and has the permissions that these have at each
+//! request. Only the visitor has the session's token; the table has its hash.
 
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use postrider_model::ids::TenantId;
+use postrider_model::ids::{PortalLinkId, TenantId};
 use postrider_model::limits::SESSIONS_PER_KEY_MAX;
 use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
@@ -16,8 +16,24 @@ use zeroize::Zeroizing;
 use crate::audit_log::{AuditAction, Change};
 use crate::config::KeyHash;
 use crate::error::StoreError;
-use crate::sql::{RowExt, Ts};
+use crate::portal::PortalLink;
+use crate::sql::{FromRow, RowExt, Ts};
 use crate::store::SessionStore;
+
+/// What opened a session, and therefore says what it may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenedBy {
+    /// The key with this hash, if it still exists.
+    Key(KeyHash),
+    /// A portal link.
+    Link(PortalLink),
+}
+
+/// A new token: 256 random bits as 43 characters of URL-safe base64.
+pub(crate) fn new_token() -> Zeroizing<String> {
+    let random = Zeroizing::new(rand::random::<[u8; 32]>());
+    Zeroizing::new(URL_SAFE_NO_PAD.encode(random.as_slice()))
+}
 
 impl SessionStore {
     /// Opens a session for a key of `tenant` (`None`: an operator's key), and deletes expired sessions. Returns the session's
@@ -31,9 +47,7 @@ impl SessionStore {
         tenant: Option<TenantId>,
         lasts: Duration,
     ) -> Result<SecretString, StoreError> {
-        let random = Zeroizing::new(rand::random::<[u8; 32]>());
-        let token = Zeroizing::new(URL_SAFE_NO_PAD.encode(random.as_slice()));
-        let now = UnixMillis::now();
+        let (token, now) = (new_token(), UnixMillis::now());
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         tx.execute("DELETE FROM dashboard_sessions WHERE expires_at <= $1", &[&Ts(now)]).await?;
@@ -63,13 +77,18 @@ impl SessionStore {
         Ok(())
     }
 
-    /// The hash of the key that opened a session; `None` if the session does not exist or has ended.
-    pub async fn session(&self, token: &str) -> Result<Option<KeyHash>, StoreError> {
-        let sql = "SELECT key_hash FROM dashboard_sessions WHERE token_hash = $1 AND expires_at > $2";
+    /// What opened a session; `None` if the session does not exist or has ended.
+    pub async fn session(&self, token: &str) -> Result<Option<OpenedBy>, StoreError> {
+        let sql = "SELECT key_hash, portal_link, id, tenant, scopes, landing, embedded, opened_at
+                   FROM dashboard_sessions s LEFT JOIN portal_links l ON l.id = s.portal_link
+                   WHERE s.token_hash = $1 AND s.expires_at > $2";
         let found =
             self.0.client().await?.query_opt(sql, &[&&KeyHash::of(token).0[..], &Ts(UnixMillis::now())]).await?;
         let Some(row) = found else { return Ok(None) };
-        Ok(<[u8; 32]>::try_from(row.col::<Vec<u8>>("key_hash")?).ok().map(KeyHash))
+        if row.col::<Option<PortalLinkId>>("portal_link")?.is_some() {
+            return Ok(Some(OpenedBy::Link(PortalLink::read(&row)?)));
+        }
+        Ok(<[u8; 32]>::try_from(row.col::<Vec<u8>>("key_hash")?).ok().map(|hash| OpenedBy::Key(KeyHash(hash))))
     }
 
     /// Ends a session. Idempotent.

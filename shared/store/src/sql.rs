@@ -12,7 +12,9 @@ use bytes::{Bytes, BytesMut};
 use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, HeldReason, Lane, Trigger};
 use postrider_model::event::{Attributes, EventType, Origin};
-use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, KeyId, ReplayId, SendId, TenantId};
+use postrider_model::ids::{
+    DeliveryId, EndpointId, EventId, Generation, KeyId, PortalLinkId, ReplayId, SendId, TenantId,
+};
 use postrider_model::replay::{ReplaySelection, ReplayStatus};
 use postrider_model::tenant_limits::TenantLimits;
 use postrider_model::time::{Day, UnixMillis};
@@ -145,6 +147,7 @@ columns! {
         DeliveryId = |id| Ok(Self(id)),
         SendId = |id| Ok(Self(id)),
         KeyId = |id| Ok(Self(id)),
+        PortalLinkId = |id| Ok(Self(id)),
         ReplayId = |id| Ok(Self(id)),
     }
     Vec<Uuid> => { Vec<EndpointId> = |ids| Ok(ids.into_iter().map(EndpointId).collect()) }

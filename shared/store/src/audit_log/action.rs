@@ -63,7 +63,11 @@ actions! {
     PayloadExpunged = "event.payload_expunged",
     /// A dead letter was requeued.
     DeadLetterRequeued = "dead_letter.requeued",
-    /// The holder of a key signed in to the dashboard.
+    /// A portal link was created.
+    PortalLinkCreated = "portal_link.created",
+    /// A tenant's portal links were deleted and their sessions ended.
+    PortalSessionsEnded = "portal_sessions.ended",
+    /// The holder of a key, or of a portal link, signed in to the dashboard.
     SignedIn = "session.opened",
     /// Sign-ins or requests with unknown keys were refused.
     SignInFailed = "session.refused",

@@ -19,11 +19,11 @@ pub struct AuditEntry {
     pub at: UnixMillis,
     /// The tenant whose object was changed; `None`: a change of the deployment.
     pub tenant: Option<TenantId>,
-    /// The kind of actor: `key`, `operator` or `postrider`.
+    /// The kind of actor: `key`, `portal`, `operator` or `postrider`.
     pub actor: String,
-    /// The id of the key, or the fingerprint of the operator key.
+    /// The id of the key or the portal link, or the fingerprint of the operator key.
     pub actor_id: Option<String>,
-    /// The name of the key at that time.
+    /// The name of the key or of the portal link's user at that time.
     pub actor_name: Option<String>,
     /// Where the change was requested: `api` or `dashboard`; `None`: Postrider itself made it.
     pub via: Option<String>,
@@ -44,7 +44,7 @@ pub struct AuditFilter {
     pub tenant: Option<TenantId>,
     /// Entries with this action.
     pub action: Option<AuditAction>,
-    /// Entries by this actor: a key's id or an operator key's fingerprint.
+    /// Entries by this actor: a key's or a portal link's id, or an operator key's fingerprint.
     pub actor: Option<String>,
     /// Entries about the object with this id.
     pub target: Option<String>,

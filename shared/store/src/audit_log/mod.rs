@@ -8,7 +8,7 @@ mod action;
 mod list;
 
 use deadpool_postgres::Transaction;
-use postrider_model::ids::{KeyId, TenantId};
+use postrider_model::ids::{KeyId, PortalLinkId, TenantId};
 use postrider_model::time::UnixMillis;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -32,15 +32,18 @@ pub enum Actor {
     Operator([u8; 4]),
     /// The holder of a tenant's key.
     Key(KeyId),
+    /// The person who opened a portal link.
+    Portal(PortalLinkId),
 }
 
 impl Actor {
-    /// The kind of actor: `postrider`, `operator` or `key`.
+    /// The kind of actor: `postrider`, `operator`, `key` or `portal`.
     pub fn kind(self) -> &'static str {
         match self {
             Self::Postrider => "postrider",
             Self::Operator(_) => "operator",
             Self::Key(_) => "key",
+            Self::Portal(_) => "portal",
         }
     }
 
@@ -50,6 +53,7 @@ impl Actor {
             Self::Postrider => None,
             Self::Operator(fingerprint) => Some(hex::encode(fingerprint)),
             Self::Key(id) => Some(id.to_string()),
+            Self::Portal(id) => Some(id.to_string()),
         }
     }
 }
@@ -119,16 +123,22 @@ impl Core {
             crate::idempotency::committed(tx, claim).await?;
         }
         let (before, after) = differing(before, after);
-        let key = if let Actor::Key(id) = actor { Some(id.0) } else { None };
+        let named = match actor {
+            Actor::Key(id) => Some(id.0),
+            Actor::Portal(id) => Some(id.0),
+            Actor::Postrider | Actor::Operator(_) => None,
+        };
         tx.execute(
             "INSERT INTO audit_log (at, tenant, actor, actor_id, actor_name, via, action, target, before, after)
-             VALUES ($1, $2, $3, $4, (SELECT name FROM api_keys WHERE id = $5), $6, $7, $8, $9, $10)",
+             VALUES ($1, $2, $3, $4,
+                     coalesce((SELECT name FROM api_keys WHERE id = $5), (SELECT user_name FROM portal_links WHERE id = $5)),
+                     $6, $7, $8, $9, $10)",
             &[
                 &Ts(UnixMillis::now()),
                 &tenant.map(|tenant| tenant.0),
                 &actor.kind(),
                 &actor.id(),
-                &key,
+                &named,
                 &via.map(Via::as_str),
                 &action.as_str(),
                 &clean(&target),

@@ -179,12 +179,14 @@ pub struct EndpointSummary {
     pub successes: u64,
     /// Attempts that failed.
     pub failures: u64,
+    /// Deliveries with at least one failed attempt.
+    pub failed_deliveries: u64,
 }
 
 /// One page of a tenant's endpoints.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointList {
-    /// The endpoints, newest first.
+    /// The endpoints, in the order that was asked for.
     pub items: Vec<EndpointSummary>,
     /// The cursor of the next page; `None`: this is the last page.
     pub next_cursor: Option<String>,

@@ -2,29 +2,33 @@
 
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::ids::{EndpointId, TenantId};
-use postrider_model::limits::PAGE_BYTES_MAX;
 use postrider_model::time::UnixMillis;
 use secrecy::{ExposeSecret, SecretString};
-use tokio_postgres::Row;
-use uuid::Uuid;
 
 use super::config_version::bump;
 use super::endpoint_row::{COLUMNS, EndpointRow, endpoint_at, endpoints_at, require, tombstone};
 use super::secrets::{self, Column};
 use super::{
-    Endpoint, EndpointDocument, EndpointDraft, EndpointList, EndpointPrivate, EndpointSummary, EndpointVersion,
-    NewEndpoint, NewSecret, tenants,
+    Endpoint, EndpointDocument, EndpointDraft, EndpointPrivate, EndpointVersion, NewEndpoint, NewSecret, tenants,
 };
 use crate::audit_log::{AuditAction, Change, json};
 use crate::error::{EditError, StoreError};
-use crate::history::{Cursor, Page, PageRequest};
 use crate::outbox;
-use crate::sql::{Coded, FromRow, RowExt, Ts, clean, found, read_all};
+use crate::sql::{Coded, RowExt, Ts, clean, from_row};
 use crate::store::ConfigStore;
-use postrider_model::tenant_limits::TenantLimits;
 
-/// SQL for the bytes of a row's document.
-const BYTES: &str = "octet_length(document::text)";
+/// An endpoint that a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundEndpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// Its name.
+    pub name: String,
+    /// Its URL; `None` for Pushover.
+    pub url: Option<String>,
+}
+
+from_row!(FoundEndpoint { id, name, url });
 
 fn header_names(private: &EndpointPrivate) -> Vec<String> {
     private.headers.iter().map(|(name, _)| name.clone()).collect()
@@ -47,13 +51,6 @@ fn same_private(one: &EndpointPrivate, two: &EndpointPrivate) -> bool {
         (headers, private.token.as_ref().map(text), pushover)
     };
     all(one) == all(two)
-}
-
-impl FromRow for EndpointSummary {
-    fn read(row: &Row) -> Result<Self, StoreError> {
-        let endpoint = EndpointRow::read(row)?.endpoint;
-        Ok(Self { endpoint, successes: row.col("successes")?, failures: row.col("failures")? })
-    }
 }
 
 impl ConfigStore {
@@ -105,42 +102,6 @@ impl ConfigStore {
         Ok(row.endpoint)
     }
 
-    /// The endpoints of a tenant, newest first. A page ends early once its documents have [`PAGE_BYTES_MAX`] bytes.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] for the tenant, [`StoreError::InvalidCursor`].
-    pub async fn list_endpoints(&self, tenant: TenantId, page: &PageRequest) -> Result<EndpointList, StoreError> {
-        let (at, after) = page.after::<Uuid>()?;
-        let client = self.0.client().await?;
-        let head = client
-            .query_opt(
-                "SELECT limits, (SELECT count(*) FROM endpoints e WHERE e.tenant = t.id AND e.deleted_at IS NULL) AS usage
-                 FROM tenants t WHERE id = $1 AND deleted_at IS NULL",
-                &[&tenant.0],
-            )
-            .await?
-            .ok_or(StoreError::NotFound { what: "tenant" })?;
-        let limits: TenantLimits = head.col("limits")?;
-        let sql = format!(
-            "SELECT {COLUMNS}, found, h.successes, h.failures
-             FROM (SELECT *, count(*) OVER () AS found,
-                          sum({BYTES}) OVER (ORDER BY created_at DESC, id DESC) - {BYTES} AS bytes_before FROM (
-                       SELECT * FROM endpoints
-                       WHERE tenant = $1 AND deleted_at IS NULL AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
-                       ORDER BY created_at DESC, id DESC LIMIT $4) wanted) e
-             CROSS JOIN LATERAL (SELECT coalesce(sum(successes), 0)::bigint AS successes,
-                                        coalesce(sum(failures), 0)::bigint AS failures
-                                 FROM endpoint_hours WHERE endpoint = e.id) h
-             WHERE e.bytes_before < {PAGE_BYTES_MAX} ORDER BY e.created_at DESC, e.id DESC"
-        );
-        let rows = client.query(&sql, &[&tenant.0, &at, &after, &page.fetch()]).await?;
-        let found = found(&rows)?;
-        let cursor = |summary: &EndpointSummary| Cursor::of(summary.endpoint.created_at, summary.endpoint.id.0);
-        let page = Page::cut(read_all(rows)?, page, found, cursor);
-        let usage = head.col("usage")?;
-        Ok(EndpointList { items: page.items, next_cursor: page.next_cursor, usage, limit: limits.endpoints() })
-    }
-
     /// The names of a tenant's newest endpoints, at most `limit`. Cheaper than [`ConfigStore::list_endpoints`], which reads the
     /// counts of every hour of the retention.
     pub async fn endpoint_names(&self, tenant: TenantId, limit: u32) -> Result<Vec<(EndpointId, String)>, StoreError> {
@@ -148,6 +109,21 @@ impl ConfigStore {
                    ORDER BY created_at DESC, id DESC LIMIT $2";
         let found: Vec<(_, EndpointDocument)> = self.0.fetch_all(sql, &[&tenant.0, &i64::from(limit)]).await?;
         Ok(found.into_iter().map(|(id, document)| (id, document.name)).collect())
+    }
+
+    /// The endpoints of a tenant whose name or URL contains `text`, in upper or lower case: id, name and URL, newest first, at most
+    /// `limit`. Reads every endpoint of the tenant, whose number has a limit.
+    pub async fn find_endpoints(
+        &self,
+        tenant: TenantId,
+        text: &str,
+        limit: u32,
+    ) -> Result<Vec<FoundEndpoint>, StoreError> {
+        let sql = "SELECT id, document ->> 'name' AS name, document ->> 'url' AS url FROM endpoints
+                   WHERE tenant = $1 AND deleted_at IS NULL
+                       AND (strpos(lower(document ->> 'name'), lower($2)) > 0 OR strpos(lower(document ->> 'url'), lower($2)) > 0)
+                   ORDER BY created_at DESC, id DESC LIMIT $3";
+        self.0.fetch_all(sql, &[&tenant.0, &clean(text), &i64::from(limit)]).await
     }
 
     /// The names of the endpoints of a tenant with these ids, and whether each was deleted.

@@ -191,7 +191,8 @@ impl ConfigStore {
         self.0.fetch_all(&sql, &[&tenant.0]).await
     }
 
-    /// Deletes a key. A service refuses the key once its feed has the edit.
+    /// Deletes a key and the portal links that it created, which ends their sessions. A service refuses the key once its feed has
+    /// the edit.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
@@ -203,6 +204,7 @@ impl ConfigStore {
                    WHERE id = $1 AND tenant = $2 AND deleted_at IS NULL RETURNING name";
         let deleted = tx.query_opt(sql, &[&id.0, &tenant.0, &version, &Ts(UnixMillis::now())]).await?;
         let name: String = deleted.ok_or(StoreError::NotFound { what: "key" })?.col("name")?;
+        tx.execute("DELETE FROM portal_links WHERE key_id = $1", &[&id.0]).await?;
         let gone = serde_json::json!({ "name": name });
         self.0.finish_edit(tx, version, Change::of(tenant, AuditAction::KeyDeleted, id).from(gone)).await
     }

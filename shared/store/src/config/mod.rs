@@ -5,6 +5,8 @@
 
 mod config_version;
 mod document;
+mod endpoint_health;
+mod endpoint_list;
 mod endpoint_row;
 mod endpoints;
 mod event_types;
@@ -19,7 +21,9 @@ pub(crate) use config_version::{CHANNEL, bump, finish};
 pub use document::{
     Endpoint, EndpointDocument, EndpointDraft, EndpointList, EndpointSummary, EndpointVersion, NewEndpoint,
 };
+pub use endpoint_health::{EndpointHealth, LastFailure, Outage};
 pub(crate) use endpoint_row::{COLUMNS as ENDPOINT_COLUMNS, EndpointRow, endpoint_at};
+pub use endpoints::FoundEndpoint;
 pub use event_types::{EventTypeAt, EventTypeDraft, EventTypePage, SavedEventType, TenantEventType};
 pub use keys::{ApiKey, CreatedKey, KeyHash, NewKey, Scopes};
 pub use product_keys::{CreatedProductKey, KeyTenants, ProductKey};

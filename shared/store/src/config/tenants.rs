@@ -242,6 +242,7 @@ impl ConfigStore {
         ] {
             tx.execute(sql, &[&id.0, &version, &now]).await?;
         }
+        tx.execute("DELETE FROM portal_links WHERE tenant = $1", &[&id.0]).await?;
         super::endpoint_row::tombstone(&tx, "tenant", id.0, version, now).await?;
         super::event_types::tombstone(&tx, id, None, version, now).await?;
         self.0

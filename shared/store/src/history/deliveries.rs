@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use deadpool_postgres::GenericClient;
+use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason};
-use postrider_model::filters::DeliveryFilter;
+use postrider_model::filters::{DeliveryFilter, ListOrder};
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, TenantId};
 use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::time::{Day, UnixMillis};
@@ -21,7 +22,13 @@ use crate::store::History;
 /// therefore skips partitions that are older than the start of the range by more than this.
 const LATEST_AFTER_DAY_MS: i64 = DELIVERY_LIFETIME.as_millis() as i64;
 
-const NEWEST_FIRST: &str = "created_at DESC, id DESC";
+/// The order of a list, in SQL. An index serves both.
+fn order_by(order: ListOrder) -> &'static str {
+    match order {
+        ListOrder::Newest => "created_at DESC, id DESC",
+        ListOrder::Oldest => "created_at, id",
+    }
+}
 
 /// A delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +45,8 @@ pub struct DeliveryRow {
     pub number: u16,
     /// Status code of its last attempt.
     pub status_code: Option<u16>,
+    /// How its last attempt ended; `None` before the first, and for rows of a release that did not store it.
+    pub outcome: Option<Outcome>,
     /// When the next attempt is due, while the delivery is pending.
     pub next_attempt_at: Option<UnixMillis>,
     /// When the first attempt ended.
@@ -68,8 +77,8 @@ pub struct AttemptRow {
 
 /// The columns of [`DeliveryRow`].
 pub(crate) const COLUMNS: &str = "id, delivery_day, event_id, event_day, type, tenant, endpoint, status, discard_reason, \
-    generation, origin, epoch, number, status_code, created_at, accepted_at, next_attempt_at, first_attempt_at, \
-    reported_at, expires_at";
+    generation, origin, epoch, number, status_code, outcome, created_at, accepted_at, next_attempt_at, \
+    first_attempt_at, reported_at, expires_at";
 
 impl FromRow for DeliveryRow {
     fn read(row: &Row) -> Result<Self, StoreError> {
@@ -94,6 +103,7 @@ impl FromRow for DeliveryRow {
             epoch: row.col("epoch")?,
             number: row.col("number")?,
             status_code: row.col("status_code")?,
+            outcome: row.col("outcome")?,
             next_attempt_at: next_attempt_at.filter(|_| !status.is_terminal()),
             first_attempt_at: row.col("first_attempt_at")?,
             finished_at: if status.is_terminal() { Some(row.col("reported_at")?) } else { None },
@@ -131,15 +141,25 @@ impl FromRow for AttemptRow {
 }
 
 impl Query {
+    /// Adds the conditions of `filter`, and those of the page that follows `after`.
     fn filter_deliveries(&mut self, filter: &DeliveryFilter, after: Option<&Cursor>) -> Result<(), StoreError> {
+        self.filter_delivery_times(filter, after)?;
         if let Some(endpoint) = filter.endpoint {
             self.and("endpoint = ?", [Box::new(endpoint.0) as _]);
         }
         if let Some(status) = filter.status {
             self.filter("status = ?", [Box::new(status.code()) as _]);
         }
-        if let Some(code) = filter.status_code {
-            self.filter("status_code = ?", [Box::new(i16::try_from(code).unwrap_or(-1)) as _]);
+        if let Some(phase) = filter.phase {
+            self.filter_phase(phase, &filter.holding);
+        }
+        if let Some(codes) = filter.status_code {
+            let (first, last) = codes.range();
+            let code = |code: u16| Box::new(i16::try_from(code).unwrap_or(-1));
+            self.filter("status_code BETWEEN ? AND ?", [code(first) as _, code(last) as _]);
+        }
+        if let Some(outcome) = filter.outcome {
+            self.filter("outcome = ?", [Box::new(outcome.code()) as _]);
         }
         if let Some(event_type) = &filter.event_type {
             self.filter_type(event_type);
@@ -156,27 +176,37 @@ impl Query {
             Some(false) => self.filter("number <= CASE WHEN status = ? THEN 1 ELSE 0 END", [Box::new(delivered) as _]),
             None => {}
         }
-        if let Some(from) = filter.from {
-            self.and("created_at >= ?", [Box::new(Ts(from)) as _]);
-            let oldest = UnixMillis(from.0.saturating_sub(LATEST_AFTER_DAY_MS)).day();
-            self.and("delivery_day >= ?", [Box::new(Date(oldest)) as _]);
-        }
-        if let Some(to) = filter.to {
-            self.and("created_at < ?", [Box::new(Ts(to)) as _]);
-        }
-        // A delivery may be created after its day (if fan-out was behind), but never before it.
-        let latest = after.map(|cursor| cursor.at).into_iter().chain(filter.to).min();
-        if let Some(latest) = latest {
-            self.and("delivery_day <= ?", [Box::new(Date(latest.day())) as _]);
-        }
         match filter.test {
             Some(true) => self.filter("generation LIKE 'test:%'", []),
             Some(false) => self.filter("(generation IS NULL OR generation NOT LIKE 'test:%')", []),
             None => {}
         }
+        Ok(())
+    }
+
+    /// Adds the range of time, and the part of it that follows `after`.
+    fn filter_delivery_times(&mut self, filter: &DeliveryFilter, after: Option<&Cursor>) -> Result<(), StoreError> {
+        let newest_first = filter.order.unwrap_or_default() == ListOrder::Newest;
+        let place = after.map(|cursor| cursor.at);
+        let (earliest, latest) = if newest_first { (None, place) } else { (place, None) };
+        if let Some(from) = filter.from {
+            self.and("created_at >= ?", [Box::new(Ts(from)) as _]);
+        }
+        if let Some(to) = filter.to {
+            self.and("created_at < ?", [Box::new(Ts(to)) as _]);
+        }
+        // Limits the partitions. A delivery may be created after its day (if fan-out was behind), but never before it.
+        if let Some(earliest) = earliest.into_iter().chain(filter.from).max() {
+            let oldest = UnixMillis(earliest.0.saturating_sub(LATEST_AFTER_DAY_MS)).day();
+            self.and("delivery_day >= ?", [Box::new(Date(oldest)) as _]);
+        }
+        if let Some(latest) = latest.into_iter().chain(filter.to).min() {
+            self.and("delivery_day <= ?", [Box::new(Date(latest.day())) as _]);
+        }
         if let Some(cursor) = after {
             let id: Uuid = cursor.id()?;
-            self.and("(created_at, id) < (?, ?)", [Box::new(Ts(cursor.at)) as _, Box::new(id) as _]);
+            let follows = if newest_first { "(created_at, id) < (?, ?)" } else { "(created_at, id) > (?, ?)" };
+            self.and(follows, [Box::new(Ts(cursor.at)) as _, Box::new(id) as _]);
         }
         Ok(())
     }
@@ -190,7 +220,7 @@ pub(crate) struct EventKey<'a> {
     pub(crate) day: Option<Day>,
 }
 
-/// Deliveries of one event, newest first. Finds the event's own deliveries by ids derived from its decision, which saves an
+/// Deliveries of one event, in the filter's order. Finds the event's own deliveries by ids derived from its decision, which saves an
 /// index, and the others by a partial index.
 pub(crate) async fn of_event(
     client: &impl GenericClient,
@@ -209,21 +239,25 @@ pub(crate) async fn of_event(
         let id = |endpoint| DeliveryId::derive(tenant, event, endpoint, &Generation::First).0;
         firsts.extend(matched.into_iter().map(id));
     }
+    let order = filter.order.unwrap_or_default();
     let mut query = Query::new();
     query.and("id = ANY(?) AND delivery_day = ANY(?)", [Box::new(firsts) as _, Box::new(days) as _]);
     query.filter_deliveries(filter, after)?;
-    let first = query.sql(&format!("SELECT {COLUMNS} FROM deliveries"), NEWEST_FIRST, limit);
+    let first = query.sql(&format!("SELECT {COLUMNS} FROM deliveries"), order_by(order), limit);
     let mut rows = client.query(&first, &query.params()).await?;
 
     let mut query = Query::new();
     let text = event.as_str().to_owned();
     query.and("tenant = ? AND event_id = ? AND generation IS NOT NULL", [Box::new(tenant.0) as _, Box::new(text) as _]);
     query.filter_deliveries(filter, after)?;
-    let again = query.sql(&format!("SELECT {COLUMNS} FROM deliveries"), NEWEST_FIRST, limit);
+    let again = query.sql(&format!("SELECT {COLUMNS} FROM deliveries"), order_by(order), limit);
     rows.extend(client.query(&again, &query.params()).await?);
 
     let mut deliveries: Vec<DeliveryRow> = read_all(rows)?;
-    deliveries.sort_unstable_by_key(|row| std::cmp::Reverse((row.delivery.created_at, row.delivery.id)));
+    deliveries.sort_unstable_by_key(|row| (row.delivery.created_at, row.delivery.id));
+    if order == ListOrder::Newest {
+        deliveries.reverse();
+    }
     deliveries.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(deliveries)
 }
@@ -251,7 +285,7 @@ async fn attempts(client: &impl GenericClient, id: DeliveryId, day: Day) -> Resu
 }
 
 impl History {
-    /// Deliveries, newest first. `tenant` `None` lists those of every tenant; without an endpoint no index serves that, so give
+    /// Deliveries in the filter's order. `tenant` `None` lists those of every tenant; without an endpoint no index serves that, so give
     /// it a range of time.
     ///
     /// If `filter` has conditions besides endpoint, event and time, a page searches at most 20,000 deliveries. Such a
@@ -281,7 +315,8 @@ impl History {
             query.filter("event_id = ?", [Box::new(event.as_str().to_owned()) as _]);
         }
         query.filter_deliveries(filter, after.as_ref())?;
-        query.page(&client, &format!("SELECT {COLUMNS} FROM deliveries"), NEWEST_FIRST, page, cursor).await
+        let order = order_by(filter.order.unwrap_or_default());
+        query.page(&client, &format!("SELECT {COLUMNS} FROM deliveries"), order, page, cursor).await
     }
 
     /// One delivery. `None` if it does not exist or belongs to another tenant than `tenant`; with `tenant` `None`, any tenant's.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use deadpool_postgres::GenericClient;
 use postrider_model::delivery::Lane;
 use postrider_model::event::{Attributes, EventType, Origin};
-use postrider_model::filters::{DeliveryFilter, EventFilter};
+use postrider_model::filters::{DeliveryFilter, EventFilter, ListOrder};
 use postrider_model::ids::{EndpointId, EventId, TenantId};
 use postrider_model::time::{Day, UnixMillis};
 use postrider_wire::messages::EventRef;
@@ -19,7 +19,13 @@ use crate::error::StoreError;
 use crate::sql::{Date, FromRow, RowExt, Ts, clean, from_row, read_optional};
 use crate::store::History;
 
-const NEWEST_FIRST: &str = "accepted_at DESC, id DESC";
+/// The order of a list, in SQL. An index serves both.
+fn order_by(order: ListOrder) -> &'static str {
+    match order {
+        ListOrder::Newest => "accepted_at DESC, id DESC",
+        ListOrder::Oldest => "accepted_at, id",
+    }
+}
 
 /// An event in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,8 +146,34 @@ pub(crate) async fn decision(
     }))
 }
 
+impl Query {
+    /// Adds the range of time, and the part of it that follows `after`. An event's day is the day of its acceptance, so the range
+    /// limits the partitions.
+    fn filter_event_times(&mut self, filter: &EventFilter, after: Option<Cursor>) {
+        let newest_first = filter.order.unwrap_or_default() == ListOrder::Newest;
+        let place = after.as_ref().map(|cursor| cursor.at);
+        let (earliest, latest) = if newest_first { (None, place) } else { (place, None) };
+        if let Some(from) = filter.from {
+            self.and("accepted_at >= ?", [Box::new(Ts(from)) as _]);
+        }
+        if let Some(to) = filter.to {
+            self.and("accepted_at < ?", [Box::new(Ts(to)) as _]);
+        }
+        if let Some(earliest) = earliest.into_iter().chain(filter.from).max() {
+            self.and("event_day >= ?", [Box::new(Date(earliest.day())) as _]);
+        }
+        if let Some(latest) = latest.into_iter().chain(filter.to).min() {
+            self.and("event_day <= ?", [Box::new(Date(latest.day())) as _]);
+        }
+        if let Some(cursor) = after {
+            let follows = if newest_first { "(accepted_at, id) < (?, ?)" } else { "(accepted_at, id) > (?, ?)" };
+            self.and(follows, [Box::new(Ts(cursor.at)) as _, Box::new(cursor.id) as _]);
+        }
+    }
+}
+
 impl History {
-    /// Events, newest first. `tenant` `None` lists those of every tenant; no index serves that, so give it a range of time.
+    /// Events in the filter's order. `tenant` `None` lists those of every tenant; no index serves that, so give it a range of time.
     ///
     /// If `filter` has conditions besides a range of time, a page searches at most 20,000 events. Such a page may be short or
     /// empty although more events follow; its cursor continues the search.
@@ -162,28 +194,15 @@ impl History {
         if let Some(event_type) = &filter.event_type {
             query.filter_type(event_type);
         }
-        // An event's day is the day of its acceptance, so a range of time limits the partitions to read.
-        if let Some(from) = filter.from {
-            query.and("accepted_at >= ?", [Box::new(Ts(from)) as _]);
-            query.and("event_day >= ?", [Box::new(Date(from.day())) as _]);
-        }
-        let to = after.as_ref().map(|cursor| cursor.at).into_iter().chain(filter.to).min();
-        if let Some(to) = to {
-            query.and("event_day <= ?", [Box::new(Date(to.day())) as _]);
-        }
-        if let Some(to) = filter.to {
-            query.and("accepted_at < ?", [Box::new(Ts(to)) as _]);
-        }
+        query.filter_event_times(filter, after);
         for (name, value) in &filter.attributes {
             let (name, value) = (clean(name).into_owned(), clean(value).into_owned());
             query.filter("attributes ->> ? = ?", [Box::new(name) as _, Box::new(value) as _]);
         }
-        if let Some(cursor) = after {
-            query.and("(accepted_at, id) < (?, ?)", [Box::new(Ts(cursor.at)) as _, Box::new(cursor.id) as _]);
-        }
         let select = format!("SELECT {} FROM events", EventSummary::COLUMNS);
         let cursor = |event: &EventSummary| Cursor::of(event.accepted_at, &event.id);
-        query.page(&self.0.client().await?, &select, NEWEST_FIRST, page, cursor).await
+        let order = order_by(filter.order.unwrap_or_default());
+        query.page(&self.0.client().await?, &select, order, page, cursor).await
     }
 
     /// One event of a tenant. If the id was accepted on two days, the later event.

@@ -6,6 +6,7 @@ mod cursor;
 mod dead_letters;
 mod deliveries;
 mod events;
+mod phase;
 mod query;
 
 pub(crate) use cursor::Cursor;

@@ -37,7 +37,8 @@ fn statement(mode: InsertMode) -> String {
     )
 }
 
-const RETURNING: &str = "endpoint, started_at, outcome, trigger, number, status_code, duration_us, since_accepted_ms";
+const RETURNING: &str =
+    "endpoint, started_at, outcome, trigger, number, status_code, duration_us, since_accepted_ms, error";
 
 /// When an attempt ended.
 pub(crate) fn ended_at(attempt: &AttemptRecord) -> UnixMillis {

@@ -32,6 +32,9 @@ ON CONFLICT (id, delivery_day) DO UPDATE SET
     status_code = CASE WHEN excluded.number > d.number THEN excluded.status_code
                        WHEN excluded.number < d.number THEN d.status_code
                        ELSE least(excluded.status_code, d.status_code) END,
+    outcome = CASE WHEN excluded.number > d.number THEN excluded.outcome
+                   WHEN excluded.number < d.number THEN d.outcome
+                   ELSE least(excluded.outcome, d.outcome) END,
     number = greatest(d.number, excluded.number),
     created_at = least(d.created_at, excluded.created_at),
     expires_at = least(d.expires_at, excluded.expires_at),
@@ -39,6 +42,7 @@ ON CONFLICT (id, delivery_day) DO UPDATE SET
 WHERE (excluded.standing, excluded.reported_at) > (d.standing, d.reported_at)
     OR excluded.number > d.number
     OR (excluded.number = d.number AND least(excluded.status_code, d.status_code) IS DISTINCT FROM d.status_code)
+    OR (excluded.number = d.number AND least(excluded.outcome, d.outcome) IS DISTINCT FROM d.outcome)
     OR excluded.created_at < d.created_at
     OR excluded.expires_at < d.expires_at
     OR least(excluded.first_attempt_at, d.first_attempt_at) IS DISTINCT FROM d.first_attempt_at";
@@ -63,6 +67,7 @@ array_params! {
         discard_reason: Option<i16> = report.discard_reason.map(Coded::code),
         number: i32 = i32::from(report.number),
         status_code: Option<i16> = report.status_code.and_then(|code| i16::try_from(code).ok()),
+        outcome: Option<i16> = report.outcome.map(Coded::code),
         event_id: &'a str = report.of.event.as_str(),
         event_type as "type": &'a str = report.of.event_type.as_str(),
         generation: Option<String> =

@@ -10,6 +10,9 @@ use crate::error::StoreError;
 use crate::sql::{Coded, from_row};
 use crate::store::RecordStore;
 
+/// Most characters that are kept of the text of an endpoint's last failure.
+const ERROR_CHARS_MAX: usize = 500;
+
 /// SQL that evaluates `fresh`, the newly inserted attempts. An endpoint is failing from its [`FAILING_AFTER_ATTEMPTS`]th
 /// consecutive failure until its next success. An endpoint that never failed gets no row.
 pub(super) fn follow() -> String {
@@ -18,20 +21,24 @@ pub(super) fn follow() -> String {
     SELECT endpoint, success_at,
         (count(*) FILTER (WHERE failed_since))::int AS failures,
         min(started_at) FILTER (WHERE failed_since) AS since,
-        max(started_at) FILTER (WHERE failed_since) AS last
+        max(started_at) FILTER (WHERE failed_since) AS last,
+        {last_outcome}, {last_status_code}, {last_error}
     FROM (SELECT *, outcome <> 0 AND coalesce(started_at > success_at, true) AS failed_since
-          FROM (SELECT endpoint, started_at, outcome,
+          FROM (SELECT endpoint, started_at, outcome, status_code, left(error, {ERROR_CHARS_MAX}) AS error,
                     max(started_at) FILTER (WHERE outcome = 0) OVER (PARTITION BY endpoint) AS success_at
                 FROM fresh WHERE trigger <> 4) f) f
     GROUP BY endpoint, success_at
 ), health AS (
-    INSERT INTO endpoint_health AS h (endpoint, failures, failing_since, last_failure_at, succeeded_at, failing, turned)
+    INSERT INTO endpoint_health AS h (endpoint, failures, failing_since, last_failure_at, succeeded_at, failing, turned,
+        first_failure_at, last_outcome, last_status_code, last_error)
     SELECT endpoint, failures, coalesce(since, success_at), coalesce(last, success_at), success_at,
-        failures >= {FAILING_AFTER_ATTEMPTS}, (failures >= {FAILING_AFTER_ATTEMPTS})::int
+        failures >= {FAILING_AFTER_ATTEMPTS}, (failures >= {FAILING_AFTER_ATTEMPTS})::int,
+        since, last_outcome, last_status_code, last_error
     FROM streaks s
     WHERE failures > 0 OR EXISTS (SELECT 1 FROM endpoint_health h WHERE h.endpoint = s.endpoint AND h.failures > 0)
     ORDER BY endpoint
-    ON CONFLICT (endpoint) DO UPDATE SET (failures, failing_since, last_failure_at, succeeded_at, failing, turned) = (
+    ON CONFLICT (endpoint) DO UPDATE SET (failures, failing_since, last_failure_at, succeeded_at, failing, turned,
+            first_failure_at, last_outcome, last_status_code, last_error, outage_from, outage_until) = (
         SELECT n.failures,
             CASE WHEN excluded.failures = 0 THEN h.failing_since
                  WHEN n.ended OR h.failures = 0 THEN excluded.failing_since
@@ -40,7 +47,14 @@ pub(super) fn follow() -> String {
                  ELSE greatest(h.last_failure_at, excluded.last_failure_at) END,
             coalesce(excluded.succeeded_at, h.succeeded_at),
             n.failing,
-            CASE WHEN n.failing AND NOT h.failing THEN 1 WHEN h.failing AND NOT n.failing THEN 2 ELSE 0 END
+            CASE WHEN n.failing AND NOT h.failing THEN 1 WHEN h.failing AND NOT n.failing THEN 2 ELSE 0 END,
+            CASE WHEN excluded.failures = 0 THEN h.first_failure_at
+                 WHEN n.ended OR h.failures = 0 THEN excluded.first_failure_at
+                 ELSE least(h.first_failure_at, excluded.first_failure_at) END,
+            {newer_outcome}, {newer_status_code}, {newer_error},
+            CASE WHEN h.failing AND NOT n.failing THEN coalesce(h.first_failure_at, h.failing_since)
+                 ELSE h.outage_from END,
+            CASE WHEN h.failing AND NOT n.failing THEN excluded.succeeded_at ELSE h.outage_until END
         FROM (SELECT *, failures >= {FAILING_AFTER_ATTEMPTS} OR (h.failing AND NOT ended) AS failing
               FROM (SELECT *, CASE WHEN ended THEN excluded.failures ELSE h.failures + excluded.failures END AS failures
                     FROM (SELECT coalesce(excluded.succeeded_at > h.last_failure_at, false) AS ended) n) n) n)
@@ -59,9 +73,28 @@ pub(super) fn follow() -> String {
     FROM health h JOIN endpoints e ON e.id = h.endpoint
     WHERE turned <> 0 AND e.deleted_at IS NULL AND e.tenant <> '{operator}'
 )",
+        last_outcome = last("outcome"),
+        last_status_code = last("status_code"),
+        last_error = last("error"),
+        newer_outcome = newer("last_outcome"),
+        newer_status_code = newer("last_status_code"),
+        newer_error = newer("last_error"),
         failing_since = instant("h.failing_since"),
         recovered_at = instant("h.succeeded_at"),
         operator = TenantId::OPERATOR.0,
+    )
+}
+
+/// SQL for a column of the last failure in a batch.
+fn last(column: &str) -> String {
+    format!("(array_agg({column} ORDER BY started_at DESC) FILTER (WHERE failed_since))[1] AS last_{column}")
+}
+
+/// SQL for a column of the last failure: that of the batch, unless the row has a later failure.
+fn newer(column: &str) -> String {
+    format!(
+        "CASE WHEN excluded.failures = 0 OR excluded.last_failure_at < h.last_failure_at THEN h.{column}
+                 ELSE excluded.{column} END"
     )
 }
 

@@ -5,13 +5,15 @@
 //!
 //! - The **state** comes from the report with the greatest (rank, epoch, attempt number, status, time): see
 //!   [`DeliveryStatus::rank`].
-//! - The **last attempt** is the one with the highest number. Of two POSTs with that number, the one with the lower status code.
+//! - The **last attempt** is the one with the highest number. Of two POSTs with that number, the lower status code and
+//!   the outcome with the lower stored code: an answer wins over none, success over failure.
 //! - The delivery's own times are the earliest in any report.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason};
 use postrider_model::ids::{DeliveryId, Generation};
 use postrider_model::time::{Day, UnixMillis};
@@ -32,6 +34,7 @@ pub(crate) struct Report<'a> {
     pub(crate) next_attempt_at: Option<UnixMillis>,
     pub(crate) number: u16,
     pub(crate) status_code: Option<u16>,
+    pub(crate) outcome: Option<Outcome>,
     pub(crate) created_at: UnixMillis,
     pub(crate) expires_at: UnixMillis,
     pub(crate) first_attempt_at: Option<UnixMillis>,
@@ -50,6 +53,7 @@ impl<'a> Report<'a> {
             next_attempt_at: Some(decision.decided_at),
             number: 0,
             status_code: None,
+            outcome: None,
             created_at: decision.decided_at,
             expires_at: decision.expires_at,
             first_attempt_at: None,
@@ -70,6 +74,7 @@ impl<'a> Report<'a> {
             next_attempt_at: outcome.next_attempt_at,
             number: attempt.map_or(0, |attempt| attempt.number),
             status_code: attempt.and_then(|attempt| attempt.status_code),
+            outcome: attempt.map(|attempt| attempt.outcome),
             created_at: outcome.delivery.created_at,
             expires_at: outcome.expires_at,
             first_attempt_at: first.map(super::attempts::ended_at),
@@ -88,6 +93,7 @@ impl<'a> Report<'a> {
             next_attempt_at: Some(now),
             number: 0,
             status_code: None,
+            outcome: None,
             created_at: task.delivery.created_at,
             expires_at: task.expires_at,
             first_attempt_at: None,
@@ -111,6 +117,7 @@ impl<'a> Report<'a> {
             next_attempt_at: None,
             number: row.number,
             status_code: row.status_code,
+            outcome: row.outcome,
             created_at: row.delivery.created_at,
             expires_at: row.expires_at,
             first_attempt_at: row.first_attempt_at,
@@ -140,8 +147,13 @@ impl<'a> Report<'a> {
             self.next_attempt_at = other.next_attempt_at;
         }
         match self.number.cmp(&other.number) {
-            Ordering::Less => (self.number, self.status_code) = (other.number, other.status_code),
-            Ordering::Equal => self.status_code = least(self.status_code, other.status_code),
+            Ordering::Less => {
+                (self.number, self.status_code, self.outcome) = (other.number, other.status_code, other.outcome);
+            }
+            Ordering::Equal => {
+                self.status_code = least(self.status_code, other.status_code);
+                self.outcome = self.outcome.into_iter().chain(other.outcome).min_by_key(|outcome| outcome.code());
+            }
             Ordering::Greater => {}
         }
         self.created_at = self.created_at.min(other.created_at);

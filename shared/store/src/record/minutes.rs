@@ -8,7 +8,7 @@ use postrider_model::latency::{BOUNDS_US, BUCKETS};
 pub(crate) const WHOLE: &str = "2000-01-01 00:00:00+00";
 
 /// The columns with counts, each with its aggregate over attempts. All are sums, so they can be added over minutes and endpoints.
-pub(crate) const COUNTS: [(&str, &str); 12] = [
+pub(crate) const COUNTS: [(&str, &str); 13] = [
     ("successes", "count(*) FILTER (WHERE outcome = 0)"),
     ("failures", "count(*) FILTER (WHERE outcome <> 0)"),
     ("retries", "count(*) FILTER (WHERE number > 1)"),
@@ -21,6 +21,8 @@ pub(crate) const COUNTS: [(&str, &str); 12] = [
     ("answers_4xx", "count(*) FILTER (WHERE status_code BETWEEN 400 AND 499)"),
     ("answers_5xx", "count(*) FILTER (WHERE status_code BETWEEN 500 AND 599)"),
     ("unanswered", "count(*) FILTER (WHERE status_code IS NULL)"),
+    // A delivery with any failed attempt has a failed first attempt, so this counts deliveries, not attempts.
+    ("failed_deliveries", "count(*) FILTER (WHERE number = 1 AND outcome <> 0)"),
 ];
 
 /// SQL that adds the attempts in `fresh`, except test calls, to their minutes and hours. Rows are written sorted by key, and

@@ -11,7 +11,9 @@ use postrider_wire::messages::DeliveryTask;
 use super::page::{ReplayStep, page, targets};
 use super::rows::{COLUMNS, set_status};
 use super::{Replay, ReplayPage, ReplayTargets};
+use crate::config::{bump, finish};
 use crate::error::StoreError;
+use crate::intervention::{Intervention, InterventionReason, InterventionTarget};
 use crate::outbox;
 use crate::record::{self, Report, merged};
 use crate::sql::{Coded, FromRow, RowExt, Ts, signed};
@@ -35,12 +37,21 @@ pub struct ReplayInput {
 /// A page that the caller published.
 #[derive(Debug)]
 pub struct PublishedPage {
-    /// Its deliveries.
+    /// Its new deliveries.
     pub tasks: Vec<DeliveryTask>,
+    /// The next attempts of pending deliveries that are made now. Each makes the copy that waits for its retry stale.
+    pub hurried: Vec<DeliveryTask>,
     /// The number of events that have at least one of these deliveries.
     pub events: u64,
     /// The number of events that the page covers, from the first of the input on.
     pub walked: usize,
+}
+
+impl PublishedPage {
+    /// The number of deliveries that were created or are attempted now.
+    fn deliveries(&self) -> u64 {
+        (self.tasks.len() + self.hurried.len()) as u64
+    }
 }
 
 /// The result of feeding one page.
@@ -48,7 +59,7 @@ pub struct PublishedPage {
 pub struct Fed {
     /// The replay.
     pub replay: ReplayId,
-    /// Deliveries created.
+    /// Deliveries created or attempted now.
     pub deliveries: u64,
     /// Whether all deliveries of the replay have been created.
     pub finished: bool,
@@ -74,7 +85,11 @@ impl Store {
         let Some((replay, after)) = next(&tx).await? else { return Ok(None) };
         let id = replay.id;
         match feed_page(&tx, replay, ReplayStep { after, events_max, payloads: true }, publish).await {
-            Ok(fed) => {
+            Ok((fed, Some(version))) => {
+                finish(tx, version).await?;
+                Ok(Some(fed))
+            }
+            Ok((fed, None)) => {
                 tx.commit().await.map_err(StoreError::from)?;
                 Ok(Some(fed))
             }
@@ -103,20 +118,21 @@ async fn next(tx: &Transaction<'_>) -> Result<Option<(Replay, Option<(UnixMillis
     Ok(Some((replay, after)))
 }
 
+/// Feeds a page. Also returns the configuration version of its interventions, if it made any.
 async fn feed_page<E: From<StoreError>, F>(
     tx: &Transaction<'_>,
     replay: Replay,
     step: ReplayStep,
     publish: impl FnOnce(ReplayInput) -> F,
-) -> Result<Fed, E>
+) -> Result<(Fed, Option<i64>), E>
 where
     F: Future<Output = Result<PublishedPage, E>>,
 {
     let (id, tenant, now) = (replay.id, replay.tenant, UnixMillis::now());
-    let Some(targets) = targets(tx, tenant, &replay.selection).await? else {
+    let Some(targets) = targets(tx, tenant, &replay.selection, false).await? else {
         // The tenant was deleted, so its replay ends.
         set_status(tx, id, ReplayStatus::Cancelled, now).await?;
-        return Ok(Fed { replay: id, deliveries: 0, finished: false });
+        return Ok((Fed { replay: id, deliveries: 0, finished: false }, None));
     };
     let version = tx.query_one("SELECT version FROM config_version", &[]).await.map_err(StoreError::from)?;
     let config_version = version.col("version")?;
@@ -127,7 +143,8 @@ where
 
     let published = publish(ReplayInput { replay, targets, page, config_version, now }).await?;
     // The rows are written only after publishing, so that they are not locked while the broker is slow.
-    let reports = published.tasks.iter().map(|task| Report::requested(task, now));
+    let intervention = supersede(tx, &published.hurried, now).await?;
+    let reports = published.tasks.iter().chain(&published.hurried).map(|task| Report::requested(task, now));
     record::upsert_deliveries(tx, &merged(reports)).await?;
     let reached = published.walked.checked_sub(1).and_then(|last| keys.get(last));
     let (events, deliveries) = advance(tx, id, &published, reached, now).await?;
@@ -136,7 +153,30 @@ where
         set_status(tx, id, ReplayStatus::Finished, now).await?;
         outbox::add_event(tx, &outbox::replay_finished(tenant, id, events, deliveries, now)).await?;
     }
-    Ok(Fed { replay: id, deliveries: published.tasks.len() as u64, finished })
+    Ok((Fed { replay: id, deliveries: published.deliveries(), finished }, intervention))
+}
+
+/// Makes the copies of pending deliveries stale that wait for a retry, because their next attempts were published. Returns the
+/// configuration version of the interventions, if there are any.
+async fn supersede(tx: &Transaction<'_>, hurried: &[DeliveryTask], now: UnixMillis) -> Result<Option<i64>, StoreError> {
+    if hurried.is_empty() {
+        return Ok(None);
+    }
+    // Every transaction that locks a replay's row and the counter locks the counter last, as `Store::steer_replay` does. The row is
+    // locked already.
+    let version = bump(tx).await?;
+    for task in hurried {
+        let stale = Intervention {
+            target: InterventionTarget::Delivery(task.delivery.id),
+            event_day: Some(task.delivery.event_day),
+            least_epoch: task.epoch,
+            reason: InterventionReason::Superseded,
+            created_at: now,
+            version,
+        };
+        stale.save(tx).await?;
+    }
+    Ok(Some(version))
 }
 
 /// Adds a page to the replay's progress. Returns the replay's total numbers of events and deliveries.
@@ -151,8 +191,7 @@ async fn advance(
     let sql = "UPDATE replays SET reached_at = coalesce($2, reached_at), reached_id = coalesce($3, reached_id),
                    walked = walked + $4, events = events + $5, deliveries = deliveries + $6, fed_at = $7, updated_at = $7
                WHERE id = $1 RETURNING events, deliveries";
-    let (walked, events, deliveries) =
-        (signed(page.walked as u64), signed(page.events), signed(page.tasks.len() as u64));
+    let (walked, events, deliveries) = (signed(page.walked as u64), signed(page.events), signed(page.deliveries()));
     let row = tx.query_one(sql, &[&id.0, &at, &last, &walked, &events, &deliveries, &Ts(now)]).await?;
     FromRow::read(&row)
 }

@@ -1,11 +1,13 @@
-//! Replays: `rows` creates, lists, pauses and cancels them, `page` reads the rows of a page, `feed` commits page after page. The
+//! Replays: `rows` creates, lists, pauses and cancels them, `page` reads the events of a page, `earlier` what is on
+//! record about them, `feed` commits page after page. The
 //! caller decides which deliveries a page creates.
 //!
 //! # What it promises
-//! - An idempotency key creates one replay, however often the request is sent.
+//! - An idempotency key creates one replay, however often the request is sent. An endpoint has one unfinished recovery.
 //! - The row of a replay is locked while a page is fed, so that two replayers never feed one replay at the same time. The lock
 //!   ends with its transaction. A page that was published but not committed is published again, with the same ids.
 
+mod earlier;
 mod feed;
 mod page;
 mod rows;
@@ -20,8 +22,8 @@ use postrider_model::replay::{ReplaySelection, ReplayStatus};
 use postrider_model::time::UnixMillis;
 pub use rows::ReplayRequest;
 
-use crate::config::EndpointDocument;
-use crate::history::EventRow;
+use crate::config::{EndpointDocument, EndpointVersion};
+use crate::history::{DeliveryRow, EventRow};
 
 /// A replay with its progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub struct ReplayTargets {
     pub profile: String,
     /// Active endpoints.
     pub endpoints: Vec<(EndpointId, EndpointDocument)>,
+    /// Every version of the endpoint of a recovery, oldest first. Empty for other replays.
+    pub versions: Vec<EndpointVersion>,
 }
 
 /// A page of the events that a replay selects, oldest first.
@@ -80,10 +84,23 @@ pub struct ReplayPage {
 pub struct ReplayCandidate {
     /// The event.
     pub event: EventRow,
-    /// The endpoints in the decision about the event.
+    /// The configuration version of the decision about the event; `None`: no decision is on record.
+    pub config_version: Option<i64>,
+    /// The endpoints in that decision.
     pub decided: Vec<EndpointId>,
     /// The status of each earlier delivery of the event, by endpoint.
     pub earlier: HashMap<EndpointId, Vec<DeliveryStatus>>,
+    /// For a recovery, the event's pending deliveries to its endpoint, newest first.
+    pub pending: Vec<PendingRetry>,
+}
+
+/// A pending delivery that a recovery may attempt now.
+#[derive(Debug, Clone)]
+pub struct PendingRetry {
+    /// The delivery.
+    pub row: DeliveryRow,
+    /// Number of its attempts that people requested. The first attempt never counts.
+    pub extra: u16,
 }
 
 /// A requested change of a replay's status.

@@ -1,17 +1,18 @@
-//! Reads the rows of a replay's page: events, the decisions about them, and their earlier deliveries.
+//! Reads a page of the events of a replay, and the endpoints to which it may deliver.
 
 use std::collections::HashMap;
 
 use deadpool_postgres::GenericClient;
-use postrider_model::delivery::{DeliveryStatus, EndpointStatus};
-use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, ReplayId, TenantId};
+use postrider_model::delivery::EndpointStatus;
+use postrider_model::ids::{EndpointId, EventId, ReplayId, TenantId};
 use postrider_model::limits::REPLAY_STEP_BYTES_MAX;
-use postrider_model::replay::ReplaySelection;
+use postrider_model::replay::{ReplayMode, ReplaySelection};
 use postrider_model::subscription::TypePattern;
-use postrider_model::time::{Day, UnixMillis};
-use uuid::Uuid;
+use postrider_model::time::UnixMillis;
 
+use super::earlier::{decided, earlier, pending, statuses};
 use super::{ReplayCandidate, ReplayPage, ReplayTargets};
+use crate::config::EndpointVersion;
 use crate::error::StoreError;
 use crate::history::{EventRow, EventSummary, Query};
 use crate::sql::{Coded, Date, RowExt, Ts, clean, found, read_all};
@@ -32,13 +33,15 @@ pub struct ReplayStep {
 }
 
 impl Store {
-    /// The endpoints to which a replay may deliver, by the tenant's current configuration; `None`: the tenant was deleted.
+    /// The endpoints to which a replay may deliver, by the tenant's current configuration; `None`: the tenant was deleted. The
+    /// endpoint of a recovery is one of them also while it is off, so that its recovery can be counted before.
     pub async fn replay_targets(
         &self,
         tenant: TenantId,
         selection: &ReplaySelection,
     ) -> Result<Option<ReplayTargets>, StoreError> {
-        targets(&self.core().client().await?, tenant, selection).await
+        let off_too = selection.mode == ReplayMode::Recover;
+        targets(&self.core().client().await?, tenant, selection, off_too).await
     }
 
     /// Reads a page of the events of a selection, with their decisions and earlier deliveries.
@@ -52,19 +55,29 @@ impl Store {
     }
 }
 
-/// See [`Store::replay_targets`].
+/// See [`Store::replay_targets`]. `off_too`: whether endpoints that are off are targets.
 pub(super) async fn targets(
     client: &impl GenericClient,
     tenant: TenantId,
     selection: &ReplaySelection,
+    off_too: bool,
 ) -> Result<Option<ReplayTargets>, StoreError> {
     let living = "SELECT profile FROM tenants WHERE id = $1 AND deleted_at IS NULL";
     let Some(row) = client.query_opt(living, &[&tenant.0]).await? else { return Ok(None) };
     let active = "SELECT id, document FROM endpoints
-                  WHERE tenant = $1 AND deleted_at IS NULL AND status = $2 AND ($3::uuid IS NULL OR id = $3)";
+                  WHERE tenant = $1 AND deleted_at IS NULL AND (status = $2 OR $4) AND ($3::uuid IS NULL OR id = $3)";
     let only = selection.endpoint.map(|endpoint| endpoint.0);
-    let rows = client.query(active, &[&tenant.0, &EndpointStatus::Active.code(), &only]).await?;
-    Ok(Some(ReplayTargets { profile: row.col("profile")?, endpoints: read_all(rows)? }))
+    let rows = client.query(active, &[&tenant.0, &EndpointStatus::Active.code(), &only, &off_too]).await?;
+    let versions = match selection.endpoint {
+        Some(endpoint) if selection.mode == ReplayMode::Recover => versions(client, endpoint).await?,
+        _ => Vec::new(),
+    };
+    Ok(Some(ReplayTargets { profile: row.col("profile")?, endpoints: read_all(rows)?, versions }))
+}
+
+async fn versions(client: &impl GenericClient, endpoint: EndpointId) -> Result<Vec<EndpointVersion>, StoreError> {
+    let sql = "SELECT * FROM endpoint_versions WHERE endpoint = $1 ORDER BY version";
+    read_all(client.query(sql, &[&endpoint.0]).await?)
 }
 
 /// See [`Store::replay_page`]. Deliveries of the replay `own` do not count as earlier ones.
@@ -78,10 +91,21 @@ pub(super) async fn page(
     let (events, is_last) = events(client, tenant, selection, step).await?;
     let mut decided = decided(client, tenant, &events).await?;
     let mut earlier = earlier(client, tenant, &events, &decided, own).await?;
+    let mut pending = match selection.endpoint {
+        Some(endpoint) if selection.mode == ReplayMode::Recover => pending(client, endpoint, &earlier).await?,
+        _ => HashMap::new(),
+    };
     let candidate = |event: EventRow| {
         let key = (event.summary.id.clone(), event.summary.event_day);
-        let decided = decided.remove(&key).unwrap_or_default();
-        ReplayCandidate { event, decided, earlier: earlier.remove(&key).unwrap_or_default() }
+        let (config_version, decided) = decided.remove(&key).unzip();
+        let earlier = earlier.remove(&key).unwrap_or_default();
+        ReplayCandidate {
+            event,
+            config_version,
+            decided: decided.unwrap_or_default(),
+            earlier: earlier.into_iter().map(|(endpoint, found)| (endpoint, statuses(&found))).collect(),
+            pending: pending.remove(&key).unwrap_or_default(),
+        }
     };
     Ok(ReplayPage { candidates: events.into_iter().map(candidate).collect(), is_last })
 }
@@ -138,57 +162,4 @@ async fn events(
     let events: Vec<EventRow> = read_all(rows)?;
     let is_last = events.len() == found && found < step.events_max as usize;
     Ok((events, is_last))
-}
-
-type ByEvent<T> = HashMap<(EventId, Day), T>;
-
-/// Reads the endpoints in the decisions about the events.
-async fn decided(
-    client: &impl GenericClient,
-    tenant: TenantId,
-    events: &[EventRow],
-) -> Result<ByEvent<Vec<EndpointId>>, StoreError> {
-    let (ids, days) = keys(events);
-    let sql = "SELECT d.event_id, d.event_day, d.matched FROM unnest($2::text[], $3::date[]) AS subscription(id, day)
-               JOIN decisions d ON d.tenant = $1 AND d.event_id = subscription.id AND d.event_day = subscription.day";
-    let rows: Vec<(EventId, Day, Vec<EndpointId>)> = read_all(client.query(sql, &[&tenant.0, &ids, &days]).await?)?;
-    Ok(rows.into_iter().map(|(event, day, matched)| ((event, day), matched)).collect())
-}
-
-/// Reads the status of every earlier delivery of the events, by event and endpoint.
-async fn earlier(
-    client: &impl GenericClient,
-    tenant: TenantId,
-    events: &[EventRow],
-    decided: &ByEvent<Vec<EndpointId>>,
-    own: Option<ReplayId>,
-) -> Result<ByEvent<HashMap<EndpointId, Vec<DeliveryStatus>>>, StoreError> {
-    let firsts: Vec<Uuid> = decided
-        .iter()
-        .flat_map(|((event, _), matched)| {
-            matched.iter().map(move |endpoint| DeliveryId::derive(tenant, event, *endpoint, &Generation::First).0)
-        })
-        .collect();
-    let (ids, mut days) = keys(events);
-    let columns = "event_id, event_day, endpoint, status";
-    let again = format!(
-        "SELECT {columns} FROM deliveries WHERE tenant = $1 AND event_id = ANY($2) AND generation IS NOT NULL
-             AND generation NOT LIKE 'test:%' AND generation IS DISTINCT FROM $3"
-    );
-    let own = own.map(|replay| Generation::Replay(replay).to_string());
-    let mut rows = client.query(&again, &[&tenant.0, &ids, &own]).await?;
-    days.sort_unstable();
-    days.dedup();
-    let first = format!("SELECT {columns} FROM deliveries WHERE id = ANY($1) AND delivery_day = ANY($2)");
-    rows.extend(client.query(&first, &[&firsts, &days]).await?);
-    let mut earlier: ByEvent<HashMap<_, Vec<_>>> = HashMap::new();
-    for row in rows {
-        let of_event = earlier.entry((row.col("event_id")?, row.col("event_day")?)).or_default();
-        of_event.entry(row.col("endpoint")?).or_default().push(row.col("status")?);
-    }
-    Ok(earlier)
-}
-
-fn keys(events: &[EventRow]) -> (Vec<&str>, Vec<Date>) {
-    events.iter().map(|event| (event.summary.id.as_str(), Date(event.summary.event_day))).unzip()
 }

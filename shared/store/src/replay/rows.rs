@@ -4,7 +4,7 @@ use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::delivery::DeliveryStatus;
 use postrider_model::ids::{Generation, ReplayId, TenantId};
 use postrider_model::limits::REPLAYS_RUNNING_MAX;
-use postrider_model::replay::{ReplaySelection, ReplayStatus};
+use postrider_model::replay::{ReplayMode, ReplaySelection, ReplayStatus};
 use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
@@ -93,12 +93,35 @@ async fn known(
     Ok(Some(row.col("id")?))
 }
 
+/// The unfinished recovery of the endpoint of a recovery. Two of them at once could make two deliveries of one event.
+async fn running_recovery(
+    client: &impl GenericClient,
+    tenant: TenantId,
+    asked: &ReplaySelection,
+) -> Result<Option<ReplayId>, StoreError> {
+    let (ReplayMode::Recover, Some(endpoint)) = (asked.mode, asked.endpoint) else { return Ok(None) };
+    let sql = "SELECT id, selection FROM replays WHERE tenant = $1 AND status IN (0, 1)";
+    let unfinished: Vec<(ReplayId, ReplaySelection)> = read_all(client.query(sql, &[&tenant.0]).await?)?;
+    let same =
+        |(_, found): &(_, ReplaySelection)| found.mode == ReplayMode::Recover && found.endpoint == Some(endpoint);
+    let Some((id, running)) = unfinished.into_iter().find(same) else { return Ok(None) };
+    // `None` is the start of the history and the least.
+    if running.from <= asked.from {
+        return Ok(Some(id));
+    }
+    let from = running.from.map(UnixMillis::to_rfc3339_seconds).unwrap_or_default();
+    Err(StoreError::Conflict(format!(
+        "a recovery of this endpoint since {from} has not finished ({id}): wait for it, or cancel it"
+    )))
+}
+
 impl Store {
-    /// Creates a replay. If its idempotency key was used for the same request before, returns the existing replay.
+    /// Creates a replay. If its idempotency key was used for the same request before, returns the existing replay. Also returns an
+    /// unfinished recovery of the same endpoint that covers the range of the new one.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if the key was used for another request, or if the tenant has [`REPLAYS_RUNNING_MAX`] replays
-    /// that have not ended; [`StoreError::NotFound`] for the tenant.
+    /// [`StoreError::Conflict`] if the key was used for another request, if an unfinished recovery of the endpoint begins later,
+    /// or if the tenant has [`REPLAYS_RUNNING_MAX`] replays that have not ended; [`StoreError::NotFound`] for the tenant.
     pub async fn create_replay(&self, tenant: TenantId, asked: &ReplayRequest) -> Result<ReplayId, StoreError> {
         let (id, now) = (ReplayId::generate(), Ts(UnixMillis::now()));
         let mut client = self.core().client().await?;
@@ -108,6 +131,9 @@ impl Store {
         tx.query_opt(living, &[&tenant.0]).await?.ok_or(StoreError::NotFound { what: "tenant" })?;
         if let Some(known) = known(&tx, tenant, asked).await? {
             return Ok(known);
+        }
+        if let Some(running) = running_recovery(&tx, tenant, &asked.selection).await? {
+            return Ok(running);
         }
         // Running or paused. Must match the condition of the index `replays_not_ended`.
         let sql = "SELECT count(*) AS usage FROM replays WHERE tenant = $1 AND status IN (0, 1)";
@@ -175,7 +201,7 @@ impl Store {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
         // Unlike other edits, this locks its row before the version counter: the row may be locked for as long as feeding a page
-        // takes, and the process that feeds the page never waits for the counter.
+        // takes. The process that feeds the page locks both in the same order.
         let sql =
             format!("SELECT {COLUMNS} FROM replays WHERE id = $1 AND ($2::uuid IS NULL OR tenant = $2) FOR UPDATE");
         let row = tx.query_opt(&sql, &[&id.0, &tenant.map(|tenant| tenant.0)]).await?;

@@ -2,6 +2,7 @@
 
 use futures::future::{join_all, try_join_all};
 use postrider_model::delivery::EndpointStatus;
+use postrider_model::endpoint::EndpointOrder;
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::scope::Scope;
 use postrider_model::tenant_limits::TenantLimits;
@@ -119,7 +120,7 @@ async fn no_race_gets_a_tenant_more_endpoints_than_its_limit() {
     for refused in results.iter().filter_map(|result| result.as_ref().err()) {
         assert!(matches!(&refused, StoreError::Conflict(why) if why.contains("3 of 3 endpoints")), "{refused}");
     }
-    let list = store.config().list_endpoints(tenant.id, &PageRequest::default()).await.unwrap();
+    let list = store.config().list_endpoints(tenant.id, EndpointOrder::Newest, &PageRequest::default()).await.unwrap();
     assert_eq!((list.items.len(), list.usage, list.limit), (3, 3, 3));
     store.config().delete_endpoint(Some(tenant.id), made[0].id, None).await.unwrap();
     store.config().create_endpoint(tenant.id, &new).await.expect("there is room again");
@@ -255,6 +256,27 @@ async fn a_restart_of_the_database_costs_no_error() {
     fixture.store.feed().config_version().await.unwrap();
     fixture.terminate_all().await;
     fixture.tenant().await;
+}
+
+#[tokio::test]
+async fn endpoints_are_found_by_a_part_of_their_name_or_url() {
+    let fixture = Fixture::new("find_endpoints").await;
+    let (config, tenant, other) = (fixture.store.config(), fixture.tenant().await.id, fixture.tenant().await.id);
+    let crm = config.create_endpoint(tenant, &new_endpoint("CRM 100%")).await.unwrap().id;
+    let billing = config.create_endpoint(tenant, &new_endpoint("Billing")).await.unwrap().id;
+    config.create_endpoint(other, &new_endpoint("CRM of another tenant")).await.unwrap();
+    let find = async |text: &str, limit| -> Vec<_> {
+        config.find_endpoints(tenant, text, limit).await.unwrap().into_iter().map(|found| found.id).collect()
+    };
+    assert_eq!(find("crm", 9).await, [crm]);
+    assert_eq!(find("100%", 9).await, [crm]);
+    assert_eq!(find("%", 9).await, [crm], "no character is a wildcard");
+    assert_eq!(find("EXAMPLE.com/ho", 9).await, [billing, crm]);
+    assert_eq!(find("example", 1).await, [billing]);
+    assert!(find("_", 9).await.is_empty());
+    assert!(find("a\0b", 9).await.is_empty());
+    config.delete_endpoint(None, crm, None).await.unwrap();
+    assert!(find("crm", 9).await.is_empty());
 }
 
 /// Every row of every table as text, with bytes as hex.

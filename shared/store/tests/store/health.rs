@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use postrider_model::attempt::Outcome;
 use postrider_model::delivery::DeliveryStatus::{Delivered, Pending};
+use postrider_model::delivery::EndpointStatus;
 use postrider_model::ids::TenantId;
 use postrider_model::time::UnixMillis;
+use postrider_store::config::{EndpointDraft, EndpointHealth, LastFailure, Outage};
 use postrider_store::outbox::{OperationalEvent, OutboxEntry};
 use postrider_wire::messages::OutcomeReport;
 
@@ -129,4 +132,70 @@ async fn days_of_failures_count_only_for_active_endpoints_without_success() {
     fixture.record(&failed(6..8)).await;
     assert_eq!(long().await, []);
     assert_eq!(fixture.told_types().await, ["endpoint.failing", "endpoint.disabled"]);
+}
+
+#[tokio::test]
+async fn the_last_failure_and_the_last_outage_are_kept_with_their_times_and_their_cause() {
+    let fixture = Fixture::new("healthcause").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
+    let endpoint = store.config().create_endpoint(tenant, &new_endpoint("e")).await.unwrap().id;
+    let event = event(tenant, UnixMillis::now());
+    let at = |number: i64| UnixMillis(event.accepted_at.0 + number * 1_000);
+    let health = async || {
+        let mut found = store.config().endpoints_health(&[endpoint]).await.unwrap();
+        found.pop().expect("the endpoint").1
+    };
+    assert_eq!(health().await, EndpointHealth::default());
+
+    let failed = |number, code| {
+        let mut failed = outcome(&event, endpoint, number, Pending, code);
+        let attempt = failed.attempt.as_mut().unwrap();
+        attempt.outcome = if code.is_some() { Outcome::HttpStatus } else { Outcome::Timeout };
+        attempt.error = code.is_none().then(|| "no answer".to_owned());
+        failed
+    };
+    fixture.record(&[failed(1, Some(503)), failed(2, None)]).await;
+    let found = health().await;
+    assert_eq!((found.failures, found.failing, found.first_failure_at), (2, false, Some(at(1))));
+    let last = LastFailure { at: at(2), outcome: Outcome::Timeout, status_code: None, error: Some("no answer".into()) };
+    assert_eq!(found.last_failure, Some(last));
+    // An older failure that is recorded later changes neither the cause nor the time.
+    fixture.record(&[failed(3, Some(500)), failed(4, Some(500)), failed(6, Some(502))]).await;
+    fixture.record(&[failed(5, Some(404))]).await;
+    let found = health().await;
+    assert_eq!((found.failures, found.failing, found.failed), (6, true, None));
+    assert_eq!(found.last_failure.map(|last| (last.at, last.status_code)), Some((at(6), Some(502))));
+
+    fixture.record(&[outcome(&event, endpoint, 7, Delivered, Some(200))]).await;
+    let found = health().await;
+    assert_eq!((found.failures, found.failing), (0, false));
+    assert_eq!(found.failed, Some(Outage { from: at(1), until: Some(at(7)) }));
+    // A short series of failures is no outage, so the last one stays.
+    fixture.record(&[failed(8, Some(500))]).await;
+    let found = health().await;
+    assert_eq!((found.first_failure_at, found.failed.map(|outage| outage.from)), (Some(at(8)), Some(at(1))));
+}
+
+#[tokio::test]
+async fn the_time_in_which_an_endpoint_was_off_follows_from_its_versions() {
+    let fixture = Fixture::new("healthoff").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
+    let mut off_at_first = new_endpoint("e");
+    off_at_first.draft.status = EndpointStatus::Inactive;
+    let endpoint = store.config().create_endpoint(tenant, &off_at_first).await.unwrap().id;
+    let off = async || store.config().endpoints_health(&[endpoint]).await.unwrap().pop().expect("the endpoint").1.off;
+    let switch = async |status| {
+        let edit = move |draft: &mut EndpointDraft| {
+            draft.status = status;
+            Ok::<_, ()>(())
+        };
+        store.config().edit_endpoint(None, endpoint, None, edit).await.unwrap().updated_at
+    };
+    assert_eq!(off().await, None, "it was never on");
+    switch(EndpointStatus::Active).await;
+    assert_eq!(off().await, None);
+    let from = switch(EndpointStatus::Inactive).await;
+    assert_eq!(off().await, Some(Outage { from, until: None }));
+    let until = Some(switch(EndpointStatus::Active).await);
+    assert_eq!(off().await, Some(Outage { from, until }));
 }

@@ -1,6 +1,7 @@
 //! The counts of each hour equal the sum of its minutes, after concurrent writes and after retention.
 
 use futures::future::join_all;
+use postrider_model::endpoint::EndpointOrder;
 use postrider_model::ids::EndpointId;
 use postrider_model::latency::BUCKETS;
 use postrider_model::stats::IntervalLength;
@@ -95,7 +96,12 @@ async fn a_range_has_the_hours_that_begin_in_it_and_a_list_has_them_all() {
     assert_eq!(days.iter().map(|(at, stats)| (*at, stats.attempts())).collect::<Vec<_>>(), [(day.0, 3)]);
 
     forget_scans(&fixture).await;
-    let listed = store.config().list_endpoints(tenant, &PageRequest { limit: 5, cursor: None }).await.unwrap().items;
+    let listed = store
+        .config()
+        .list_endpoints(tenant, EndpointOrder::Newest, &PageRequest { limit: 5, cursor: None })
+        .await
+        .unwrap()
+        .items;
     let counts: Vec<_> = listed.iter().map(|one| (one.endpoint.id, one.successes, one.failures)).collect();
     assert_eq!(counts, [(silent, 0, 0), (endpoint, 3, 0)]);
     let glance = store.history().hourly_counts(&[endpoint, silent], at).await.unwrap();

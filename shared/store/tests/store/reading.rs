@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use postrider_model::attempt::Outcome;
 use postrider_model::delivery::DeliveryStatus;
-use postrider_model::filters::{DeliveryFilter, EventFilter};
+use postrider_model::endpoint::EndpointOrder;
+use postrider_model::filters::{DeliveryFilter, EventFilter, ListOrder};
 use postrider_model::ids::{EndpointId, EventId, Generation, RetryId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_store::StoreError;
@@ -57,6 +59,43 @@ async fn pages_stay_put_while_rows_arrive() {
         .list_deliveries(Some(tenant), &DeliveryFilter::default(), &page(1, not_a_uuid.next_cursor))
         .await;
     assert!(matches!(wrong_list, Err(StoreError::InvalidCursor)));
+}
+
+#[tokio::test]
+async fn a_list_from_the_oldest_has_the_same_rows_in_the_reverse_order() {
+    let fixture = Fixture::new("oldest").await;
+    let (store, tenant, endpoint) = (&fixture.store, TenantId::generate(), EndpointId::generate());
+    let start = UnixMillis::now();
+    let events: Vec<_> = (0..10).map(|n| event(tenant, UnixMillis(start.0 + n / 3))).collect();
+    let decisions = events.iter().map(|event| decision(event, vec![endpoint], 1)).collect();
+    store.record().write(&batch(events.clone(), decisions, vec![])).await.unwrap();
+    let listed = async |order| {
+        let (mut events, mut deliveries, mut cursors) = (Vec::new(), Vec::new(), (None, None));
+        loop {
+            let filter = EventFilter { order, ..EventFilter::default() };
+            let got = store.history().list_events(Some(tenant), &filter, &page(3, cursors.0)).await.unwrap();
+            events.extend(got.items.into_iter().map(|event| event.id));
+            let filter = DeliveryFilter { order, ..DeliveryFilter::default() };
+            let rows = store.history().list_deliveries(Some(tenant), &filter, &page(3, cursors.1)).await.unwrap();
+            deliveries.extend(rows.items.into_iter().map(|row| row.delivery.id));
+            cursors = (got.next_cursor, rows.next_cursor);
+            if cursors.0.is_none() {
+                return (events, deliveries);
+            }
+        }
+    };
+    let (mut newest, oldest) = (listed(None).await, listed(Some(ListOrder::Oldest)).await);
+    newest.0.reverse();
+    newest.1.reverse();
+    assert_eq!((oldest.0.len(), oldest.1.len()), (10, 10));
+    assert_eq!(oldest, newest);
+    let of_event = DeliveryFilter {
+        event: Some(events[0].id.clone()),
+        order: Some(ListOrder::Oldest),
+        ..DeliveryFilter::default()
+    };
+    let rows = store.history().list_deliveries(Some(tenant), &of_event, &page(3, None)).await.unwrap();
+    assert_eq!(rows.items.len(), 1);
 }
 
 #[tokio::test]
@@ -116,7 +155,11 @@ async fn filters_of_deliveries_are_combined() {
     assert_eq!(count(DeliveryFilter { event: Some(a.id.clone()), ..all() }).await, 3);
     assert_eq!(count(DeliveryFilter { event: Some(a.id.clone()), endpoint: Some(one), ..all() }).await, 2);
     assert_eq!(count(DeliveryFilter { status: Some(DeliveryStatus::Pending), ..all() }).await, 2);
-    assert_eq!(count(DeliveryFilter { status_code: Some(503), ..all() }).await, 1);
+    for (codes, expected) in [("503", 1), ("5xx", 1), ("2xx", 1), ("4xx", 0), ("502", 0)] {
+        assert_eq!(count(DeliveryFilter { status_code: codes.parse().ok(), ..all() }).await, expected, "{codes}");
+    }
+    assert_eq!(count(DeliveryFilter { outcome: Some(Outcome::HttpStatus), ..all() }).await, 1);
+    assert_eq!(count(DeliveryFilter { outcome: Some(Outcome::Timeout), ..all() }).await, 0);
     assert_eq!(count(DeliveryFilter { test: Some(true), ..all() }).await, 1);
     assert_eq!(count(DeliveryFilter { test: Some(false), endpoint: Some(one), ..all() }).await, 2);
     assert_eq!(count(DeliveryFilter { from: Some(b.accepted_at), ..all() }).await, 1);
@@ -146,9 +189,10 @@ async fn a_list_of_endpoints_counts_attempts_but_no_tests() {
         test,
     ];
     store.record().write(&batch(vec![], vec![], reports)).await.unwrap();
-    let first = store.config().list_endpoints(tenant.id, &page(1, None)).await.unwrap();
+    let first = store.config().list_endpoints(tenant.id, EndpointOrder::Newest, &page(1, None)).await.unwrap();
     assert_eq!((first.items[0].endpoint.id, first.items[0].successes, first.usage), (other.id, 0, 2));
-    let second = store.config().list_endpoints(tenant.id, &page(1, first.next_cursor)).await.unwrap();
+    let second =
+        store.config().list_endpoints(tenant.id, EndpointOrder::Newest, &page(1, first.next_cursor)).await.unwrap();
     let summary = &second.items[0];
     assert_eq!((summary.endpoint.id, summary.successes, summary.failures), (endpoint.id, 1, 2));
     assert!(second.next_cursor.is_none());

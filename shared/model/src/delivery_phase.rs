@@ -1,0 +1,69 @@
+//! What a pending delivery waits for.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::text::names;
+use crate::time::UnixMillis;
+
+/// An attempt that is due for longer than this has not been made because something holds it back. Shorter, it is on its way.
+pub const ON_ITS_WAY: Duration = Duration::from_secs(10);
+
+/// What a pending delivery waits for. It follows from the delivery's row and its endpoint, and is stored nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryPhase {
+    /// An attempt is due, or in progress.
+    Queued,
+    /// At least one attempt failed; the next one is scheduled.
+    Retrying,
+    /// Its attempt has been due for more than 10 s. The endpoint's breaker or its rate holds it back.
+    Held,
+    /// Its attempt has been due for more than 10 s, behind other deliveries.
+    Waiting,
+}
+names!(DeliveryPhase { Queued => "queued", Retrying => "retrying", Held => "held", Waiting => "waiting" });
+
+impl DeliveryPhase {
+    /// Every phase.
+    pub const ALL: [Self; 4] = [Self::Queued, Self::Retrying, Self::Held, Self::Waiting];
+
+    /// The phase of a pending delivery after `attempts` attempts whose next one is due at `due`. `holds`: its endpoint has a rate
+    /// or an open breaker.
+    pub fn of(attempts: u16, due: Option<UnixMillis>, now: UnixMillis, holds: bool) -> Self {
+        match due {
+            Some(due) if due > now && attempts > 0 => Self::Retrying,
+            Some(due) if now < due.plus(ON_ITS_WAY) => Self::Queued,
+            _ if holds => Self::Held,
+            _ => Self::Waiting,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use DeliveryPhase::{Held, Queued, Retrying, Waiting};
+
+    #[test]
+    fn the_phase_follows_from_attempts_and_the_time_of_the_next_one() {
+        let now = UnixMillis(100_000);
+        let check = |attempts, due: Option<i64>, holds, expected| {
+            assert_eq!(
+                DeliveryPhase::of(attempts, due.map(UnixMillis), now, holds),
+                expected,
+                "{attempts} {due:?} {holds}"
+            );
+        };
+        check(0, Some(100_000), false, Queued);
+        check(0, Some(90_001), true, Queued);
+        check(3, Some(90_001), false, Queued);
+        check(1, Some(100_001), true, Retrying);
+        check(0, Some(90_000), true, Held);
+        check(2, Some(1), true, Held);
+        check(0, Some(90_000), false, Waiting);
+        check(0, None, false, Waiting);
+    }
+}
