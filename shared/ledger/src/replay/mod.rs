@@ -1,21 +1,24 @@
-//! The rules of replays: which events of a page get new deliveries, and to which endpoints. Dry runs use the same code.
+//! The rules of replays: which events of a page get new deliveries, to which endpoints, and which pending deliveries a recovery
+//! attempts now. Dry runs use the same code.
 
+mod plan;
 mod targets;
 
 use std::future::Future;
 use std::sync::Arc;
 
-use postrider_model::delivery::{BodyKind, Lane, Trigger};
-use postrider_model::ids::{DeliveryId, EndpointId, Generation, TenantId};
+use postrider_model::delivery::BodyKind;
+use postrider_model::ids::{Generation, TenantId};
 use postrider_model::limits::{REPLAY_DRY_RUN_BYTES_MAX, REPLAY_DRY_RUN_EVENTS_MAX, REPLAY_DRY_RUN_STEPS_MAX};
 use postrider_model::replay::ReplaySelection;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{Profile, Profiles};
 use postrider_store::history::EventRow;
-use postrider_store::replay::{Fed, PublishedPage, Replay, ReplayCandidate, ReplayInput, ReplayPage, ReplayStep};
+use postrider_store::replay::{Fed, PublishedPage, ReplayCandidate, ReplayInput, ReplayStep};
 use postrider_store::{Store, StoreError};
-use postrider_wire::messages::{DeliveryRef, DeliveryTask};
+use postrider_wire::messages::DeliveryTask;
 
+use self::plan::{Again, Plan, task};
 use self::targets::Targets;
 
 /// Maximum events that a dry run reads in one step. It reads payloads only for payload filters.
@@ -45,6 +48,10 @@ pub struct Counted {
     pub events: u64,
     /// Deliveries that would be created.
     pub deliveries: u64,
+    /// Of these, deliveries of events that were decided while the endpoint was off. Only recoveries have them.
+    pub missed: u64,
+    /// Pending deliveries that would be attempted now. Only recoveries have them.
+    pub hurried: u64,
 }
 
 /// Limits of a page.
@@ -100,19 +107,22 @@ where
     let feed_page = async |input: ReplayInput| {
         let ReplayInput { replay, targets, page, config_version, now } = input;
         let targets = Arc::new(Targets::new(profiles, targets, &replay.selection)?);
-        let planned = plan(replay.tenant, &replay.selection, &targets, page, limits.deliveries).await?;
+        let plan = Plan { tenant: replay.tenant, selection: &replay.selection, targets: &targets, now };
+        let planned = plan.page(page, limits.deliveries).await?;
         let event = |(event, again): (EventRow, Vec<Again>)| {
             let task = |again: Again| (task(&replay, &event, &again, config_version, now), again.body);
             ReplayedEvent { tasks: again.into_iter().map(task).collect(), event }
         };
         let events: Vec<_> = planned.events.into_iter().map(event).collect();
-        let tasks: Vec<_> = events.iter().flat_map(|event| &event.tasks).map(|(task, _)| task.clone()).collect();
+        let all = events.iter().flat_map(|event| &event.tasks).map(|(task, _)| task.clone());
+        let own = Generation::Replay(replay.id);
+        let (tasks, hurried): (Vec<_>, Vec<_>) = all.partition(|task| task.delivery.generation == own);
         let count = events.len() as u64;
-        if !tasks.is_empty() {
+        if !events.is_empty() {
             let page = Rendition { profile: Arc::clone(&targets.profile), events };
             publish(page).await.map_err(FeedError::Publish)?;
         }
-        Ok(PublishedPage { tasks, events: count, walked: planned.walked })
+        Ok(PublishedPage { tasks, hurried, events: count, walked: planned.walked })
     };
     store.feed_replay(limits.events, feed_page).await
 }
@@ -130,6 +140,7 @@ pub async fn count(
 ) -> Result<Option<Counted>, StoreError> {
     let targets = store.replay_targets(tenant, selection).await?.ok_or(StoreError::NotFound { what: "tenant" })?;
     let targets = Arc::new(Targets::new(profiles, targets, selection)?);
+    let plan = Plan { tenant, selection, targets: &targets, now: UnixMillis::now() };
     let mut counted = Counted::default();
     let mut looked = DryRunLimits { events: 0, bytes: 0, steps: 0 };
     let mut step = ReplayStep { after: None, events_max: COUNTED_AT_ONCE, payloads: targets.have_payload_filters() };
@@ -140,9 +151,11 @@ pub async fn count(
             .candidates
             .last()
             .map(|ReplayCandidate { event, .. }| (event.summary.accepted_at, event.summary.id.clone()));
-        let planned = plan(tenant, selection, &targets, page, u64::MAX).await?;
+        let planned = plan.page(page, u64::MAX).await?;
         counted.events += planned.events.len() as u64;
-        counted.deliveries += planned.deliveries;
+        counted.deliveries += planned.deliveries - planned.hurried;
+        counted.missed += planned.missed;
+        counted.hurried += planned.hurried;
         looked.events += planned.walked as u64;
         looked.bytes += planned.bytes;
         looked.steps += planned.steps;
@@ -156,72 +169,4 @@ pub async fn count(
             return Ok(None);
         }
     }
-}
-
-/// A new delivery of an event to an endpoint.
-struct Again {
-    endpoint: EndpointId,
-    body: BodyKind,
-    /// The event's own delivery to that endpoint, if there was one.
-    repeats: Option<DeliveryId>,
-}
-
-/// The new deliveries of a page.
-#[derive(Default)]
-struct Planned {
-    /// Events with at least one new delivery, in order of acceptance.
-    events: Vec<(EventRow, Vec<Again>)>,
-    deliveries: u64,
-    /// Events that were read for the page.
-    walked: usize,
-    /// Bytes of payloads read.
-    bytes: u64,
-    /// Steps that payload filters took.
-    steps: u64,
-}
-
-/// Plans the deliveries of a page. The page ends early once it has `deliveries_max`. Payload filters run on a blocking thread.
-async fn plan(
-    tenant: TenantId,
-    selection: &ReplaySelection,
-    targets: &Arc<Targets>,
-    page: ReplayPage,
-    deliveries_max: u64,
-) -> Result<Planned, StoreError> {
-    let mut planned = Planned::default();
-    for (candidate, matches) in Targets::match_all(targets, page.candidates).await? {
-        if planned.deliveries >= deliveries_max {
-            break;
-        }
-        let ReplayCandidate { event, decided, earlier } = candidate;
-        let again = |endpoint: EndpointId| {
-            let earlier = earlier.get(&endpoint).map_or(&[][..], Vec::as_slice);
-            let first = || DeliveryId::derive(tenant, &event.summary.id, endpoint, &Generation::First);
-            let repeats = decided.contains(&endpoint).then(first);
-            let body = targets.body(endpoint).filter(|_| selection.selects(earlier))?;
-            Some(Again { endpoint, body, repeats })
-        };
-        let again: Vec<_> = matches.endpoints.into_iter().filter_map(again).collect();
-        planned.walked += 1;
-        planned.steps += matches.steps;
-        planned.bytes += event.data.as_deref().map_or(0, <[u8]>::len) as u64;
-        planned.deliveries += again.len() as u64;
-        if !again.is_empty() {
-            planned.events.push((event, again));
-        }
-    }
-    Ok(planned)
-}
-
-/// Creates a new delivery. Its id follows from the replay, so that a repeated page creates no second delivery.
-fn task(replay: &Replay, event: &EventRow, again: &Again, config_version: i64, now: UnixMillis) -> DeliveryTask {
-    let summary = &event.summary;
-    let delivery = DeliveryRef {
-        // The day of the replay, not today: a page that is repeated after midnight must refer to the same rows.
-        delivery_day: replay.created_at.day(),
-        repeats: again.repeats,
-        ..DeliveryRef::new(summary.event_ref(), again.endpoint, Generation::Replay(replay.id), now)
-    };
-    let first = DeliveryTask::first_attempt(delivery, Trigger::Replay, summary.occurred_at, config_version);
-    DeliveryTask { lane: Lane::Bulk, ..first }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use postrider_model::delivery::BodyKind;
+use postrider_model::delivery::{BodyKind, EndpointStatus};
 use postrider_model::explain::{BoundSubscription, SubscriptionText};
 use postrider_model::ids::EndpointId;
 use postrider_model::limits::PAYLOAD_FILTER_STEPS_MAX;
@@ -11,7 +11,7 @@ use postrider_model::payload_filter::{Budget, FieldIndex, Payload};
 use postrider_model::replay::{ReplayMode, ReplaySelection};
 use postrider_profiles::{Profile, Profiles};
 use postrider_store::StoreError;
-use postrider_store::config::EndpointDocument;
+use postrider_store::config::{EndpointDocument, EndpointVersion};
 use postrider_store::history::EventRow;
 use postrider_store::replay::{ReplayCandidate, ReplayTargets};
 use serde_json::value::RawValue;
@@ -19,8 +19,11 @@ use serde_json::value::RawValue;
 /// The endpoints to which a replay may deliver, by the tenant's current configuration.
 pub(super) struct Targets {
     pub(super) profile: Arc<Profile>,
-    /// Active endpoints. With mode `rematch` they have their subscriptions.
+    mode: ReplayMode,
+    /// Active endpoints. With the modes `rematch` and `recover` they have their subscriptions.
     endpoints: BTreeMap<EndpointId, Target>,
+    /// Every version of the endpoint of a recovery, oldest first.
+    versions: Vec<EndpointVersion>,
     /// The fields that the endpoints' payload filters read.
     fields: FieldIndex,
 }
@@ -30,9 +33,16 @@ struct Target {
     subscription: Option<BoundSubscription>,
 }
 
-/// The endpoints that match an event, whether or not it was delivered to them before.
+/// An endpoint that matches an event, whether or not the event was delivered to it before.
+pub(super) struct Match {
+    pub(super) endpoint: EndpointId,
+    /// Whether the event was decided while the endpoint was off. Only recoveries look for that.
+    pub(super) missed: bool,
+}
+
+/// The endpoints that match an event.
 pub(super) struct Matches {
-    pub(super) endpoints: Vec<EndpointId>,
+    pub(super) endpoints: Vec<Match>,
     /// Steps that their payload filters took.
     pub(super) steps: u64,
 }
@@ -52,17 +62,14 @@ impl Targets {
         let profile = Arc::clone(profiles.get(&name).ok_or_else(unreadable)?);
         let (mut endpoints, mut fields) = (BTreeMap::new(), FieldIndex::default());
         for (endpoint, document) in targets.endpoints {
+            // A subscription that no longer fits the profile is absent and matches nothing, as in fan-out.
             let subscription = match selection.mode {
                 ReplayMode::Redeliver => None,
-                ReplayMode::Rematch => match bind(&document, &profile, &mut fields) {
-                    Some(subscription) => Some(subscription),
-                    // A subscription that no longer fits the profile matches nothing, as in fan-out.
-                    None => continue,
-                },
+                ReplayMode::Rematch | ReplayMode::Recover => bind(&document, &profile, &mut fields),
             };
             endpoints.insert(endpoint, Target { body: document.body_kind(), subscription });
         }
-        Ok(Self { profile, endpoints, fields })
+        Ok(Self { profile, mode: selection.mode, endpoints, versions: targets.versions, fields })
     }
 
     /// Whether any endpoint has a payload filter.
@@ -76,6 +83,18 @@ impl Targets {
         self.endpoints.get(&endpoint).map(|target| target.body)
     }
 
+    /// The format in which a delivery was decided to be sent at this configuration version; the current format if the endpoint has
+    /// no version of that time.
+    pub(super) fn body_at(&self, endpoint: EndpointId, config_version: i64) -> Option<BodyKind> {
+        let current = self.body(endpoint)?;
+        Some(self.version_at(config_version).map_or(current, |version| version.document.body_kind()))
+    }
+
+    /// The version of a recovery's endpoint that was in force at this configuration version.
+    fn version_at(&self, config_version: i64) -> Option<&EndpointVersion> {
+        self.versions.iter().rev().find(|version| version.version <= config_version)
+    }
+
     /// Matches events with endpoints. Payload filters run on a blocking thread.
     pub(super) async fn match_all(
         targets: &Arc<Self>,
@@ -85,7 +104,7 @@ impl Targets {
         let targets = Arc::clone(targets);
         let find = move || {
             let matched = |candidate: ReplayCandidate| {
-                let matches = targets.matches(&candidate.event, &candidate.decided);
+                let matches = targets.matches(&candidate);
                 (candidate, matches)
             };
             events.into_iter().map(matched).collect()
@@ -100,15 +119,42 @@ impl Targets {
         tokio::task::spawn_blocking(find).await.map_err(failed)
     }
 
-    fn matches(&self, event: &EventRow, decided: &[EndpointId]) -> Matches {
+    fn matches(&self, candidate: &ReplayCandidate) -> Matches {
+        let ReplayCandidate { event, decided, earlier, config_version, .. } = candidate;
+        let delivered_before = |endpoint: &EndpointId| decided.contains(endpoint) || earlier.contains_key(endpoint);
+        match self.mode {
+            ReplayMode::Redeliver => self.all(|endpoint| decided.contains(endpoint)),
+            ReplayMode::Rematch => self.subscribed(event, |_| true).found(false),
+            ReplayMode::Recover => {
+                let version = config_version.and_then(|version| self.version_at(version));
+                // An endpoint that was created later has no version, and missed nothing.
+                let was_off = version.is_some_and(|version| version.status != EndpointStatus::Active);
+                let before = self.all(delivered_before);
+                let missed = self.subscribed(event, |endpoint| was_off && !delivered_before(endpoint)).found(true);
+                Matches {
+                    endpoints: before.endpoints.into_iter().chain(missed.endpoints).collect(),
+                    steps: missed.steps,
+                }
+            }
+        }
+    }
+
+    /// The endpoints for which `matches` holds.
+    fn all(&self, matches: impl Fn(&EndpointId) -> bool) -> Matches {
+        let endpoints = self.endpoints.keys().copied().filter(matches);
+        Matches { endpoints: endpoints.map(|endpoint| Match { endpoint, missed: false }).collect(), steps: 0 }
+    }
+
+    /// Those endpoints of `among` whose subscriptions match the event, and the steps that their payload filters took.
+    fn subscribed(&self, event: &EventRow, among: impl Fn(&EndpointId) -> bool) -> Subscribed {
         let summary = &event.summary;
         let fires = self.profile.origin_fires(&summary.event_type, summary.origin);
-        let by_head = |target: &Target, endpoint| match &target.subscription {
-            None => decided.contains(endpoint),
-            Some(bound) => fires && bound.subscription.matches(&summary.event_type, &summary.attributes),
-        };
-        let mut of: Vec<_> = self.endpoints.iter().filter(|(endpoint, target)| by_head(target, endpoint)).collect();
-        let filters = || of.iter().filter_map(|(_, target)| target.subscription.as_ref()?.payload_filter.as_ref());
+        let by_head =
+            |bound: &BoundSubscription| fires && bound.subscription.matches(&summary.event_type, &summary.attributes);
+        let among = self.endpoints.iter().filter(|(endpoint, _)| among(endpoint));
+        let bound = among.filter_map(|(endpoint, target)| Some((*endpoint, target.subscription.as_ref()?)));
+        let mut of: Vec<(EndpointId, &BoundSubscription)> = bound.filter(|(_, bound)| by_head(bound)).collect();
+        let filters = || of.iter().filter_map(|(_, bound)| bound.payload_filter.as_ref());
         let mut budget = Budget::default();
         if filters().next().is_some() {
             let payload = Payload {
@@ -117,13 +163,25 @@ impl Targets {
                 attributes: &summary.attributes,
             };
             let found = self.fields.collect(filters(), &payload);
-            of.retain(|(_, target)| {
-                let filter = target.subscription.as_ref().and_then(|bound| bound.payload_filter.as_ref());
-                filter.is_none_or(|filter| filter.matches(&found, &mut budget))
+            of.retain(|(_, bound)| {
+                bound.payload_filter.as_ref().is_none_or(|filter| filter.matches(&found, &mut budget))
             });
         }
         let steps = PAYLOAD_FILTER_STEPS_MAX.saturating_sub(budget.left());
-        Matches { endpoints: of.into_iter().map(|(endpoint, _)| *endpoint).collect(), steps }
+        Subscribed { endpoints: of.into_iter().map(|(endpoint, _)| endpoint).collect(), steps }
+    }
+}
+
+/// Endpoints whose subscriptions match an event.
+struct Subscribed {
+    endpoints: Vec<EndpointId>,
+    steps: u64,
+}
+
+impl Subscribed {
+    fn found(self, missed: bool) -> Matches {
+        let endpoints = self.endpoints.into_iter().map(|endpoint| Match { endpoint, missed });
+        Matches { endpoints: endpoints.collect(), steps: self.steps }
     }
 }
 
