@@ -20,6 +20,8 @@ pub use postrider_store::audit_log::AuditAction;
 pub enum ActorKind {
     /// A tenant's key.
     Key,
+    /// A person who opened a portal link.
+    Portal,
     /// An operator's key.
     Operator,
     /// Postrider itself.
@@ -32,11 +34,11 @@ pub struct Actor {
     /// The kind of actor.
     #[serde(rename = "type")]
     pub kind: ActorKind,
-    /// The id of the key. For an operator key: the first 8 hexadecimal digits of its SHA-256, shown to operators only.
+    /// The id of the key or of the portal link. For an operator key: the first 8 hexadecimal digits of its SHA-256, shown to operators only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "key_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
     pub id: Option<String>,
-    /// The name that the key had at that time.
+    /// The name that the key, or the user of the portal link, had at that time.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "backend")]
     pub name: Option<String>,
@@ -85,7 +87,7 @@ pub struct AuditQuery {
     #[serde(deserialize_with = "parsed")]
     #[param(value_type = Option<String>, example = "endpoint.edited")]
     pub action: Option<AuditAction>,
-    /// Only changes by this key: its id, or for callers with an operator key the first 8 hexadecimal digits of an operator key's
+    /// Only changes by this key or portal link: its id, or for callers with an operator key the first 8 hexadecimal digits of an operator key's
     /// SHA-256.
     #[serde(deserialize_with = "parsed")]
     pub actor: Option<String>,
@@ -108,10 +110,11 @@ impl AuditEntry {
     fn new(entry: StoredEntry, caller: Caller) -> Self {
         let kind = match entry.actor.as_str() {
             "key" => ActorKind::Key,
+            "portal" => ActorKind::Portal,
             "operator" => ActorKind::Operator,
             _ => ActorKind::Postrider,
         };
-        let named = kind == ActorKind::Key || caller.is_operator();
+        let named = matches!(kind, ActorKind::Key | ActorKind::Portal) || caller.is_operator();
         Self {
             id: entry.id.to_string(),
             at: entry.at.into(),
@@ -137,8 +140,12 @@ impl Operations {
         let AuditQuery { action, actor, target, from, to } = query;
         let text = |text: Option<String>| text.map(|text| text.replace('\0', "\u{fffd}"));
         // Tenants cannot find out which operator made a change.
-        if actor.as_ref().is_some_and(|actor| !caller.is_operator() && !actor.starts_with("key_")) {
-            return Err(Error::invalid("actor", "the id of a key: key_ and 32 hexadecimal digits"));
+        if actor
+            .as_ref()
+            .is_some_and(|actor| !caller.is_operator() && !["key_", "plk_"].iter().any(|kind| actor.starts_with(kind)))
+        {
+            let detail = "the id of a key or of a portal link: key_ or plk_ and 32 hexadecimal digits";
+            return Err(Error::invalid("actor", detail));
         }
         let filter = AuditFilter { tenant, action, actor: text(actor), target: text(target), from, to };
         let page = self.store.history().list_audit_log(&filter, &page.request("audit_log")?).await?;

@@ -103,7 +103,10 @@ impl Operations {
         Ok((tenant, id, event))
     }
 
-    /// Lists the events that the caller may see, newest first. Requires the scope `read`.
+    /// Lists the events that the caller may see. Requires the scope `read`.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] while the tenant's other searches run.
     pub async fn list_events(
         &self,
         caller: Caller,
@@ -111,6 +114,7 @@ impl Operations {
         page: &PageQuery,
     ) -> Result<List<Event>, Error> {
         let visible = caller.visible(Scope::Read)?;
+        let _slot = if filter.is_search() { Some(self.heavy.search(visible).await?) } else { None };
         let page = self.store.history().list_events(visible, filter, &page.request("events")?).await?;
         Ok(List::of("events", page, Event::from))
     }
@@ -125,7 +129,7 @@ impl Operations {
             data: event.data.as_deref().and_then(raw),
             metadata: event.metadata,
             event: event.summary.into(),
-            deliveries: deliveries.into_iter().map(Delivery::from).collect(),
+            deliveries: self.show_deliveries(deliveries).await?,
         })
     }
 

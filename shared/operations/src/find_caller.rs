@@ -1,4 +1,4 @@
-//! Finds the caller of a request by its API key.
+//! Finds the caller of a request by its API key or its portal link.
 //!
 //! The hashes of all keys are in memory, so that a request needs no query and works while the database is away. All keys of a
 //! tenant share one budget of requests.
@@ -12,6 +12,7 @@ use postrider_access::{Key, KeyError, KeyTable};
 use postrider_model::limits::{API_REQUESTS_BURST, API_REQUESTS_PER_SECOND};
 use postrider_store::audit_log::{Acting, Actor, Via};
 use postrider_store::config::{KeyHash, KeyTenants};
+use postrider_store::portal::PortalLink;
 
 use crate::error::{Error, Forbidden};
 use crate::metrics::Interface;
@@ -64,6 +65,16 @@ impl Operations {
     /// budget.
     pub fn find_caller(&self, key: KeyHash) -> Result<Option<Caller>, Error> {
         find(&self.keys, key)
+    }
+
+    /// The caller of a session that a portal link opened, and charges the request to the link's tenant.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] for a tenant without budget.
+    pub fn caller_of_link(&self, link: &PortalLink) -> Result<Caller, Error> {
+        self.keys.budget_of_existing(link.tenant).charge()?;
+        let acting = Acting { actor: Actor::Portal(link.id), via: Some(Via::Dashboard), claim: None };
+        Ok(Caller::Tenant { tenant: link.tenant, scopes: link.scopes, acting })
     }
 
     /// Counts a request with an unknown key, from this address.

@@ -1,9 +1,10 @@
-//! CPU-heavy work: it runs off the async threads and is limited for each tenant and in this process.
+//! Heavy work, limited for each tenant and in this process: computations, which run off the async threads, and searches in the
+//! database.
 
 use std::time::Duration;
 
 use postrider_model::ids::TenantId;
-use postrider_model::limits::{REPLAY_DRY_RUNS_AT_ONCE, TEST_CALLS_AT_ONCE};
+use postrider_model::limits::{REPLAY_DRY_RUNS_AT_ONCE, SEARCHES_AT_ONCE, TEST_CALLS_AT_ONCE};
 use postrider_telemetry::slots::{Full, Slot, Slots};
 
 use crate::error::Error;
@@ -11,6 +12,8 @@ use crate::error::Error;
 /// Maximum concurrent pieces of work in this process: schema checks, explanations and dry runs each have this limit.
 const IN_PROCESS: usize = 4;
 const TEST_CALLS_IN_PROCESS: usize = 64;
+/// Maximum concurrent searches in this process; they leave most connections of the pool to others.
+const SEARCHES_IN_PROCESS: usize = 8;
 /// How long short work waits for a slot.
 const WAIT: Duration = Duration::from_secs(2);
 
@@ -20,6 +23,7 @@ pub(crate) struct Heavy {
     explanations: Slots<TenantId>,
     dry_runs: Slots<TenantId>,
     test_calls: Slots<TenantId>,
+    searches: Slots<TenantId>,
 }
 
 impl Heavy {
@@ -29,6 +33,7 @@ impl Heavy {
             explanations: Slots::new(1, IN_PROCESS),
             dry_runs: Slots::new(REPLAY_DRY_RUNS_AT_ONCE, IN_PROCESS),
             test_calls: Slots::new(TEST_CALLS_AT_ONCE, TEST_CALLS_IN_PROCESS),
+            searches: Slots::new(SEARCHES_AT_ONCE, SEARCHES_IN_PROCESS),
         }
     }
 
@@ -53,6 +58,12 @@ impl Heavy {
     /// A slot for a dry run of a replay.
     pub(crate) async fn dry_run(&self, tenant: TenantId) -> Result<Slot, Error> {
         enter(&self.dry_runs, tenant, "dry runs of replays", REPLAY_DRY_RUNS_AT_ONCE, Duration::ZERO).await
+    }
+
+    /// A slot for a search in the rows of a tenant; `None`: of every tenant, for an operator.
+    pub(crate) async fn search(&self, tenant: Option<TenantId>) -> Result<Slot, Error> {
+        let owner = tenant.unwrap_or(TenantId::OPERATOR);
+        enter(&self.searches, owner, "searches in the history", SEARCHES_AT_ONCE, WAIT).await
     }
 
     /// A slot for a test call.
@@ -89,6 +100,17 @@ async fn enter(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_third_search_of_a_tenant_waits_and_is_refused_after_two_seconds() {
+        let (heavy, one, other) = (Heavy::new(), Some(TenantId::generate()), Some(TenantId::generate()));
+        let held = [heavy.search(one).await.unwrap(), heavy.search(one).await.unwrap()];
+        let refused = heavy.search(one).await.unwrap_err();
+        assert_eq!(refused.to_string(), "searches in the history: at most 2 at once for a tenant");
+        assert!(heavy.search(other).await.is_ok() && heavy.search(None).await.is_ok());
+        drop(held);
+        assert!(heavy.search(one).await.is_ok());
+    }
 
     #[tokio::test]
     async fn each_tenant_has_four_test_calls_and_one_dry_run_at_once() {

@@ -67,7 +67,7 @@ impl CreateKey {
 }
 
 /// Refuses scopes that the caller's own key does not have.
-fn refuse_escalation(caller: Caller, scopes: &[Scope]) -> Result<(), Error> {
+pub(crate) fn refuse_escalation(caller: Caller, scopes: &[Scope]) -> Result<(), Error> {
     let Caller::Tenant { scopes: own, .. } = caller else { return Ok(()) };
     match scopes.iter().position(|scope| !own.contains(*scope)) {
         None => Ok(()),
@@ -77,7 +77,7 @@ fn refuse_escalation(caller: Caller, scopes: &[Scope]) -> Result<(), Error> {
 
 impl Operations {
     /// The tenant of this id or external id, if the caller has `scope` for it.
-    async fn tenant_with_keys(&self, caller: Caller, tenant: &str, scope: Scope) -> Result<TenantId, Error> {
+    pub(crate) async fn tenant_with_keys(&self, caller: Caller, tenant: &str, scope: Scope) -> Result<TenantId, Error> {
         let id = self.find_tenant(tenant).await?;
         caller.may(scope, id)?;
         Ok(id)

@@ -26,8 +26,10 @@ pub mod endpoints;
 pub mod event_types;
 pub mod events;
 pub mod explain;
+pub mod find;
 pub mod keys;
 pub mod page;
+pub mod portal;
 pub mod product_keys;
 pub mod profiles;
 pub mod replays;
@@ -63,6 +65,7 @@ pub use crate::caller::Caller;
 pub use crate::error::{Error, FieldError, Forbidden};
 pub use crate::find_caller::RequestBudget;
 pub use crate::metrics::Interface;
+pub use crate::portal::DashboardAddress;
 
 use crate::edit_budget::EditBudgets;
 use crate::heavy::Heavy;
@@ -83,6 +86,8 @@ pub struct Deps {
     pub guard: AddressGuard,
     /// The API keys of this process.
     pub keys: Arc<KeyTable<RequestBudget>>,
+    /// How people reach the dashboard.
+    pub address: DashboardAddress,
 }
 
 /// The operations; the API and the dashboard share one instance.
@@ -97,17 +102,18 @@ pub struct Operations {
     unknown_keys: UnknownKeys,
     edits: EditBudgets,
     heavy: Heavy,
+    address: DashboardAddress,
     stop: CancellationToken,
 }
 
 impl Operations {
     /// Creates the operations. They follow the dispatchers' statements about breakers until `stop`.
     pub fn new(deps: Deps, stop: CancellationToken) -> Self {
-        let Deps { broker, store, profiles, guard, keys } = deps;
+        let Deps { broker, store, profiles, guard, keys, address } = deps;
         let relay = Relay::new(&broker, store.clone(), Arc::clone(&profiles));
         let breakers = BreakerStates::follow(&broker, stop.clone());
         let (unknown_keys, edits, heavy) = (UnknownKeys::new(store.clone()), EditBudgets::default(), Heavy::new());
-        Self { broker, relay, breakers, store, profiles, guard, keys, unknown_keys, edits, heavy, stop }
+        Self { broker, relay, breakers, store, profiles, guard, keys, unknown_keys, edits, heavy, address, stop }
     }
 
     /// The profile of this name.

@@ -187,7 +187,27 @@ fn rounded(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
 
+/// How well attempts succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quality {
+    /// At least 99 of 100 succeed.
+    Good,
+    /// At least 90 of 100 succeed.
+    Poor,
+    /// Fewer succeed.
+    Bad,
+}
+
 impl Figures {
+    /// How well the attempts succeeded; `None` without attempts.
+    pub fn quality(&self) -> Option<Quality> {
+        Some(match self.success_rate? {
+            rate if rate >= 0.99 => Quality::Good,
+            rate if rate >= 0.9 => Quality::Poor,
+            _ => Quality::Bad,
+        })
+    }
+
     /// Figures of the attempts from `from` to `to`. The rate is over the time until `now`, if that is earlier than `to`.
     fn of(counted: &Counted, from: UnixMillis, to: UnixMillis, now: UnixMillis) -> Self {
         let attempts = counted.attempts();

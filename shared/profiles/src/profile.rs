@@ -63,7 +63,7 @@ pub struct Profile {
     /// The event of a test call that names no event type, if the product documents one.
     pub(crate) test_event: Option<TestEvent>,
     /// The origins whose events are delivered, by event type. The first rule that matches an event's type
-    /// applies. Events whose type matches no rule are delivered whatever their origin is.
+    /// applies. Events whose type matches no rule are delivered for every origin.
     pub origins: Vec<OriginRule>,
     /// An endpoint that failed for this many days is disabled; `None`: never.
     pub disable_after_days: Option<u32>,

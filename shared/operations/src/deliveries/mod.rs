@@ -2,10 +2,14 @@
 
 mod body;
 mod manual_retry;
+mod next_attempt;
+mod phase;
+mod several;
 mod view;
 
 use postrider_model::ids::DeliveryId;
 use postrider_model::scope::Scope;
+use postrider_store::history::Page;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,7 +17,10 @@ use crate::error::parse_id;
 use crate::page::{List, PageQuery};
 use crate::{Caller, Error, Operations};
 
+pub use next_attempt::NextAttemptReason;
+pub use postrider_model::delivery_phase::DeliveryPhase;
 pub use postrider_model::filters::DeliveryFilter;
+pub use several::{SeveralAction, SeveralDone};
 pub use view::{Attempt, Delivery, DeliveryDetail, Header, Timing};
 
 /// A delivery that will be attempted.
@@ -31,7 +38,10 @@ pub struct DeliveryCancelled {
 }
 
 impl Operations {
-    /// Lists the deliveries that the caller may see, newest first. Requires the scope `read`.
+    /// Lists the deliveries that the caller may see. Requires the scope `read`.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] while the tenant's other searches run.
     pub async fn list_deliveries(
         &self,
         caller: Caller,
@@ -39,8 +49,12 @@ impl Operations {
         page: &PageQuery,
     ) -> Result<List<Delivery>, Error> {
         let visible = caller.visible(Scope::Read)?;
-        let page = self.store.history().list_deliveries(visible, filter, &page.request("deliveries")?).await?;
-        Ok(List::of("deliveries", page, Delivery::from))
+        let _slot = if filter.is_search() { Some(self.heavy.search(visible).await?) } else { None };
+        let filter = self.with_holding(visible, filter).await?;
+        let page = self.store.history().list_deliveries(visible, &filter, &page.request("deliveries")?).await?;
+        let Page { items, next_cursor } = page;
+        let shown = Page { items: self.show_deliveries(items).await?, next_cursor };
+        Ok(List::of("deliveries", shown, |delivery| delivery))
     }
 
     /// Reads a delivery with its attempts and the body that was sent. Requires the scope `read`.
@@ -49,8 +63,9 @@ impl Operations {
         let found = self.store.history().delivery_with_attempts(visible, id).await?;
         let (row, attempts) = found.ok_or(Error::NotFound("delivery"))?;
         let body = self.render_body(&row).await?;
+        let delivery = self.show_deliveries(vec![row]).await?.pop().ok_or(Error::Internal)?;
         Ok(DeliveryDetail {
-            delivery: row.into(),
+            delivery,
             attempts: attempts.into_iter().map(Attempt::from).collect(),
             body: body.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         })

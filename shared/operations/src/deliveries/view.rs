@@ -6,12 +6,16 @@
 use bytes::Bytes;
 use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason, Trigger};
+use postrider_model::delivery_phase::DeliveryPhase;
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
+use postrider_model::time::UnixMillis;
 use postrider_model::timestamp::Timestamp;
 use postrider_store::history::{AttemptRow, DeliveryRow};
 use postrider_wire::headers::HeaderList;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use super::next_attempt::NextAttemptReason;
 
 /// A delivery: one event for one endpoint.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,6 +34,12 @@ pub struct Delivery {
     pub event_type: String,
     /// Its status.
     pub status: DeliveryStatus,
+    /// What it waits for, while pending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<DeliveryPhase>,
+    /// What holds it back, in the phase `held`: `breaker` or `rate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_reason: Option<HeldReason>,
     /// Why it was discarded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discard_reason: Option<DiscardReason>,
@@ -56,6 +66,9 @@ pub struct Delivery {
     /// Status code of the last attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_code: Option<u16>,
+    /// How the last attempt ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
 }
 
 /// A delivery with its attempts and its body.
@@ -116,6 +129,9 @@ pub struct Attempt {
     /// When the attempt after this one was due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Timestamp>,
+    /// Why the next attempt was due at that time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_reason: Option<NextAttemptReason>,
 }
 
 /// A header.
@@ -140,10 +156,15 @@ pub struct Timing {
     pub late_ms: Option<u64>,
 }
 
-impl From<DeliveryRow> for Delivery {
-    fn from(row: DeliveryRow) -> Self {
+impl Delivery {
+    /// The view of a delivery; `holds`: why its endpoint may hold it back.
+    pub(super) fn new(row: DeliveryRow, holds: Option<HeldReason>, now: UnixMillis) -> Self {
+        let pending = !row.status.is_terminal();
+        let phase = pending.then(|| DeliveryPhase::of(row.number, row.next_attempt_at, now, holds.is_some()));
         let of = row.delivery;
         Self {
+            phase,
+            held_reason: holds.filter(|_| phase == Some(DeliveryPhase::Held)),
             test: matches!(of.generation, Generation::Test(_)),
             id: of.id,
             tenant_id: of.tenant,
@@ -160,6 +181,7 @@ impl From<DeliveryRow> for Delivery {
             origin_id: of.repeats,
             attempt_count: row.number,
             status_code: row.status_code,
+            outcome: row.outcome,
         }
     }
 }
@@ -181,6 +203,7 @@ fn millis(micros: u64) -> f64 {
 impl From<AttemptRow> for Attempt {
     fn from(AttemptRow { attempt, response_excerpt, next_attempt_at }: AttemptRow) -> Self {
         Self {
+            next_attempt_reason: NextAttemptReason::of(&attempt, next_attempt_at),
             number: attempt.number,
             send_id: attempt.send_id,
             trigger: attempt.trigger,

@@ -1,7 +1,9 @@
 //! Endpoints: where a tenant receives events.
 
 mod check;
+mod health;
 mod new_key;
+mod recover;
 mod request;
 mod rotate;
 mod view;
@@ -11,7 +13,7 @@ use postrider_model::event::EventType;
 use postrider_model::ids::EndpointId;
 use postrider_model::scope::Scope;
 use postrider_profiles::Profile;
-use postrider_store::config::{Endpoint as StoredEndpoint, EndpointDraft, NewEndpoint, Tenant};
+use postrider_store::config::{Endpoint as StoredEndpoint, EndpointDraft, EndpointHealth, NewEndpoint, Tenant};
 
 use crate::error::{Error, parse_id};
 use crate::page::{PageQuery, cursor_of};
@@ -19,6 +21,9 @@ use crate::{Caller, Operations};
 use check::{Rules, refuse_kept_headers};
 use new_key::NewKey;
 
+pub use health::{Failure, Health, HealthState, OutageShown};
+pub use postrider_model::endpoint::EndpointOrder;
+pub use recover::{RecoverEndpoint, RecoveryAccepted, RecoveryPreview};
 pub use request::{CreateEndpoint, EditEndpoint, MASK, PushoverFields, RequestedStatus};
 pub use rotate::{RotateSecret, RotatedSecret};
 pub use view::{Breaker, CreatedEndpoint, Endpoint, EndpointInList, EndpointPage, PushoverShown};
@@ -40,9 +45,10 @@ impl Operations {
         if profile.open_catalog { Ok(Vec::new()) } else { Ok(self.store.config().event_type_names(tenant.id).await?) }
     }
 
-    fn endpoint_view(&self, endpoint: StoredEndpoint) -> Endpoint {
+    async fn endpoint_view(&self, endpoint: StoredEndpoint) -> Result<Endpoint, Error> {
+        let health = self.stored_health(&[endpoint.id]).await?.remove(&endpoint.id).unwrap_or_default();
         let breaker = self.breakers.get(endpoint.id);
-        Endpoint::new(endpoint, breaker)
+        Ok(Endpoint::new(endpoint, breaker, health))
     }
 
     /// Creates an endpoint of the caller's tenant.
@@ -68,25 +74,41 @@ impl Operations {
         let secret = key.shown_once().filter(|_| !pushover);
         let new = NewEndpoint { draft, secret: key.secret };
         let created = self.edits_of(caller)?.config().create_endpoint(tenant.id, &new).await?;
-        Ok(CreatedEndpoint { endpoint: Endpoint::new(created, None), secret })
+        Ok(CreatedEndpoint { endpoint: Endpoint::new(created, None, EndpointHealth::default()), secret })
     }
 
-    /// Lists the endpoints of the caller's tenant, newest first. Requires the scope `read`.
-    pub async fn list_endpoints(&self, caller: Caller, page: &PageQuery) -> Result<EndpointPage, Error> {
+    /// Lists the endpoints of the caller's tenant in this order. Requires the scope `read`.
+    pub async fn list_endpoints(
+        &self,
+        caller: Caller,
+        order: EndpointOrder,
+        page: &PageQuery,
+    ) -> Result<EndpointPage, Error> {
         let tenant = caller.tenant(Scope::Read)?;
-        let page = self.store.config().list_endpoints(tenant, &page.request("endpoints")?).await?;
-        let data = page.items.into_iter().map(|item| EndpointInList {
-            endpoint: self.endpoint_view(item.endpoint),
-            successes: item.successes,
-            failures: item.failures,
+        let list = match order {
+            EndpointOrder::Newest => "endpoints",
+            EndpointOrder::Trouble => "endpoints_by_trouble",
+        };
+        let page = self.store.config().list_endpoints(tenant, order, &page.request(list)?).await?;
+        let ids: Vec<EndpointId> = page.items.iter().map(|item| item.endpoint.id).collect();
+        let mut health = self.stored_health(&ids).await?;
+        let data = page.items.into_iter().map(|item| {
+            let id = item.endpoint.id;
+            let (health, breaker) = (health.remove(&id).unwrap_or_default(), self.breakers.get(id));
+            EndpointInList {
+                successes: item.successes,
+                failures: item.failures,
+                failed_deliveries: item.failed_deliveries,
+                endpoint: Endpoint::new(item.endpoint, breaker, health),
+            }
         });
-        let next_cursor = page.next_cursor.map(|place| cursor_of("endpoints", &place));
+        let next_cursor = page.next_cursor.map(|place| cursor_of(list, &place));
         Ok(EndpointPage { data: data.collect(), next_cursor, usage: page.usage, limit: page.limit })
     }
 
     /// Reads an endpoint. Requires the scope `read`.
     pub async fn read_endpoint(&self, caller: Caller, id: &str) -> Result<Endpoint, Error> {
-        Ok(self.endpoint_view(self.stored_endpoint(caller, Scope::Read, id).await?))
+        self.endpoint_view(self.stored_endpoint(caller, Scope::Read, id).await?).await
     }
 
     /// Edits an endpoint if its version is `expected`. `None` accepts any version. Requires the scope `manage`.
@@ -105,7 +127,7 @@ impl Operations {
         let apply = |draft: &mut EndpointDraft| apply_edit(&rules, &request, draft);
         let visible = caller.visible(Scope::Manage)?;
         let endpoint = self.edits_of(caller)?.config().edit_endpoint(visible, before.id, expected, apply).await?;
-        Ok(self.endpoint_view(endpoint))
+        self.endpoint_view(endpoint).await
     }
 
     /// The newest endpoints of the caller's tenant by name, at most `limit`. Requires the scope `read`.

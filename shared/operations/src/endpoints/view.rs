@@ -8,10 +8,11 @@ use postrider_model::endpoint::{Channel, SignatureKey};
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_model::timestamp::Timestamp;
-use postrider_store::config::Endpoint as StoredEndpoint;
+use postrider_store::config::{Endpoint as StoredEndpoint, EndpointHealth};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::health::Health;
 use super::request::MASK;
 
 /// The Pushover user of an endpoint.
@@ -91,6 +92,8 @@ pub struct Endpoint {
     pub disabled_at: Option<Timestamp>,
     /// Whether attempts are held back because the endpoint fails.
     pub breaker: Breaker,
+    /// Whether its attempts succeed; since when they fail, and why.
+    pub health: Health,
     /// The kind of key that makes `webhook-signature`.
     pub signature_key: SignatureKey,
     /// The public key that verifies the signatures of an `ed25519` endpoint.
@@ -153,12 +156,15 @@ pub struct EndpointInList {
     pub successes: u64,
     /// Attempts that failed.
     pub failures: u64,
+    /// Deliveries with at least one failed attempt. `GET /v1/deliveries?endpoint_id=…&failed_attempts=true&test=false` lists the
+    /// same deliveries.
+    pub failed_deliveries: u64,
 }
 
 /// A page of a tenant's endpoints.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EndpointPage {
-    /// Newest first.
+    /// In the order of `sort`; newest first by default.
     pub data: Vec<EndpointInList>,
     /// The `cursor` of the next page; `null` on the last page.
     #[schema(required = true, example = json!(null))]
@@ -171,8 +177,9 @@ pub struct EndpointPage {
 
 impl Endpoint {
     /// The view of an endpoint; `breaker`: the dispatchers' last statement about it.
-    pub(crate) fn new(endpoint: StoredEndpoint, breaker: Option<BreakerStatement>) -> Self {
+    pub(crate) fn new(endpoint: StoredEndpoint, breaker: Option<BreakerStatement>, health: EndpointHealth) -> Self {
         let now = UnixMillis::now();
+        let breaker = Breaker::from(breaker);
         let public_key = endpoint.public_key_at(now).map(str::to_owned);
         let next_public_key = endpoint.next_public_key_at(now).map(str::to_owned);
         let previous_secrets_until = previous_ends(&endpoint, now);
@@ -198,7 +205,8 @@ impl Endpoint {
             status: endpoint.status,
             disabled_reason: endpoint.disabled_reason,
             disabled_at: endpoint.disabled_at.map(Timestamp),
-            breaker: breaker.into(),
+            health: Health::of(health, endpoint.status, breaker.state, now),
+            breaker,
             signature_key: document.signature_key,
             public_key,
             next_public_key,

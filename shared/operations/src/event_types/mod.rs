@@ -1,6 +1,8 @@
 //! Event types: a tenant's catalog, made of its profile's types and its own definitions.
 
 mod definition;
+mod export;
+mod sample;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +25,8 @@ use crate::page::{List, PageQuery, cursor_of, place_in};
 use crate::{Caller, Error, Operations};
 
 pub use definition::PutEventType;
+pub use export::CatalogFormat;
+pub use sample::SampledEventType;
 
 /// The list's name in cursors.
 const LIST: &str = "event_types";
@@ -99,26 +103,32 @@ impl EventType {
     }
 }
 
-/// Merges the profile's types with the tenant's definitions `own`, sorted by name. Only the profile's types of `group` whose
-/// names come after `after` (exclusive) are included.
+/// The names of the profile's types and of the tenant's definitions `own`, sorted, each with its definition. Only the profile's
+/// types of `group` whose names come after `after` (exclusive) are included.
+fn merge(
+    profile: &Profile,
+    own: Vec<TenantEventType>,
+    after: Option<&str>,
+    group: Option<&str>,
+) -> impl Iterator<Item = (Name, Option<TenantEventType>)> {
+    let belongs = |name: &str| {
+        let below = |group: &str| name.strip_prefix(group).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        after.is_none_or(|after| name > after) && group.is_none_or(below)
+    };
+    let named = profile.catalog.iter().filter(|info| belongs(info.name.as_str()));
+    let mut page: BTreeMap<Name, Option<TenantEventType>> = named.map(|info| (info.name.clone(), None)).collect();
+    page.extend(own.into_iter().map(|own| (own.name.clone(), Some(own))));
+    page.into_iter()
+}
+
+/// [`merge`], as event types of the catalog.
 fn catalog_page(
     profile: &Profile,
     own: Vec<TenantEventType>,
     after: Option<&str>,
     group: Option<&str>,
 ) -> impl Iterator<Item = EventType> {
-    let belongs = |name: &str| {
-        let below = |group: &str| name.strip_prefix(group).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        after.is_none_or(|after| name > after) && group.is_none_or(below)
-    };
-    let named = profile.catalog.iter().filter(|info| belongs(info.name.as_str()));
-    let mut page: BTreeMap<String, (Option<&EventTypeInfo>, Option<TenantEventType>)> =
-        named.map(|info| (info.name.to_string(), (Some(info), None))).collect();
-    for own in own {
-        let (_, defined) = page.entry(own.name.to_string()).or_default();
-        *defined = Some(own);
-    }
-    page.into_values().filter_map(|(named, own)| EventType::of(named, own))
+    merge(profile, own, after, group).filter_map(|(name, own)| EventType::of(profile.event_type(name.as_str()), own))
 }
 
 /// The names of a tenant's catalog, for error messages.
@@ -143,7 +153,12 @@ impl Operations {
     /// The whole catalog of the caller's tenant, sorted by name. Requires the scope `read`.
     pub async fn catalog(&self, caller: Caller) -> Result<Vec<EventType>, Error> {
         let tenant = caller.tenant(Scope::Read)?;
-        let profile = self.profile_of(tenant).await?;
+        let own = self.defined_event_types(tenant).await?;
+        Ok(catalog_page(self.profile_of(tenant).await?, own, None, None).collect())
+    }
+
+    /// All event types that the tenant defines.
+    async fn defined_event_types(&self, tenant: TenantId) -> Result<Vec<TenantEventType>, Error> {
         let (mut own, mut after) = (Vec::new(), None::<String>);
         loop {
             let page = EventTypePage { after: after.as_deref(), group: None, limit: u32::MAX };
@@ -151,7 +166,7 @@ impl Operations {
             own.extend(list.items);
             after = own.last().map(|own: &TenantEventType| own.name.to_string());
             if !list.is_cut {
-                return Ok(catalog_page(profile, own, None, None).collect());
+                return Ok(own);
             }
         }
     }

@@ -4,7 +4,7 @@ mod request;
 
 use std::collections::BTreeMap;
 
-use postrider_ledger::replay::{self, DryRunLimits};
+use postrider_ledger::replay::{self, Counted, DryRunLimits};
 use postrider_model::ids::{EndpointId, EventId, ReplayId, TenantId};
 use postrider_model::limits::{REPLAY_DRY_RUN_BYTES_MAX, REPLAY_DRY_RUN_EVENTS_MAX, REPLAY_DRY_RUN_STEPS_MAX};
 use postrider_model::replay::{ReplayMode, ReplaySelection, ReplayStatus};
@@ -29,6 +29,8 @@ pub struct ReplayPreview {
     pub events: u64,
     /// Deliveries that would be created.
     pub deliveries: u64,
+    /// Pending deliveries that would be attempted now; only with the mode `recover`.
+    pub retrying: u64,
 }
 
 /// A replay that was accepted.
@@ -86,7 +88,7 @@ pub struct ReplayProgress {
     pub walked: u64,
     /// Events among them that are delivered again.
     pub events: u64,
-    /// Deliveries created.
+    /// Deliveries created, or attempted now by a recovery.
     pub deliveries: u64,
     /// When the last examined event was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,19 +129,23 @@ impl Operations {
     /// # Errors
     /// Requires the scope `manage`. [`Error::TooMany`] while another dry run of the tenant runs.
     pub async fn preview_replay(&self, caller: Caller, request: &CreateReplay) -> Result<ReplayPreview, Error> {
-        let tenant = caller.tenant(Scope::Manage)?;
+        let counted = self.count_replay(caller.tenant(Scope::Manage)?, request).await?;
+        Ok(ReplayPreview { events: counted.events, deliveries: counted.deliveries, retrying: counted.hurried })
+    }
+
+    /// Counts what a replay of this tenant would do.
+    pub(crate) async fn count_replay(&self, tenant: TenantId, request: &CreateReplay) -> Result<Counted, Error> {
         let selection = request.selection(UnixMillis::now())?;
         self.check_targets(tenant, &selection).await?;
         let _slot = self.heavy.dry_run(tenant).await?;
         let counted = replay::count(&self.store, &self.profiles, tenant, &selection, DryRunLimits::default()).await?;
-        let counted = counted.ok_or_else(|| {
+        counted.ok_or_else(|| {
             let detail = format!(
                 "a dry run examines at most {REPLAY_DRY_RUN_EVENTS_MAX} events and, with payload filters, \
                  {REPLAY_DRY_RUN_BYTES_MAX} bytes of payloads in {REPLAY_DRY_RUN_STEPS_MAX} steps: narrow the selection"
             );
             Error::invalid("/dry_run", detail)
-        })?;
-        Ok(ReplayPreview { events: counted.events, deliveries: counted.deliveries })
+        })
     }
 
     /// Stores a replay. The same request under the same idempotency key returns the same replay. Requires the scope `manage`.
@@ -149,7 +155,17 @@ impl Operations {
         request: &CreateReplay,
         idempotency_key: Option<String>,
     ) -> Result<ReplayAccepted, Error> {
-        let tenant = caller.tenant(Scope::Manage)?;
+        self.store_replay(caller, caller.tenant(Scope::Manage)?, request, idempotency_key).await
+    }
+
+    /// Stores a replay of a tenant that the caller may change.
+    pub(crate) async fn store_replay(
+        &self,
+        caller: Caller,
+        tenant: TenantId,
+        request: &CreateReplay,
+        idempotency_key: Option<String>,
+    ) -> Result<ReplayAccepted, Error> {
         let selection = request.selection(UnixMillis::now())?;
         // Fields serialise in their declared order, so equal requests have equal texts.
         let text = serde_json::to_string(request).map_err(|_| Error::Internal)?;

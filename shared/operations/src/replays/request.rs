@@ -35,8 +35,8 @@ pub struct CreateReplay {
     pub event_types: Option<Vec<String>>,
     /// Events with these attribute values.
     pub attributes: Option<BTreeMap<String, String>>,
-    /// Whether only failed events are delivered again: those that never reached the endpoint, although at least one delivery of
-    /// them failed or was discarded.
+    /// Whether only failed events are delivered again. An event failed if no delivery of it reached the endpoint, and at least one
+    /// failed or was discarded.
     pub only_failed: Option<bool>,
     /// Which endpoints get the events; `redeliver` if absent.
     pub mode: Option<ReplayMode>,
@@ -64,6 +64,13 @@ impl CreateReplay {
         let event_types = self.patterns(&mut mistakes);
         self.check_attributes(&mut mistakes);
         let only_failed = self.only_failed.unwrap_or_default();
+        let mode = self.mode.unwrap_or_default();
+        if mode == ReplayMode::Recover && self.endpoint_id.is_none() {
+            mistakes.add("/endpoint_id", "the mode `recover` recovers one endpoint: name it");
+        }
+        if mode == ReplayMode::Recover && only_failed {
+            mistakes.add("/only_failed", "leave it out: the mode `recover` delivers what failed and what was missed");
+        }
         let narrowed = [&self.endpoint_id, &self.event_id, &self.from, &self.to].into_iter().any(Option::is_some)
             || self.event_types.is_some()
             || self.attributes.is_some()
@@ -75,7 +82,6 @@ impl CreateReplay {
         }
         mistakes.finish()?;
         let attributes = self.attributes.clone().unwrap_or_default();
-        let mode = self.mode.unwrap_or_default();
         Ok(ReplaySelection { endpoint, event, from, to, event_types, attributes, only_failed, mode })
     }
 
@@ -142,6 +148,7 @@ mod tests {
             (json!({"event_types": ["a", "b*"]}), &["/event_types/1"]),
             (json!({"attributes": {"a/b": "x"}}), &["/attributes/a~1b"]),
             (json!({"attributes": {}}), &["/attributes"]),
+            (json!({"mode": "recover", "only_failed": true}), &["/endpoint_id", "/only_failed"]),
         ] {
             let found = selection(body.clone()).expect_err("a mistake");
             assert_eq!(found, pointers, "{body}");

@@ -2,6 +2,7 @@
 
 mod check;
 
+use postrider_model::endpoint::EndpointOrder;
 use postrider_model::ids::TenantId;
 use postrider_model::scope::Scope;
 use postrider_model::timestamp::Timestamp;
@@ -236,7 +237,8 @@ impl Operations {
         if self.stored_tenant(id).await?.draft.profile == profile {
             return Ok(());
         }
-        let usage = self.store.config().list_endpoints(id, &PageRequest { limit: 1, cursor: None }).await?.usage;
+        let first = PageRequest { limit: 1, cursor: None };
+        let usage = self.store.config().list_endpoints(id, EndpointOrder::Newest, &first).await?.usage;
         if usage > 0 {
             Err(Error::Conflict(format!("the tenant has {usage} endpoints of its profile")))
         } else {

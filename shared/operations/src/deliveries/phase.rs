@@ -1,0 +1,58 @@
+//! What pending deliveries wait for: breakers and rates of their endpoints hold them back.
+
+use std::collections::HashSet;
+
+use postrider_model::breaker::BreakerState;
+use postrider_model::delivery::HeldReason;
+use postrider_model::delivery_phase::DeliveryPhase;
+use postrider_model::filters::DeliveryFilter;
+use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::time::UnixMillis;
+use postrider_store::history::DeliveryRow;
+
+use super::Delivery;
+use crate::{Error, Operations};
+
+impl Operations {
+    /// The views of deliveries.
+    pub(crate) async fn show_deliveries(&self, rows: Vec<DeliveryRow>) -> Result<Vec<Delivery>, Error> {
+        let now = UnixMillis::now();
+        let overdue = |row: &&DeliveryRow| {
+            let phase = DeliveryPhase::of(row.number, row.next_attempt_at, now, true);
+            !row.status.is_terminal() && phase == DeliveryPhase::Held
+        };
+        let overdue: HashSet<EndpointId> = rows.iter().filter(overdue).map(|row| row.delivery.endpoint).collect();
+        let overdue: Vec<EndpointId> = overdue.into_iter().collect();
+        let rated = if overdue.is_empty() { Vec::new() } else { self.rated(None, Some(&overdue)).await? };
+        let holds = |endpoint: EndpointId| match self.breakers.get(endpoint) {
+            Some(breaker) if breaker.state != BreakerState::Closed => Some(HeldReason::Breaker),
+            _ => rated.contains(&endpoint).then_some(HeldReason::Rate),
+        };
+        let view = |row: DeliveryRow| {
+            let holds = holds(row.delivery.endpoint);
+            Delivery::new(row, holds, now)
+        };
+        Ok(rows.into_iter().map(view).collect())
+    }
+
+    /// The filter with the endpoints that tell `held` and `waiting` apart.
+    pub(super) async fn with_holding(
+        &self,
+        tenant: Option<TenantId>,
+        filter: &DeliveryFilter,
+    ) -> Result<DeliveryFilter, Error> {
+        let mut filter = filter.clone();
+        if matches!(filter.phase, Some(DeliveryPhase::Held | DeliveryPhase::Waiting)) {
+            filter.holding = self.rated(tenant, None).await?;
+            filter.holding.extend(self.breakers.open());
+        }
+        Ok(filter)
+    }
+
+    /// Those endpoints whose rate is limited.
+    async fn rated(&self, tenant: Option<TenantId>, ids: Option<&[EndpointId]>) -> Result<Vec<EndpointId>, Error> {
+        let rated = self.profiles.iter().filter(|profile| profile.rate_per_second.is_some());
+        let profiles: Vec<String> = rated.map(|profile| profile.name.to_string()).collect();
+        Ok(self.store.config().rate_limited_endpoints(tenant, ids, &profiles).await?)
+    }
+}

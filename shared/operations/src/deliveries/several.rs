@@ -1,0 +1,56 @@
+//! Retries or cancels several deliveries, such as those that a person chose on a page.
+
+use postrider_model::limits::PAGE_MAX;
+
+use crate::{Caller, Error, Operations};
+
+/// What to do with several deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeveralAction {
+    /// Attempt each now, see [`Operations::retry_delivery`].
+    Retry,
+    /// Cancel each, see [`Operations::cancel_delivery`].
+    Cancel,
+}
+
+/// What was done with several deliveries.
+#[derive(Debug, Default)]
+pub struct SeveralDone {
+    /// Deliveries for which it was done.
+    pub done: u64,
+    /// The other deliveries, each with the reason.
+    pub refused: Vec<(String, Error)>,
+}
+
+impl Operations {
+    /// Retries or cancels these deliveries, one after the other. A refusal does not stop the others. Each counts as a change.
+    ///
+    /// # Errors
+    /// Requires the scope `manage`. [`Error::Invalid`] for no delivery or more than [`PAGE_MAX`].
+    pub async fn change_deliveries(
+        &self,
+        caller: Caller,
+        ids: &[String],
+        action: SeveralAction,
+    ) -> Result<SeveralDone, Error> {
+        caller.visible(postrider_model::scope::Scope::Manage)?;
+        if !(1..=PAGE_MAX as usize).contains(&ids.len()) {
+            return Err(Error::invalid(
+                "/delivery_id",
+                format!("choose 1 to {PAGE_MAX} deliveries, got {}", ids.len()),
+            ));
+        }
+        let mut result = SeveralDone::default();
+        for id in ids {
+            let done = match action {
+                SeveralAction::Retry => self.retry_delivery(caller, id).await.map(|_| ()),
+                SeveralAction::Cancel => self.cancel_delivery(caller, id).await.map(|_| ()),
+            };
+            match done {
+                Ok(()) => result.done += 1,
+                Err(error) => result.refused.push((id.clone(), error)),
+            }
+        }
+        Ok(result)
+    }
+}

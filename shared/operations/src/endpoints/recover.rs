@@ -1,0 +1,118 @@
+//! Recovers an endpoint: a replay delivers what it did not receive, and attempts now what still waits for a retry.
+
+use postrider_model::delivery::EndpointStatus;
+use postrider_model::ids::ReplayId;
+use postrider_model::replay::ReplayMode;
+use postrider_model::scope::Scope;
+use postrider_model::time::UnixMillis;
+use postrider_model::timestamp::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Endpoint;
+use crate::replays::CreateReplay;
+use crate::{Caller, Error, Operations};
+
+/// Since when an endpoint is recovered.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecoverEndpoint {
+    /// Events accepted at or after this; absent: `recover_since` of the endpoint's `health`.
+    #[schema(format = DateTime, example = "2026-01-31T02:00:00Z")]
+    pub since: Option<String>,
+    /// Only count.
+    pub dry_run: Option<bool>,
+}
+
+/// What a recovery would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RecoveryPreview {
+    /// Events accepted at or after this.
+    pub since: Timestamp,
+    /// New deliveries of events that failed: no delivery reached the endpoint, and at least one failed or was discarded.
+    pub failed: u64,
+    /// New deliveries of events that match the endpoint and were decided while it was inactive or disabled.
+    pub missed: u64,
+    /// Deliveries that wait for a retry and would be attempted now.
+    pub retrying: u64,
+}
+
+/// A recovery that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RecoveryAccepted {
+    /// The replay that carries it out.
+    pub id: ReplayId,
+    /// Events accepted at or after this.
+    pub since: Timestamp,
+}
+
+impl RecoverEndpoint {
+    /// Whether only the counts are wanted.
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run.unwrap_or_default()
+    }
+
+    /// The replay of this recovery of an endpoint, and its start.
+    fn replay(&self, endpoint: &Endpoint) -> Result<(CreateReplay, UnixMillis), Error> {
+        let since = match &self.since {
+            Some(text) => text.parse().map_err(|error| Error::invalid("/since", format!("{error}")))?,
+            None => endpoint.health.recover_since.map(|since| since.0).ok_or_else(|| {
+                let detail = "say since when: this endpoint had no outage in the last 3 days that was not recovered";
+                Error::invalid("/since", detail)
+            })?,
+        };
+        if since >= UnixMillis::now() {
+            return Err(Error::invalid("/since", format!("must lie in the past, got {since}")));
+        }
+        let replay = CreateReplay {
+            endpoint_id: Some(endpoint.id.to_string()),
+            from: Some(since.to_rfc3339_millis()),
+            mode: Some(ReplayMode::Recover),
+            ..CreateReplay::default()
+        };
+        Ok((replay, since))
+    }
+}
+
+impl Operations {
+    /// Counts what a recovery of an endpoint would do. The endpoint may be off.
+    ///
+    /// # Errors
+    /// Requires the scope `manage`. [`Error::TooMany`] while another dry run of the tenant runs.
+    pub async fn preview_recovery(
+        &self,
+        caller: Caller,
+        id: &str,
+        request: &RecoverEndpoint,
+    ) -> Result<RecoveryPreview, Error> {
+        let endpoint = self.endpoint_view(self.stored_endpoint(caller, Scope::Manage, id).await?).await?;
+        let (replay, since) = request.replay(&endpoint)?;
+        let counted = self.count_replay(endpoint.tenant_id, &replay).await?;
+        Ok(RecoveryPreview {
+            since: since.into(),
+            failed: counted.deliveries - counted.missed,
+            missed: counted.missed,
+            retrying: counted.hurried,
+        })
+    }
+
+    /// Starts the recovery of an endpoint. While one that covers the same time has not finished, returns that one.
+    ///
+    /// # Errors
+    /// Requires the scope `manage`. [`Error::Conflict`] if the endpoint is off, or has an unfinished recovery that begins later.
+    pub async fn recover_endpoint(
+        &self,
+        caller: Caller,
+        id: &str,
+        request: &RecoverEndpoint,
+    ) -> Result<RecoveryAccepted, Error> {
+        let endpoint = self.endpoint_view(self.stored_endpoint(caller, Scope::Manage, id).await?).await?;
+        if endpoint.status != EndpointStatus::Active {
+            let reason = endpoint.disabled_reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            return Err(Error::Conflict(format!("the endpoint is {}{reason}: activate it first", endpoint.status)));
+        }
+        let (replay, since) = request.replay(&endpoint)?;
+        let id = self.store_replay(caller, endpoint.tenant_id, &replay, None).await?.id;
+        Ok(RecoveryAccepted { id, since: since.into() })
+    }
+}
