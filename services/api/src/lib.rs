@@ -16,6 +16,7 @@ mod extract;
 mod metrics;
 mod once;
 mod openapi;
+mod origins;
 mod query;
 mod request;
 mod responses;
@@ -36,7 +37,7 @@ use postrider_access::KeyTable;
 use postrider_broker::Broker;
 use postrider_egress::AddressGuard;
 use postrider_http::server::{self, ServeOptions};
-use postrider_operations::{Operations, RequestBudget};
+use postrider_operations::{DashboardAddress, Operations, RequestBudget};
 use postrider_profiles::Profiles;
 use postrider_store::Store;
 use postrider_store::feed::{Changes, Feed, FeedScope};
@@ -49,6 +50,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::openapi::openapi;
+pub use crate::origins::Origins;
 pub use crate::settings::Settings;
 
 /// Settings of the API.
@@ -58,6 +60,8 @@ pub struct Config {
     pub operator_keys: Vec<SecretString>,
     /// Whether people reach the dashboard by https: answers then say so to browsers (HSTS).
     pub served_by_https: bool,
+    /// How people reach the dashboard.
+    pub address: DashboardAddress,
 }
 
 /// What the API works with.
@@ -101,7 +105,8 @@ pub fn start(config: Config, deps: Deps, tasks: &Tasks) -> Service {
     tasks.spawn("api.applied_versions", broker.clone().follow_applied_versions(stop.clone()));
     let feed = store.feed().follow(FeedScope::KEYS, stop.clone());
     tasks.spawn("api.config_feed", follow(Arc::clone(&keys), feed, applied, ready));
-    let deps = postrider_operations::Deps { broker, store: store.clone(), profiles, guard, keys };
+    let deps =
+        postrider_operations::Deps { broker, store: store.clone(), profiles, guard, keys, address: config.address };
     let operations = Arc::new(Operations::new(deps, stop));
     let api = Arc::new(Api { store, operations: Arc::clone(&operations) });
     let document = Bytes::from(openapi().to_string());

@@ -221,7 +221,7 @@ pub(crate) fn check_range(from: Option<UnixMillis>, to: Option<UnixMillis>) -> R
 #[cfg(test)]
 mod tests {
     use axum::http::Request;
-    use postrider_model::filters::{status_code, time};
+    use postrider_model::filters::{StatusCodes, time};
 
     use super::*;
 
@@ -229,8 +229,9 @@ mod tests {
     #[derive(Debug, Default, Deserialize, IntoParams)]
     #[serde(default)]
     struct Sample {
-        #[serde(deserialize_with = "status_code")]
-        status_code: Option<u16>,
+        #[serde(deserialize_with = "parsed")]
+        #[param(value_type = Option<String>)]
+        status_code: Option<StatusCodes>,
         #[serde(deserialize_with = "time")]
         #[param(value_type = Option<String>)]
         from: Option<UnixMillis>,
@@ -266,7 +267,7 @@ mod tests {
     async fn queries_are_read_strictly() {
         let Paged { params: sample, page } =
             read("limit=5&tenant=x&attributes.bridge=b&status_code=503").await.unwrap();
-        assert_eq!((page.limit, sample.status_code), (5, Some(503)));
+        assert_eq!((page.limit, sample.status_code), (5, Some(StatusCodes::Exact(503))));
         assert_eq!(sample.attributes, [("bridge".to_owned(), "b".to_owned())]);
         assert_eq!(read("").await.unwrap().page.limit, PAGE_DEFAULT);
         for bad in ["limit=0", "limit=201", "limit=x", "limit=", "limits=5", "limit=5&limit=6", "from=yesterday"] {
@@ -275,8 +276,8 @@ mod tests {
         assert!(read("from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z").await.is_err());
         let unknown = read("foo=1").await.unwrap_err();
         assert!(unknown[0].1.ends_with("allowed: status_code, from, to, limit, cursor, attributes.<name>, tenant"));
-        let wrong = read("status_code=5xx&limit=0").await.unwrap_err();
-        assert_eq!(wrong[0].1, "expected a status code from 100 to 599, got \"5xx\"");
+        let wrong = read("status_code=7xx&limit=0").await.unwrap_err();
+        assert_eq!(wrong[0].1, "expected a status code from 100 to 599 or a class such as 5xx, got \"7xx\"");
         assert_eq!(wrong[1].0, "limit");
     }
 

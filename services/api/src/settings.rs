@@ -1,7 +1,9 @@
-//! The URL that people and producers reach this deployment by.
+//! The URL that people and producers reach this deployment by, and the sites that may embed the dashboard.
 
 use postrider_settings::{CheckSettings, Optional, SettingError, optional_http_url};
-use url::Url;
+use url::{Host, Url};
+
+use crate::origins::Origins;
 
 /// The URL of the deployment.
 #[derive(Debug, Clone, clap::Args)]
@@ -20,6 +22,17 @@ pub struct Settings {
         value_parser = optional_http_url
     )]
     pub public_url: Optional<Url>,
+    /// Origins of the pages that may show the dashboard in a frame, comma-separated, such as
+    /// `https://app.example.com,https://*.example.org`. Requires a public URL with https.
+    #[arg(
+        id = "dashboard-frame-ancestors",
+        long = "dashboard-frame-ancestors",
+        env = "POSTRIDER_DASHBOARD_FRAME_ANCESTORS",
+        value_name = "ORIGIN,…",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub frame_ancestors: Origins,
 }
 
 impl Settings {
@@ -29,11 +42,47 @@ impl Settings {
     }
 }
 
+/// Whether the host is this machine. Browsers treat it like https.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
 impl CheckSettings for Settings {
     fn check(&self) -> Result<(), SettingError> {
-        if self.public_url.is_some() && !self.is_https() {
+        let cookies_work = self.is_https() || self.public_url.as_ref().is_some_and(is_loopback);
+        if !self.frame_ancestors.0.is_empty() && !cookies_work {
+            let detail = "requires POSTRIDER_PUBLIC_URL with https: browsers send no cookie to a frame without it";
+            return Err(SettingError::new("POSTRIDER_DASHBOARD_FRAME_ANCESTORS", detail));
+        }
+        if self.public_url.is_some() && !cookies_work {
             tracing::warn!("POSTRIDER_PUBLIC_URL is not https: the dashboard's cookies and keys travel unencrypted");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_need_https_or_this_machine() {
+        let check = |url: &str, origins: &str| {
+            let public_url = Optional(Some(url).filter(|url| !url.is_empty()).map(|url| url.parse().unwrap()));
+            Settings { public_url, frame_ancestors: origins.parse().unwrap() }.check()
+        };
+        assert_eq!(check("", ""), Ok(()));
+        for good in ["https://hooks.example.com", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:1"] {
+            assert_eq!(check(good, "https://app.example.com"), Ok(()), "{good}");
+        }
+        for bad in ["", "http://hooks.example.com", "http://10.0.0.1"] {
+            let refused = check(bad, "https://app.example.com").unwrap_err().to_string();
+            assert!(refused.contains("POSTRIDER_DASHBOARD_FRAME_ANCESTORS") && refused.contains("https"), "{refused}");
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use axum::Router;
 use postrider_egress::{AddressGuard, Egress};
+use postrider_operations::DashboardAddress;
+use postrider_operations::portal::Framing;
 use postrider_profiles::Mappings;
 use postrider_recorder::ReconcileConfig;
 use tokio_util::sync::CancellationToken;
@@ -133,12 +135,21 @@ fn api(
         guard: AddressGuard { allow: egress.allow.0.clone(), allow_http: egress.allow_http },
         ready: shared.health.check("api configuration"),
     };
-    let config =
-        postrider_api::Config { operator_keys: access.operator_keys.0.clone(), served_by_https: settings.is_https() };
+    let frame_ancestors = settings.frame_ancestors.0.clone();
+    let framing = if frame_ancestors.is_empty() { Framing::Refused } else { Framing::Allowed };
+    let config = postrider_api::Config {
+        operator_keys: access.operator_keys.0.clone(),
+        served_by_https: settings.is_https(),
+        address: DashboardAddress { public_url: settings.public_url.0.clone(), framing },
+    };
     let (tasks, store) = (process.http_tasks(), shared.store.clone());
     let api = postrider_api::start(config, deps, &tasks);
-    let pages =
-        postrider_dashboard::Dashboard { operations: api.operations, store, served_by_https: settings.is_https() };
+    let pages = postrider_dashboard::Dashboard {
+        operations: api.operations,
+        store,
+        served_by_https: settings.is_https(),
+        frame_ancestors,
+    };
     api.routes.merge(postrider_dashboard::router(pages, &tasks))
 }
 

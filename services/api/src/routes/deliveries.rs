@@ -21,7 +21,8 @@ impl Parameters for DeliveryFilter {
 
 /// List deliveries
 ///
-/// Newest first.
+/// Newest first; `order=oldest` reverses the list. With a filter other than endpoint, event, replay and time, a page reads at most
+/// 20,000 rows: it may be short or empty and still have a `next_cursor`.
 #[utoipa::path(get, path = "/v1/deliveries", operation_id = "list_deliveries", tag = "deliveries",
     params(AnyTenantParam, DeliveryFilter, PageParams),
     responses((status = 200, body = List<Delivery>), Refused))]

@@ -4,17 +4,33 @@ use axum::Json;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use postrider_model::filters::parsed;
 use postrider_model::ids::EndpointId;
 use postrider_operations::endpoints::{
-    CreateEndpoint, CreatedEndpoint, EditEndpoint, Endpoint, EndpointPage, RotateSecret, RotatedSecret,
+    CreateEndpoint, CreatedEndpoint, EditEndpoint, Endpoint, EndpointOrder, EndpointPage, RecoverEndpoint,
+    RecoveryAccepted, RecoveryPreview, RotateSecret, RotatedSecret,
 };
 use postrider_operations::test_calls::{TestEndpoint, TestOutcome, TestPending, TestResult};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::call::{Answer, Call};
 use crate::extract::{IdempotencyKey, IfMatch, IfMatchHeader, Versioned};
-use crate::query::{PageParams, Paged, TenantParam};
+use crate::query::{PageParams, Paged, Parameters, TenantParam};
 use crate::request::{OptionalJson, StrictJson};
 use crate::responses::{BadBody, KeyInUse, Refused, Stale};
+
+/// The order of a list of endpoints.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default)]
+pub(crate) struct EndpointSort {
+    /// The order; `newest` by default.
+    #[serde(deserialize_with = "parsed")]
+    sort: Option<EndpointOrder>,
+}
+
+impl Parameters for EndpointSort {}
 
 /// Create an endpoint
 ///
@@ -34,12 +50,14 @@ pub(crate) async fn create(
 
 /// List endpoints
 ///
-/// Newest first, with the number of endpoints that the tenant has, and the number that it may have.
+/// Newest first, or those in trouble first (`sort=trouble`); with the number of endpoints that the tenant has, and the number that
+/// it may have.
 #[utoipa::path(get, path = "/v1/endpoints", operation_id = "list_endpoints", tag = "endpoints",
-    params(TenantParam, PageParams),
+    params(TenantParam, EndpointSort, PageParams),
     responses((status = 200, body = EndpointPage), Refused))]
-pub(crate) async fn list(call: Call<Paged>) -> Answer<Json<EndpointPage>> {
-    Ok(Json(call.operations.list_endpoints(call.caller, &call.query.page).await?))
+pub(crate) async fn list(call: Call<Paged<EndpointSort>>) -> Answer<Json<EndpointPage>> {
+    let order = call.query.params.sort.unwrap_or_default();
+    Ok(Json(call.operations.list_endpoints(call.caller, order, &call.query.page).await?))
 }
 
 /// Read an endpoint
@@ -116,4 +134,27 @@ pub(crate) async fn rotate_secret(
 ) -> Answer<Versioned<RotatedSecret>> {
     let rotated = call.operations.rotate_secret(call.caller, &id, expected, request).await?;
     Ok(Versioned(rotated.version, rotated))
+}
+
+/// Recover an endpoint
+///
+/// Delivers what it did not receive since `since`: events whose deliveries failed or were discarded, and events that match it and
+/// were decided while it was inactive or disabled. Deliveries that wait for a retry are attempted now. What was delivered, cancelled
+/// or expunged is left alone. With `dry_run` it only counts. The work is a replay with the mode `recover`; while one of the
+/// endpoint has not finished, another request answers with the same one. 409 if the endpoint is off.
+#[utoipa::path(post, path = "/v1/endpoints/{id}/recover", operation_id = "recover_endpoint", tag = "endpoints",
+    params(("id" = EndpointId, Path, description = "The endpoint's id."), IdempotencyKey),
+    request_body = RecoverEndpoint,
+    responses((status = 200, body = RecoveryPreview, description = "The counts of a dry run."),
+        (status = 202, body = RecoveryAccepted), Refused, BadBody, KeyInUse))]
+pub(crate) async fn recover(
+    call: Call,
+    Path(id): Path<String>,
+    OptionalJson(request): OptionalJson<RecoverEndpoint>,
+) -> Answer<Response> {
+    if request.is_dry_run() {
+        return Ok(Json(call.operations.preview_recovery(call.caller, &id, &request).await?).into_response());
+    }
+    let accepted = call.operations.recover_endpoint(call.caller, &id, &request).await?;
+    Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
 }

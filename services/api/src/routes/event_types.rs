@@ -6,14 +6,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use postrider_model::event::EventType as Name;
 use postrider_model::filters::parsed;
-use postrider_operations::event_types::{EventType, PutEventType};
+use postrider_operations::event_types::{CatalogFormat, EventType, PutEventType};
 use postrider_operations::page::List;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::call::{Answer, Call};
 use crate::extract::{IfMatch, IfMatchHeader, Versioned};
-use crate::query::{PageParams, Paged, Parameters, TenantParam};
+use crate::query::{PageParams, Paged, Parameters, Query, TenantParam};
 use crate::request::StrictJson;
 use crate::responses::{BadBody, Conflict, Refused, Stale};
 
@@ -29,6 +29,18 @@ pub(crate) struct EventTypeParams {
 }
 
 impl Parameters for EventTypeParams {}
+
+/// The format of an exported catalog.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default)]
+pub(crate) struct ExportParams {
+    /// The format of the document; `openapi` by default.
+    #[param(inline, required = false, example = "openapi")]
+    format: CatalogFormat,
+}
+
+impl Parameters for ExportParams {}
 
 /// The answer, with an ETag if the tenant defines the type.
 fn with_etag(status: StatusCode, event_type: EventType) -> Response {
@@ -86,4 +98,15 @@ pub(crate) async fn put(
 pub(crate) async fn delete(call: Call, Path(name): Path<String>, IfMatch(expected): IfMatch) -> Answer<StatusCode> {
     call.operations.delete_event_type(call.caller, &name, expected).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Export the catalog
+///
+/// The tenant's catalog as an OpenAPI 3.1 document, whose `webhooks` are the event types, or as an AsyncAPI 3.0 document, whose
+/// messages they are. Bodies are described in the profile's envelope, with the types' schemas and rendered samples.
+#[utoipa::path(get, path = "/v1/catalog", operation_id = "export_catalog", tag = "event types",
+    params(TenantParam, ExportParams),
+    responses((status = 200, description = "The document.", body = serde_json::Value), Refused))]
+pub(crate) async fn export(call: Call<Query<ExportParams>>) -> Answer<Json<serde_json::Value>> {
+    Ok(Json(call.operations.export_catalog(call.caller, call.query.0.format).await?))
 }

@@ -32,7 +32,7 @@ impl Parameters for EventFilter {
 
 /// List events
 ///
-/// Newest first. `attributes.<name>=<value>` selects events with that attribute.
+/// Newest first; `order=oldest` reverses the list. `attributes.<name>=<value>` selects events with that attribute.
 #[utoipa::path(get, path = "/v1/events", operation_id = "list_events", tag = "events",
     params(AnyTenantParam, EventFilter, PageParams),
     responses((status = 200, body = List<Event>), Refused))]

@@ -7,6 +7,7 @@ mod endpoints;
 mod event_types;
 mod events;
 mod keys;
+mod portal;
 mod product_keys;
 mod profiles;
 mod replays;
@@ -28,12 +29,15 @@ pub(crate) fn add_to(router: OpenApiRouter<Arc<Api>>) -> OpenApiRouter<Arc<Api>>
         .routes(routes!(tenants::read, tenants::edit, tenants::delete))
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::delete))
+        .routes(routes!(portal::create_link))
+        .routes(routes!(portal::end_sessions))
         .routes(routes!(product_keys::create, product_keys::list))
         .routes(routes!(product_keys::delete))
         .routes(routes!(endpoints::create, endpoints::list))
         .routes(routes!(endpoints::read, endpoints::edit, endpoints::delete))
         .routes(routes!(endpoints::test))
         .routes(routes!(endpoints::rotate_secret))
+        .routes(routes!(endpoints::recover))
         .routes(routes!(stats::of_endpoint))
         .routes(routes!(stats::of_tenant))
         .routes(routes!(events::attribute_values))
@@ -52,6 +56,7 @@ pub(crate) fn add_to(router: OpenApiRouter<Arc<Api>>) -> OpenApiRouter<Arc<Api>>
         .routes(routes!(replays::cancel))
         .routes(routes!(event_types::list))
         .routes(routes!(event_types::read, event_types::put, event_types::delete))
+        .routes(routes!(event_types::export))
         .routes(routes!(profiles::list))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::requeue))

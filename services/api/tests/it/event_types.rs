@@ -182,3 +182,34 @@ async fn pages_of_large_schemas_are_shorter_and_omit_no_type() {
     let profiles_own = seen.iter().filter(|name| !name.starts_with("mine.")).count();
     assert!(profiles_own > 5, "{seen:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exported_catalog_describes_each_body_in_the_profiles_envelope() {
+    let world = World::new("api_catalog_export").await;
+    let (tenant, flat) = (world.tenant("standard").await, world.tenant("mumara").await);
+    let schema = json!({"type": "object", "required": ["n"], "properties": {"n": {"$ref": "#/$defs/n"}}, "$defs": {"n": {"type": "integer"}}});
+    let body = json!({"description": "paid", "sample": {"n": 1}, "schema": schema});
+    world.call(&tenant.key, "PUT", "/v1/event-types/order.paid", Some(&body)).await.ok(201);
+
+    let document = world.get(&tenant.key, "/v1/catalog").await.ok(200);
+    assert_eq!(document, world.get(&tenant.key, "/v1/catalog?format=openapi").await.ok(200));
+    assert_eq!(document["openapi"], "3.1.0");
+    let post = &document["webhooks"]["order.paid"]["post"];
+    assert_eq!((&post["description"], &post["tags"]), (&json!("paid"), &json!(["order"])));
+    let headers: Vec<&str> = post["parameters"].as_array().unwrap().iter().filter_map(|p| p["name"].as_str()).collect();
+    assert_eq!(headers, ["webhook-id", "webhook-timestamp", "webhook-signature"]);
+    let content = &post["requestBody"]["content"]["application/json"];
+    assert_eq!((&content["example"]["type"], &content["example"]["data"]), (&json!("order.paid"), &json!({"n": 1})));
+    let properties = &content["schema"]["properties"];
+    assert_eq!(properties["type"], json!({"const": "order.paid"}));
+    assert_eq!(properties["data"]["required"], json!(["n"]));
+    assert_eq!(properties["data"]["$id"], "urn:event-type:order.paid", "its references stay within it");
+
+    let document = world.get(&flat.key, "/v1/catalog?format=asyncapi").await.ok(200);
+    assert_eq!(document["asyncapi"], "3.0.0");
+    let message = &document["channels"]["webhook"]["messages"]["Newsletter Opened"];
+    assert_eq!(message["name"], "opened");
+    assert!(message["payload"]["allOf"].is_array(), "mumara's data is flat: {message}");
+    assert!(message["examples"][0]["payload"].is_object());
+    world.get(&flat.key, "/v1/catalog?format=yaml").await.problem(422, "format");
+}

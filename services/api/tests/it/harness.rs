@@ -9,6 +9,8 @@ use http_body_util::BodyExt;
 use postrider_api::{Config, Deps, Service};
 use postrider_broker::{Broker, BrokerConfig};
 use postrider_egress::AddressGuard;
+use postrider_operations::DashboardAddress;
+use postrider_operations::portal::Framing;
 use postrider_profiles::Profiles;
 use postrider_store::crypto::MasterKeys;
 use postrider_store::{Store, StoreConfig};
@@ -74,7 +76,9 @@ impl World {
             guard: AddressGuard::default(),
             ready: health.check("api"),
         };
-        let config = Config { operator_keys: vec![SecretString::from(OPERATOR)], served_by_https: false };
+        let public_url = Some("https://hooks.example.com".parse().unwrap());
+        let address = DashboardAddress { public_url, framing: Framing::Allowed };
+        let config = Config { operator_keys: vec![SecretString::from(OPERATOR)], address, ..Config::default() };
         let tasks = Tasks::new(stop.clone());
         let router = routes(postrider_api::start(config, deps, &tasks), store.clone(), &tasks);
         let world = Self { router, store, broker, _stop: stop.drop_guard(), _scope: scope };

@@ -105,11 +105,16 @@ async fn lists_accept_every_documented_filter() {
         list["data"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
     };
     let both = [delivered.to_string(), failed.to_string()];
-    let cases: [(String, &[String]); 11] = [
+    let reversed = [failed.to_string(), delivered.to_string()];
+    let cases: [(String, &[String]); 15] = [
         (String::new(), &both),
         ("status=failed".into(), &both[1..]),
         ("status=pending".into(), &[]),
         ("status_code=200".into(), &both[..1]),
+        ("status_code=5xx".into(), &both[1..]),
+        ("outcome=http_status".into(), &both[1..]),
+        ("outcome=timeout".into(), &[]),
+        ("order=oldest".into(), &reversed),
         (format!("event_id={event}"), &both[1..]),
         (format!("endpoint_id={}", endpoint["id"].as_str().unwrap()), &both),
         (format!("endpoint_id={}", EndpointId::generate()), &[]),
@@ -125,6 +130,9 @@ async fn lists_accept_every_documented_filter() {
     for (query, pointer) in [
         ("status=done", "status"),
         ("status_code=x", "status_code"),
+        ("status_code=7xx", "status_code"),
+        ("outcome=late", "outcome"),
+        ("order=status", "order"),
         ("endpoint_id=x", "endpoint_id"),
         ("from=x", "from"),
         ("test=1", "test"),
@@ -145,6 +153,8 @@ async fn lists_accept_every_documented_filter() {
     let rest = world.get(&tenant.key, &events(&format!("limit=1&cursor={next}"))).await.ok(200);
     assert_eq!((ids(rest.clone()), &rest["next_cursor"]), (vec![event.to_string()], &json!(null)));
     assert_eq!(ids(world.get(&tenant.key, &events("attributes.bridge=b1&type=user.created")).await.ok(200)).len(), 2);
+    let oldest = ids(world.get(&tenant.key, &events("order=oldest")).await.ok(200));
+    assert_eq!((oldest.len(), oldest.first()), (2, Some(&event.to_string())));
     assert_eq!(ids(world.get(&tenant.key, &events("attributes.bridge=b2")).await.ok(200)).len(), 0);
     world.get(&tenant.key, &events("attributes.B=1")).await.problem(422, "attributes.B");
     world.get(&tenant.key, &events("type=a..b")).await.problem(422, "type");

@@ -91,7 +91,7 @@ async fn invalid_parameters_are_refused_with_an_explanation() {
     let gzip = [("content-encoding", "gzip")];
     let gzip = world.call_with(&tenant.key, "POST", "/v1/endpoints", Some(&endpoint()), &gzip).await;
     assert!(gzip.problem(415, "")["detail"].as_str().unwrap().contains("Content-Encoding gzip"));
-    let class = world.get(&tenant.key, "/v1/deliveries?status_code=5xx").await.problem(422, "status_code");
+    let class = world.get(&tenant.key, "/v1/deliveries?status_code=7xx").await.problem(422, "status_code");
     assert!(class["detail"].as_str().unwrap().contains("from 100 to 599"), "{class:#}");
     let mut relative = endpoint();
     relative["url"] = json!("example.com/hook");
