@@ -41,13 +41,17 @@ pub(super) static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_str!("assets/icon.svg")));
 
 /// The scripts, each a module by itself; every page has all of them.
-pub(super) static SCRIPTS: LazyLock<[Asset; 5]> = LazyLock::new(|| {
+pub(super) static SCRIPTS: LazyLock<[Asset; 9]> = LazyLock::new(|| {
     [
         Asset::script("time", include_str!("assets/time.js")),
         Asset::script("live", include_str!("assets/live.js")),
+        Asset::script("zone", include_str!("assets/zone.js")),
+        Asset::script("keys", include_str!("assets/keys.js")),
         Asset::script("copy", include_str!("assets/copy.js")),
+        Asset::script("select", include_str!("assets/select.js")),
         Asset::script("pick", include_str!("assets/pick.js")),
         Asset::script("chart", include_str!("assets/chart.js")),
+        Asset::script("submit", include_str!("assets/submit.js")),
     ]
 });
 

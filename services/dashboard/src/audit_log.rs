@@ -92,7 +92,7 @@ fn filters(visitor: &Visitor) -> Markup {
     let filters = html! {
         (name_filter("action", "Action", query, AuditAction::ALL.iter().map(|action| action.as_str())))
         (text_filter("q-target", "target", "Changed object (id)", query))
-        (text_filter("q-actor", "actor", "By key (id)", query))
+        (text_filter("q-actor", "actor", "By key or link (id)", query))
     };
     filter_bar(visitor, "Audit log", "Filter", filters)
 }
@@ -104,6 +104,7 @@ fn actor(entry: &AuditEntry) -> Markup {
             ActorKind::Postrider => "Postrider",
             ActorKind::Operator => "an operator",
             ActorKind::Key => (actor.name.as_deref().unwrap_or("a key")),
+            ActorKind::Portal => (actor.name.as_deref().unwrap_or("a visitor with a portal link")),
         }
         @if let Some(via) = &actor.via { " (" (via) ")" }
         @if let Some(id) = &actor.id { br; code { (id) } }

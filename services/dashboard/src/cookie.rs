@@ -1,20 +1,60 @@
-//! The session cookie.
+//! The session cookie: one for pages in a tab of their own, and one for pages in a frame of another site.
+//!
+//! The two never mix: a frame cannot use the session of a tab, nor a tab that of a frame.
 
 use std::time::Duration;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
+use postrider_operations::portal::Place;
 
 const PLAIN: &str = "postrider_session";
 /// The name over https: browsers accept a cookie with this prefix over https only, so a page without TLS cannot plant one.
 /// (`__Host-` would require the path `/`; this cookie is sent to the dashboard alone.)
 const SECURE: &str = "__Secure-postrider_session";
 
+/// The name in a frame.
+const FRAMED: &str = "__Secure-postrider_framed";
+/// The header by which scripts say that their page is in a frame. Browsers say it for pages only.
+const FRAME_HEADER: &str = "x-postrider-frame";
+
+/// Where the page of a request is shown.
+pub(crate) fn place(headers: &HeaderMap) -> Place {
+    if headers.contains_key(FRAME_HEADER) {
+        return Place::Frame;
+    }
+    match headers.get("sec-fetch-dest").map(HeaderValue::as_bytes) {
+        Some(b"iframe" | b"frame" | b"object" | b"embed") => Place::Frame,
+        Some(_) => Place::Tab,
+        None => Place::Unknown,
+    }
+}
+
+/// The session's token, and where the page is shown. A browser that does not say the place has the session of a tab, or else that
+/// of a frame.
+pub(crate) fn session(headers: &HeaderMap) -> Option<(String, Place)> {
+    let jar = CookieJar::from_headers(headers);
+    let value = |name: &str| jar.get(name).map(Cookie::value).filter(|value| !value.is_empty()).map(str::to_owned);
+    let tab = || value(SECURE).or_else(|| value(PLAIN)).map(|token| (token, Place::Tab));
+    let frame = || value(FRAMED).map(|token| (token, Place::Frame));
+    match place(headers) {
+        Place::Tab => tab(),
+        Place::Frame => frame(),
+        Place::Unknown => tab().or_else(frame),
+    }
+}
+
+/// Where the page of a request is shown; a browser that does not say it shows it where its session is.
+pub(crate) fn page_place(headers: &HeaderMap) -> Place {
+    match place(headers) {
+        Place::Unknown => session(headers).map_or(Place::Tab, |(_, place)| place),
+        known => known,
+    }
+}
+
 /// The session's token.
 pub(crate) fn session_token(headers: &HeaderMap) -> Option<String> {
-    let jar = CookieJar::from_headers(headers);
-    let value = |name: &str| jar.get(name).map(Cookie::value).filter(|value| !value.is_empty());
-    value(SECURE).or_else(|| value(PLAIN)).map(str::to_owned)
+    session(headers).map(|(token, _)| token)
 }
 
 /// Whether the visitor uses https.
@@ -47,9 +87,21 @@ pub(crate) fn session_cookie(token: &str, lifetime: Duration, transport: Transpo
     CookieJar::new().add(cookie)
 }
 
+/// The cookie of a new session in a frame. Browsers keep it for this site within the embedding site alone.
+pub(crate) fn frame_cookie(token: &str, lifetime: Duration) -> CookieJar {
+    let cookie = Cookie::build((FRAMED, token.to_owned()))
+        .path("/dashboard")
+        .max_age(lifetime.try_into().unwrap_or_default())
+        .http_only(true)
+        .same_site(SameSite::None)
+        .secure(true)
+        .partitioned(true);
+    CookieJar::new().add(cookie)
+}
+
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderValue, header};
+    use axum::http::header;
     use axum::response::IntoResponse;
 
     use super::*;
@@ -64,6 +116,38 @@ mod tests {
         assert_eq!(cookie(Transport::Plain), plain);
         let secure = "__Secure-postrider_session=abc; HttpOnly; SameSite=Lax; Secure; Path=/dashboard; Max-Age=43200";
         assert_eq!(cookie(Transport::Https), secure);
+    }
+
+    #[test]
+    fn the_cookie_of_a_frame_is_sent_to_frames_of_the_same_site_only() {
+        let response = frame_cookie("abc", Duration::from_secs(60)).into_response();
+        let cookie =
+            "__Secure-postrider_framed=abc; HttpOnly; SameSite=None; Partitioned; Secure; Path=/dashboard; Max-Age=60";
+        assert_eq!(response.headers()[header::SET_COOKIE], cookie);
+    }
+
+    #[test]
+    fn a_frame_and_a_tab_have_their_own_sessions() {
+        let found = |dest: Option<&'static str>, cookies: &'static str| {
+            let mut headers = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static(cookies))]);
+            if let Some(dest) = dest {
+                headers.insert("sec-fetch-dest", HeaderValue::from_static(dest));
+            }
+            session(&headers)
+        };
+        let (tab, frame) = (("t".to_owned(), Place::Tab), ("f".to_owned(), Place::Frame));
+        let both = "__Secure-postrider_framed=f; __Secure-postrider_session=t";
+        assert_eq!(found(Some("iframe"), both), Some(frame.clone()));
+        assert_eq!(found(Some("document"), both), Some(tab.clone()));
+        assert_eq!(found(Some("empty"), both), Some(tab.clone()));
+        assert_eq!(found(None, both), Some(tab));
+        assert_eq!(found(Some("iframe"), "postrider_session=t"), None);
+        assert_eq!(found(Some("document"), "__Secure-postrider_framed=f"), None);
+        assert_eq!(found(None, "__Secure-postrider_framed=f"), Some(frame.clone()));
+        let mut scripts = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static(both))]);
+        scripts.insert("sec-fetch-dest", HeaderValue::from_static("empty"));
+        scripts.insert(FRAME_HEADER, HeaderValue::from_static("yes"));
+        assert_eq!(session(&scripts), Some(frame));
     }
 
     #[test]

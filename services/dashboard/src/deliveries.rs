@@ -1,28 +1,44 @@
 //! The delivery history, and each delivery with its attempts.
 
+mod detail;
+
 use std::sync::Arc;
 
 use axum::Router;
 use axum::response::Redirect;
 use axum::routing::get;
 use maud::{Markup, html};
+use postrider_model::attempt::Outcome;
 use postrider_model::delivery::DeliveryStatus;
-use postrider_operations::deliveries::{Delivery, DeliveryFilter};
+use postrider_model::time::UnixMillis;
+use postrider_operations::Error;
+use postrider_operations::deliveries::{Delivery, DeliveryFilter, DeliveryPhase};
 use postrider_operations::page::List;
-use postrider_operations::{Error, FieldError};
 
 use crate::Dashboard;
 use crate::components::{
-    Confirmation, WebhookOptions, action, attempt_detail, badge, choice_filter, delivery_table, empty, filter_bar,
-    is_filtered, list_or_errors, listing, name_filter, options, pager, read_type, text_filter, time, time_filters,
-    type_filter, webhook_link,
+    Confirmation, WebhookOptions, choice_filter, empty, filter_bar, is_filtered, kept_range, list_or_errors,
+    more_filters, no_match, options, order_filter, pager, quick_ranges, read_times, read_type, selectable_deliveries,
+    text_filter, time, time_filters, type_filter, webhook_link,
 };
 use crate::failure::Answer;
 use crate::fields::{FieldReader, Fields};
-use crate::format::{plural, pretty_json};
+use crate::format::plural;
 use crate::page::{EndpointNames, Id, Managed, Page};
+use crate::several;
 use crate::texts::{self, Notice};
 
+/// The outcomes that the filter offers.
+const OUTCOMES: [Outcome; 8] = [
+    Outcome::Success,
+    Outcome::HttpStatus,
+    Outcome::Timeout,
+    Outcome::ConnectFailed,
+    Outcome::DnsFailed,
+    Outcome::TlsFailed,
+    Outcome::AddressBlocked,
+    Outcome::ProtocolError,
+];
 const STATUSES: [DeliveryStatus; 5] = [
     DeliveryStatus::Pending,
     DeliveryStatus::Delivered,
@@ -34,29 +50,34 @@ const STATUSES: [DeliveryStatus; 5] = [
 pub(crate) fn routes() -> Router<Arc<Dashboard>> {
     Router::new()
         .route("/dashboard/{tenant}/deliveries", get(list))
-        .route("/dashboard/{tenant}/deliveries/{id}", get(show))
-        .route("/dashboard/{tenant}/deliveries/{id}/retry", get(show).post(retry))
+        .route("/dashboard/{tenant}/deliveries/{id}", get(detail::show))
+        .route("/dashboard/{tenant}/deliveries/{id}/body", get(detail::whole_body))
+        .route("/dashboard/{tenant}/deliveries/{id}/curl", get(detail::as_curl))
+        .route("/dashboard/{tenant}/deliveries/{id}/retry", get(detail::show).post(retry))
         .route("/dashboard/{tenant}/deliveries/{id}/cancel", get(ask_cancel).post(cancel))
 }
 
 /// Reads the filter in an address. Its parameters have the same names as in the API.
 fn read_filter(query: &Fields) -> Result<DeliveryFilter, Error> {
     let mut reader = FieldReader::new(query);
-    let status_code = reader.number("status_code");
-    if status_code.is_some_and(|code: u16| !(100..=599).contains(&code)) {
-        reader.take(Err::<(), _>(FieldError::new("status_code", "expected a status code from 100 to 599")));
-    }
+    // The phases of a pending delivery are choices of the field `status`.
+    let phase: Option<DeliveryPhase> = query.get("status").parse().ok().or_else(|| reader.parse("phase"));
+    let (from, to) = read_times(query, &mut reader, UnixMillis::now());
     let filter = DeliveryFilter {
         endpoint: reader.parse("endpoint_id"),
         event: reader.parse("event_id"),
-        status: reader.parse("status"),
-        status_code,
+        status: if phase.is_some() { None } else { reader.parse("status") },
+        phase,
+        holding: Vec::new(),
+        status_code: reader.parse("status_code"),
+        outcome: reader.parse("outcome"),
         event_type: read_type(query, &mut reader),
         replay: reader.parse("replay_id"),
         failed_attempts: reader.parse("failed_attempts"),
-        from: reader.time("from"),
-        to: reader.time("to"),
+        from,
+        to,
         test: reader.parse("test"),
+        order: reader.parse("order"),
     };
     reader.finish(filter)
 }
@@ -76,6 +97,7 @@ async fn list(page: Page) -> Answer {
     };
     let content = html! {
         h1 { "Deliveries" }
+        (quick_ranges(&page.visitor))
         (filters)
         (errors)
         @if let Some(listed) = &listed { (history(&page, listed, &names)) }
@@ -87,11 +109,12 @@ fn history(page: &Page, listed: &List<Delivery>, names: &EndpointNames) -> Marku
     let query = &page.visitor.query;
     let live = if query.optional("cursor").is_some() { "off" } else { "on" };
     html! {
+        @if !listed.data.is_empty() { (several::buttons(page)) }
         section #deliveries aria-label="Deliveries" data-live=(live) {
             @if !listed.data.is_empty() {
-                (delivery_table(page, &listed.data, Some(names)))
+                (selectable_deliveries(page, &listed.data, names))
             } @else if is_filtered(query) {
-                (empty("No deliveries match", html! { p { a href=(page.to("/deliveries")) { "Show all" } } }))
+                (no_match("deliveries", &page.to("/deliveries"), listed.next_cursor.as_ref()))
             } @else {
                 (empty("No deliveries yet", html! { p {
                     "A delivery appears here when an event matches a webhook. "
@@ -103,85 +126,42 @@ fn history(page: &Page, listed: &List<Delivery>, names: &EndpointNames) -> Marku
     }
 }
 
+/// The statuses, and the phases of `pending` next to it.
+fn status_options(chosen: &str) -> Markup {
+    let phases = DeliveryPhase::ALL.map(|phase| (phase.as_str(), texts::phase_option(phase)));
+    let statuses = STATUSES.map(|status| (status.as_str(), status.as_str()));
+    let [pending, ended @ ..] = statuses;
+    options(chosen, [("", "all"), pending].into_iter().chain(phases).chain(ended))
+}
+
 async fn filters(page: &Page) -> Answer {
     let query = &page.visitor.query;
     let chosen = query.get("endpoint_id");
     let webhooks = WebhookOptions::load(page, chosen).await?;
     let catalog = page.operations.catalog(page.caller).await?;
     let attempts = [("", "all"), ("true", "with a failed attempt"), ("false", "without failed attempts")];
+    let outcomes = OUTCOMES.map(|outcome| (outcome.as_str(), texts::outcome_name(outcome)));
+    let outcomes = options(query.get("outcome"), [("", "any")].into_iter().chain(outcomes));
+    let more = html! {
+        (choice_filter("q-failed", "failed_attempts", "Attempts", options(query.get("failed_attempts"), attempts)))
+        (text_filter("q-event_id", "event_id", "Event id", query))
+        (text_filter("q-replay_id", "replay_id", "Replay id", query))
+        (time_filters(query))
+        (order_filter(query))
+    };
     let filters = html! {
         (choice_filter("q-endpoint", "endpoint_id", "Webhook", webhooks.show(chosen, "all")))
-        (name_filter("status", "Status", query, STATUSES.map(DeliveryStatus::as_str)))
-        (choice_filter("q-failed", "failed_attempts", "Attempts", options(query.get("failed_attempts"), attempts)))
+        (choice_filter("q-status", "status", "Status", status_options(query.get("status"))))
         div { label for="q-code" { "Code" }
-            input.short #q-code type="text" inputmode="numeric" name="status_code" value=(query.get("status_code")); }
+            input #q-code type="text" name="status_code" value=(query.get("status_code"))
+                autocomplete="off" placeholder="such as 404 or 5xx"; }
+        (choice_filter("q-outcome", "outcome", "Answer", outcomes))
         (type_filter(query, &catalog))
-        // Filters that links set. They stay until the visitor clears them.
-        @for (name, label) in [("event_id", "Event id"), ("replay_id", "Replay id")] {
-            @if query.is_checked(name) { (text_filter(&format!("q-{name}"), name, label, query)) }
-        }
+        (more_filters(query, &["failed_attempts", "event_id", "replay_id", "from", "to", "order"], more))
+        (kept_range(query))
         @if let Some(test) = query.optional("test") { input type="hidden" name="test" value=(test); }
-        (time_filters(query))
     };
     Ok(filter_bar(&page.visitor, "Deliveries", "Filter", filters))
-}
-
-/// `GET …/deliveries/{id}`
-async fn show(page: Page, Id(id): Id) -> Answer {
-    let found = page.operations.read_delivery(page.caller, &id).await?;
-    let delivery = &found.delivery;
-    let names = page.endpoint_names([delivery.endpoint_id]).await?;
-    let live = if delivery.status.is_terminal() { "off" } else { "on" };
-    let content = html! {
-        div.heading {
-            h1.long { "Delivery of " (delivery.event_type) }
-            @if page.can_manage() { div.buttons #delivery-actions data-live=(live) { (buttons(&page, delivery)) } }
-        }
-        div #delivery data-live=(live) {
-            p.lead { (badge(delivery.status.as_str())) " " (texts::standing(delivery)) }
-            (facts(&page, delivery, &names))
-            section aria-labelledby="attempts" {
-                h2 #attempts { "Attempts" }
-                @if found.attempts.is_empty() {
-                    (empty("No attempt yet", html! { p { "An attempt appears here within a second." } }))
-                }
-                @for attempt in found.attempts.iter().rev() { (attempt_detail(attempt)) }
-            }
-        }
-        section aria-labelledby="body" {
-            h2 #body { "Request body" }
-            @match &found.body {
-                Some(body) => { (listing("Request body", &pretty_json(body))) }
-                None => { p.faint { "The payload was expunged or is past the retention." } }
-            }
-        }
-    };
-    Ok(page.show(&format!("Delivery of {}", delivery.event_type), content))
-}
-
-fn buttons(page: &Page, delivery: &Delivery) -> Markup {
-    let at = page.to(format!("/deliveries/{}", delivery.id));
-    let pending = !delivery.status.is_terminal();
-    let label = if pending { "Attempt now" } else { "Send again" };
-    html! {
-        @if !delivery.test { (action(&page.visitor.tokens, &format!("{at}/retry"), label, "primary")) }
-        @if pending { a.button.danger href={ (at) "/cancel" } { "Cancel" } }
-    }
-}
-
-fn facts(page: &Page, delivery: &Delivery, names: &EndpointNames) -> Markup {
-    html! { dl.facts {
-        dt { "Webhook" } dd { (webhook_link(page, delivery.endpoint_id, names)) }
-        dt { "Event" } dd { @if delivery.test { code { (delivery.event_id) } " (a test)" } @else {
-            a href=(page.to(format!("/events/{}", delivery.event_id))) { (delivery.event_id) } } }
-        dt { "Created" } dd { (time(delivery.created_at)) }
-        @if let Some(next) = delivery.next_attempt_at { dt { "Next attempt" } dd { (time(next)) } }
-        @if let Some(end) = delivery.finished_at { dt { "Finished" } dd { (time(end)) } }
-        @if let Some(origin) = delivery.origin_id {
-            dt { "Repeats" } dd { a href=(page.to(format!("/deliveries/{origin}"))) { (origin) } }
-        }
-        dt { "Id" } dd { code { (delivery.id) } }
-    } }
 }
 
 /// `POST …/deliveries/{id}/retry`

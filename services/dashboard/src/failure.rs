@@ -8,8 +8,8 @@ use postrider_operations::Error;
 use postrider_store::StoreError;
 use url::form_urlencoded;
 
-use crate::document;
-use crate::sign_in_page::SIGN_IN;
+use crate::document::{self, in_frame};
+use crate::sign_in_page::{SIGN_IN, session_ended};
 
 /// The answer of a handler: a page by default, or a failure.
 pub(crate) type Answer<T = Markup> = Result<T, Failure>;
@@ -47,6 +47,7 @@ impl From<StoreError> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         match self {
+            Self::SignIn { .. } if in_frame() => session_ended("", ""),
             Self::SignIn { next } => {
                 let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", &next).finish();
                 Redirect::to(&format!("{SIGN_IN}?{query}")).into_response()
@@ -69,7 +70,7 @@ fn error_page(status: StatusCode, detail: &str) -> Response {
         StatusCode::CONFLICT => "Not possible now",
         StatusCode::PRECONDITION_FAILED => "This page is out of date",
         StatusCode::TOO_MANY_REQUESTS => "Too many requests",
-        StatusCode::SERVICE_UNAVAILABLE => "Postrider is not available",
+        StatusCode::SERVICE_UNAVAILABLE => "Not available now",
         status if status.is_server_error() => "Internal error",
         _ => "The request failed",
     };

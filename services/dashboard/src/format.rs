@@ -21,6 +21,15 @@ pub(crate) fn duration(ms: f64) -> String {
     }
 }
 
+/// A number of bytes as people read it.
+pub(crate) fn bytes(number: usize) -> String {
+    match number {
+        0..1_024 => format!("{number} bytes"),
+        1_024..1_048_576 => format!("{:.1} KiB", number as f64 / 1_024.0),
+        _ => format!("{:.1} MiB", number as f64 / 1_048_576.0),
+    }
+}
+
 /// A count with commas between groups of three digits.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -76,6 +85,12 @@ pub(crate) fn attribute(name: &str) -> String {
         first.make_ascii_uppercase();
     }
     words
+}
+
+/// Text as one segment of a path, or as a value in a query.
+pub(crate) fn path_segment(text: &str) -> String {
+    // The encoding of forms writes a space as `+`, which a path would keep.
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
 /// Indented JSON. Its tokens are exactly those of `text`.

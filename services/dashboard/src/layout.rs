@@ -1,17 +1,19 @@
-//! The header and the navigation around the content of a page.
+//! The header and the navigation around the content of a page. A page in a frame has no header: the page around it has one.
 
 use maud::{Markup, html};
 use postrider_store::config::Tenant;
 
-use crate::document::{brand, document};
+use crate::document::{brand, document, in_frame};
+use crate::find::search_box;
 use crate::session::Visitor;
 use crate::texts::Notice;
 
 /// The navigation: names of sections, and their paths below the tenant's address or the operator's.
-const OF_TENANT: [(&str, &str); 6] = [
+const OF_TENANT: [(&str, &str); 7] = [
     ("Webhooks", "webhooks"),
     ("Deliveries", "deliveries"),
     ("Events", "events"),
+    ("Event types", "event-types"),
     ("Replays", "replays"),
     ("Health", "health"),
     ("Audit log", "audit-log"),
@@ -29,15 +31,8 @@ pub(crate) fn full(visitor: &Visitor, tenant: Option<&Tenant>, title: &str, cont
     let body = html! {
         body {
             a.skip href="#main" { "Skip to the content" }
-            header.bar {
-                (brand())
-                @if let Some(tenant) = tenant {
-                    p.whose { span.whose-name { (tenant.draft.name) } " " span.tag { (tenant.draft.profile) } }
-                }
-                form.sign-out method="post" action="/dashboard/sign-out" {
-                    (visitor.tokens)
-                    button.quiet type="submit" { "Sign out" }
-                }
+            @if !in_frame() { (bar(visitor, tenant)) } @else if let Some(tenant) = tenant {
+                header.bar { (search_box(&tenant.id.to_string(), searched(visitor))) }
             }
             div.frame {
                 (navigation(visitor, tenant))
@@ -46,9 +41,45 @@ pub(crate) fn full(visitor: &Visitor, tenant: Option<&Tenant>, title: &str, cont
                     (content)
                 }
             }
+            (keys())
         }
     };
     document(title, body)
+}
+
+fn bar(visitor: &Visitor, tenant: Option<&Tenant>) -> Markup {
+    html! { header.bar {
+        (brand())
+        @if let Some(tenant) = tenant {
+            p.whose { span.whose-name { (tenant.draft.name) } " " span.tag { (tenant.draft.profile) } }
+            (search_box(&tenant.id.to_string(), searched(visitor)))
+        }
+        form.sign-out method="post" action="/dashboard/sign-out" {
+            (visitor.tokens)
+            button.quiet type="submit" { "Sign out" }
+        }
+    } }
+}
+
+/// The text of the search, on the page of its result.
+fn searched(visitor: &Visitor) -> &str {
+    if visitor.path.ends_with("/find") { visitor.query.get("q") } else { "" }
+}
+
+/// What the keys do; `keys.js` shows it and turns the keys on and off.
+fn keys() -> Markup {
+    let keys = [
+        ("/", "search"),
+        ("j, k", "next and previous row of a list"),
+        ("Enter", "open the row"),
+        ("?", "show or hide this list"),
+    ];
+    html! { dialog #keys aria-labelledby="keys-title" {
+        h2 #keys-title { "Keys" }
+        dl.facts { @for (key, what) in keys { dt { kbd { (key) } } dd { (what) } } }
+        label.check { input #keys-on type="checkbox" checked; " Keys of one letter work on these pages" }
+        form method="dialog" { button type="submit" { "Close" } }
+    } }
 }
 
 fn navigation(visitor: &Visitor, tenant: Option<&Tenant>) -> Markup {
@@ -65,6 +96,7 @@ fn navigation(visitor: &Visitor, tenant: Option<&Tenant>) -> Markup {
                 p.side-title #operator-nav { "Operator" }
                 ul aria-labelledby="operator-nav" { (links("operator", &OF_OPERATOR)) }
             }
+            button.quiet.keys-button #keys-button type="button" hidden { "Keys " kbd { "?" } }
         }
     }
 }

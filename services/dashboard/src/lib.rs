@@ -2,17 +2,18 @@
 //!
 //! # What it owns
 //! - The frame of a page: `document`, `layout`, `assets` and `components`.
-//! - The visitor: `sign_in`, `session`, `cookie`, `csrf`, and `page`, the extractors that pages begin with.
+//! - The visitor: `sign_in`, `portal`, `session`, `cookie`, `csrf`, and `page`, the extractors that pages begin with.
 //! - Forms: `fields`, and `submit_once`, which processes each form once.
-//! - A module for each subject: `webhooks`, `deliveries`, `events`, `replays`, `health` and `audit_log` for a tenant,
-//!   `operator` for operators. Customers know an endpoint as a webhook, so pages call it that.
+//! - A module for each subject: `webhooks`, `deliveries`, `several` (of them at once), `events`, `event_types`, `replays`,
+//!   `health` and `audit_log` for a tenant, `find` for the search over them, `operator` for operators. Customers know an endpoint
+//!   as a webhook, so pages call it that.
 //!
 //! # What it promises
 //! - **No rules of its own.** A page calls the operations behind the HTTP API with the [`Caller`] of its session. It refuses what
 //!   the API refuses, with the same words, next to the field.
 //! - **Text is text.** `maud` escapes all text at compile time; no markup is built from strings.
-//! - **Forms work without scripts.** Scripts add the local time zone, refreshes, copy buttons and search. Scripts and styles are
-//!   files; the policy in `SECURITY` forbids inline ones.
+//! - **Forms work without scripts.** Scripts add the local time zone, refreshes, copy buttons, keys and the search in a form's
+//!   event types. Scripts and styles are files; the policy in `SECURITY` forbids inline ones.
 //! - **The address names the tenant**, `/dashboard/{tenant}/…`, so an operator with two tabs edits the tenant of the tab. Pages of
 //!   other tenants are 404s.
 //!
@@ -27,18 +28,23 @@ mod audit_log;
 mod components;
 mod cookie;
 mod csrf;
+mod curl;
 mod deliveries;
 mod document;
+mod event_types;
 mod events;
 mod failure;
 mod fields;
+mod find;
 mod format;
 mod health;
 mod layout;
 mod operator;
 mod page;
+mod portal;
 mod replays;
 mod session;
+mod several;
 mod sign_in;
 mod sign_in_page;
 mod submit_once;
@@ -58,21 +64,19 @@ use postrider_operations::Operations;
 use postrider_store::Store;
 use postrider_telemetry::tasks::Tasks;
 
+use self::document::shown_in;
 use self::failure::Failure;
 use self::fields::FORM_BYTES_MAX;
 
 /// Names the instances that did not apply an edit in time, separated by commas.
 const LAGGING: HeaderName = HeaderName::from_static("postrider-lagging");
-/// Headers of every answer under `/dashboard`.
-const SECURITY: [(HeaderName, &str); 6] = [
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    ),
+/// The policy of every answer under `/dashboard`; who may show it in a frame follows.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors";
+/// Other headers of every answer under `/dashboard`.
+const SECURITY: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "same-origin"),
-    (header::X_FRAME_OPTIONS, "DENY"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
@@ -85,6 +89,8 @@ pub struct Dashboard {
     pub store: Store,
     /// Whether the process is served over https, by itself or by a proxy.
     pub served_by_https: bool,
+    /// Origins of the pages that may show the dashboard in a frame, as sources of a content security policy.
+    pub frame_ancestors: Vec<String>,
 }
 
 /// Starts the dashboard's background task on `tasks` and returns its routes: `/`, and everything under `/dashboard`.
@@ -94,9 +100,13 @@ pub fn router(dashboard: Dashboard, tasks: &Tasks) -> Router {
     let pages = Router::new()
         .route("/dashboard/assets/{file}", get(assets::serve))
         .merge(sign_in::routes())
+        .merge(portal::routes())
         .merge(webhooks::routes())
         .merge(deliveries::routes())
+        .merge(several::routes())
         .merge(events::routes())
+        .merge(find::routes())
+        .merge(event_types::routes())
         .merge(replays::routes())
         .merge(health::routes())
         .merge(audit_log::routes())
@@ -108,14 +118,15 @@ pub fn router(dashboard: Dashboard, tasks: &Tasks) -> Router {
         .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), wait_for_edit))
         .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), submit_once::submit_once))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
-        .layer(middleware::from_fn(add_security_headers))
+        .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), add_security_headers))
         .with_state(dashboard);
     Router::new().route("/", get(|| async { Redirect::to("/dashboard") })).merge(pages)
 }
 
 /// Answers a request. After an edit it first waits until every live instance has applied the edit, or the wait ends.
 async fn wait_for_edit(State(dashboard): State<Arc<Dashboard>>, request: Request, next: Next) -> Response {
-    let (mut response, lagging) = dashboard.operations.wait_for_edit(next.run(request)).await;
+    let place = cookie::page_place(request.headers());
+    let (mut response, lagging) = dashboard.operations.wait_for_edit(shown_in(place, next.run(request))).await;
     // Instance names are host names and hexadecimal digits, so the header's value is valid.
     if let Some(Ok(value)) = lagging.map(HeaderValue::try_from) {
         response.headers_mut().insert(LAGGING, value);
@@ -127,13 +138,27 @@ async fn no_such_page(uri: Uri) -> Failure {
     Problem::not_found(format!("there is no page {}", uri.path())).into()
 }
 
-/// Adds the headers of `SECURITY` and keeps pages out of caches.
-async fn add_security_headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+/// Adds the headers of security and keeps pages out of caches.
+async fn add_security_headers(State(dashboard): State<Arc<Dashboard>>, request: Request, next: Next) -> Response {
+    let place = cookie::page_place(request.headers());
+    let mut response = shown_in(place, next.run(request)).await;
     let headers = response.headers_mut();
+    let ancestors = &dashboard.frame_ancestors;
+    if ancestors.is_empty() {
+        // For browsers that do not know `frame-ancestors`. It cannot name origins.
+        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    }
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy(ancestors));
     for (name, value) in SECURITY {
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// The content security policy. Pages of these origins may show the dashboard in a frame.
+fn policy(frame_ancestors: &[String]) -> HeaderValue {
+    let sources = if frame_ancestors.is_empty() { "'none'".to_owned() } else { frame_ancestors.join(" ") };
+    // Settings take ASCII origins only; another text would be no header.
+    HeaderValue::try_from(format!("{POLICY} {sources}")).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }

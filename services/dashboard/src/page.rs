@@ -7,8 +7,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::header;
 use axum::http::request::Parts;
-use axum::response::Redirect;
+use axum::response::{IntoResponse, Redirect, Response};
 use maud::Markup;
 use postrider_model::ids::EndpointId;
 use postrider_model::scope::Scope;
@@ -191,6 +192,11 @@ impl OperatorPage {
     pub(crate) fn show(&self, title: &str, content: Markup) -> Markup {
         layout::full(&self.visitor, None, title, content)
     }
+}
+
+/// A text that the browser shows as it is.
+pub(crate) fn plain_text(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
 /// Redirects to a page, which shows the notice.

@@ -1,7 +1,7 @@
 //! The signed-in visitor of a page.
 //!
-//! The cookie's token opens a row in `dashboard_sessions` that names the key by its hash. Each page looks up what that key may do
-//! now: a deleted key is signed out with its next click.
+//! The cookie's token opens a row in `dashboard_sessions` that names the key by its hash, or the portal link. Each page looks up
+//! what the key or the link may do now: the visitor of a deleted one is signed out with the next click.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use postrider_model::ids::EventId;
 use postrider_model::scope::Scope;
 use postrider_operations::Caller;
 use postrider_store::audit_log::Via;
+use postrider_store::sessions::OpenedBy;
 
 use crate::failure::{Answer, Failure};
 use crate::fields::Fields;
@@ -43,7 +44,7 @@ pub(crate) enum Submitted {
 }
 
 impl Visitor {
-    /// Whether the visitor's key has the scope `manage`.
+    /// Whether the visitor has the scope `manage`.
     pub(crate) fn can_manage(&self) -> bool {
         self.caller.visible(Scope::Manage).is_ok()
     }
@@ -74,8 +75,10 @@ impl FromRequestParts<Arc<Dashboard>> for Visitor {
         let next = if parts.method == Method::GET { parts.uri.to_string() } else { parts.uri.path().to_owned() };
         let signed_out = || Failure::SignIn { next: next.clone() };
         let token = cookie::session_token(&parts.headers).ok_or_else(signed_out)?;
-        let key = dashboard.store.sessions().session(&token).await?.ok_or_else(signed_out)?;
-        let caller = dashboard.operations.find_caller(key)?.ok_or_else(signed_out)?;
+        let caller = match dashboard.store.sessions().session(&token).await?.ok_or_else(signed_out)? {
+            OpenedBy::Key(key) => dashboard.operations.find_caller(key)?.ok_or_else(signed_out)?,
+            OpenedBy::Link(link) => dashboard.operations.caller_of_link(&link)?,
+        };
         Ok(Self {
             caller: via_dashboard(caller),
             tokens: csrf::FormTokens { csrf: csrf::token(&token), once: EventId::generate().to_string() },

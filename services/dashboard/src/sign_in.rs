@@ -101,6 +101,6 @@ async fn sign_out(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap) -
     Ok((cookie, Redirect::to(SIGN_IN)))
 }
 
-fn transport(dashboard: &Dashboard, headers: &HeaderMap) -> Transport {
+pub(crate) fn transport(dashboard: &Dashboard, headers: &HeaderMap) -> Transport {
     if dashboard.served_by_https { Transport::Https } else { Transport::of_request(headers) }
 }

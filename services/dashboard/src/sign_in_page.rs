@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use postrider_model::limits::SIGN_IN_BODY_BYTES_MAX;
 
-use crate::document;
+use crate::document::{self, in_frame};
 
 /// The address of the page and of its form.
 pub(crate) const SIGN_IN: &str = "/dashboard/sign-in";
@@ -27,8 +27,11 @@ pub(crate) fn session_ended(path: &str, form: &str) -> Response {
     (StatusCode::UNAUTHORIZED, sign_in_page(safe_next(path), form, None)).into_response()
 }
 
-/// The page. `form` goes into a hidden field; `error` says why the previous key was refused.
+/// The page; in a frame, what to do instead, because the page around it has the session. `form` goes into a hidden field; `error` says why the previous key was refused.
 pub(crate) fn sign_in_page(next: &str, form: &str, error: Option<&str>) -> Markup {
+    if in_frame() {
+        return ended_in_frame();
+    }
     let content = html! {
         h1 { "Sign in" }
         p.lead { "See where your events were delivered, why a delivery failed, and send events again." }
@@ -51,8 +54,19 @@ pub(crate) fn sign_in_page(next: &str, form: &str, error: Option<&str>) -> Marku
             }
             button.primary type="submit" { "Sign in" }
         }
+        p.faint { "If you came by a link without a key, open it again where you found it." }
     };
     document::bare("Sign in", content)
+}
+
+/// The page for a visitor in a frame whose session has ended, or whose browser did not keep it.
+fn ended_in_frame() -> Markup {
+    let content = html! {
+        h1 { "Your session has ended" }
+        p { "Nothing was saved. Reload the page to continue." }
+        p.faint { "If this text comes back, your browser refuses cookies in embedded pages." }
+    };
+    document::bare("Your session has ended", content)
 }
 
 #[cfg(test)]

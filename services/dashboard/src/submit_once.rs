@@ -24,6 +24,7 @@ use postrider_http::problem::Problem;
 use postrider_model::limits::{FORM_RESULT_BYTES_MAX, FORM_RESULT_KEPT};
 use postrider_model::time::UnixMillis;
 use postrider_operations::Error;
+use postrider_operations::portal::PORTAL_PATH;
 use postrider_store::forms::{Claim, FormHash};
 use postrider_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -79,7 +80,7 @@ struct Submission {
 /// The layer around all routes. It processes each POST once and shows kept results.
 pub(crate) async fn submit_once(State(dashboard): State<Arc<Dashboard>>, request: Request, next: Next) -> Response {
     let done = match *request.method() {
-        Method::POST if request.uri().path() != SIGN_IN => post(dashboard, request, next).await,
+        Method::POST if ![SIGN_IN, PORTAL_PATH].contains(&request.uri().path()) => post(dashboard, request, next).await,
         Method::GET => show(&dashboard, request, next).await,
         _ => Ok(next.run(request).await),
     };

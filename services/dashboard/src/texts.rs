@@ -1,8 +1,8 @@
 //! Sentences about deliveries and attempts, and notices.
 
-use postrider_model::attempt::Outcome;
+use postrider_model::attempt::{Outcome, StatusVerdict};
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason, Trigger};
-use postrider_operations::deliveries::{Attempt, Delivery};
+use postrider_operations::deliveries::{Attempt, Delivery, DeliveryPhase, NextAttemptReason};
 
 use crate::format::{duration, plural, status_line};
 
@@ -41,6 +41,7 @@ notices! {
     DeliveryCancelled "cancelled" "The delivery was cancelled. There are no further attempts."
     DeliveryAlreadyFinished "already-finished" "The delivery had already finished and was not cancelled."
     ReplayStarted "replaying" "The replay has started."
+    RecoveryStarted "recovering" "The recovery has started. What the webhook did not receive is delivered now, oldest first."
     ReplaysStarted "replaying-several" "The replays have started, one for each event."
     ReplayPaused "paused" "The replay is paused. It creates no deliveries until you resume it."
     ReplayResumed "resumed" "The replay was resumed."
@@ -84,7 +85,7 @@ pub(crate) fn outcome(attempt: &Attempt) -> String {
 }
 
 /// What a status code that is not a success means, and what to do about it. Ends the sentence "The endpoint answered …".
-fn advice(status_code: u16) -> &'static str {
+pub(crate) fn advice(status_code: u16) -> &'static str {
     match status_code {
         300..400 => ". Redirects are not followed: set the webhook's URL to their target.",
         401 | 403 => ": it refused the request. Check its secret and its access rules.",
@@ -97,18 +98,99 @@ fn advice(status_code: u16) -> &'static str {
     }
 }
 
+/// An outcome in a few words.
+pub(crate) fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Success => "success",
+        Outcome::HttpStatus => "answered with an error",
+        Outcome::Timeout => "no answer in time",
+        Outcome::ConnectFailed => "connection failed",
+        Outcome::DnsFailed => "host name not found",
+        Outcome::TlsFailed => "TLS failed",
+        Outcome::AddressBlocked => "address blocked",
+        Outcome::ProtocolError => "no valid HTTP answer",
+    }
+}
+
+/// An outcome in one word, for a narrow column.
+pub(crate) fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Success => "success",
+        Outcome::HttpStatus => "error",
+        Outcome::Timeout => "timeout",
+        Outcome::ConnectFailed => "connect",
+        Outcome::DnsFailed => "DNS",
+        Outcome::TlsFailed => "TLS",
+        Outcome::AddressBlocked => "blocked",
+        Outcome::ProtocolError => "protocol",
+    }
+}
+
+/// Why the next attempt is due at its time. Ends a sentence.
+pub(crate) fn planned_by(reason: Option<NextAttemptReason>) -> &'static str {
+    match reason {
+        Some(NextAttemptReason::RetryAfter) => ", because the endpoint asked for this wait (Retry-After)",
+        Some(NextAttemptReason::Schedule) => ", by the retry schedule",
+        None => "",
+    }
+}
+
+/// What follows the end of a delivery that was not delivered, in a sentence; `None` if it is pending or
+/// delivered.
+pub(crate) fn after_the_end(delivery: &Delivery, verdict: Option<StatusVerdict>) -> Option<String> {
+    let code = delivery.status_code.map(status_line).unwrap_or_default();
+    match (delivery.status, verdict) {
+        (DeliveryStatus::Pending | DeliveryStatus::Delivered, _) => None,
+        (DeliveryStatus::Failed, Some(StatusVerdict::Fail)) => {
+            Some(format!("{code} is not retried. When the endpoint is repaired, send the delivery again."))
+        }
+        (DeliveryStatus::Failed, Some(StatusVerdict::Disable)) => {
+            Some(format!("{code} is not retried, and it disables the webhook."))
+        }
+        (DeliveryStatus::Failed, _) => {
+            Some("There is no further attempt. When the endpoint is repaired, send the delivery again.".to_owned())
+        }
+        (DeliveryStatus::Cancelled | DeliveryStatus::Discarded, _) => Some("There is no further attempt.".to_owned()),
+    }
+}
+
 /// The state of a delivery, in a sentence.
 pub(crate) fn standing(delivery: &Delivery) -> String {
     let attempts = plural(delivery.attempt_count.into(), "attempt", "attempts");
     match delivery.status {
-        DeliveryStatus::Pending if delivery.attempt_count == 0 => "Waiting for the first attempt.".to_owned(),
-        DeliveryStatus::Pending => format!("Failed {attempts} so far. It will be retried."),
+        DeliveryStatus::Pending => pending(delivery, &attempts),
         DeliveryStatus::Delivered => format!("Delivered on attempt {}.", delivery.attempt_count),
-        DeliveryStatus::Failed => format!("Failed after {attempts}. There are no retries left."),
+        DeliveryStatus::Failed => format!("Failed after {attempts}."),
         DeliveryStatus::Cancelled => "Cancelled by a user.".to_owned(),
         DeliveryStatus::Discarded => {
             format!("Discarded: {}.", delivery.discard_reason.map_or("unknown reason", discarded))
         }
+    }
+}
+
+/// What a pending delivery waits for.
+fn pending(delivery: &Delivery, attempts: &str) -> String {
+    let so_far = if delivery.attempt_count == 0 { String::new() } else { format!("Failed {attempts} so far. ") };
+    let waits = match (delivery.phase, delivery.held_reason) {
+        (Some(DeliveryPhase::Retrying), _) => "It will be retried.",
+        (Some(DeliveryPhase::Held), Some(HeldReason::Breaker)) => {
+            "Its attempt is held back, because the webhook fails and gets one attempt at a time."
+        }
+        (Some(DeliveryPhase::Held), _) => "Its attempt is held back by the webhook's rate limit.",
+        (Some(DeliveryPhase::Waiting), _) => "Its attempt waits behind other deliveries.",
+        _ if delivery.attempt_count == 0 => "Waiting for the first attempt.",
+        _ => "An attempt is due now.",
+    };
+    format!("{so_far}{waits}")
+}
+
+/// A phase as an option of a filter.
+pub(crate) fn phase_option(phase: DeliveryPhase) -> &'static str {
+    match phase {
+        DeliveryPhase::Queued => "pending: queued",
+        DeliveryPhase::Retrying => "pending: retrying",
+        DeliveryPhase::Held => "pending: held",
+        DeliveryPhase::Waiting => "pending: waiting",
     }
 }
 

@@ -1,9 +1,10 @@
 // Automatic refreshes: a part marked data-live is fetched every two seconds (or every data-every milliseconds) and replaced when
-// it has changed. Refreshing stops while the tab is hidden, while the part has the focus or a selection, while it is paused, and
+// it has changed. Refreshing stops while the tab is hidden, while the part has the focus, a selection or a checked box, while it is paused, and
 // when the server sends data-live="off".
 
 const parts = [...document.querySelectorAll('[data-live]')].filter((part) => part.id && part.dataset.live !== 'off');
 const EVERY_MS = 2000;
+const framed = window.top !== window.self;
 
 if (parts.length > 0) {
   const served = new Map(parts.map((part) => [part.id, part.dataset.served ?? '']));
@@ -28,15 +29,29 @@ if (parts.length > 0) {
   const inUse = (part) => {
     const selection = document.getSelection();
     const selected = selection && !selection.isCollapsed && part.contains(selection.anchorNode);
+    // A refresh would clear the checkboxes of a list.
+    if (part.querySelector('input[type=checkbox]:checked')) return true;
     return selected || (document.activeElement !== document.body && part.contains(document.activeElement));
   };
 
   /// A part as text, without the one-time tokens of its forms, which differ in each response.
   const comparable = (part) => part.outerHTML.replace(/(name="once" value=")[^"]*/g, '$1');
 
-  /// Shows that the session ended: the server redirected to the sign-in page.
+  /// Identifies a fold in a part: by the nearest id within the part, and its number below that.
+  const place = (part, details) => {
+    const named = details.closest('[id]');
+    const root = named && part.contains(named) ? named : part;
+    return `${root.id} ${[root, ...root.querySelectorAll('details')].indexOf(details)}`;
+  };
+
+  /// Shows that the session ended: the server redirected to the sign-in page, or refused the frame.
   const ended = () => {
     const link = document.createElement('a');
+    if (framed) {
+      status.textContent = 'Your session has ended. Reload the page to continue.';
+      button.remove();
+      return;
+    }
     link.href = `/dashboard/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`;
     link.textContent = 'Sign in again';
     status.replaceChildren('Your session has ended. ', link, ' to continue.');
@@ -47,8 +62,10 @@ if (parts.length > 0) {
   const refresh = async () => {
     // With this header the server may leave out the parts that do not refresh.
     const headers = { accept: 'text/html', 'x-postrider-live': 'yes' };
+    // A frame has a session of its own, and browsers tell the server of the frame for pages only.
+    if (framed) headers['x-postrider-frame'] = 'yes';
     const answer = await fetch(location.href, { headers, redirect: 'manual' });
-    if (answer.type === 'opaqueredirect') {
+    if (answer.type === 'opaqueredirect' || answer.status === 401) {
       ended();
       return false;
     }
@@ -65,9 +82,9 @@ if (parts.length > 0) {
         if (before !== text) served.set(part.id, before);
         continue;
       }
-      const open = [...part.querySelectorAll('details')].map((details) => details.open);
+      const open = new Set([...part.querySelectorAll('details[open]')].map((details) => place(part, details)));
       part.replaceChildren(...now.childNodes);
-      part.querySelectorAll('details').forEach((details, index) => { if (open[index]) details.open = true; });
+      for (const details of part.querySelectorAll('details')) if (open.has(place(part, details))) details.open = true;
       if (before !== '') changed = true;
       part.dispatchEvent(new CustomEvent('postrider:refreshed', { bubbles: true }));
       if (now.dataset.live === 'off') part.dataset.live = 'off';

@@ -6,13 +6,37 @@ const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-d
 // Days are in UTC, because the figures of a day are.
 const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', timeZone: 'UTC' });
 
+const relative = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto', style: 'short' });
+const UNITS = [['day', 86400], ['hour', 3600], ['minute', 60]];
+const AGO_EVERY_MS = 15000;
+
+/// The time from now to `at`, such as "3 min ago". Seconds are left out, so that the text does not change all the time.
+const distance = (at) => {
+  const seconds = (at.getTime() - Date.now()) / 1000;
+  const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? [];
+  if (unit) return relative.format(Math.trunc(seconds / size), unit);
+  return seconds > 0 ? 'in < 1 min' : 'just now';
+};
+
+/// Shows how long ago a time of a list was. The exact time is the title, and hidden text for screen readers.
+const showAgo = (element) => {
+  const at = new Date(element.dateTime);
+  if (Number.isNaN(at.getTime())) return;
+  const exact = document.createElement('span');
+  exact.className = 'unseen';
+  exact.textContent = `, ${full.format(at)}`;
+  element.title = `${full.format(at)} (${element.dateTime.replace('T', ' ').replace(/(\.\d+)?Z$/, '')} UTC)`;
+  element.replaceChildren(distance(at), exact);
+};
+
 export function localise(root) {
-  for (const element of root.querySelectorAll('time[datetime]')) {
+  for (const element of root.querySelectorAll('time[datetime]:not([data-ago])')) {
     const at = new Date(element.dateTime);
     if (Number.isNaN(at.getTime())) continue;
     element.title = `${element.dateTime.replace('T', ' ').replace(/(\.\d+)?Z$/, '')} UTC`;
     element.textContent = full.format(at);
   }
+  root.querySelectorAll('time[data-ago]').forEach(showAgo);
   for (const element of root.querySelectorAll('[data-clock]')) {
     element.textContent = clock.format(new Date(element.dataset.clock));
   }
@@ -22,4 +46,9 @@ export function localise(root) {
 }
 
 localise(document);
+setInterval(() => {
+  const selection = document.getSelection();
+  if (document.hidden || (selection && !selection.isCollapsed)) return;
+  document.querySelectorAll('time[data-ago]').forEach(showAgo);
+}, AGO_EVERY_MS);
 document.addEventListener('postrider:refreshed', (event) => localise(event.target));

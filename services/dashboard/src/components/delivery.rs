@@ -1,55 +1,101 @@
-//! Deliveries as a table, and attempts in detail.
+//! Deliveries as a table.
 
 use maud::{Markup, html};
 use postrider_model::attempt::Outcome;
 use postrider_model::ids::{EndpointId, Generation};
-use postrider_model::time::UnixMillis;
 use postrider_model::timestamp::Timestamp;
-use postrider_operations::deliveries::{Attempt, Delivery, DeliveryFilter, Header};
+use postrider_operations::deliveries::{Delivery, DeliveryFilter, DeliveryPhase};
 use postrider_operations::page::PageQuery;
 
-use crate::components::Column::{Number, Text};
-use crate::components::{badge, breakable, code, empty, head, listing, time, time_if, webhook_link};
+use crate::components::Column::{Number, OptionalNumber, Text, Unnamed};
+use crate::components::{ago, ago_if, badge, code, empty, head, webhook_link, webhook_name};
 use crate::failure::Answer;
 use crate::format::duration;
 use crate::page::{EndpointNames, Page};
+use crate::several;
 use crate::texts;
 
-/// Holds shorter than this are not shown.
-const HELD_SHOWN_MS: u64 = 100;
 /// Rows on the page of a webhook.
 const LATEST: u32 = 10;
 
 /// Deliveries, newest first. Without `names` all are of one webhook, and the table has no column for it.
 pub(crate) fn delivery_table(page: &Page, deliveries: &[Delivery], names: Option<&EndpointNames>) -> Markup {
-    let mut columns = vec![Text("Status"), Text("Event type")];
+    table(page, deliveries, names, Rows::Plain)
+}
+
+/// Deliveries that can be chosen for the form of [`several`].
+pub(crate) fn selectable_deliveries(page: &Page, deliveries: &[Delivery], names: &EndpointNames) -> Markup {
+    table(page, deliveries, Some(names), if page.can_manage() { Rows::Selectable } else { Rows::Plain })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    Plain,
+    /// With a checkbox.
+    Selectable,
+}
+
+fn table(page: &Page, deliveries: &[Delivery], names: Option<&EndpointNames>, rows: Rows) -> Markup {
+    let mut columns = if rows == Rows::Selectable { vec![Unnamed("Select")] } else { Vec::new() };
+    columns.extend([Text("Status"), Text("Event type")]);
     columns.extend(names.map(|_| Text("Webhook")));
-    columns.extend([Text("Code"), Number("Attempts"), Number("Duration"), Text("Created"), Text("Next attempt")]);
+    columns.extend([
+        Text("Answer"),
+        Number("Attempts"),
+        OptionalNumber("Duration"),
+        Text("Created"),
+        Text("Next attempt"),
+    ]);
     html! {
-        table.rows {
+        table.rows.dense data-rows {
             caption.unseen { "Deliveries, newest first" }
             (head(&columns))
-            tbody { @for delivery in deliveries { (row(page, delivery, names)) } }
+            tbody { @for delivery in deliveries { (row(page, delivery, names, rows)) } }
         }
     }
 }
 
-fn row(page: &Page, delivery: &Delivery, names: Option<&EndpointNames>) -> Markup {
+/// The status of a delivery as a coloured word; of a pending one, what it waits for.
+pub(crate) fn delivery_badge(delivery: &Delivery) -> Markup {
+    badge(delivery.phase.map_or(delivery.status.as_str(), DeliveryPhase::as_str))
+}
+
+fn row(page: &Page, delivery: &Delivery, names: Option<&EndpointNames>, rows: Rows) -> Markup {
     let at = page.to(format!("/deliveries/{}", delivery.id));
     html! { tr {
-        td data-label="Status" { div {
-            (badge(delivery.status.as_str()))
+        @if rows == Rows::Selectable { td data-label="Select" { (checkbox(delivery)) } }
+        td data-label="Status" {
+            (delivery_badge(delivery))
             @if delivery.test { " " span.tag { "test" } }
             @if matches!(delivery.generation, Generation::Replay(_)) { " " span.tag { "replay" } }
-        } }
-        th.long scope="row" data-label="Event type" { a href=(at) { (breakable(&delivery.event_type)) } }
-        @if let Some(names) = names { td.long data-label="Webhook" { (webhook_link(page, delivery.endpoint_id, names)) } }
-        td data-label="Code" { (code(delivery.status_code)) }
+        }
+        th.cut scope="row" data-label="Event type" title=(delivery.event_type) { a href=(at) { (delivery.event_type) } }
+        @if let Some(names) = names {
+            td.cut data-label="Webhook" title=(webhook_name(delivery.endpoint_id, names)) {
+                (webhook_link(page, delivery.endpoint_id, names))
+            }
+        }
+        td data-label="Answer" { (answer(delivery)) }
         td.number data-label="Attempts" { (delivery.attempt_count) }
-        td.number data-label="Duration" { (age(delivery)) }
-        td data-label="Created" { (time(delivery.created_at)) }
-        td data-label="Next attempt" { (time_if(delivery.next_attempt_at)) }
+        td.number.optional data-label="Duration" { (age(delivery)) }
+        td data-label="Created" { (ago(delivery.created_at)) }
+        td data-label="Next attempt" { (ago_if(delivery.next_attempt_at)) }
     } }
+}
+
+/// The status code of the last attempt, or why it got no answer.
+fn answer(delivery: &Delivery) -> Markup {
+    html! { @match delivery.outcome {
+        Some(outcome) if !matches!(outcome, Outcome::Success | Outcome::HttpStatus) => {
+            span.badge.bad title=(texts::outcome_name(outcome)) { (texts::outcome_word(outcome)) }
+        }
+        _ => (code(delivery.status_code)),
+    } }
+}
+
+fn checkbox(delivery: &Delivery) -> Markup {
+    let label = format!("Select the delivery of {} created {}", delivery.event_type, delivery.created_at);
+    html! { input type="checkbox" form=(several::FORM) name=(several::CHOSEN) value=(delivery.id) aria-label=(label); }
 }
 
 /// The time from a delivery's creation to its end.
@@ -69,63 +115,4 @@ pub(crate) async fn latest_deliveries(page: &Page, endpoint: EndpointId) -> Answ
         @if listed.data.is_empty() { (empty("No deliveries yet", html! { p { "New deliveries appear here." } })) }
         @else { (delivery_table(page, &listed.data, None)) }
     } })
-}
-
-/// Everything about one attempt.
-pub(crate) fn attempt_detail(attempt: &Attempt) -> Markup {
-    let result = if attempt.outcome == Outcome::Success { "success" } else { "failed" };
-    html! {
-        article.panel.attempt aria-label={ "Attempt " (attempt.number) } {
-            div.attempt-head {
-                h3 { "Attempt " (attempt.number) }
-                (badge(result)) @if attempt.status_code.is_some() { " " (code(attempt.status_code)) }
-                span.faint {
-                    (texts::trigger(attempt.trigger)) ", " (time(attempt.started_at)) ", took " (duration(attempt.duration_ms))
-                }
-            }
-            p { (texts::outcome(attempt)) }
-            @if let Some(next) = attempt.next_attempt_at {
-                p { (if next.0 > UnixMillis::now() { "The next attempt is due at " } else { "The next attempt was due at " }) (time(next)) "." }
-            }
-            (attempt_facts(attempt))
-            details { summary { "Request headers" } (headers("Request headers", &attempt.request_headers)) }
-            details { summary { "Response" } (response(attempt)) }
-        }
-    }
-}
-
-fn attempt_facts(attempt: &Attempt) -> Markup {
-    html! { dl.facts {
-        dt { "Sent to" } dd.long { "POST " (attempt.url) }
-        @if let Some(first_byte) = attempt.timing.first_byte_ms {
-            dt { "Time to first byte" } dd { (duration(first_byte)) }
-            dt { "Reading the response" } dd { (duration((attempt.duration_ms - first_byte).max(0.0))) }
-        }
-        @if let Some(late) = attempt.timing.late_ms { dt { "Started late by" } dd { (duration(late as f64)) } }
-        @if let (Some(ms @ HELD_SHOWN_MS..), Some(reason)) = (attempt.held_ms, attempt.held_reason) {
-            dt { "Held back for" } dd { (duration(ms as f64)) ": " (texts::held(reason)) }
-        }
-        dt { "Request id" } dd { code { (attempt.send_id) } }
-    } }
-}
-
-fn response(attempt: &Attempt) -> Markup {
-    html! { @if attempt.status_code.is_none() { p.faint { "There was no response." } } @else {
-        (headers("Response headers", &attempt.response_headers))
-        @match &attempt.response_excerpt {
-            Some(text) => { (listing("Response body, the first 4 KiB", text)) }
-            None => { p.faint { "The response had no body." } }
-        }
-    } }
-}
-
-fn headers(caption: &str, headers: &[Header]) -> Markup {
-    html! { @if headers.is_empty() { p.faint { "None." } } @else {
-        table.headers {
-            colgroup { col.header-name; col; }
-            caption.unseen { (caption) }
-            thead.unseen { tr { th scope="col" { "Name" } th scope="col" { "Value" } } }
-            tbody { @for header in headers { tr { th scope="row" { (header.name) } td { code { (header.value) } } } } }
-        }
-    } }
 }

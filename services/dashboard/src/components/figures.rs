@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use postrider_model::time::UnixMillis;
-use postrider_operations::stats::{Figures, IntervalLength, LatencyMs, StatsQuery};
+use postrider_operations::stats::{Figures, IntervalLength, LatencyMs, Quality, StatsQuery};
 
 use crate::format::{count, duration, percent};
 
@@ -56,9 +56,20 @@ pub(crate) fn tiles(total: &Figures) -> Markup {
         ),
         ("Retries", percent(total.retry_rate), format!("{} attempts", count(total.retries))),
     ];
-    html! { dl.tiles { @for (name, value, note) in tiles { div {
-        dt { (name) } dd { span.tile-value { (value) } span.faint { (note) } }
+    html! { dl.tiles { @for (index, (name, value, note)) in tiles.into_iter().enumerate() { div {
+        dt { (name) }
+        // The colour repeats what the first figure says.
+        dd { span class={ "tile-value " (if index == 0 { colour(total) } else { "" }) } { (value) } span.faint { (note) } }
     } } } }
+}
+
+fn colour(total: &Figures) -> &'static str {
+    match total.quality() {
+        Some(Quality::Good) => "is-good",
+        Some(Quality::Poor) => "is-poor",
+        Some(Quality::Bad) => "is-bad",
+        None => "",
+    }
 }
 
 /// A response time, or a dash if there were no attempts.

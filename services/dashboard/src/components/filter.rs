@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use postrider_model::subscription::TypePattern;
+use postrider_model::time::UnixMillis;
 use postrider_operations::event_types::EventType;
 use postrider_operations::page::List;
 use postrider_operations::{Error, FieldError};
@@ -72,15 +73,92 @@ pub(crate) fn type_filter(query: &Fields, catalog: &[EventType]) -> Markup {
     } }
 }
 
-/// The filters `from` and `to`.
+/// Ranges of time that end now: the value of the parameter `range`, milliseconds, and the label.
+const QUICK: [(&str, i64, &str); 3] =
+    [("hour", 3_600_000, "Last hour"), ("day", 86_400_000, "Last 24 hours"), ("week", 604_800_000, "Last 7 days")];
+const RANGE: &str = "range";
+
+/// Reads the range of time of an address: `from` and `to`, or else a quick range.
+pub(crate) fn read_times(
+    query: &Fields,
+    reader: &mut FieldReader<'_>,
+    now: UnixMillis,
+) -> (Option<UnixMillis>, Option<UnixMillis>) {
+    let (from, to) = (reader.time("from"), reader.time("to"));
+    let quick = QUICK.into_iter().find(|(name, ..)| *name == query.get(RANGE));
+    let quick = quick.filter(|_| !has_times(query)).map(|(_, ms, _)| UnixMillis(now.0 - ms));
+    (from.or(quick), to)
+}
+
+fn has_times(query: &Fields) -> bool {
+    query.is_checked("from") || query.is_checked("to")
+}
+
+/// Links to the quick ranges of a list. They keep its other filters.
+pub(crate) fn quick_ranges(visitor: &Visitor) -> Markup {
+    let query = &visitor.query;
+    let chosen = if has_times(query) { None } else { Some(query.get(RANGE)) };
+    let rest = Fields::read(query.without(&["cursor", "from", "to"]).as_bytes());
+    let to = |range: &str| match rest.query_with(RANGE, Some(range).filter(|range| !range.is_empty())) {
+        query if query.is_empty() => visitor.path.clone(),
+        query => format!("{}?{query}", visitor.path),
+    };
+    html! { nav.ranges aria-label="Time" {
+        @for (range, label) in [("", "Any time")].into_iter().chain(QUICK.map(|(range, _, label)| (range, label))) {
+            a href=(to(range)) aria-current=[(chosen == Some(range)).then_some("true")] { (label) }
+        }
+    } }
+}
+
+/// The filter bar's quick range, so that the form keeps it.
+pub(crate) fn kept_range(query: &Fields) -> Markup {
+    html! { @if query.is_checked(RANGE) && !has_times(query) { input type="hidden" name=(RANGE) value=(query.get(RANGE)); } }
+}
+
+/// The order of a list.
+pub(crate) fn order_filter(query: &Fields) -> Markup {
+    let orders = [("", "newest first"), ("oldest", "oldest first")];
+    choice_filter("q-order", "order", "Order", options(query.get("order"), orders))
+}
+
+/// Filters that are needed less often: folded, unless one of `names` is set.
+pub(crate) fn more_filters(query: &Fields, names: &[&str], filters: Markup) -> Markup {
+    html! { details.more open[names.iter().any(|name| query.is_checked(name))] {
+        summary { "More filters" }
+        div.filter-fields { (filters) }
+    } }
+}
+
+/// The filters `from` and `to`. Without scripts they take UTC; `zone.js` makes them take the visitor's time zone, and says so.
 pub(crate) fn time_filters(query: &Fields) -> Markup {
     html! { @for (name, label) in [("from", "From (UTC)"), ("to", "To (UTC)")] {
         @let id = format!("q-{name}");
-        div { label for=(id) { (label) } input id=(id) type="datetime-local" name=(name) value=(local(query.get(name))); }
+        div { label for=(id) { (label) } input id=(id) type="datetime-local" name=(name)
+            value=(local(query.get(name))) autocomplete="off"; }
     } }
 }
 
 pub(crate) fn text_filter(id: &str, name: &str, label: &str, query: &Fields) -> Markup {
     html! { div { label for=(id) { (label) }
     input id=(id) type="text" name=(name) value=(query.get(name)) autocomplete="off" spellcheck="false"; } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quick_range_ends_now_and_typed_times_replace_it() {
+        let check = |query: &str, expected: (Option<i64>, Option<i64>)| {
+            let fields = Fields::read(query.as_bytes());
+            let mut reader = FieldReader::new(&fields);
+            let (from, to) = read_times(&fields, &mut reader, UnixMillis(10_000_000));
+            assert_eq!((from.map(|at| at.0), to.map(|at| at.0)), expected, "{query}");
+        };
+        check("", (None, None));
+        check("range=hour", (Some(6_400_000), None));
+        check("range=year", (None, None));
+        check("range=hour&from=1970-01-01T00:01", (Some(60_000), None));
+        check("range=hour&to=1970-01-01T00:01", (None, Some(60_000)));
+    }
 }

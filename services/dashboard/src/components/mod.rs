@@ -1,26 +1,33 @@
 //! Pieces that several pages share.
 
+mod attempt;
 mod chart;
 mod delivery;
 mod figures;
 mod filter;
 mod form;
+mod json;
+mod payload;
 mod secret;
+mod trouble;
 mod verify;
 mod webhook;
 
 use maud::{Markup, html};
 use postrider_model::timestamp::Timestamp;
 
+pub(crate) use self::attempt::{attempt_detail, can_be_curl, timeline};
 pub(crate) use self::chart::{Axis, Chart, Kind, Series, spark};
-pub(crate) use self::delivery::{attempt_detail, delivery_table, latest_deliveries};
+pub(crate) use self::delivery::{delivery_badge, delivery_table, latest_deliveries, selectable_deliveries};
 pub(crate) use self::figures::{DAY, RANGES, Range, latency, tiles};
 pub(crate) use self::filter::{
-    choice_filter, filter_bar, is_filtered, list_or_errors, name_filter, read_type, text_filter, time_filters,
-    type_filter,
+    choice_filter, filter_bar, is_filtered, kept_range, list_or_errors, more_filters, name_filter, order_filter,
+    quick_ranges, read_times, read_type, text_filter, time_filters, type_filter,
 };
 pub(crate) use self::form::{Form, field_errors, options};
+pub(crate) use self::payload::Payload;
 pub(crate) use self::secret::{NewSecret, public_key};
+pub(crate) use self::trouble::{failed_deliveries, state, trouble_banner, trouble_line, trouble_of_delivery};
 pub(crate) use self::verify::verification;
 pub(crate) use self::webhook::{WebhookOptions, target, webhook_link, webhook_name};
 
@@ -32,6 +39,19 @@ use crate::session::Visitor;
 pub(crate) fn time(at: Timestamp) -> Markup {
     let text = at.0.to_rfc3339_seconds().replace('T', " ").replace('Z', " UTC");
     html! { time datetime=(at) { (text) } }
+}
+
+/// A time in a list. `time.js` replaces it with the time that has passed, such as "3 min ago"; the exact time is its title, and
+/// screen readers read it.
+pub(crate) fn ago(at: Timestamp) -> Markup {
+    let text = at.0.to_rfc3339_seconds();
+    let short = text.get(5..19).unwrap_or(&text).replace('T', " ");
+    html! { time datetime=(at) data-ago title={ (text.replace('T', " ").replace('Z', " UTC")) } { (short) " UTC" } }
+}
+
+/// A time in a list that may be absent.
+pub(crate) fn ago_if(at: Option<Timestamp>) -> Markup {
+    html! { @if let Some(at) = at { (ago(at)) } @else { (absent()) } }
 }
 
 /// A time that may be absent.
@@ -49,8 +69,8 @@ pub(crate) fn badge(status: &str) -> Markup {
     let kind = match status {
         "delivered" | "active" | "finished" | "success" | "closed" => "good",
         "failed" | "failing" | "disabled" | "open" => "bad",
-        "pending" | "running" | "half_open" => "busy",
-        "paused" => "warn",
+        "pending" | "queued" | "waiting" | "running" | "half_open" | "recovering" => "busy",
+        "paused" | "retrying" | "held" | "unsteady" => "warn",
         _ => "quiet",
     };
     html! { span class={ "badge " (kind) } { (status.replace('_', " ")) } }
@@ -72,6 +92,10 @@ pub(crate) enum Column {
     Text(&'static str),
     /// Aligned to the right.
     Number(&'static str),
+    /// As [`Column::Number`], left out of tables in medium windows; its cells have the class `optional`.
+    OptionalNumber(&'static str),
+    /// With a name that only screen readers read.
+    Unnamed(&'static str),
 }
 
 /// The head of a table.
@@ -79,11 +103,19 @@ pub(crate) fn head(columns: &[Column]) -> Markup {
     html! { thead { tr { @for column in columns { @match column {
         Column::Text(name) => th scope="col" { (name) },
         Column::Number(name) => th.number scope="col" { (name) },
+        Column::OptionalNumber(name) => th.number.optional scope="col" { (name) },
+        Column::Unnamed(name) => th scope="col" { span.unseen { (name) } },
     } } } } }
 }
 
-/// The links below a list: to older items, and back to the newest.
+/// The links below a list: to the following items, and back to the first ones.
 pub(crate) fn pager(visitor: &Visitor, next_cursor: Option<&String>) -> Markup {
+    let oldest_first = visitor.query.get("order") == "oldest";
+    pager_with(visitor, next_cursor, if oldest_first { ["Oldest", "Newer"] } else { ["Newest", "Older"] })
+}
+
+/// The links below a list to its first page and to its next one, with these names.
+pub(crate) fn pager_with(visitor: &Visitor, next_cursor: Option<&String>, [first, next]: [&str; 2]) -> Markup {
     let path = &visitor.path;
     let to = |cursor| {
         let query = visitor.query.query_with("cursor", cursor);
@@ -92,9 +124,17 @@ pub(crate) fn pager(visitor: &Visitor, next_cursor: Option<&String>) -> Markup {
     let paged = visitor.query.optional("cursor").is_some();
     html! { @if paged || next_cursor.is_some() {
         nav.pager aria-label="Pages" {
-            @if paged { a.button href=(to(None)) { "Newest" } }
-            @if let Some(cursor) = next_cursor { a.button href=(to(Some(cursor))) rel="next" { "Older" } }
+            @if paged { a.button href=(to(None)) { (first) } }
+            @if let Some(cursor) = next_cursor { a.button href=(to(Some(cursor))) rel="next" { (next) } }
         }
+    } }
+}
+
+/// An empty page of a filtered list: whether there is nothing, or the search stopped before the end.
+pub(crate) fn no_match(what: &str, all: &str, next_cursor: Option<&String>) -> Markup {
+    let more = html! { p { "A page searches 20,000 rows, and none of these match. Continue below, or choose a shorter time." } };
+    html! { @if next_cursor.is_some() { (empty("Nothing found yet", more)) } @else {
+        (empty(&format!("No {what} match"), html! { p { a href=(all) { "Show all" } } }))
     } }
 }
 

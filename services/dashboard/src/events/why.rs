@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::components::Column::Text;
 use crate::components::{empty, head, webhook_link, webhook_name};
 use crate::failure::Answer;
-use crate::format::attribute;
+use crate::format::{self, attribute};
 use crate::page::{EndpointNames, Page};
 
 /// Webhooks of a group on the page of the event.
@@ -22,22 +22,41 @@ struct Group {
     /// Its name in an address.
     key: &'static str,
     title: &'static str,
+    /// The rest of "2 …" in the summary.
+    noun: &'static str,
     /// Whether its webhooks are shown without opening the group.
     is_open: bool,
     /// The decision, and the class of its badge.
     decision: (&'static str, &'static str),
 }
 
-const MATCHED: Group = Group { key: "matched", title: "Matched", is_open: true, decision: ("matched", "good") };
-const UNDECIDED: Group =
-    Group { key: "undecided", title: "Not decided yet", is_open: true, decision: ("not decided yet", "busy") };
-const FILTERED_OUT: Group =
-    Group { key: "filtered", title: "Filtered out", is_open: true, decision: ("not matched", "quiet") };
-const NOT_SUBSCRIBED: Group =
-    Group { key: "unsubscribed", title: "Not subscribed", is_open: false, decision: ("not matched", "quiet") };
+const MATCHED: Group =
+    Group { key: "matched", title: "Fired", noun: "fired", is_open: false, decision: ("matched", "good") };
+const UNDECIDED: Group = Group {
+    key: "undecided",
+    title: "Not decided yet",
+    noun: "not decided yet",
+    is_open: true,
+    decision: ("not decided yet", "busy"),
+};
+const FILTERED_OUT: Group = Group {
+    key: "filtered",
+    title: "Filtered out",
+    noun: "filtered out",
+    is_open: true,
+    decision: ("not matched", "quiet"),
+};
+const NOT_SUBSCRIBED: Group = Group {
+    key: "unsubscribed",
+    title: "Not subscribed",
+    noun: "not subscribed",
+    is_open: false,
+    decision: ("not matched", "quiet"),
+};
 const OFF: Group = Group {
     key: "off",
     title: "Not active, or not for events of this origin",
+    noun: "not active or not for this origin",
     is_open: false,
     decision: ("not matched", "quiet"),
 };
@@ -102,7 +121,7 @@ pub(super) async fn section(page: &Page, id: &str) -> Answer {
     Ok(html! {
         section #why aria-labelledby="why-title" {
             h2 #why-title { "Why each webhook matched or not" }
-            @if explained.is_empty() { (empty("There are no webhooks", add)) }
+            @if explained.is_empty() { (empty("There are no webhooks", add)) } @else { p.lead { (summary(&explained)) "." } }
             @for Part { group, total, members } in &parts {
                 details.why-group open[selection.only.is_some() || group.is_open] {
                     summary { (group.title) " (" (total) ")" }
@@ -113,6 +132,13 @@ pub(super) async fn section(page: &Page, id: &str) -> Answer {
             @if selection.only.is_some() { p { a href={ (at) "#why" } { "All groups" } } }
         }
     })
+}
+
+/// How many webhooks each group has: "1 fired, 2 filtered out, 996 not subscribed".
+fn summary(explained: &[Explanation]) -> String {
+    let count = |group: Group| explained.iter().filter(|explanation| Group::of(explanation) == group).count();
+    let counts = GROUPS.into_iter().map(|group| (count(group), group.noun)).filter(|(number, _)| *number > 0);
+    counts.map(|(number, noun)| format!("{} {noun}", format::count(number as u64))).collect::<Vec<_>>().join(", ")
 }
 
 fn pager(at: &str, group: Group, selection: &Selection, total: usize) -> Markup {

@@ -63,11 +63,12 @@ impl Requests {
 
     /// Counts the events and deliveries of all requests together.
     pub(crate) async fn preview(&self, page: &Page) -> Result<ReplayPreview, Error> {
-        let mut sum = ReplayPreview { events: 0, deliveries: 0 };
+        let mut sum = ReplayPreview { events: 0, deliveries: 0, retrying: 0 };
         for request in &self.0 {
             let preview = page.operations.preview_replay(page.caller, request).await?;
             sum.events += preview.events;
             sum.deliveries += preview.deliveries;
+            sum.retrying += preview.retrying;
         }
         Ok(sum)
     }

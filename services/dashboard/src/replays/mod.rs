@@ -9,7 +9,7 @@ use axum::Router;
 use axum::response::Redirect;
 use axum::routing::get;
 use maud::{Markup, html};
-use postrider_model::replay::ReplayStatus;
+use postrider_model::replay::{ReplayMode, ReplayStatus};
 use postrider_model::timestamp::Timestamp;
 use postrider_operations::Error;
 use postrider_operations::replays::{Replay, ReplayAction};
@@ -79,6 +79,9 @@ fn table(page: &Page, replays: &[Replay], names: &EndpointNames) -> Markup {
 
 /// The selection of a replay in one line.
 fn selection(replay: &Replay, names: &EndpointNames) -> String {
+    if let (ReplayMode::Recover, Some(endpoint)) = (replay.mode, replay.endpoint_id) {
+        return format!("recovery of {}", webhook_name(endpoint, names));
+    }
     let events = match &replay.event_id {
         Some(event) => format!("event {event}"),
         None if replay.event_types.is_empty() => "all types".to_owned(),
@@ -106,8 +109,9 @@ async fn show(page: Page, Id(id): Id) -> Answer {
     let (replay, names) = read(&page, &id).await?;
     let live = if is_under_way(&replay) { "on" } else { "off" };
     let percent = percent(&replay);
+    let title = format!("Replay: {}", selection(&replay, &names));
     let content = html! {
-        h1.long { "Replay: " (selection(&replay, &names)) }
+        h1.long { (title) }
         div #replay data-live=(live) {
             p.lead { (badge(replay.status.as_str())) }
             div.progress {
@@ -119,7 +123,7 @@ async fn show(page: Page, Id(id): Id) -> Answer {
         }
         p { a href=(page.to(format!("/deliveries?replay_id={id}"))) { "Show its deliveries" } }
     };
-    Ok(page.show("Replay", content))
+    Ok(page.show(&title, content))
 }
 
 fn is_under_way(replay: &Replay) -> bool {
@@ -130,7 +134,8 @@ fn facts(replay: &Replay) -> Markup {
     html! { dl.facts {
         dt { "Events checked" } dd { (count(replay.progress.walked)) }
         dt { "Events sent again" } dd { (count(replay.progress.events)) }
-        dt { "Deliveries created" } dd { (count(replay.progress.deliveries)) }
+        @let made = if replay.mode == ReplayMode::Recover { "Deliveries created or retried" } else { "Deliveries created" };
+        dt { (made) } dd { (count(replay.progress.deliveries)) }
         @if let Some(reached) = replay.progress.reached_at { dt { "Reached" } dd { (time(reached)) } }
         @if let Some(from) = replay.from { dt { "From" } dd { (time(from)) } }
         dt { "To" } dd { (time(replay.to)) }

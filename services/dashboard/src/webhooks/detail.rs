@@ -1,13 +1,13 @@
 //! The page of one webhook.
 
 use maud::{Markup, html};
-use postrider_model::breaker::BreakerState;
-use postrider_model::delivery::EndpointStatus;
-use postrider_operations::endpoints::{Breaker, Endpoint};
+use postrider_operations::endpoints::Endpoint;
 use postrider_profiles::Profile;
 
 use super::status;
-use crate::components::{DAY, latest_deliveries, listing, public_key, tags, target, tiles, time, verification};
+use crate::components::{
+    DAY, latest_deliveries, listing, public_key, tags, target, tiles, time, trouble_banner, verification,
+};
 use crate::failure::Answer;
 use crate::format::{attribute, schedule};
 use crate::page::{Page, WebhookPage};
@@ -19,8 +19,7 @@ pub(crate) async fn show(webhook: WebhookPage) -> Answer {
     let latest = latest_deliveries(page, endpoint.id).await?;
     let content = html! {
         (heading(&webhook))
-        (disabled(endpoint))
-        (breaker(&endpoint.breaker))
+        (trouble_banner(page, endpoint))
         section.panel aria-labelledby="last-day" {
             h2 #last-day { (DAY.label) }
             (tiles(&figures.total))
@@ -52,31 +51,6 @@ fn heading(webhook: &WebhookPage) -> Markup {
             a.button.danger href=(webhook.at("/delete")) { "Delete" }
         } }
     } }
-}
-
-fn disabled(endpoint: &Endpoint) -> Markup {
-    let reason = endpoint.disabled_reason.as_deref().unwrap_or("it kept failing");
-    html! { @if endpoint.status == EndpointStatus::Disabled {
-        p.warning role="note" {
-            strong { "Postrider switched this webhook off: " } (reason)
-            @if let Some(at) = endpoint.disabled_at { ", " (time(at)) }
-            ". Fix the receiver, then switch it on again."
-        }
-    } }
-}
-
-/// Why deliveries wait while the endpoint's breaker is not closed.
-fn breaker(breaker: &Breaker) -> Markup {
-    let explanation = match breaker.state {
-        BreakerState::Closed => return html! {},
-        BreakerState::Open => {
-            "This endpoint keeps failing. It gets one attempt at a time until it succeeds again. No delivery is skipped."
-        }
-        BreakerState::HalfOpen => {
-            "This endpoint succeeds again. It gets one attempt at a time until a few in a row have succeeded."
-        }
-    };
-    html! { p.warning role="note" { (explanation) @if let Some(since) = breaker.since { " Since " (time(since)) "." } } }
 }
 
 fn settings(page: &Page, endpoint: &Endpoint) -> Markup {

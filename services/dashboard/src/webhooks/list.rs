@@ -5,13 +5,15 @@ use std::collections::HashMap;
 use maud::{Markup, html};
 use postrider_model::ids::EndpointId;
 use postrider_model::time::UnixMillis;
-use postrider_operations::endpoints::{EndpointInList, EndpointPage};
+use postrider_operations::endpoints::{EndpointInList, EndpointOrder, EndpointPage};
 
 use super::status;
 use crate::components::Column::Text;
-use crate::components::{breakable, empty, head, pager, spark, target, time, types};
+use crate::components::{
+    breakable, empty, failed_deliveries, head, pager_with, spark, target, time, trouble_line, types,
+};
 use crate::failure::Answer;
-use crate::format::count;
+use crate::format::plural;
 use crate::page::Page;
 
 /// Hours that the chart of a row covers.
@@ -24,7 +26,11 @@ type Trends = HashMap<EndpointId, [(u64, u64); HOURS]>;
 /// `GET …/webhooks`
 pub(crate) async fn show(page: Page) -> Answer {
     let query = &page.visitor.query;
-    let listed = page.operations.list_endpoints(page.caller, &query.page_query()).await?;
+    let order = match query.get("sort") {
+        "newest" => EndpointOrder::Newest,
+        _ => EndpointOrder::Trouble,
+    };
+    let listed = page.operations.list_endpoints(page.caller, order, &query.page_query()).await?;
     let trends = trends(&page, &listed).await?;
     let full = listed.usage >= listed.limit;
     let content = html! {
@@ -40,8 +46,9 @@ pub(crate) async fn show(page: Page) -> Answer {
                 @if page.can_manage() { a.button.primary href=(page.to("/webhooks/new")) { "Add the first webhook" } }
             }))
         } @else {
+            @if listed.usage > 1 { (sorting(&page, order)) }
             section #webhooks data-live aria-label="Webhooks" { (table(&page, &listed, &trends)) }
-            (pager(&page.visitor, listed.next_cursor.as_ref()))
+            (pager_with(&page.visitor, listed.next_cursor.as_ref(), ["First page", "Next page"]))
         }
     };
     Ok(page.show("Webhooks", content))
@@ -56,13 +63,26 @@ fn usage(listed: &EndpointPage) -> Markup {
     } }
 }
 
+fn sorting(page: &Page, order: EndpointOrder) -> Markup {
+    let orders =
+        [(EndpointOrder::Trouble, "", "Trouble first"), (EndpointOrder::Newest, "?sort=newest", "Newest first")];
+    html! { nav.sorting aria-label="Order" { @for (named, query, label) in orders {
+        a href=(page.to(format!("/webhooks{query}"))) aria-current=[(named == order).then_some("true")] { (label) }
+    } } }
+}
+
 fn table(page: &Page, listed: &EndpointPage, trends: &Trends) -> Markup {
-    let columns = ["Name", "Endpoint", "Events", "Status", "Attempts", "24 hours", "Created on", "Actions"].map(Text);
+    let columns = ["Name", "Endpoint", "Events", "Status", "Results", "24 hours", "Created on", "Actions"].map(Text);
     html! {
         table.rows.many {
-            caption.unseen { "Webhooks, newest first. Successes and failures are attempts within the retention." }
+            caption.unseen { "Webhooks. Results are those within the retention." }
             (head(&columns))
-            tbody { @for item in &listed.data { (row(page, item, trends)) } }
+            tbody { @for item in &listed.data {
+                (row(page, item, trends))
+                @if let Some(line) = trouble_line(page, &item.endpoint) {
+                    tr.note-row { td colspan=(columns.len()) { div.trouble-line { (line) } } }
+                }
+            } }
         }
     }
 }
@@ -77,19 +97,21 @@ fn row(page: &Page, item: &EndpointInList, trends: &Trends) -> Markup {
             (types(&endpoint.event_types)) @if filtered { span.tag.filtered { "filtered" } }
         } }
         td data-label="Status" { (status::switch(page, endpoint)) }
-        td.counts data-label="Attempts" { (attempts(page, item)) }
+        td.counts data-label="Results" { (results(page, item)) }
         td data-label="24 hours" { (trends.get(&endpoint.id).map_or_else(|| spark(&[]), |hours| spark(hours))) }
         td.when data-label="Created on" { (time(endpoint.created_at)) }
         td.actions data-label="Actions" { (actions(page, item)) }
     } }
 }
 
-fn attempts(page: &Page, item: &EndpointInList) -> Markup {
-    let failed = format!("/deliveries?endpoint_id={}&failed_attempts=true&test=false", item.endpoint.id);
+/// Attempts that succeeded, and deliveries with a failure, with a link to exactly these deliveries.
+fn results(page: &Page, item: &EndpointInList) -> Markup {
+    let failed = plural(item.failed_deliveries, "delivery", "deliveries");
     html! { div {
-        span { (count(item.successes)) " succeeded" } " "
-        @if item.failures > 0 { a href=(page.to(failed)) { (count(item.failures)) " failed" } }
-        @else { span.faint { "none failed" } }
+        span { (plural(item.successes, "success", "successes")) } " "
+        @if item.failed_deliveries > 0 {
+            a href=(failed_deliveries(page, &item.endpoint)) { (failed) " with failures" }
+        } @else { span.faint { "no failures" } }
     } }
 }
 

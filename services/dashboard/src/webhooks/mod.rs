@@ -5,6 +5,7 @@ mod detail;
 mod form;
 mod input;
 mod list;
+mod recover;
 mod rotate;
 mod save;
 mod status;
@@ -36,6 +37,7 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
         .route("/dashboard/{tenant}/webhooks/{id}/status", get(detail::show).post(status::set))
         .route("/dashboard/{tenant}/webhooks/{id}/delete", get(delete::ask).post(delete::delete))
         .route("/dashboard/{tenant}/webhooks/{id}/test", get(test::show).post(test::send))
+        .route("/dashboard/{tenant}/webhooks/{id}/recover", get(recover::show).post(recover::start))
         .route("/dashboard/{tenant}/webhooks/{id}/rotate", get(rotate::show).post(rotate::rotate))
 }
 

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use postrider_model::endpoint::Channel;
-use postrider_operations::endpoints::CreatedEndpoint;
+use postrider_operations::endpoints::{CreatedEndpoint, EndpointOrder};
 use postrider_operations::page::PageQuery;
 
 use super::form::{Offers, Purpose, form as webhook_form};
@@ -27,7 +27,8 @@ fn channel(fields: &Fields) -> Channel {
 
 async fn show_new_form(page: &Page, form: &Form) -> Answer<Response> {
     let (offers, channel) = (Offers::load(page).await?, channel(&form.fields));
-    let newest = page.operations.list_endpoints(page.caller, &PageQuery { limit: 1, cursor: None }).await?;
+    let first = PageQuery { limit: 1, cursor: None };
+    let newest = page.operations.list_endpoints(page.caller, EndpointOrder::Newest, &first).await?;
     let content = html! {
         h1 { "Add webhook" }
         @if newest.usage >= newest.limit {

@@ -2,12 +2,11 @@
 
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
-use postrider_model::breaker::BreakerState;
 use postrider_model::delivery::EndpointStatus;
 use postrider_operations::endpoints::{EditEndpoint, Endpoint, RequestedStatus};
 
 use super::{pending, pending_deliveries};
-use crate::components::{Confirmation, badge};
+use crate::components::{Confirmation, state};
 use crate::failure::Answer;
 use crate::fields::Sent;
 use crate::page::{Managed, Page, WebhookPage};
@@ -20,12 +19,7 @@ const BACK: &str = "back";
 
 /// The status, with a switch for visitors who may change it.
 pub(crate) fn switch(page: &Page, endpoint: &Endpoint) -> Markup {
-    let (status, active) = match endpoint.status {
-        EndpointStatus::Active if endpoint.breaker.state == BreakerState::Open => ("failing", true),
-        EndpointStatus::Active => ("active", true),
-        EndpointStatus::Inactive => ("inactive", false),
-        EndpointStatus::Disabled => ("disabled", false),
-    };
+    let active = endpoint.status == EndpointStatus::Active;
     let at = page.to(format!("/webhooks/{}", endpoint.id));
     html! { @if page.can_manage() {
         form.inline method="post" action={ (at) "/status" } {
@@ -34,9 +28,9 @@ pub(crate) fn switch(page: &Page, endpoint: &Endpoint) -> Markup {
             input type="hidden" name="status" value=(if active { "inactive" } else { "active" });
             button.switch type="submit" role="switch" aria-checked=(active) aria-label={ "Active: " (endpoint.name) }
                 title=(if active { "Switch off" } else { "Switch on" }) { span.knob {} }
-            " " (badge(status))
+            " " (state(endpoint))
         }
-    } @else { (badge(status)) } }
+    } @else { (state(endpoint)) } }
 }
 
 /// `POST …/webhooks/{id}/status`

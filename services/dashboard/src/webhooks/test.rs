@@ -10,7 +10,7 @@ use postrider_operations::test_calls::{TestEndpoint, TestOutcome};
 
 use crate::components::{Form, attempt_detail, listing};
 use crate::failure::Answer;
-use crate::fields::Sent;
+use crate::fields::{Fields, Sent};
 use crate::format::pretty_json;
 use crate::page::{Managed, Page, WebhookPage};
 
@@ -21,7 +21,9 @@ const BODY_PAUSE: Duration = Duration::from_millis(100);
 
 /// `GET …/webhooks/{id}/test`
 pub(crate) async fn show(Managed(webhook): Managed<WebhookPage>) -> Answer<Response> {
-    let form = webhook.page.visitor.restored().unwrap_or_default().into();
+    let visitor = &webhook.page.visitor;
+    let chosen = || Fields::default().with_some("event_type", visitor.query.optional("event_type"));
+    let form = visitor.restored().unwrap_or_else(chosen).into();
     show_form(&webhook, &form, html! {}).await
 }
 

@@ -234,7 +234,7 @@ async fn the_link_of_a_count_opens_exactly_the_counted_items() {
 
     let typed = get(&world, &cookie, &format!("{base}/deliveries?type=user.*")).await;
     assert!(typed.text.contains(&good), "{}", typed.text);
-    let both = world.get(&tenant.key, "/v1/deliveries?status_code=5xx&type=a..b&limit=1").await;
+    let both = world.get(&tenant.key, "/v1/deliveries?status_code=7xx&type=a..b&limit=1").await;
     assert_eq!(both.body["errors"].as_array().map(Vec::len), Some(2), "{:#}", both.body);
     let replay = world.get(&tenant.key, "/v1/deliveries?replay_id=rpl_00000000000070000000000000000001").await.ok(200);
     assert!(replay["data"].as_array().unwrap().is_empty());
@@ -248,7 +248,7 @@ async fn the_link_of_a_count_opens_exactly_the_counted_items() {
     // `live.js` requests only the parts that refresh.
     let whole = get(&world, &cookie, &format!("{base}/events/{event}")).await;
     assert!(
-        whole.text.contains("Why each webhook matched or not") && whole.text.contains("Matched (1)"),
+        whole.text.contains("Why each webhook matched or not") && whole.text.contains("Fired (1)"),
         "{}",
         whole.text
     );

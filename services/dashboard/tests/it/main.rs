@@ -1,12 +1,16 @@
 //! The dashboard through its router, with a real PostgreSQL and a real RabbitMQ. The API's tests use the same harness.
 
+mod failing;
+mod find;
 mod forms;
 #[path = "../../../api/tests/it/harness.rs"]
 #[expect(dead_code, reason = "shared with the tests of the API")]
 mod harness;
 mod pages;
+mod portal;
 #[path = "../../../api/tests/it/recorded.rs"]
 mod recorded;
+mod understand;
 
 use postrider_dashboard::Dashboard;
 
@@ -14,8 +18,14 @@ use crate::harness::World;
 
 /// The API with the dashboard.
 async fn world(name: &str) -> World {
+    world_with(name, &[]).await
+}
+
+/// The same, where pages of these origins may show the dashboard in a frame.
+async fn world_with(name: &str, frame_ancestors: &[&str]) -> World {
+    let frame_ancestors = frame_ancestors.iter().map(ToString::to_string).collect();
     let routes = |api: postrider_api::Service, store, tasks: &_| {
-        let dashboard = Dashboard { operations: api.operations, store, served_by_https: false };
+        let dashboard = Dashboard { operations: api.operations, store, served_by_https: false, frame_ancestors };
         api.routes.merge(postrider_dashboard::router(dashboard, tasks))
     };
     World::with_routes(name, routes).await

@@ -328,3 +328,26 @@ async fn an_edit_keeps_hidden_fields_and_never_overwrites_a_newer_version() {
     assert_eq!(again.status, StatusCode::PRECONDITION_FAILED);
     assert!(again.text.contains("This changed since you opened it"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_catalog_shows_what_an_endpoint_receives_and_can_be_downloaded() {
+    let world = crate::world("dash_catalog").await;
+    let tenant = world.tenant("mumara").await;
+    let cookie = sign_in(&world, &tenant.key).await;
+    let at = |path: &str| format!("/dashboard/{}{path}", tenant.id);
+
+    let page = get(&world, &cookie, &at("/event-types?q=opened")).await;
+    assert!(page.text.contains("/event-types/Newsletter%20Opened"), "{}", page.text);
+    assert!(!page.text.contains("Newsletter%20Bounced"));
+    let page = get(&world, &cookie, &at("/event-types/Newsletter%20Opened")).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains("&quot;opened&quot;"), "the name in the body: {}", page.text);
+    assert_eq!(get(&world, &cookie, &at("/event-types/no.such")).await.status, StatusCode::NOT_FOUND);
+
+    for (file, version) in [("openapi", "3.1.0"), ("asyncapi", "3.0.0")] {
+        let page = get(&world, &cookie, &at(&format!("/catalog/{file}.json"))).await;
+        assert!(page.header("content-disposition").starts_with("attachment"));
+        let document: serde_json::Value = serde_json::from_str(&page.text).unwrap();
+        assert_eq!(document[file], version);
+    }
+}

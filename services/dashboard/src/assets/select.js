@@ -1,0 +1,22 @@
+// Checkboxes of a list that belong to a form: one that checks all of them, and how many are checked. Without scripts both are absent.
+
+for (const form of document.querySelectorAll('[data-select]')) {
+  const holder = form.querySelector('[data-select-all]');
+  const all = holder.querySelector('input');
+  const count = form.querySelector('[data-select-count]');
+  const boxes = () => [...document.querySelectorAll(`input[form="${form.id}"][name="${form.dataset.select}"]`)];
+  const show = () => {
+    const checked = boxes().filter((box) => box.checked).length;
+    all.checked = checked > 0 && checked === boxes().length;
+    all.indeterminate = checked > 0 && !all.checked;
+    count.textContent = checked > 0 ? `${checked} selected` : '';
+  };
+  holder.hidden = false;
+  all.addEventListener('change', () => {
+    for (const box of boxes()) box.checked = all.checked;
+    show();
+  });
+  document.addEventListener('change', (event) => { if (event.target.form === form && event.target !== all) show(); });
+  // Going back restores the checkboxes.
+  window.addEventListener('pageshow', show);
+}

@@ -1,0 +1,21 @@
+// Date fields take the visitor's time zone and name it. The server serves and takes UTC, which is what the fields take without this.
+
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || 'local time';
+const fields = 'input[type="datetime-local"]';
+const minutes = (date) => date.toISOString().slice(0, 16);
+
+for (const input of document.querySelectorAll(fields)) {
+  const label = document.querySelector(`label[for="${CSS.escape(input.id)}"]`);
+  if (label) label.textContent = label.textContent.replace('(UTC)', `(${zone})`);
+  if (!input.defaultValue) continue;
+  const at = new Date(`${input.defaultValue}Z`);
+  if (!Number.isNaN(at.getTime())) input.value = minutes(new Date(at.getTime() - at.getTimezoneOffset() * 60000));
+}
+
+document.addEventListener('formdata', (event) => {
+  for (const input of event.target.elements) {
+    if (!input.matches(fields) || !input.value || !event.formData.has(input.name)) continue;
+    const at = new Date(input.value);
+    if (!Number.isNaN(at.getTime())) event.formData.set(input.name, minutes(at));
+  }
+});

@@ -1,0 +1,126 @@
+//! Attempts: a timeline with a row for each, and one attempt in detail.
+
+use maud::{Markup, html};
+use postrider_model::attempt::Outcome;
+use postrider_operations::deliveries::{Attempt, Header};
+
+use crate::components::{ago, badge, code, listing, time};
+use crate::format::{duration, status_line};
+use crate::texts;
+
+/// Holds shorter than this are not shown.
+const HELD_SHOWN_MS: u64 = 100;
+
+/// The attempts of a delivery, newest first: a row for each, with its details folded. `at` is the address of the delivery.
+pub(crate) fn timeline(at: &str, attempts: &[Attempt]) -> Markup {
+    html! { div.timeline {
+        @for attempt in attempts.iter().rev() {
+            details.attempt id={ "attempt-" (attempt.send_id) } {
+                summary {
+                    span.attempt-number { "Attempt " (attempt.number) }
+                    (result(attempt))
+                    span.attempt-answer { (answer(attempt)) }
+                    span.faint { (texts::trigger(attempt.trigger)) }
+                    span.faint { (ago(attempt.started_at)) }
+                    span.faint.number { (duration(attempt.duration_ms)) }
+                }
+                div.attempt-body {
+                    (about(attempt))
+                    @if can_be_curl(attempt) {
+                        p { a.button href={ (at) "/curl?attempt=" (attempt.send_id) } data-copy-url="Copy as cURL" {
+                            "Show as cURL" span.unseen { " (attempt " (attempt.number) ")" }
+                        } }
+                    }
+                }
+            }
+        }
+    } }
+}
+
+/// One attempt with everything about it.
+pub(crate) fn attempt_detail(attempt: &Attempt) -> Markup {
+    html! {
+        article.panel.attempt aria-label={ "Attempt " (attempt.number) } {
+            div.attempt-head {
+                h3 { "Attempt " (attempt.number) }
+                (result(attempt))
+                span.faint { (texts::trigger(attempt.trigger)) ", " (time(attempt.started_at)) ", took " (duration(attempt.duration_ms)) }
+            }
+            (about(attempt))
+        }
+    }
+}
+
+/// Whether the history has the attempt's request as it was sent. A message to Pushover is sent as a form that it does not keep.
+pub(crate) fn can_be_curl(attempt: &Attempt) -> bool {
+    let form = |header: &Header| {
+        header.name.eq_ignore_ascii_case("content-type")
+            && header.value.starts_with("application/x-www-form-urlencoded")
+    };
+    !attempt.request_headers.iter().any(form)
+}
+
+fn result(attempt: &Attempt) -> Markup {
+    match attempt.status_code {
+        Some(_) => code(attempt.status_code),
+        None => badge(if attempt.outcome == Outcome::Success { "success" } else { "failed" }),
+    }
+}
+
+/// The answer in a few words: the reason phrase of a status code, or why there was no answer.
+fn answer(attempt: &Attempt) -> String {
+    let phrase = attempt.status_code.map(status_line);
+    let phrase = phrase.as_deref().and_then(|line| line.split_once(' ')).map(|(_, phrase)| phrase.to_owned());
+    match attempt.outcome {
+        Outcome::Success | Outcome::HttpStatus => phrase.unwrap_or_default(),
+        outcome => texts::outcome_name(outcome).to_owned(),
+    }
+}
+
+fn about(attempt: &Attempt) -> Markup {
+    html! {
+        p { (texts::outcome(attempt)) }
+        @if let Some(next) = attempt.next_attempt_at {
+            p { "The next attempt was planned for " (time(next)) (texts::planned_by(attempt.next_attempt_reason)) "." }
+        }
+        (facts(attempt))
+        details { summary { "Request headers" } (headers("Request headers", &attempt.request_headers)) }
+        details { summary { "Response" } (response(attempt)) }
+    }
+}
+
+fn facts(attempt: &Attempt) -> Markup {
+    html! { dl.facts {
+        dt { "Sent to" } dd.long { "POST " (attempt.url) }
+        @if let Some(first_byte) = attempt.timing.first_byte_ms {
+            dt { "Time to first byte" } dd { (duration(first_byte)) }
+            dt { "Reading the response" } dd { (duration((attempt.duration_ms - first_byte).max(0.0))) }
+        }
+        @if let Some(late) = attempt.timing.late_ms { dt { "Started late by" } dd { (duration(late as f64)) } }
+        @if let (Some(ms @ HELD_SHOWN_MS..), Some(reason)) = (attempt.held_ms, attempt.held_reason) {
+            dt { "Held back for" } dd { (duration(ms as f64)) ": " (texts::held(reason)) }
+        }
+        dt { "Request id" } dd { code { (attempt.send_id) } }
+    } }
+}
+
+fn response(attempt: &Attempt) -> Markup {
+    html! { @if attempt.status_code.is_none() { p.faint { "There was no response." } } @else {
+        (headers("Response headers", &attempt.response_headers))
+        @match &attempt.response_excerpt {
+            Some(text) => { (listing("Response body, the first 4 KiB", text)) }
+            None => { p.faint { "The response had no body." } }
+        }
+    } }
+}
+
+fn headers(caption: &str, headers: &[Header]) -> Markup {
+    html! { @if headers.is_empty() { p.faint { "None." } } @else {
+        table.headers {
+            colgroup { col.header-name; col; }
+            caption.unseen { (caption) }
+            thead.unseen { tr { th scope="col" { "Name" } th scope="col" { "Value" } } }
+            tbody { @for header in headers { tr { th scope="row" { (header.name) } td { code { (header.value) } } } } }
+        }
+    } }
+}

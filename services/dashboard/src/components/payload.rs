@@ -1,0 +1,55 @@
+//! Payloads: pretty or raw, copied whole, and opened as plain text.
+
+use maud::{Markup, html};
+
+use super::json::folded;
+use crate::components::listing;
+use crate::format::{bytes, pretty_json};
+use crate::session::Visitor;
+
+/// Most bytes of a payload on a page. The link to the whole payload has no such limit.
+const SHOWN_BYTES_MAX: usize = 64 * 1_024;
+/// The query parameter that selects the raw view.
+const VIEW: &str = "view";
+
+/// A payload on a page.
+pub(crate) struct Payload<'a> {
+    /// The id of its element.
+    pub(crate) id: &'a str,
+    /// What it is, such as "Request body".
+    pub(crate) label: &'a str,
+    pub(crate) text: &'a str,
+    /// The address of the whole payload as plain text.
+    pub(crate) whole: &'a str,
+}
+
+impl Payload<'_> {
+    /// The payload with its links. `?view=raw` shows the bytes as they are.
+    pub(crate) fn show(&self, visitor: &Visitor) -> Markup {
+        let raw = visitor.query.get(VIEW) == "raw";
+        let to = |view| format!("?{}#{}", visitor.query.query_with(VIEW, view), self.id);
+        html! { div.payload id=(self.id) {
+            div.payload-bar {
+                nav.views aria-label={ "View of " (self.label) } {
+                    a href=(to(None)) aria-current=[(!raw).then_some("true")] { "Pretty" }
+                    a href=(to(Some("raw"))) aria-current=[raw.then_some("true")] { "Raw" }
+                }
+                span.faint { (bytes(self.text.len())) }
+                a.button.quiet href=(self.whole) data-copy-url { "Open as text" }
+            }
+            @if self.text.len() > SHOWN_BYTES_MAX {
+                (listing(self.label, start(self.text)))
+                p.faint { "The first " (bytes(SHOWN_BYTES_MAX)) ". " a href=(self.whole) { "Open the whole " (bytes(self.text.len())) } }
+            } @else if raw { (listing(self.label, self.text)) }
+            @else if let Some(tree) = folded(self.text) {
+                div.listing tabindex="0" role="region" aria-label=(self.label) { (tree) }
+            } @else { (listing(self.label, &pretty_json(self.text))) }
+        } }
+    }
+}
+
+/// The first [`SHOWN_BYTES_MAX`] bytes, cut between two characters.
+fn start(text: &str) -> &str {
+    let end = (0..=SHOWN_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+    &text[..end]
+}

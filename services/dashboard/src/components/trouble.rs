@@ -1,0 +1,156 @@
+//! What is wrong with a webhook: since when it fails, why, and how to recover what it did not receive.
+
+use maud::{Markup, html};
+use postrider_model::attempt::Outcome;
+use postrider_model::breaker::BreakerState;
+use postrider_model::delivery::{DeliveryStatus, EndpointStatus};
+use postrider_operations::Error;
+use postrider_operations::deliveries::Delivery;
+use postrider_operations::endpoints::{Endpoint, Failure, Health, HealthState};
+
+use crate::components::{badge, time};
+use crate::failure::Answer;
+use crate::format::{plural, status_line};
+use crate::page::Page;
+use crate::texts::advice;
+
+/// The state of a webhook as a coloured word.
+pub(crate) fn state(endpoint: &Endpoint) -> Markup {
+    badge(match (endpoint.status, endpoint.health.state) {
+        (EndpointStatus::Disabled, _) => "disabled",
+        (EndpointStatus::Inactive, _) => "inactive",
+        (EndpointStatus::Active, HealthState::Failing) => "failing",
+        (EndpointStatus::Active, HealthState::Unsteady) => "unsteady",
+        (EndpointStatus::Active, _) if endpoint.breaker.state != BreakerState::Closed => "recovering",
+        (EndpointStatus::Active, HealthState::Healthy | HealthState::Unknown) => "active",
+    })
+}
+
+/// Why the attempts fail, in a sentence or two.
+pub(crate) fn cause(failure: &Failure) -> String {
+    let words = match failure.outcome {
+        Outcome::Success | Outcome::HttpStatus => {
+            let code = failure.status_code.unwrap_or_default();
+            return format!("It answers {}{}", status_line(code), advice(code));
+        }
+        Outcome::Timeout => "It does not answer in time. Answer with 200 at once and do the work afterwards.",
+        Outcome::ConnectFailed => "Connections fail. Check that the server is running and publicly reachable.",
+        Outcome::DnsFailed => "The host name of the URL does not resolve. Check it for typing errors.",
+        Outcome::TlsFailed => {
+            "TLS connections fail. Check that the certificate is valid, complete and issued for this host name."
+        }
+        Outcome::AddressBlocked => "The URL leads to an address that Postrider does not send to.",
+        Outcome::ProtocolError => "Its answers break off or are not HTTP.",
+    };
+    match &failure.error {
+        Some(error) => format!("{words} ({error})"),
+        None => words.to_owned(),
+    }
+}
+
+/// The address of the deliveries to a webhook with a failed attempt.
+pub(crate) fn failed_deliveries(page: &Page, endpoint: &Endpoint) -> String {
+    page.to(format!("/deliveries?endpoint_id={}&failed_attempts=true&test=false", endpoint.id))
+}
+
+/// What is wrong in one line, for a list. `None`: nothing is.
+pub(crate) fn trouble_line(page: &Page, endpoint: &Endpoint) -> Option<Markup> {
+    let said = what(endpoint)?;
+    Some(html! {
+        (said) @if let Some(why) = why(endpoint) { " " (why) } @if let Some(held) = held(endpoint) { " " (held) }
+        @if let Some((label, at)) = recovery(page, endpoint) { " " a href=(at) { (label) span.unseen { " " (endpoint.name) } } }
+    })
+}
+
+/// What is wrong, with the button that recovers, for the page of a webhook. Empty if nothing is.
+pub(crate) fn trouble_banner(page: &Page, endpoint: &Endpoint) -> Markup {
+    let severe = endpoint.status == EndpointStatus::Disabled
+        || (endpoint.status == EndpointStatus::Active && endpoint.health.state == HealthState::Failing);
+    html! { @if let Some(said) = what(endpoint) {
+        div.trouble.problem[severe].warning[!severe] role="note" aria-label="Problem" {
+            p { strong { (said) } }
+            @if let Some(why) = why(endpoint) { p { (why) } }
+            @if let Some(held) = held(endpoint) { p { (held) } }
+            div.buttons {
+                @if let Some((label, at)) = recovery(page, endpoint) { a.button.primary href=(at) { (label) } }
+                @if endpoint.health.last_failure.is_some() {
+                    a href=(failed_deliveries(page, endpoint)) { "Show deliveries with failures" }
+                }
+            }
+        }
+    } }
+}
+
+/// The banner of the webhook of a delivery that did not arrive. Empty if the webhook was deleted, or nothing is wrong.
+pub(crate) async fn trouble_of_delivery(page: &Page, delivery: &Delivery) -> Answer {
+    if delivery.test
+        || !matches!(delivery.status, DeliveryStatus::Pending | DeliveryStatus::Failed | DeliveryStatus::Discarded)
+    {
+        return Ok(html! {});
+    }
+    match page.operations.read_endpoint(page.caller, &delivery.endpoint_id.to_string()).await {
+        Ok(endpoint) => Ok(trouble_banner(page, &endpoint)),
+        Err(Error::NotFound(_)) => Ok(html! {}),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What is wrong, and since when.
+fn what(endpoint: &Endpoint) -> Option<Markup> {
+    let Health { failures_in_a_row: failures, failing_since, last_outage, last_off, recover_since, .. } =
+        &endpoint.health;
+    let attempts = plural((*failures).into(), "failed attempt", "failed attempts");
+    match (endpoint.status, endpoint.health.state) {
+        (EndpointStatus::Inactive, _) => None,
+        (EndpointStatus::Disabled, _) => {
+            let reason = endpoint.disabled_reason.as_deref().unwrap_or("it kept failing");
+            Some(html! {
+                "Postrider switched this webhook off" @if let Some(at) = endpoint.disabled_at { " on " (time(at)) }
+                ": " (reason) ". It receives nothing."
+            })
+        }
+        (EndpointStatus::Active, HealthState::Failing) => Some(html! {
+            "Failing" @if let Some(since) = failing_since { " since " (time(*since)) ", " (attempts) " in a row" } "."
+        }),
+        (EndpointStatus::Active, HealthState::Unsteady) => Some(html! {
+            (attempts) @if let Some(since) = failing_since { " since " (time(*since)) } "."
+        }),
+        (EndpointStatus::Active, HealthState::Healthy | HealthState::Unknown) => {
+            (*recover_since)?;
+            // Of two outages the later one is named; the recovery covers both.
+            let failed = last_outage.map(|outage| ("It failed", outage));
+            let off = last_off.map(|outage| ("It was off", outage));
+            let (was, outage) = failed.into_iter().chain(off).max_by_key(|(_, outage)| outage.until)?;
+            Some(html! {
+                (was) " from " (time(outage.from)) @if let Some(until) = outage.until { " to " (time(until)) }
+                " and works again. Events of that time may be missing."
+            })
+        }
+    }
+}
+
+/// Why it fails, unless it works.
+fn why(endpoint: &Endpoint) -> Option<String> {
+    let off = endpoint.status != EndpointStatus::Active;
+    let fails = matches!(endpoint.health.state, HealthState::Failing | HealthState::Unsteady);
+    endpoint.health.last_failure.as_ref().filter(|_| off || fails).map(cause)
+}
+
+/// What the breaker holds back.
+fn held(endpoint: &Endpoint) -> Option<&'static str> {
+    match endpoint.breaker.state {
+        _ if endpoint.status != EndpointStatus::Active => None,
+        BreakerState::Closed => None,
+        BreakerState::Open => Some("One attempt is made at a time until one succeeds. No delivery is skipped."),
+        BreakerState::HalfOpen => {
+            Some("It succeeds again: one attempt is made at a time until a few in a row have succeeded.")
+        }
+    }
+}
+
+/// The label and the address of the link that recovers, if there is something to recover.
+fn recovery(page: &Page, endpoint: &Endpoint) -> Option<(&'static str, String)> {
+    endpoint.health.recover_since.filter(|_| page.can_manage())?;
+    let label = if endpoint.status == EndpointStatus::Active { "Recover" } else { "Switch on and recover" };
+    Some((label, page.to(format!("/webhooks/{}/recover", endpoint.id))))
+}

@@ -1,0 +1,120 @@
+//! A delivery: its cause in words, the body that was sent, and its attempts.
+
+use axum::response::Response;
+use maud::{Markup, html};
+use postrider_operations::Error;
+use postrider_operations::deliveries::{Attempt, Delivery, DeliveryDetail};
+
+use crate::components::{
+    Payload, action, ago, can_be_curl, delivery_badge, empty, listing, time, timeline, trouble_of_delivery,
+    webhook_link, webhook_name,
+};
+use crate::curl;
+use crate::failure::Answer;
+use crate::page::{EndpointNames, Id, Page, plain_text};
+use crate::texts;
+
+/// `GET …/deliveries/{id}`
+pub(super) async fn show(page: Page, Id(id): Id) -> Answer {
+    let found = page.operations.read_delivery(page.caller, &id).await?;
+    let delivery = &found.delivery;
+    let names = page.endpoint_names([delivery.endpoint_id]).await?;
+    let live = if delivery.status.is_terminal() { "off" } else { "on" };
+    let trouble = trouble_of_delivery(&page, delivery).await?;
+    let title = format!("Delivery of {} to {}", delivery.event_type, webhook_name(delivery.endpoint_id, &names));
+    let at = page.to(format!("/deliveries/{}", delivery.id));
+    let content = html! {
+        div.heading {
+            h1.long { (title) }
+            div.buttons #delivery-actions data-live=(live) { (buttons(&page, &found)) }
+        }
+        section.panel.cause #delivery aria-label="What happened" data-live=(live) {
+            (cause(&page, &found))
+            (trouble)
+            (facts(&page, delivery, &names))
+        }
+        // The body never changes, so a refresh leaves it out.
+        @if !page.visitor.live { section aria-labelledby="body-title" {
+            h2 #body-title { "Request body" }
+            @match &found.body {
+                Some(text) => { (Payload { id: "body", label: "Request body", text, whole: &format!("{at}/body") }.show(&page.visitor)) }
+                None => { p.faint { "The payload was expunged or is past the retention." } }
+            }
+        } }
+        section #attempts-section aria-labelledby="attempts" data-live=(live) {
+            h2 #attempts { "Attempts" }
+            @if found.attempts.is_empty() {
+                (empty("No attempt yet", html! { p { "An attempt appears here within a second." } }))
+            }
+            (timeline(&at, &found.attempts))
+        }
+    };
+    Ok(page.show(&title, content))
+}
+
+/// The cause in words: what happened, what the endpoint answered, and what happens next.
+fn cause(page: &Page, found: &DeliveryDetail) -> Markup {
+    let (delivery, last) = (&found.delivery, found.attempts.last());
+    let verdict = delivery.status_code.map(|code| page.profile.statuses.verdict(code));
+    html! {
+        p.lead { (delivery_badge(delivery)) " " (texts::standing(delivery)) }
+        @if let Some(last) = last {
+            p { (texts::outcome(last)) }
+            @if let Some(answer) = &last.response_excerpt {
+                div.answer { (listing("The endpoint's answer", answer)) }
+            }
+        }
+        @if let Some(next) = delivery.next_attempt_at.filter(|_| last.is_some()) {
+            // A requested attempt comes before the planned one.
+            @let planned = last.filter(|last| last.next_attempt_at.is_some_and(|planned| planned.0 == next.0));
+            @let reason = planned.and_then(|last| last.next_attempt_reason);
+            p { strong { "Next attempt: " } (ago(next)) ", at " (time(next)) (texts::planned_by(reason)) "." }
+        } @else if let Some(end) = texts::after_the_end(delivery, verdict) { p { (end) } }
+    }
+}
+
+fn buttons(page: &Page, found: &DeliveryDetail) -> Markup {
+    let delivery = &found.delivery;
+    let at = page.to(format!("/deliveries/{}", delivery.id));
+    let pending = !delivery.status.is_terminal();
+    let label = if pending { "Attempt now" } else { "Send again" };
+    html! {
+        @if found.body.is_some() && found.attempts.last().is_some_and(can_be_curl) {
+            a.button href={ (at) "/curl" } data-copy-url="Copy as cURL" { "Show as cURL" }
+        }
+        @if !page.can_manage() {} @else if !delivery.test { (action(&page.visitor.tokens, &format!("{at}/retry"), label, "primary")) }
+        @if page.can_manage() && pending { a.button.danger href={ (at) "/cancel" } { "Cancel" } }
+    }
+}
+
+fn facts(page: &Page, delivery: &Delivery, names: &EndpointNames) -> Markup {
+    html! { dl.facts {
+        dt { "Webhook" } dd { (webhook_link(page, delivery.endpoint_id, names)) }
+        dt { "Event" } dd { @if delivery.test { code { (delivery.event_id) } " (a test)" } @else {
+            @let event = page.to(format!("/events/{}", delivery.event_id));
+            a href=(event) { (delivery.event_id) } " (" a href={ (event) "#why" } { "why it was sent" } ")" } }
+        dt { "Created" } dd { (time(delivery.created_at)) }
+        @if let Some(next) = delivery.next_attempt_at.filter(|_| delivery.attempt_count == 0) { dt { "First attempt" } dd { (time(next)) } }
+        @if let Some(end) = delivery.finished_at { dt { "Finished" } dd { (time(end)) } }
+        @if let Some(origin) = delivery.origin_id {
+            dt { "Repeats" } dd { a href=(page.to(format!("/deliveries/{origin}"))) { (origin) } }
+        }
+        dt { "Id" } dd { code { (delivery.id) } }
+    } }
+}
+
+/// `GET …/deliveries/{id}/body`: the whole body as plain text.
+pub(super) async fn whole_body(page: Page, Id(id): Id) -> Answer<Response> {
+    let found = page.operations.read_delivery(page.caller, &id).await?;
+    Ok(plain_text(found.body.ok_or(Error::NotFound("body: the payload was expunged or is past the retention"))?))
+}
+
+/// `GET …/deliveries/{id}/curl?attempt=<id of the request>`: an attempt, the last one by default, as a command.
+pub(super) async fn as_curl(page: Page, Id(id): Id) -> Answer<Response> {
+    let found = page.operations.read_delivery(page.caller, &id).await?;
+    let wanted = page.visitor.query.optional("attempt");
+    let is_wanted = |attempt: &&Attempt| wanted.as_ref().is_none_or(|id| attempt.send_id.to_string() == *id);
+    let attempt = found.attempts.iter().rev().find(is_wanted).filter(|attempt| can_be_curl(attempt));
+    let (attempt, body) = attempt.zip(found.body.as_deref()).ok_or(Error::NotFound("request of this attempt"))?;
+    Ok(plain_text(curl::command(found.delivery.id, attempt, body)))
+}

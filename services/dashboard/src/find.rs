@@ -1,0 +1,112 @@
+//! The search of a tenant's pages: it leads to what it found, or lists it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use maud::{Markup, html};
+use postrider_operations::Error;
+use postrider_operations::find::{Found, SEARCH_BYTES_MAX};
+
+use crate::Dashboard;
+use crate::failure::Answer;
+use crate::fields::Fields;
+use crate::page::Page;
+
+/// The query parameter with the search text.
+const TEXT: &str = "q";
+
+pub(crate) fn routes() -> Router<Arc<Dashboard>> {
+    Router::new().route("/dashboard/{tenant}/find", get(show))
+}
+
+/// The search box in the head of a tenant's pages. `tenant` is its id, `text` the text that was searched.
+pub(crate) fn search_box(tenant: &str, text: &str) -> Markup {
+    html! { form.find method="get" action={ "/dashboard/" (tenant) "/find" } role="search" aria-label="Everything" {
+        label.unseen for="find" { "Find anything" }
+        input #find type="search" name=(TEXT) value=(text) maxlength=(SEARCH_BYTES_MAX) autocomplete="off" spellcheck="false"
+            placeholder="Search: id, webhook, lead.*, 5xx";
+        button.unseen type="submit" tabindex="-1" { "Find" }
+    } }
+}
+
+/// `GET …/find?q=<text>`
+async fn show(page: Page) -> Answer<Response> {
+    let text = page.visitor.query.get(TEXT);
+    let found = match page.operations.find(page.caller, text).await {
+        Ok(found) => found,
+        Err(Error::Invalid(errors)) => {
+            let content = html! {
+                h1 { "Search" }
+                div.problem role="alert" { @for error in &errors { p { "The text: " (error.detail) } } }
+                (understood())
+            };
+            return Ok(page.show("Search", content).into_response());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if let [only] = found.as_slice() {
+        return Ok(Redirect::to(&page.to(path(only))).into_response());
+    }
+    let content = html! {
+        h1.long { @if text.is_empty() { "Search" } @else { "Search for “" (text) "”" } }
+        @if found.is_empty() {
+            @if !text.is_empty() { p.warning role="status" { "Nothing was found. Events and deliveries past the retention are gone." } }
+            (understood())
+        } @else {
+            ul.found data-rows { @for found in &found { li { (entry(&page, found)) } } }
+        }
+    };
+    Ok(page.show(&format!("Search {text}"), content).into_response())
+}
+
+/// The path of what was found, below the tenant's address.
+fn path(found: &Found) -> String {
+    let list = |list: &str, name: &str, value: &dyn ToString| {
+        format!("/{list}?{}", Fields::default().query_with(name, Some(&value.to_string())))
+    };
+    match found {
+        Found::Delivery(id) => format!("/deliveries/{id}"),
+        Found::Event(id) => format!("/events/{id}"),
+        Found::Replay(id) => format!("/replays/{id}"),
+        Found::Endpoint(endpoint) => format!("/webhooks/{}", endpoint.id),
+        Found::StatusCodes(codes) => list("deliveries", "status_code", codes),
+        Found::Outcome(outcome) => list("deliveries", "outcome", outcome),
+        Found::Status(status) => list("deliveries", "status", status),
+        Found::Types(pattern) => list("events", "type", pattern),
+    }
+}
+
+fn entry(page: &Page, found: &Found) -> Markup {
+    let (kind, name, more) = match found {
+        Found::Endpoint(endpoint) => ("Webhook", endpoint.name.clone(), endpoint.url.clone().unwrap_or_default()),
+        Found::Types(pattern) => ("Events", pattern.to_string(), String::new()),
+        Found::Event(id) => ("Event", id.to_string(), String::new()),
+        Found::Delivery(id) => ("Delivery", id.to_string(), String::new()),
+        Found::Replay(id) => ("Replay", id.to_string(), String::new()),
+        Found::StatusCodes(codes) => ("Deliveries", codes.to_string(), String::new()),
+        Found::Outcome(outcome) => ("Deliveries", outcome.to_string(), String::new()),
+        Found::Status(status) => ("Deliveries", status.to_string(), String::new()),
+    };
+    html! { span.tag { (kind) } " " a href=(page.to(path(found))) { (name) } " " span.faint { (more) } }
+}
+
+/// What a search understands.
+fn understood() -> Markup {
+    let kinds = [
+        (
+            "evt_…, dlv_…, ep_…, rpl_…",
+            "the event, delivery, webhook or replay with this id; also ids that you gave to events",
+        ),
+        ("CRM, example.com/hook", "webhooks whose name or URL contains this"),
+        ("lead.created, lead.*, lead", "events of this type, or of the types below it"),
+        ("404, 5xx", "deliveries that were answered with this status code or class"),
+        ("timeout, dns, tls, connect, blocked", "deliveries whose last attempt failed in this way"),
+        ("failed, pending, delivered, cancelled, discarded", "deliveries with this status"),
+    ];
+    html! { section aria-labelledby="understood" {
+        h2 #understood { "What you can search for" }
+        dl.facts { @for (text, what) in kinds { dt { code { (text) } } dd { (what) } } }
+    } }
+}

@@ -1,0 +1,111 @@
+//! Opening a portal link.
+//!
+//! A link works once, and programs look at links before people do: scanners of mail, previews of chat. So a GET opens nothing. Its
+//! page has a form with the link's token, which a script submits at once and a button without scripts.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{Extensions, HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use maud::{Markup, html};
+use postrider_http::problem::Problem;
+use postrider_http::server::Peer;
+use postrider_model::limits::SIGN_IN_BODY_BYTES_MAX;
+use postrider_operations::portal::{PORTAL_PATH, Place, landing};
+use postrider_operations::{Error, Interface};
+use postrider_store::portal::PortalLink;
+use postrider_store::sessions::OpenedBy;
+use secrecy::ExposeSecret;
+
+use crate::document::in_frame;
+use crate::failure::Answer;
+use crate::fields::Fields;
+use crate::sign_in::transport;
+use crate::{Dashboard, cookie, csrf, document};
+
+/// The query parameter and the form field with a link's token.
+const LINK: &str = "link";
+
+pub(crate) fn routes() -> Router<Arc<Dashboard>> {
+    Router::new().route(PORTAL_PATH, get(show).post(open).layer(DefaultBodyLimit::max(SIGN_IN_BODY_BYTES_MAX)))
+}
+
+/// `GET /dashboard/portal`
+async fn show(uri: Uri) -> Markup {
+    let query = Fields::of(&uri);
+    let content = html! {
+        h1 { "Webhooks" }
+        form.stack method="post" action=(PORTAL_PATH) data-submit="now" {
+            input type="hidden" name=(LINK) value=(query.get(LINK));
+            button.primary type="submit" { "Continue" }
+        }
+    };
+    document::bare("Webhooks", content)
+}
+
+/// `POST /dashboard/portal`
+async fn open(
+    State(dashboard): State<Arc<Dashboard>>,
+    headers: HeaderMap,
+    extensions: Extensions,
+    body: Bytes,
+) -> Answer<Response> {
+    if !csrf::is_same_origin(&headers) {
+        return Err(Problem::forbidden("this form does not come from a page of this server").into());
+    }
+    let fields = Fields::read(&body);
+    let link = match dashboard.operations.portal_link(fields.get(LINK)).await {
+        Err(Error::NotFound(_)) => {
+            let peer = extensions.get::<Peer>().map(|peer| peer.0);
+            dashboard.operations.count_unknown_key(Interface::SignIn, peer)?;
+            return Ok(used_up());
+        }
+        found => found?,
+    };
+    let current = cookie::session_token(&headers);
+    if link.opened_at.is_some() {
+        // A reload, or another visit through the browser's history.
+        return Ok(match current {
+            Some(token) if is_of_tenant(&dashboard, &token, &link).await? => {
+                Redirect::to(&landing(&link)).into_response()
+            }
+            _ => used_up(),
+        });
+    }
+    let place = cookie::place(&headers);
+    let session = match dashboard.operations.open_portal_link(&link, place, current.as_deref()).await {
+        Err(Error::NotFound(_)) => return Ok(used_up()),
+        opened => opened?,
+    };
+    let token = session.token.expose_secret();
+    let cookie = if session.place == Place::Frame {
+        cookie::frame_cookie(token, session.lasts)
+    } else {
+        cookie::session_cookie(token, session.lasts, transport(&dashboard, &headers))
+    };
+    Ok((cookie, Redirect::to(&session.landing)).into_response())
+}
+
+/// Whether the visitor has a session that another link of the same tenant, or this one, opened.
+async fn is_of_tenant(dashboard: &Dashboard, token: &str, link: &PortalLink) -> Answer<bool> {
+    let opened_by = dashboard.store.sessions().session(token).await?;
+    Ok(matches!(opened_by, Some(OpenedBy::Link(own)) if own.tenant == link.tenant))
+}
+
+/// The page for a link that was opened, has expired or never existed.
+fn used_up() -> Response {
+    let content = html! {
+        h1 { "This link no longer works" }
+        p { "A link opens once, and only for a short time." }
+        @if in_frame() {
+            p { "Reload the page to continue." }
+        } @else {
+            p { "Go back to the page where you found it and open it again." }
+        }
+    };
+    (StatusCode::GONE, document::bare("This link no longer works", content)).into_response()
+}

@@ -1,0 +1,115 @@
+//! Recovering a webhook: what it did not receive is counted first, and one button delivers it.
+
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use postrider_model::delivery::EndpointStatus;
+use postrider_model::time::UnixMillis;
+use postrider_operations::Error;
+use postrider_operations::endpoints::{EditEndpoint, RecoverEndpoint, RecoveryPreview, RequestedStatus};
+
+use crate::components::{Form, time};
+use crate::failure::Answer;
+use crate::fields::{Fields, Sent};
+use crate::format::{local, plural, utc};
+use crate::page::{Managed, WebhookPage};
+use crate::texts::Notice;
+
+/// The start of a recovery that nothing suggests: a day ago.
+const DEFAULT_MS: i64 = 86_400_000;
+
+/// `GET …/webhooks/{id}/recover`
+pub(crate) async fn show(Managed(webhook): Managed<WebhookPage>) -> Answer<Response> {
+    let fields = webhook.page.visitor.restored().unwrap_or_else(|| webhook.page.visitor.query.clone());
+    counted(&webhook, &fields).await
+}
+
+/// The page with the counts, or with the error of the form.
+async fn counted(webhook: &WebhookPage, fields: &Fields) -> Answer<Response> {
+    let since = since(webhook, fields);
+    let request = RecoverEndpoint { since: Some(since.clone()), dry_run: Some(true) };
+    match webhook.page.operations.preview_recovery(webhook.page.caller, &webhook.id, &request).await {
+        Ok(preview) => Ok(page(webhook, &form(fields, &since), Some(&preview))),
+        Err(error) => Ok(page(webhook, &Form::refused(fields.clone(), error)?, None)),
+    }
+}
+
+/// The start that the form names; else the one that the webhook's health suggests.
+fn since(webhook: &WebhookPage, fields: &Fields) -> String {
+    let suggested = || {
+        let since = webhook.endpoint.health.recover_since.map(|since| since.0);
+        let since = since.unwrap_or_else(|| UnixMillis(UnixMillis::now().0 - DEFAULT_MS));
+        since.to_rfc3339_millis()
+    };
+    Some(utc(fields.get("since"))).filter(|since| !since.is_empty()).unwrap_or_else(suggested)
+}
+
+fn form(fields: &Fields, since: &str) -> Form {
+    let rest = Fields::read(fields.without(&["since"]).as_bytes());
+    rest.with("since", local(since)).into()
+}
+
+fn page(webhook: &WebhookPage, form: &Form, preview: Option<&RecoveryPreview>) -> Response {
+    let page = &webhook.page;
+    let title = format!("Recover {}", webhook.endpoint.name);
+    let content = html! {
+        h1.long { (title) }
+        (form.summary())
+        @if let Some(preview) = preview { (plan(webhook, preview)) }
+        form.stack method="get" action=(webhook.at("/recover")) {
+            (form.field("since", "Events accepted since (UTC)").time())
+            div.buttons {
+                button type="submit" { "Count again" }
+                a.button.quiet href=(webhook.at("")) { "Back" }
+            }
+        }
+    };
+    form.answer(page.show(&form.title(&title), content))
+}
+
+/// The counts, and the button.
+fn plan(webhook: &WebhookPage, preview: &RecoveryPreview) -> Markup {
+    let RecoveryPreview { since, failed, missed, retrying } = *preview;
+    let all = failed + missed + retrying;
+    let off = webhook.endpoint.status != EndpointStatus::Active;
+    let verb = if off { "Switch on and deliver" } else { "Deliver" };
+    html! {
+        section.panel aria-labelledby="plan" {
+            h2 #plan { (plural(all, "event", "events")) " not delivered since " (time(since)) }
+            ul {
+                li { (plural(failed, "event", "events")) " failed: no attempts are left, or the webhook was off when one was due." }
+                li { (plural(missed, "event", "events")) " matched while the webhook was off." }
+                li { (plural(retrying, "event", "events")) " wait for a retry, which is made now." }
+            }
+            p.hint { "What was delivered or cancelled is not sent again. The webhook receives each event once, oldest first." }
+            @if all > 0 || off {
+                form.buttons method="post" action=(webhook.at("/recover")) {
+                    (webhook.page.visitor.tokens)
+                    input type="hidden" name="since" value=(since);
+                    button.primary type="submit" {
+                        @if all > 0 { (verb) " " (plural(all, "event", "events")) } @else { "Switch on" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `POST …/webhooks/{id}/recover`: switches the webhook on, if it is off, and starts the recovery.
+pub(crate) async fn start(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Answer<Response> {
+    let WebhookPage { page, endpoint, id } = &webhook;
+    if endpoint.status != EndpointStatus::Active {
+        let edit = EditEndpoint { status: Some(RequestedStatus::Active), ..EditEndpoint::default() };
+        // The recovery covers events until now, so that new events must match the webhook before.
+        let edited = Box::pin(page.operations.edit_endpoint(page.caller, id, None, edit));
+        let (edited, _) = page.operations.wait_for_edit(edited).await;
+        edited?;
+    }
+    let request = RecoverEndpoint { since: Some(since(&webhook, &fields)), dry_run: None };
+    match page.operations.recover_endpoint(page.caller, id, &request).await {
+        Ok(accepted) => Ok(page.redirect(format!("/replays/{}", accepted.id), Notice::RecoveryStarted).into_response()),
+        Err(error @ (Error::Invalid(_) | Error::Conflict(_))) => {
+            Ok(self::page(&webhook, &Form::refused(fields, error)?, None))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

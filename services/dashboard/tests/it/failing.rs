@@ -1,0 +1,134 @@
+//! Pages about a webhook that fails, its recovery, and changing several deliveries at once.
+
+use axum::http::StatusCode;
+use postrider_model::delivery::DeliveryStatus;
+use serde_json::{Value, json};
+
+use crate::harness::{Tenant, World};
+use crate::pages::{get, post, sign_in};
+use crate::recorded::recorded;
+
+/// A tenant with a webhook that failed five times: one delivery failed, four wait for a retry.
+async fn failing(world: &World) -> (Tenant, Value) {
+    let tenant = world.tenant("standard").await;
+    let endpoint = world.endpoint(&tenant).await;
+    recorded(world, &tenant, &endpoint, DeliveryStatus::Failed).await;
+    for _ in 0..4 {
+        recorded(world, &tenant, &endpoint, DeliveryStatus::Pending).await;
+    }
+    (tenant, endpoint)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_webhook_says_since_when_and_why_and_is_recovered_in_two_clicks() {
+    let world = crate::world("dash_failing").await;
+    let (tenant, endpoint) = failing(&world).await;
+    let healthy = json!({"name": "healthy one", "url": "https://example.com/", "event_types": ["*"]});
+    world.post(&tenant.key, "/v1/endpoints", healthy).await.ok(201);
+    let cookie = sign_in(&world, &tenant.key).await;
+    let webhooks = format!("/dashboard/{}/webhooks", tenant.id);
+    let at = format!("{webhooks}/{}", endpoint["id"].as_str().unwrap());
+
+    let list = get(&world, &cookie, &webhooks).await.text;
+    assert!(list.contains("badge bad\">failing") && list.contains("Failing since <time"), "{list}");
+    assert!(list.contains("It answers 503 Service Unavailable: the server failed."), "{list}");
+    assert!(list.find(">hook</a>") < list.find("healthy one</a>"), "trouble comes first");
+    let newest = get(&world, &cookie, &format!("{webhooks}?sort=newest")).await.text;
+    assert!(newest.find(">hook</a>") > newest.find("healthy one</a>"));
+
+    // The count leads to exactly the deliveries that it counts.
+    assert!(list.contains("5 deliveries with failures"), "{list}");
+    let failed = list.split("href=\"").find(|link| link.contains("failed_attempts=true")).unwrap();
+    let failed = failed.split('"').next().unwrap().replace("&amp;", "&");
+    let rows = get(&world, &cookie, &failed).await.text;
+    assert_eq!(rows.matches("name=\"delivery_id\"").count(), 5);
+
+    let detail = get(&world, &cookie, &at).await.text;
+    assert!(detail.contains("5 failed attempts in a row") && detail.contains("tile-value is-bad"), "{detail}");
+    assert!(detail.contains(&format!("{at}/recover\">Recover</a>")), "one click");
+    let plan = get(&world, &cookie, &format!("{at}/recover")).await;
+    assert!(plan.text.contains("1 event failed") && plan.text.contains("4 events wait for a retry"), "{}", plan.text);
+    let since = plan.text.split("name=\"since\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let started = post(&world, &cookie, &format!("{at}/recover"), &[("csrf", &plan.csrf()), ("since", &since)]).await;
+    assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text);
+    let progress = get(&world, &cookie, started.header("location")).await.text;
+    assert!(progress.contains("recovery of hook") && progress.contains("The recovery has started"), "{progress}");
+
+    let reader = world.key(&tenant.id, &["read"]).await;
+    let reader = sign_in(&world, &reader).await;
+    let seen = get(&world, &reader, &at).await.text;
+    assert!(seen.contains("Failing since") && !seen.contains("/recover\""), "{seen}");
+    assert_eq!(get(&world, &reader, &format!("{at}/recover")).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disabled_webhook_is_switched_on_and_recovered_with_one_button() {
+    let world = crate::world("dash_disabled").await;
+    let (tenant, endpoint) = failing(&world).await;
+    let id = endpoint["id"].as_str().unwrap();
+    world.store.config().disable_endpoint(id.parse().unwrap(), "it answered 410").await.unwrap();
+    let cookie = sign_in(&world, &tenant.key).await;
+    let at = format!("/dashboard/{}/webhooks/{id}", tenant.id);
+    let detail = get(&world, &cookie, &at).await.text;
+    assert!(detail.contains("switched this webhook off") && detail.contains("it answered 410"), "{detail}");
+    let plan = get(&world, &cookie, &format!("{at}/recover")).await;
+    assert!(plan.text.contains("Switch on and deliver 5 events"), "{}", plan.text);
+    let started = post(&world, &cookie, &format!("{at}/recover"), &[("csrf", &plan.csrf())]).await;
+    assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text);
+    let now = world.get(&tenant.key, &format!("/v1/endpoints/{id}")).await.ok(200);
+    assert_eq!(now["status"], json!("active"));
+    assert!(now["health"]["last_recovery_at"].is_string(), "{now:#}");
+    assert!(now["health"]["last_off"]["until"].is_string(), "{now:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_deliveries_are_retried_or_cancelled_and_refusals_are_told() {
+    let world = crate::world("dash_several").await;
+    let (tenant, _) = failing(&world).await;
+    let cookie = sign_in(&world, &tenant.key).await;
+    let (list, several) =
+        (format!("/dashboard/{}/deliveries", tenant.id), format!("/dashboard/{}/several-deliveries", tenant.id));
+    let page = get(&world, &cookie, &format!("{list}?status=retrying")).await;
+    let ids: Vec<&str> =
+        page.text.split("name=\"delivery_id\" value=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert_eq!(ids.len(), 4, "{}", page.text);
+    assert!(page.text.contains("badge warn\">retrying"), "{}", page.text);
+    let csrf = page.csrf();
+    let form = |action: &'static str, confirmed: &'static str, chosen: &[&'static str]| {
+        let mut form =
+            vec![("csrf", csrf.clone()), ("action", action.to_owned()), ("back", "status=retrying".to_owned())];
+        form.extend(chosen.iter().map(|id| ("delivery_id", (*id).to_owned())));
+        if !confirmed.is_empty() {
+            form.push(("confirmed", confirmed.to_owned()));
+        }
+        form
+    };
+    let ids: Vec<&'static str> = ids.into_iter().map(|id| &*id.to_owned().leak()).collect();
+    let send = async |form: Vec<(&str, String)>| {
+        let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        post(&world, &cookie, &several, &form).await
+    };
+    assert!(send(form("retry", "", &[])).await.text.contains("No delivery selected"));
+
+    let asked = send(form("cancel", "", &ids[..2])).await;
+    assert!(asked.text.contains("Cancel 2 deliveries?"), "{}", asked.text);
+    let done = send(form("cancel", "yes", &ids[..2])).await;
+    assert!(
+        done.text.contains("2 deliveries cancelled") && done.text.contains("deliveries?status=retrying"),
+        "{}",
+        done.text
+    );
+    let cancelled = world.get(&tenant.key, "/v1/deliveries?status=cancelled").await.ok(200);
+    assert_eq!(cancelled["data"].as_array().unwrap().len(), 2);
+
+    // One that has ended cannot be cancelled, and one that does not exist cannot be retried.
+    let done = send(form("cancel", "yes", &ids[1..3])).await.text;
+    assert!(done.contains("1 delivery cancelled") && done.contains("1 delivery not cancelled: "), "{done}");
+    assert!(done.contains("the delivery is cancelled; only a pending one can be cancelled"), "{done}");
+    let done = send(form("retry", "", &[ids[3], "dlv_00000000000000000000000000000001"])).await.text;
+    assert!(done.contains("1 delivery retried") && done.contains("no such delivery"), "{done}");
+
+    let reader = world.key(&tenant.id, &["read"]).await;
+    let reader = sign_in(&world, &reader).await;
+    assert!(!get(&world, &reader, &list).await.text.contains("name=\"delivery_id\""));
+}
