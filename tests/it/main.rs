@@ -42,6 +42,7 @@ mod profiles;
 mod pushover;
 mod read_your_writes;
 mod receiving;
+mod recover;
 mod replays;
 mod reserialising_verifiers;
 mod restarts;

@@ -49,7 +49,8 @@ async fn run_as_foreseen(tenant: &Tenant, asked: &Value, deliveries: u64) -> Str
     assert_eq!(foreseen["deliveries"], json!(deliveries), "{foreseen:#}");
     let id = replay(tenant, asked).await;
     let done = finished(tenant, &id).await;
-    let did = json!({"events": done["progress"]["events"], "deliveries": done["progress"]["deliveries"]});
+    let progress = &done["progress"];
+    let did = json!({"events": progress["events"], "deliveries": progress["deliveries"], "retrying": 0});
     assert_eq!(did, foreseen, "{done:#}");
     id
 }
@@ -78,7 +79,7 @@ async fn a_replay_of_failed_deliveries_delivers_exactly_them() {
         "endpoint_id": endpoint.id(), "from": accepted[1], "to": accepted[5], "event_types": ["a.*"], "only_failed": true,
     });
     let wider = json!({"from": accepted[1], "to": accepted[5]});
-    assert_eq!(dry_run(&tenant, &wider).await, json!({"events": 4, "deliveries": 4}));
+    assert_eq!(dry_run(&tenant, &wider).await, json!({"events": 4, "deliveries": 4, "retrying": 0}));
 
     let id = run_as_foreseen(&tenant, &asked, 2).await;
     let again = receiver.take(2).await;
@@ -95,7 +96,7 @@ async fn a_replay_of_failed_deliveries_delivers_exactly_them() {
         assert_eq!((&origin["event_id"], &origin["status"]), (&json!(event), &json!("failed")), "{origin:#}");
     }
     // Every failed event has arrived now, so nothing is left to replay.
-    assert_eq!(dry_run(&tenant, &asked).await, json!({"events": 0, "deliveries": 0}));
+    assert_eq!(dry_run(&tenant, &asked).await, json!({"events": 0, "deliveries": 0, "retrying": 0}));
     assert_eq!(receiver.all().len(), 8, "and nothing else came");
 }
 
@@ -223,7 +224,11 @@ async fn a_rematch_brings_past_events_to_an_endpoint_that_was_made_later() {
     let young = tenant.endpoint(young).await;
 
     let asked = json!({"endpoint_id": young.id(), "from": "2026-01-01T00:00:00Z", "mode": "redeliver"});
-    assert_eq!(dry_run(&tenant, &asked).await, json!({"events": 0, "deliveries": 0}), "it was not decided then");
+    assert_eq!(
+        dry_run(&tenant, &asked).await,
+        json!({"events": 0, "deliveries": 0, "retrying": 0}),
+        "it was not decided then"
+    );
     let asked = json!({"endpoint_id": young.id(), "from": "2026-01-01T00:00:00Z", "mode": "rematch"});
     run_as_foreseen(&tenant, &asked, 1).await;
     let request = receiver.next().await;

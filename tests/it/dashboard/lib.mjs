@@ -26,10 +26,20 @@ export async function run(scenario) {
     console.log(`slowest page: ${slowest.path} in ${slowest.ms.toFixed(0)} ms`);
   } catch (error) {
     console.error(error);
+    await describe(browser);
     process.exitCode = 1;
   } finally {
     await browser.close();
     for (const server of servers) server.close();
+  }
+}
+
+/** Prints what every page and frame shows, so that a failure can be understood. */
+async function describe(browser) {
+  const frames = browser.contexts().flatMap((context) => context.pages()).flatMap((page) => page.frames());
+  for (const frame of frames) {
+    const text = await frame.evaluate(() => document.body.innerText.slice(0, 1_000)).catch(String);
+    console.error(`--- ${frame.url()} shows:\n${text}`);
   }
 }
 

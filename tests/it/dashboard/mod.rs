@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use postrider_testkit::browser;
+use postrider_testkit::ports::free_port;
 use serde_json::json;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -86,4 +87,32 @@ async fn forms_act_once_and_survive_the_end_of_a_session() {
     let deployment = Deployment::start("dashboard_forms").await;
     let world = tenants(&deployment, &["standard"]).await;
     visit("forms", &deployment, &world).await;
+}
+
+/// Guarantee (In a browser): A product shows the dashboard in its own page, on another site; no other site can.
+#[tokio::test]
+async fn a_product_embeds_the_dashboard_in_its_own_page() {
+    let (product, stranger) =
+        (format!("http://localhost:{}", free_port()), format!("http://localhost:{}", free_port()));
+    let settings = [("POSTRIDER_DASHBOARD_FRAME_ANCESTORS", product.as_str())];
+    let deployment = Deployment::start_with("dashboard_embedded", &settings).await;
+    let tenant = tenants(&deployment, &["standard"]).await;
+    visit("embedded", &deployment, &json!({"tenant": tenant, "product": product, "stranger": stranger})).await;
+}
+
+/// Guarantee (In a browser): A customer finds a failed delivery by a status code, reads why it failed and when it is retried, and
+/// copies its request.
+#[tokio::test]
+async fn a_customer_finds_and_understands_a_failed_delivery() {
+    let deployment = Deployment::start("dashboard_find").await;
+    let world = tenants(&deployment, &["standard"]).await;
+    visit("find", &deployment, &world).await;
+}
+
+/// Guarantee (In a browser): After an outage a customer sees since when and why a webhook failed, and recovers it in two clicks.
+#[tokio::test]
+async fn a_customer_finds_out_why_a_webhook_failed_and_recovers_it_in_two_clicks() {
+    let deployment = Deployment::start("dashboard_recover").await;
+    let world = tenants(&deployment, &["standard"]).await;
+    visit("recover", &deployment, &world).await;
 }

@@ -1,6 +1,7 @@
 # Hooks of schemathesis: they set the key of each operation, use existing ids in half of the requests, and write a line for each answer.
 # Environment variables: FUZZ_BASE, FUZZ_OPERATOR (a key), FUZZ_TENANTS (JSON: a list of {"id", "key", "ids": noun -> id}), FUZZ_ANSWERS
 # (a file). Requests use the tenants in turn, because each has a limit of edits.
+from datetime import datetime, timezone
 import json
 import os
 import random
@@ -141,6 +142,10 @@ def before_call(context, case, kwargs):
     # Nothing may be sent to the URLs of examples.
     if (method, path) == ("POST", "/v1/endpoints") and isinstance(case.body, dict):
         case.body["status"] = "inactive"
+    # An endpoint without an outage is recovered since a given time.
+    if (method, path) == ("POST", "/v1/endpoints/{id}/recover") and isinstance(case.body, dict):
+        case.body["dry_run"] = True
+        case.body["since"] = datetime.now(timezone.utc).strftime("%Y-%m-%dT00:00:00Z")
 
 
 @schemathesis.hook

@@ -57,6 +57,7 @@ impl Deployment {
                 .env("POSTRIDER_DATABASE_URL", &scope.database_url)
                 .env("POSTRIDER_OPERATOR_KEYS", OPERATOR_KEY)
                 .env("POSTRIDER_MASTER_KEYS", "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+                .env("POSTRIDER_PUBLIC_URL", &base)
                 .env("POSTRIDER_EGRESS_ALLOW", "127.0.0.0/8")
                 .env("POSTRIDER_EGRESS_ALLOW_HTTP", "true")
                 .envs(settings.iter().copied())

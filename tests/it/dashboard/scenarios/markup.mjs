@@ -16,6 +16,7 @@ await run(async (browser) => {
     filters: { bridge: [EVIL] }, headers: { 'x-own': `own ${EVIL} of-its-own` }, payload_filter: { not: { field: 'data.a', op: 'eq', value: EVIL } },
   });
   await inForce(key, tenant, made.id);
+  await api(key, 'PUT', '/v1/event-types/own.type', { description: EVIL, sample: { [EVIL]: EVIL }, schema: { title: EVIL } });
   const published = await api(key, 'POST', '/v1/publish', {
     type: 'a.b', data: { [EVIL]: EVIL }, metadata: { x: EVIL }, attributes: { bridge: EVIL, other: EVIL },
   });
@@ -32,7 +33,8 @@ await run(async (browser) => {
     ['/webhooks', true], ['/webhooks/new', true], [`/webhooks/${made.id}`, true], [`/webhooks/${made.id}/edit`, true],
     [`/webhooks/${made.id}/delete`, true], [`/webhooks/${made.id}/test`, true], [`/webhooks/${made.id}/rotate`, true],
     ['/deliveries', true], [`/deliveries/${delivery.id}`, true], ['/events', true], [`/events/${published.id}`, true],
-    ['/health', true], ['/replays/new', true],
+    ['/health', true], ['/replays/new', true], ['/event-types', false], ['/event-types/own.type', true],
+    [`/event-types?q=${encodeURIComponent(EVIL)}`, true], [`/event-types/${encodeURIComponent(EVIL)}`, false], [`/find?q=${encodeURIComponent(EVIL)}`, true],
     [`/deliveries?type=${encodeURIComponent(EVIL)}&status_code=${encodeURIComponent(EVIL)}`, false],
     [`/events?attributes.bridge=${encodeURIComponent(EVIL)}`, true],
     [`/replays/new?event_types=${encodeURIComponent(EVIL)}&count=yes`, true],
@@ -52,8 +54,8 @@ await run(async (browser) => {
     await audit(who, path);
   }
   await page.goto(`${at}/deliveries/${delivery.id}`);
-  for (const summary of await page.locator('details > summary').all()) await summary.click();
-  await page.getByText(`</code></pre>${EVIL}`).waitFor();
+  for (const summary of await page.locator('.timeline details > summary, details.attempt > summary').all()) await summary.click();
+  await page.locator('.timeline').getByText(`</code></pre>${EVIL}`).waitFor();
   await page.getByRole('row', { name: 'x-evil' }).getByText(EVIL).waitFor();
   quiet(who);
 });

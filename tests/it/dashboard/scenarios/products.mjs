@@ -136,11 +136,12 @@ async function customer(browser, product, tenant) {
 
   // The delivery's page, and a second delivery from there.
   await row.getByRole('link', { name: product.event.type }).click();
-  await page.getByText('The endpoint answered 200 OK').waitFor();
+  await page.getByText('The endpoint answered 200 OK').first().waitFor();
+  await page.locator('.timeline summary', { hasText: 'Attempt 1' }).click();
   await page.locator('summary', { hasText: 'Request headers' }).click();
   await page.getByText('webhook-id').waitFor();
   await page.locator('summary', { hasText: 'Response' }).click();
-  await page.getByText('thanks').waitFor();
+  await page.locator('.timeline').getByText('thanks').waitFor();
   await audit(who, 'delivery');
   await page.getByRole('button', { name: 'Send again' }).click();
   await until('the retry', () => endpoint.got.length === 3);
@@ -148,6 +149,8 @@ async function customer(browser, product, tenant) {
 
   // Why it matched.
   await to(`/events/${published.id}`);
+  await page.getByText('1 fired').waitFor();
+  await page.locator('summary', { hasText: 'Fired (1)' }).click();
   await page.locator('.why', { hasText: 'CRM integration' }).getByText('matched', { exact: true }).waitFor();
   await page.locator('.why summary').first().click();
   await audit(who, 'event');
