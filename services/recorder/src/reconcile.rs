@@ -27,7 +27,7 @@ use postrider_wire::bundle::Member;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use self::scan_cursor::{ScanCursor, Slice, minus};
+use self::scan_cursor::{ScanCursor, Slice};
 use crate::config::ReconcileConfig;
 use crate::metrics::{self, Reconciled};
 use crate::watermark::Watermark;
@@ -210,7 +210,7 @@ impl Reconciler {
 
     /// Scans the next slice of a day's new events. Once that reaches the newest, also scans a slice of older ones again, if due.
     async fn undecided(&mut self, day: Day, watermark: UnixMillis) -> Result<Next, LookError> {
-        let before = minus(watermark, self.config.decided_after);
+        let before = watermark.minus(self.config.decided_after);
         let new = self.seen(day).new_slice(before);
         if new.0 >= new.1 {
             return Ok(Next::Rest);
@@ -265,14 +265,14 @@ impl Reconciler {
     /// Puts pending deliveries whose messages were lost into the outbox, for the relay to publish. Returns whether more are left.
     async fn overdue(&self, day: Day, watermark: UnixMillis, on_lanes: u32) -> Result<bool, LookError> {
         let after = self.config.attempted_after;
-        let before = minus(watermark, after);
+        let before = watermark.minus(after);
         if before < day.start() || !self.store.has_overdue(day, before).await? {
             return Ok(false);
         }
         // A held delivery reports nothing. Up to the number of deliveries that the ladder and the lanes may contain, overdue
         // deliveries are assumed to be held.
         let held_max = on_lanes as usize * BUNDLE_MEMBERS_MAX + self.on_the_ladder().await;
-        let overdue = Overdue { before, at_latest: minus(watermark, after * HELD_AT_LATEST), held_max };
+        let overdue = Overdue { before, at_latest: watermark.minus(after * HELD_AT_LATEST), held_max };
         let page = self.config.page as usize;
         let Some(repaired) = repair_overdue(&self.store, day, overdue, page).await? else { return Ok(false) };
         let Repaired { again, ended } = repaired;

@@ -111,7 +111,7 @@ impl<B: Default> KeyTable<B> {
         self.state.send_replace(state);
     }
 
-    /// The budget of a tenant; `None` if the tenant never had a key.
+    /// The budget of a tenant; `None` if the tenant had neither a key nor a portal session since the start.
     pub fn budget(&self, tenant: TenantId) -> Option<Arc<B>> {
         self.table.read().budgets.get(&tenant).cloned()
     }

@@ -37,7 +37,7 @@ pub enum EndpointOrder {
     /// Newest first.
     #[default]
     Newest,
-    /// Disabled by Postrider, failing, failed lately, in order, inactive; of the same kind newest first.
+    /// Disabled by Postrider; failing; with 1 to 4 failures in a row; without; inactive. Of the same kind, newest first.
     Trouble,
 }
 names!(EndpointOrder { Newest => "newest", Trouble => "trouble" });

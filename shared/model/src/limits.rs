@@ -170,7 +170,7 @@ pub const PORTAL_SESSION_MAX: Duration = Duration::from_secs(7 * 86_400);
 pub const PORTAL_TIME_MIN: Duration = Duration::from_secs(60);
 /// Maximum number of portal links of a tenant that are not opened.
 pub const PORTAL_LINKS_PER_TENANT_MAX: u32 = 1_000;
-/// Maximum number of open portal sessions of a tenant.
+/// Maximum number of opened portal links of a tenant; the session of a deleted one ends.
 pub const PORTAL_SESSIONS_PER_TENANT_MAX: u32 = 1_000;
 /// Maximum number of bytes of the first page that a portal link names.
 pub const PORTAL_LANDING_BYTES_MAX: usize = 1_024;
@@ -208,6 +208,9 @@ pub const REPLAY_DRY_RUN_STEPS_MAX: u64 = 5_000_000;
 pub const REPLAY_STEP_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Maximum number of concurrent dry runs of replays of a tenant, in each API process.
 pub const REPLAY_DRY_RUNS_AT_ONCE: usize = 1;
+/// Maximum number of pending deliveries that a recovery attempts at once; later ones keep their schedule. Each needs an entry in the
+/// memory of every dispatcher for 8 days.
+pub const RECOVERY_RETRIES_MAX: u64 = 100_000;
 /// Maximum number of unfinished replays of a tenant.
 pub const REPLAYS_RUNNING_MAX: u32 = 5;
 /// Maximum number of concurrent searches of a tenant in its history, in each API process. A search is a list with a filter that no

@@ -95,7 +95,7 @@ impl ReplaySelection {
             ReplayMode::Recover if delivered => ReplayChoice::Skip,
             ReplayMode::Recover if any(DeliveryStatus::Pending) => ReplayChoice::Hurry,
             _ if any(DeliveryStatus::Pending) => ReplayChoice::Skip,
-            ReplayMode::Recover if failed || (missed && standing.is_empty()) => ReplayChoice::Deliver,
+            ReplayMode::Recover if failed || missed => ReplayChoice::Deliver,
             ReplayMode::Recover => ReplayChoice::Skip,
             ReplayMode::Redeliver | ReplayMode::Rematch if self.only_failed && !failed => ReplayChoice::Skip,
             ReplayMode::Redeliver | ReplayMode::Rematch => ReplayChoice::Deliver,
@@ -138,6 +138,7 @@ mod tests {
             assert_eq!(selection(ReplayMode::Recover, false).choose(standing, false), recover, "{standing:?}");
         }
         let recover = selection(ReplayMode::Recover, false);
-        assert_eq!((recover.choose(&[], true), recover.choose(&[Cancelled], true)), (Deliver, Skip));
+        assert_eq!((recover.choose(&[], true), recover.choose(&[Cancelled], true)), (Deliver, Deliver));
+        assert_eq!((recover.choose(&[Delivered], true), recover.choose(&[Pending], true)), (Skip, Hurry));
     }
 }

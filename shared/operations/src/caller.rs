@@ -17,11 +17,11 @@ pub enum Caller {
         /// How its changes are recorded.
         acting: Acting,
     },
-    /// A tenant's key.
+    /// A tenant's key, or a session that a portal link opened.
     Tenant {
-        /// The key's tenant.
+        /// Its tenant.
         tenant: TenantId,
-        /// What the key allows.
+        /// What it may do.
         scopes: Scopes,
         /// How its changes are recorded.
         acting: Acting,

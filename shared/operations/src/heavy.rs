@@ -9,7 +9,7 @@ use postrider_telemetry::slots::{Full, Slot, Slots};
 
 use crate::error::Error;
 
-/// Maximum concurrent pieces of work in this process: schema checks, explanations and dry runs each have this limit.
+/// Maximum concurrent pieces of work in this process: schema checks, explanations, exports and dry runs each have this limit.
 const IN_PROCESS: usize = 4;
 const TEST_CALLS_IN_PROCESS: usize = 64;
 /// Maximum concurrent searches in this process; they leave most connections of the pool to others.
@@ -21,6 +21,7 @@ const WAIT: Duration = Duration::from_secs(2);
 pub(crate) struct Heavy {
     schemas: Slots<TenantId>,
     explanations: Slots<TenantId>,
+    exports: Slots<TenantId>,
     dry_runs: Slots<TenantId>,
     test_calls: Slots<TenantId>,
     searches: Slots<TenantId>,
@@ -31,6 +32,7 @@ impl Heavy {
         Self {
             schemas: Slots::new(1, IN_PROCESS),
             explanations: Slots::new(1, IN_PROCESS),
+            exports: Slots::new(1, IN_PROCESS),
             dry_runs: Slots::new(REPLAY_DRY_RUNS_AT_ONCE, IN_PROCESS),
             test_calls: Slots::new(TEST_CALLS_AT_ONCE, TEST_CALLS_IN_PROCESS),
             searches: Slots::new(SEARCHES_AT_ONCE, SEARCHES_IN_PROCESS),
@@ -53,6 +55,15 @@ impl Heavy {
         explain: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
         off_thread(enter(&self.explanations, tenant, "explanations", 1, WAIT).await?, explain).await
+    }
+
+    /// Writes a tenant's catalog as a document.
+    pub(crate) async fn export<T: Send + 'static>(
+        &self,
+        tenant: TenantId,
+        export: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        off_thread(enter(&self.exports, tenant, "exports of the catalog", 1, WAIT).await?, export).await
     }
 
     /// A slot for a dry run of a replay.

@@ -102,24 +102,24 @@ impl Column for InterventionTarget {
 impl Intervention {
     /// Writes the intervention as part of an edit. For the same event, the least epoch of a target never decreases.
     pub(crate) async fn save(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
-        let least_epoch = i32::try_from(self.least_epoch).unwrap_or(i32::MAX);
-        tx.execute(
-            "INSERT INTO interventions AS i (target, least_epoch, reason, version, created_at, event_day)
-             VALUES ($1, $2, $3, $4, $5, $6)
+        Self::save_all(std::slice::from_ref(self), tx).await
+    }
+
+    /// Writes interventions with different targets, see [`Intervention::save`].
+    pub(crate) async fn save_all(all: &[Self], tx: &Transaction<'_>) -> Result<(), StoreError> {
+        let targets: Vec<_> = all.iter().map(|one| one.target.to_column()).collect();
+        let epochs: Vec<_> = all.iter().map(|one| i32::try_from(one.least_epoch).unwrap_or(i32::MAX)).collect();
+        let reasons: Vec<_> = all.iter().map(|one| one.reason.code()).collect();
+        let versions: Vec<_> = all.iter().map(|one| one.version).collect();
+        let created: Vec<_> = all.iter().map(|one| Ts(one.created_at)).collect();
+        let days: Vec<_> = all.iter().map(|one| one.event_day.map(Date)).collect();
+        let sql = "INSERT INTO interventions AS i (target, least_epoch, reason, version, created_at, event_day)
+             SELECT * FROM unnest($1::text[], $2::int[], $3::smallint[], $4::bigint[], $5::timestamptz[], $6::date[])
              ON CONFLICT (target) DO UPDATE SET event_day = excluded.event_day,
                  least_epoch = CASE WHEN i.event_day <> excluded.event_day THEN excluded.least_epoch
                      ELSE greatest(i.least_epoch, excluded.least_epoch) END,
-                 reason = excluded.reason, version = excluded.version, created_at = excluded.created_at",
-            &[
-                &self.target.to_column(),
-                &least_epoch,
-                &self.reason.code(),
-                &self.version,
-                &Ts(self.created_at),
-                &self.event_day.map(Date),
-            ],
-        )
-        .await?;
+                 reason = excluded.reason, version = excluded.version, created_at = excluded.created_at";
+        tx.execute(sql, &[&targets, &epochs, &reasons, &versions, &created, &days]).await?;
         Ok(())
     }
 }

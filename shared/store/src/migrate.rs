@@ -21,7 +21,8 @@ impl Store {
     /// Idempotent, also if run concurrently. Leaves the schema of a later build unchanged.
     ///
     /// # Errors
-    /// [`StoreError::Migration`] with the name of the migration; the database's.
+    /// [`StoreError::Migration`] with the name of the migration, also if it waited 5 s for a table that another transaction holds:
+    /// then run it again; the database's.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         // Uses a connection of its own, because a session holds the lock until it ends.
         let (mut client, _driver) = self.core().dedicated().await?;
@@ -34,10 +35,13 @@ impl Store {
             tracing::warn!(?applied, ?ours, "the schema is from a later release; it is left unchanged");
             return Ok(());
         }
+        // A statement that waits for a table's lock keeps every later statement on the table waiting.
+        client.batch_execute("SET lock_timeout = '5s'").await?;
         let report = runner.run_async(&mut client).await.map_err(|error| StoreError::Migration(chain(&error)))?;
         for migration in report.applied_migrations() {
             tracing::info!(migration = %migration, "migrated");
         }
+        client.batch_execute("RESET lock_timeout").await?;
         let now = UnixMillis::now();
         let made = client
             .execute(

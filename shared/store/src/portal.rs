@@ -152,8 +152,9 @@ impl SessionStore {
 
     /// Opens a link and its session. `current` is the token of the visitor's present session: if it is the session of a link with
     /// the same tenant, user, scopes and place, it continues as the session of this link, so that the visitor's other pages keep
-    /// working. Ends the tenant's oldest portal sessions over [`PORTAL_SESSIONS_PER_TENANT_MAX`] opened links. `None` if the link
-    /// was opened before, has expired or does not exist.
+    /// working. Over [`PORTAL_SESSIONS_PER_TENANT_MAX`] opened links, deletes the tenant's oldest ones: first those whose session
+    /// continues as that of a later link, then with their sessions. `None` if the link was opened before, has expired or does not
+    /// exist.
     pub async fn open_portal_link(
         &self,
         id: PortalLinkId,
@@ -171,8 +172,9 @@ impl SessionStore {
             _ => new_session(&tx, id, now).await?,
         };
         let oldest = "DELETE FROM portal_links WHERE id IN (
-                          SELECT id FROM portal_links WHERE tenant = $1 AND opened_at IS NOT NULL
-                          ORDER BY opened_at DESC, id DESC OFFSET $2)";
+                          SELECT id FROM portal_links p WHERE tenant = $1 AND opened_at IS NOT NULL
+                          ORDER BY EXISTS (SELECT 1 FROM dashboard_sessions s WHERE s.portal_link = p.id) DESC,
+                              opened_at DESC, id DESC OFFSET $2)";
         tx.execute(oldest, &[&tenant.0, &i64::from(PORTAL_SESSIONS_PER_TENANT_MAX)]).await?;
         self.0.log_change(&tx, Change::of(tenant, AuditAction::SignedIn, id)).await?;
         tx.commit().await?;

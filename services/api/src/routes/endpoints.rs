@@ -139,9 +139,9 @@ pub(crate) async fn rotate_secret(
 /// Recover an endpoint
 ///
 /// Delivers what it did not receive since `since`: events whose deliveries failed or were discarded, and events that match it and
-/// were decided while it was inactive or disabled. Deliveries that wait for a retry are attempted now. What was delivered, cancelled
-/// or expunged is left alone. With `dry_run` it only counts. The work is a replay with the mode `recover`; while one of the
-/// endpoint has not finished, another request answers with the same one. 409 if the endpoint is off.
+/// were decided while it was inactive or disabled. Deliveries that wait for a retry are attempted now. What was delivered or
+/// expunged is left alone. With `dry_run` it only counts. The work is a replay with the mode `recover`. The same request within a
+/// minute answers with the same replay. 409 while another recovery of the endpoint has not finished, and if the endpoint is off.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/recover", operation_id = "recover_endpoint", tag = "endpoints",
     params(("id" = EndpointId, Path, description = "The endpoint's id."), IdempotencyKey),
     request_body = RecoverEndpoint,

@@ -205,11 +205,16 @@ async fn an_exported_catalog_describes_each_body_in_the_profiles_envelope() {
     assert_eq!(properties["data"]["required"], json!(["n"]));
     assert_eq!(properties["data"]["$id"], "urn:event-type:order.paid", "its references stay within it");
 
+    let strict =
+        json!({"schema": {"type": "object", "properties": {"n": {"type": "integer"}}, "additionalProperties": false}});
+    world.call(&flat.key, "PUT", "/v1/event-types/Newsletter%20Opened", Some(&strict)).await.ok(201);
     let document = world.get(&flat.key, "/v1/catalog?format=asyncapi").await.ok(200);
     assert_eq!(document["asyncapi"], "3.0.0");
     let message = &document["channels"]["webhook"]["messages"]["Newsletter Opened"];
     assert_eq!(message["name"], "opened");
-    assert!(message["payload"]["allOf"].is_array(), "mumara's data is flat: {message}");
+    let data = &message["payload"]["allOf"][0];
+    assert_eq!(data["properties"]["n"]["type"], "integer", "mumara's data is flat: {message}");
+    assert!(data.get("additionalProperties").is_none(), "the body has the envelope's fields, too: {data}");
     assert!(message["examples"][0]["payload"].is_object());
     world.get(&flat.key, "/v1/catalog?format=yaml").await.problem(422, "format");
 }

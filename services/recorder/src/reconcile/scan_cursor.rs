@@ -57,7 +57,7 @@ impl ScanCursor {
             self.new_from = until;
             return;
         }
-        let overlapping = minus(before, OVERLAP).max(self.new_from);
+        let overlapping = before.minus(OVERLAP).max(self.new_from);
         self.new_from = self.doubtful_from.take().map_or(overlapping, |doubtful| doubtful.min(overlapping));
     }
 
@@ -101,11 +101,6 @@ impl ScanCursor {
     }
 }
 
-/// The time `by` before `at`.
-pub(super) fn minus(at: UnixMillis, by: Duration) -> UnixMillis {
-    UnixMillis(at.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,9 +121,9 @@ mod tests {
         let mut seen = ScanCursor::nothing(day(), Instant::now());
         assert_eq!(seen.new_slice(at(30)), (day().start(), at(30)));
         seen.new_looked((day().start(), at(30)), at(30), true);
-        assert_eq!(seen.new_slice(at(31)), (minus(at(30), OVERLAP), at(31)));
-        seen.new_looked((minus(at(30), OVERLAP), at(31)), at(31), true);
-        assert_eq!(seen.new_slice(at(32)), (minus(at(31), OVERLAP), at(32)));
+        assert_eq!(seen.new_slice(at(31)), (at(30).minus(OVERLAP), at(31)));
+        seen.new_looked((at(30).minus(OVERLAP), at(31)), at(31), true);
+        assert_eq!(seen.new_slice(at(32)), (at(31).minus(OVERLAP), at(32)));
     }
 
     #[test]

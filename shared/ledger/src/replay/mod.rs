@@ -4,12 +4,15 @@
 mod plan;
 mod targets;
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 
 use postrider_model::delivery::BodyKind;
-use postrider_model::ids::{Generation, TenantId};
-use postrider_model::limits::{REPLAY_DRY_RUN_BYTES_MAX, REPLAY_DRY_RUN_EVENTS_MAX, REPLAY_DRY_RUN_STEPS_MAX};
+use postrider_model::ids::{DeliveryId, Generation, TenantId};
+use postrider_model::limits::{
+    RECOVERY_RETRIES_MAX, REPLAY_DRY_RUN_BYTES_MAX, REPLAY_DRY_RUN_EVENTS_MAX, REPLAY_DRY_RUN_STEPS_MAX,
+};
 use postrider_model::replay::ReplaySelection;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{Profile, Profiles};
@@ -71,6 +74,21 @@ pub struct Rendition {
     pub events: Vec<ReplayedEvent>,
 }
 
+impl Rendition {
+    /// The part of the page with these deliveries.
+    fn only(&self, wanted: impl Fn(&DeliveryTask) -> bool) -> Self {
+        let part = |replayed: &ReplayedEvent| {
+            let tasks: Vec<_> = replayed.tasks.iter().filter(|(task, _)| wanted(task)).cloned().collect();
+            (!tasks.is_empty()).then(|| ReplayedEvent { event: replayed.event.clone(), tasks })
+        };
+        Self { profile: Arc::clone(&self.profile), events: self.events.iter().filter_map(part).collect() }
+    }
+
+    fn tasks(&self) -> Vec<DeliveryTask> {
+        self.events.iter().flat_map(|replayed| &replayed.tasks).map(|(task, _)| task.clone()).collect()
+    }
+}
+
 /// An event and its new deliveries.
 pub struct ReplayedEvent {
     /// The event, with its payload.
@@ -90,41 +108,58 @@ pub enum FeedError<E> {
     Publish(E),
 }
 
-/// Feeds one page of a running replay that no other replayer is feeding. Calls `publish` with the page, which must return when
-/// the broker has confirmed all of it; then commits the delivery rows and the cursor. `None`: no replay needs feeding.
+/// Feeds one page of a running replay that no other replayer is feeding. Calls `publish` with the new deliveries, which must
+/// return when the broker has confirmed all of them; then commits the delivery rows and the cursor. Then calls `publish` with the
+/// pending deliveries that a recovery attempts now; if the process ends before, the outbox relay publishes them. `None`: no replay
+/// needs feeding.
 ///
 /// # Errors
-/// Nothing was committed. Deliveries that were published are published again, with the same ids.
+/// Before the commit, nothing was committed, and deliveries that were published are published again, with the same ids. After it,
+/// the outbox relay publishes what is left.
 pub async fn feed<E, F>(
     store: &Store,
     profiles: &Profiles,
     limits: PageLimits,
-    publish: impl FnOnce(Rendition) -> F,
+    mut publish: impl FnMut(Rendition) -> F,
 ) -> Result<Option<Fed>, FeedError<E>>
 where
     F: Future<Output = Result<(), E>>,
 {
+    let mut waiting = None;
     let feed_page = async |input: ReplayInput| {
         let ReplayInput { replay, targets, page, config_version, now } = input;
         let targets = Arc::new(Targets::new(profiles, targets, &replay.selection)?);
-        let plan = Plan { tenant: replay.tenant, selection: &replay.selection, targets: &targets, now };
+        let hurried_max = RECOVERY_RETRIES_MAX.saturating_sub(replay.progress.hurried);
+        let plan = Plan { tenant: replay.tenant, selection: &replay.selection, targets: &targets, hurried_max, now };
         let planned = plan.page(page, limits.deliveries).await?;
         let event = |(event, again): (EventRow, Vec<Again>)| {
             let task = |again: Again| (task(&replay, &event, &again, config_version, now), again.body);
             ReplayedEvent { tasks: again.into_iter().map(task).collect(), event }
         };
         let events: Vec<_> = planned.events.into_iter().map(event).collect();
-        let all = events.iter().flat_map(|event| &event.tasks).map(|(task, _)| task.clone());
+        let page = Rendition { profile: Arc::clone(&targets.profile), events };
         let own = Generation::Replay(replay.id);
-        let (tasks, hurried): (Vec<_>, Vec<_>) = all.partition(|task| task.delivery.generation == own);
-        let count = events.len() as u64;
-        if !events.is_empty() {
-            let page = Rendition { profile: Arc::clone(&targets.profile), events };
-            publish(page).await.map_err(FeedError::Publish)?;
+        let (new, hurried) =
+            (page.only(|task| task.delivery.generation == own), page.only(|task| task.delivery.generation != own));
+        let published = PublishedPage {
+            tasks: new.tasks(),
+            hurried: hurried.tasks(),
+            events: page.events.len() as u64,
+            walked: planned.walked,
+        };
+        waiting = Some(hurried);
+        if !new.events.is_empty() {
+            publish(new).await.map_err(FeedError::Publish)?;
         }
-        Ok(PublishedPage { tasks, hurried, events: count, walked: planned.walked })
+        Ok::<_, FeedError<E>>(published)
     };
-    store.feed_replay(limits.events, feed_page).await
+    let Some(fed) = store.feed_replay(limits.events, feed_page).await? else { return Ok(None) };
+    if let Some(hurried) = waiting.filter(|_| !fed.hurried.is_empty()) {
+        let (entries, committed): (Vec<_>, HashSet<DeliveryId>) = fed.hurried.iter().copied().unzip();
+        publish(hurried.only(|task| committed.contains(&task.delivery.id))).await.map_err(FeedError::Publish)?;
+        store.outbox_done(&entries).await?;
+    }
+    Ok(Some(fed))
 }
 
 /// Counts the deliveries that a replay would create now. `None`: counting would exceed the limits.
@@ -140,10 +175,10 @@ pub async fn count(
 ) -> Result<Option<Counted>, StoreError> {
     let targets = store.replay_targets(tenant, selection).await?.ok_or(StoreError::NotFound { what: "tenant" })?;
     let targets = Arc::new(Targets::new(profiles, targets, selection)?);
-    let plan = Plan { tenant, selection, targets: &targets, now: UnixMillis::now() };
+    let now = UnixMillis::now();
     let mut counted = Counted::default();
     let mut looked = DryRunLimits { events: 0, bytes: 0, steps: 0 };
-    let mut step = ReplayStep { after: None, events_max: COUNTED_AT_ONCE, payloads: targets.have_payload_filters() };
+    let mut step = ReplayStep { after: None, events_max: COUNTED_AT_ONCE, payloads: targets.need_payloads() };
     loop {
         let page = store.replay_page(tenant, selection, &step).await?;
         let is_last = page.is_last;
@@ -151,6 +186,8 @@ pub async fn count(
             .candidates
             .last()
             .map(|ReplayCandidate { event, .. }| (event.summary.accepted_at, event.summary.id.clone()));
+        let hurried_max = RECOVERY_RETRIES_MAX.saturating_sub(counted.hurried);
+        let plan = Plan { tenant, selection, targets: &targets, hurried_max, now };
         let planned = plan.page(page, u64::MAX).await?;
         counted.events += planned.events.len() as u64;
         counted.deliveries += planned.deliveries - planned.hurried;

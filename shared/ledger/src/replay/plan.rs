@@ -55,6 +55,8 @@ pub(super) struct Plan<'a> {
     pub(super) tenant: TenantId,
     pub(super) selection: &'a ReplaySelection,
     pub(super) targets: &'a Arc<Targets>,
+    /// Maximum pending deliveries that the page attempts now; the others keep their schedule.
+    pub(super) hurried_max: u64,
     pub(super) now: UnixMillis,
 }
 
@@ -69,6 +71,9 @@ impl Plan<'_> {
             let mut of_event = Vec::new();
             for found in matches.endpoints {
                 let Some(again) = self.again(&mut candidate, &found) else { continue };
+                if again.hurried.is_some() && planned.hurried >= self.hurried_max {
+                    continue;
+                }
                 planned.missed += u64::from(found.missed);
                 planned.hurried += u64::from(again.hurried.is_some());
                 of_event.push(again);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use postrider_model::delivery::{BodyKind, EndpointStatus};
+use postrider_model::delivery::{BodyKind, DeliveryStatus, EndpointStatus};
 use postrider_model::explain::{BoundSubscription, SubscriptionText};
 use postrider_model::ids::EndpointId;
 use postrider_model::limits::PAYLOAD_FILTER_STEPS_MAX;
@@ -72,8 +72,13 @@ impl Targets {
         Ok(Self { profile, mode: selection.mode, endpoints, versions: targets.versions, fields })
     }
 
-    /// Whether any endpoint has a payload filter.
-    pub(super) fn have_payload_filters(&self) -> bool {
+    /// Whether matching evaluates payload filters. A recovery does so only for events that an endpoint that was off missed.
+    pub(super) fn need_payloads(&self) -> bool {
+        let any_missed = || self.versions.iter().any(|version| version.status != EndpointStatus::Active);
+        self.have_payload_filters() && (self.mode != ReplayMode::Recover || any_missed())
+    }
+
+    fn have_payload_filters(&self) -> bool {
         let mut subscriptions = self.endpoints.values().filter_map(|target| target.subscription.as_ref());
         subscriptions.any(|subscription| subscription.payload_filter.is_some())
     }
@@ -100,7 +105,7 @@ impl Targets {
         targets: &Arc<Self>,
         events: Vec<ReplayCandidate>,
     ) -> Result<Vec<(ReplayCandidate, Matches)>, StoreError> {
-        let off_thread = targets.have_payload_filters();
+        let off_thread = targets.need_payloads();
         let targets = Arc::clone(targets);
         let find = move || {
             let matched = |candidate: ReplayCandidate| {
@@ -129,8 +134,13 @@ impl Targets {
                 let version = config_version.and_then(|version| self.version_at(version));
                 // An endpoint that was created later has no version, and missed nothing.
                 let was_off = version.is_some_and(|version| version.status != EndpointStatus::Active);
-                let before = self.all(delivered_before);
-                let missed = self.subscribed(event, |endpoint| was_off && !delivered_before(endpoint)).found(true);
+                // What an earlier recovery delivered was missed again if that recovery was cancelled.
+                let is_missing = |endpoint: &EndpointId| {
+                    let cancelled = |found: &Vec<DeliveryStatus>| found.iter().all(|s| *s == DeliveryStatus::Cancelled);
+                    was_off && !decided.contains(endpoint) && earlier.get(endpoint).is_none_or(cancelled)
+                };
+                let before = self.all(|endpoint| delivered_before(endpoint) && !is_missing(endpoint));
+                let missed = self.subscribed(event, is_missing).found(true);
                 Matches {
                     endpoints: before.endpoints.into_iter().chain(missed.endpoints).collect(),
                     steps: missed.steps,

@@ -1,6 +1,9 @@
 //! Retries or cancels several deliveries, such as those that a person chose on a page.
 
+use std::collections::BTreeSet;
+
 use postrider_model::limits::PAGE_MAX;
+use postrider_model::scope::Scope;
 
 use crate::{Caller, Error, Operations};
 
@@ -23,17 +26,19 @@ pub struct SeveralDone {
 }
 
 impl Operations {
-    /// Retries or cancels these deliveries, one after the other. A refusal does not stop the others. Each counts as a change.
+    /// Retries or cancels these deliveries, one after the other, and each once. A refusal does not stop the others. Each counts as a
+    /// change.
     ///
     /// # Errors
-    /// Requires the scope `manage`. [`Error::Invalid`] for no delivery or more than [`PAGE_MAX`].
+    /// Requires the scope `manage`. [`Error::Invalid`] for no delivery or more than [`PAGE_MAX`]; [`Error::Unavailable`] and
+    /// [`Error::Internal`] end the work, also when some were changed before.
     pub async fn change_deliveries(
         &self,
         caller: Caller,
         ids: &[String],
         action: SeveralAction,
     ) -> Result<SeveralDone, Error> {
-        caller.visible(postrider_model::scope::Scope::Manage)?;
+        caller.visible(Scope::Manage)?;
         if !(1..=PAGE_MAX as usize).contains(&ids.len()) {
             return Err(Error::invalid(
                 "/delivery_id",
@@ -41,13 +46,14 @@ impl Operations {
             ));
         }
         let mut result = SeveralDone::default();
-        for id in ids {
+        for id in ids.iter().collect::<BTreeSet<_>>() {
             let done = match action {
                 SeveralAction::Retry => self.retry_delivery(caller, id).await.map(|_| ()),
                 SeveralAction::Cancel => self.cancel_delivery(caller, id).await.map(|_| ()),
             };
             match done {
                 Ok(()) => result.done += 1,
+                Err(error @ (Error::Unavailable { .. } | Error::Internal)) => return Err(error),
                 Err(error) => result.refused.push((id.clone(), error)),
             }
         }

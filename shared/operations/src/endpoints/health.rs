@@ -26,7 +26,7 @@ const STILL_FAILING: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthState {
-    /// No attempt was made yet.
+    /// No attempt is on record.
     Unknown,
     /// The last attempt succeeded.
     Healthy,
@@ -55,7 +55,7 @@ pub struct Failure {
     pub error: Option<String>,
 }
 
-/// A time in which an endpoint received nothing.
+/// A time in which an endpoint was failing, or in which it was inactive or disabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = EndpointOutage)]
 pub struct OutageShown {
@@ -86,10 +86,11 @@ pub struct Health {
     /// The last time in which it was inactive or disabled after it had been active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_off: Option<OutageShown>,
-    /// When a recovery of it was last requested.
+    /// When a recovery of it was last requested that was neither cancelled nor narrowed to some events; of the last 7 days.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_recovery_at: Option<Timestamp>,
-    /// The `since` of a recovery that covers the outages of the last 3 days that no recovery followed; absent: there are none.
+    /// The `since` of a recovery that covers the times of the last 3 days in which it was `failing`, and the last one in which it was
+    /// off. Absent: there are none, or a recovery covers them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recover_since: Option<Timestamp>,
 }
@@ -136,7 +137,7 @@ impl Health {
     pub(crate) fn of(found: EndpointHealth, status: EndpointStatus, breaker: BreakerState, now: UnixMillis) -> Self {
         let state = match found.failures {
             _ if breaker == BreakerState::Open || found.failing => HealthState::Failing,
-            0 if found.last_failure.is_some() => HealthState::Healthy,
+            0 if found.attempted => HealthState::Healthy,
             0 => HealthState::Unknown,
             _ => HealthState::Unsteady,
         };
@@ -149,7 +150,7 @@ impl Health {
             last_failure: found.last_failure.map(Failure::from),
             last_outage: found.failed.map(OutageShown::from),
             last_off: found.off.map(OutageShown::from),
-            last_recovery_at: found.recovered_at.map(Timestamp),
+            last_recovery_at: found.recoveries.first().map(|last| last.at.into()),
             recover_since: since.map(Timestamp),
         }
     }
@@ -166,19 +167,26 @@ fn recover_since(
     // Whoever switched an endpoint off knows why. What it misses meanwhile is a question when it is on again.
     let off = found.off.filter(|off| off.until.is_some() || status == EndpointStatus::Disabled);
     let recent = |outage: &Outage| outage.until.unwrap_or(now).until(now) < SUGGESTED_FOR;
-    let failed = found.failed.filter(recent).filter(|outage| !is_covered(found, outage, found.last_failure.as_ref()));
+    // An endpoint that recovers often fails again: its earlier outages of these days belong to the same trouble.
+    let with_earlier = |last: Outage| {
+        let first = found.failed_first.unwrap_or(last.from).max(now.minus(SUGGESTED_FOR));
+        Outage { from: first.min(last.from), ..last }
+    };
+    let failed = found.failed.filter(recent).map(with_earlier);
+    let failed = failed.filter(|outage| !is_covered(found, outage, found.last_failure.as_ref()));
     let off = off.filter(recent).filter(|outage| !is_covered(found, outage, None));
     let outages = [failed, off].into_iter().flatten().map(|outage| outage.from);
-    let first = outages.chain(failing).min()?;
-    Some(UnixMillis(first.0.saturating_sub(BEFORE_OUTAGE.as_millis() as i64)))
+    outages.chain(failing).min().map(|first| first.minus(BEFORE_OUTAGE))
 }
 
-/// Whether a recovery covers what an endpoint did not receive in an outage: it was requested after the outage, or at its end,
-/// so that nothing but its first deliveries ended the outage.
+/// Whether a recovery covers what an endpoint did not receive in an outage: it begins before the outage, and was requested after
+/// it or at its end, so that nothing but its first deliveries ended the outage.
 fn is_covered(found: &EndpointHealth, outage: &Outage, last_failure: Option<&LastFailure>) -> bool {
-    let Some(recovered_at) = found.recovered_at else { return false };
-    let after = outage.until.is_some_and(|until| until <= recovered_at);
-    after || last_failure.is_some_and(|last| last.at <= recovered_at.plus(STILL_FAILING))
+    found.recoveries.iter().any(|recovery| {
+        let after = outage.until.is_some_and(|until| until <= recovery.at);
+        let ended_it = last_failure.is_some_and(|last| last.at <= recovery.at.plus(STILL_FAILING));
+        recovery.from <= outage.from && (after || ended_it)
+    })
 }
 
 impl Operations {
@@ -193,6 +201,8 @@ impl Operations {
 
 #[cfg(test)]
 mod tests {
+    use postrider_store::config::Recovery;
+
     use super::*;
 
     const NOW: UnixMillis = UnixMillis(10_000_000_000);
@@ -208,18 +218,16 @@ mod tests {
 
     #[test]
     fn the_state_follows_from_failures_and_breaker() {
-        let failure = Some(LastFailure { at: ago(1), outcome: Outcome::Timeout, status_code: None, error: None });
-        let check = |failures, failing, last_failure: &Option<LastFailure>, breaker, expected| {
-            let last_failure = last_failure.clone();
-            let found = EndpointHealth { failures, failing, last_failure, ..EndpointHealth::default() };
+        let check = |failures, failing, attempted, breaker, expected| {
+            let found = EndpointHealth { failures, failing, attempted, ..EndpointHealth::default() };
             let health = Health::of(found, EndpointStatus::Active, breaker, NOW);
             assert_eq!(health.state, expected);
         };
-        check(0, false, &None, BreakerState::Closed, HealthState::Unknown);
-        check(0, false, &failure, BreakerState::HalfOpen, HealthState::Healthy);
-        check(2, false, &failure, BreakerState::Closed, HealthState::Unsteady);
-        check(5, true, &failure, BreakerState::Closed, HealthState::Failing);
-        check(3, false, &failure, BreakerState::Open, HealthState::Failing);
+        check(0, false, false, BreakerState::Closed, HealthState::Unknown);
+        check(0, false, true, BreakerState::HalfOpen, HealthState::Healthy);
+        check(2, false, true, BreakerState::Closed, HealthState::Unsteady);
+        check(5, true, true, BreakerState::Closed, HealthState::Failing);
+        check(3, false, true, BreakerState::Open, HealthState::Failing);
     }
 
     #[test]
@@ -240,13 +248,23 @@ mod tests {
         check(failed.clone(), active, Some(9));
         check(EndpointHealth { off: outage(20, Some(10)), ..failed.clone() }, active, Some(20));
         check(EndpointHealth { failed: outage(90, Some(72)), ..none() }, active, None);
-        // A recovery covers what ended before it.
-        check(EndpointHealth { recovered_at: Some(ago(0)), ..failed.clone() }, active, None);
-        check(EndpointHealth { recovered_at: Some(ago(2)), ..failed.clone() }, active, Some(9));
+        // Earlier outages belong to it, but not those before the last 3 days.
+        check(EndpointHealth { failed_first: Some(ago(30)), ..failed.clone() }, active, Some(30));
+        check(EndpointHealth { failed_first: Some(ago(90)), ..failed.clone() }, active, Some(72));
+        check(
+            EndpointHealth { failed: outage(100, Some(1)), failed_first: Some(ago(120)), ..none() },
+            active,
+            Some(100),
+        );
+        // A recovery covers what began after its start and ended before it.
+        let recovered = |from, at| vec![Recovery { from: ago(from), at: ago(at) }];
+        check(EndpointHealth { recoveries: recovered(10, 0), ..failed.clone() }, active, None);
+        check(EndpointHealth { recoveries: recovered(8, 0), ..failed.clone() }, active, Some(9));
+        check(EndpointHealth { recoveries: recovered(10, 2), ..failed.clone() }, active, Some(9));
         // Nothing failed after the recovery: its own deliveries ended the outage.
         let last = Some(LastFailure { at: ago(2), outcome: Outcome::Timeout, status_code: None, error: None });
-        check(EndpointHealth { recovered_at: Some(ago(2)), last_failure: last, ..failed }, active, None);
-        check(EndpointHealth { recovered_at: Some(ago(2)), ..failing.clone() }, active, Some(5));
+        check(EndpointHealth { recoveries: recovered(10, 2), last_failure: last, ..failed }, active, None);
+        check(EndpointHealth { recoveries: recovered(10, 2), ..failing.clone() }, active, Some(5));
         // A disabled endpoint missed something; one that its customer switched off did not.
         check(EndpointHealth { off: outage(2, None), ..none() }, EndpointStatus::Disabled, Some(2));
         check(EndpointHealth { off: outage(2, None), ..none() }, EndpointStatus::Inactive, None);

@@ -42,7 +42,7 @@ pub struct RecoveryPreview {
 pub struct RecoveryAccepted {
     /// The replay that carries it out.
     pub id: ReplayId,
-    /// Events accepted at or after this.
+    /// It delivers events accepted at or after this.
     pub since: Timestamp,
 }
 
@@ -96,10 +96,10 @@ impl Operations {
         })
     }
 
-    /// Starts the recovery of an endpoint. While one that covers the same time has not finished, returns that one.
+    /// Starts the recovery of an endpoint. Returns a running one that covers the same time and was requested less than a minute ago.
     ///
     /// # Errors
-    /// Requires the scope `manage`. [`Error::Conflict`] if the endpoint is off, or has an unfinished recovery that begins later.
+    /// Requires the scope `manage`. [`Error::Conflict`] if the endpoint is off, or has another unfinished recovery.
     pub async fn recover_endpoint(
         &self,
         caller: Caller,
@@ -111,8 +111,9 @@ impl Operations {
             let reason = endpoint.disabled_reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
             return Err(Error::Conflict(format!("the endpoint is {}{reason}: activate it first", endpoint.status)));
         }
-        let (replay, since) = request.replay(&endpoint)?;
+        let (replay, _) = request.replay(&endpoint)?;
         let id = self.store_replay(caller, endpoint.tenant_id, &replay, None).await?.id;
-        Ok(RecoveryAccepted { id, since: since.into() })
+        let stored = self.store.get_replay(Some(endpoint.tenant_id), id).await?.ok_or(Error::NotFound("replay"))?;
+        Ok(RecoveryAccepted { id, since: stored.selection.from.unwrap_or_default().into() })
     }
 }

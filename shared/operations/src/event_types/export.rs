@@ -1,5 +1,7 @@
 //! A tenant's catalog as an OpenAPI or AsyncAPI document, for code generators and API portals.
 
+use std::sync::Arc;
+
 use postrider_model::scope::Scope;
 use postrider_profiles::{Profile, Source, TimestampFormat};
 use serde::{Deserialize, Serialize};
@@ -21,21 +23,27 @@ pub enum CatalogFormat {
 }
 
 impl Operations {
-    /// The catalog of the caller's tenant as a document. Requires the scope `read`.
+    /// The catalog of the caller's tenant as a document.
+    ///
+    /// # Errors
+    /// Requires the scope `read`. [`Error::TooMany`] while another export of the tenant runs.
     pub async fn export_catalog(&self, caller: Caller, format: CatalogFormat) -> Result<Value, Error> {
         let tenant = self.stored_tenant(caller.tenant(Scope::Read)?).await?;
-        let profile = self.profile(&tenant.draft.profile)?;
+        let profile = Arc::clone(self.profile(&tenant.draft.profile)?);
         let own = self.defined_event_types(tenant.id).await?;
-        let mut types = super::merge(profile, own, None, None)
-            .filter_map(|(name, own)| SampledEventType::of(profile, &name, own))
-            .collect::<Vec<_>>();
-        types.sort_by(|a, b| a.event_type.name.cmp(&b.event_type.name));
-        let title = format!("Webhooks of {}", tenant.draft.name);
-        let info = json!({"title": title, "version": "1", "description": profile.description});
-        Ok(match format {
-            CatalogFormat::Openapi => openapi(profile, &types, &info),
-            CatalogFormat::Asyncapi => asyncapi(profile, &types, &info),
-        })
+        let export = move || {
+            let mut types = super::merge(&profile, own, None, None)
+                .filter_map(|(name, own)| SampledEventType::of(&profile, &name, own))
+                .collect::<Vec<_>>();
+            types.sort_by(|a, b| a.event_type.name.cmp(&b.event_type.name));
+            let title = format!("Webhooks of {}", tenant.draft.name);
+            let info = json!({"title": title, "version": "1", "description": profile.description});
+            match format {
+                CatalogFormat::Openapi => openapi(&profile, &types, &info),
+                CatalogFormat::Asyncapi => asyncapi(&profile, &types, &info),
+            }
+        };
+        self.heavy.export(tenant.id, export).await
     }
 }
 
@@ -124,7 +132,13 @@ fn body_schema(profile: &Profile, of: &SampledEventType) -> Value {
     let (mut properties, mut required, mut flattened) = (Map::new(), Vec::new(), Vec::new());
     for field in &profile.envelope {
         if matches!(field.source, Source::FlattenData { .. }) {
-            flattened.push(data_schema(of));
+            let mut schema = data_schema(of);
+            // The body has the envelope's fields, too, which the schema of `data` does not know.
+            if let Value::Object(schema) = &mut schema {
+                schema.remove("additionalProperties");
+                schema.remove("unevaluatedProperties");
+            }
+            flattened.push(schema);
             continue;
         }
         properties.insert(field.name.clone(), value_schema(&field.source, of));

@@ -22,7 +22,7 @@ pub struct LastFailure {
     pub error: Option<String>,
 }
 
-/// A time in which an endpoint received nothing.
+/// A time in which an endpoint was failing, or in which it was inactive or disabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outage {
     /// Its start.
@@ -31,9 +31,20 @@ pub struct Outage {
     pub until: Option<UnixMillis>,
 }
 
+/// A recovery of an endpoint: it delivers all events accepted since a time, until it was requested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovery {
+    /// The acceptance of the first event that it delivers.
+    pub from: UnixMillis,
+    /// When it was requested.
+    pub at: UnixMillis,
+}
+
 /// The attempts of an endpoint since its last success, and its last outages. Test calls do not count.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EndpointHealth {
+    /// Whether an attempt is on record.
+    pub attempted: bool,
     /// Failed attempts since the last success.
     pub failures: u32,
     /// Whether there were enough of them to report `endpoint.failing`.
@@ -44,10 +55,12 @@ pub struct EndpointHealth {
     pub last_failure: Option<LastFailure>,
     /// The last time in which it was failing, if that has ended.
     pub failed: Option<Outage>,
+    /// The start of the first of the times before it in which it was failing with less than 3 days between them.
+    pub failed_first: Option<UnixMillis>,
     /// The last time in which it was inactive or disabled, after it had been active.
     pub off: Option<Outage>,
-    /// When a recovery was last requested.
-    pub recovered_at: Option<UnixMillis>,
+    /// Recoveries of the last 7 days that were not cancelled and not narrowed to some events, newest first, at most 20.
+    pub recoveries: Vec<Recovery>,
 }
 
 impl FromRow for EndpointHealth {
@@ -57,7 +70,11 @@ impl FromRow for EndpointHealth {
         let from: Option<UnixMillis> = row.col("outage_from")?;
         let off: Option<UnixMillis> = row.col("off_from")?;
         let (failed_until, off_until) = (row.col("outage_until")?, row.col("off_until")?);
+        let (from_of, at_of): (Vec<i64>, Vec<i64>) = (row.col("recoveries_from")?, row.col("recoveries_at")?);
+        let recovery = |(from, at)| Recovery { from: UnixMillis(from), at: UnixMillis(at) };
+        let recoveries = from_of.into_iter().zip(at_of).map(recovery);
         Ok(Self {
+            attempted: row.col("attempted")?,
             failures: row.col("failures")?,
             failing: row.col("failing")?,
             first_failure_at: row.col("first_failure_at")?,
@@ -72,7 +89,8 @@ impl FromRow for EndpointHealth {
             },
             failed: from.map(|from| Outage { from, until: failed_until }),
             off: off.map(|from| Outage { from, until: off_until }),
-            recovered_at: row.col("recovered_at")?,
+            failed_first: row.col("outages_from")?,
+            recoveries: recoveries.collect(),
         })
     }
 }
@@ -82,16 +100,23 @@ impl FromRow for EndpointHealth {
 const HEALTH: &str = "\
 WITH wanted AS (
     SELECT id, tenant, 'ep_' || replace(id::text, '-', '') AS name FROM endpoints WHERE id = ANY($1)
-), recoveries AS (
-    SELECT selection ->> 'endpoint' AS endpoint, max(created_at) AS at FROM replays
-    WHERE tenant IN (SELECT tenant FROM wanted) AND selection ->> 'mode' = 'recover' GROUP BY 1
 )
 SELECT e.id, coalesce(h.failures, 0) AS failures, coalesce(h.failing, false) AS failing,
+    EXISTS (SELECT 1 FROM endpoint_hours x WHERE x.endpoint = e.id) AS attempted,
     coalesce(h.first_failure_at, h.failing_since) AS first_failure_at, h.last_failure_at, h.last_outcome,
-    h.last_status_code, h.last_error, h.outage_from, h.outage_until, o.off_from, o.off_until, r.at AS recovered_at
+    h.last_status_code, h.last_error, h.outage_from, h.outage_until, h.outages_from, o.off_from, o.off_until,
+    r.recoveries_from, r.recoveries_at
 FROM wanted e
 LEFT JOIN endpoint_health h ON h.endpoint = e.id
-LEFT JOIN recoveries r ON r.endpoint = e.name
+CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(since ORDER BY at DESC), '{}') AS recoveries_from,
+        coalesce(array_agg(at ORDER BY at DESC), '{}') AS recoveries_at
+    FROM (SELECT coalesce((selection ->> 'from')::bigint, 0) AS since, (extract(epoch FROM created_at) * 1000)::bigint AS at
+          FROM replays
+          WHERE tenant = e.tenant AND selection ->> 'endpoint' = e.name AND selection ->> 'mode' = 'recover'
+            AND created_at > now() - interval '7 days' AND status <> 3
+            AND selection ->> 'event' IS NULL AND selection ->> 'event_types' IS NULL AND selection ->> 'attributes' IS NULL
+          ORDER BY created_at DESC LIMIT 20) found) r
 CROSS JOIN LATERAL (
     SELECT max(version) AS last_off FROM endpoint_versions WHERE endpoint = e.id AND status <> 0) f
 CROSS JOIN LATERAL (

@@ -20,8 +20,8 @@ use crate::store::ConfigStore;
 /// SQL for the bytes of a row's document.
 const BYTES: &str = "octet_length(document::text)";
 
-/// SQL that ranks an endpoint `e` with its health `h` by trouble: disabled by Postrider, failing, failed lately, in order, and
-/// switched off by the customer.
+/// SQL that ranks an endpoint `e` with its health `h` by trouble: disabled by Postrider, failing, with 1 to 4 failures in
+/// a row, without, and switched off by the customer.
 const TROUBLE: &str = "CASE WHEN e.status = 2 THEN 4 WHEN e.status = 1 THEN 0 WHEN h.failing THEN 3 WHEN h.failures > 0 THEN 2 \
     ELSE 1 END";
 

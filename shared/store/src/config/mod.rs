@@ -21,7 +21,7 @@ pub(crate) use config_version::{CHANNEL, bump, finish};
 pub use document::{
     Endpoint, EndpointDocument, EndpointDraft, EndpointList, EndpointSummary, EndpointVersion, NewEndpoint,
 };
-pub use endpoint_health::{EndpointHealth, LastFailure, Outage};
+pub use endpoint_health::{EndpointHealth, LastFailure, Outage, Recovery};
 pub(crate) use endpoint_row::{COLUMNS as ENDPOINT_COLUMNS, EndpointRow, endpoint_at};
 pub use endpoints::FoundEndpoint;
 pub use event_types::{EventTypeAt, EventTypeDraft, EventTypePage, SavedEventType, TenantEventType};

@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use deadpool_postgres::{GenericClient, Transaction};
-use postrider_model::ids::TenantId;
+use postrider_model::ids::{DeliveryId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_wire::messages::{DeliveryRef, DeliveryTask};
+use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
 pub(crate) use self::events::{add_event, endpoint_disabled, limit_reached, replay_finished};
 use crate::config::{EndpointDocument, endpoint_at};
 use crate::error::StoreError;
 use crate::history::{DeadLetterRow, EventRow, event, pending_letter};
-use crate::sql::{RowExt, Ts, signed};
+use crate::sql::{RowExt, Ts};
 use crate::store::Store;
 
 /// How long a relay's claim on an entry lasts.
@@ -108,6 +109,23 @@ pub(crate) async fn add_delivery(
     Ok(OutboxId(tx.query_one(sql, &[&task.delivery.tenant.0, &Json(task), &Ts(at)]).await?.col("id")?))
 }
 
+/// Writes deliveries of a tenant to the outbox. Returns the entry of each, in no order. See [`add_delivery`].
+pub(crate) async fn add_deliveries(
+    tx: &Transaction<'_>,
+    tenant: TenantId,
+    tasks: &[&DeliveryTask],
+    at: UnixMillis,
+) -> Result<Vec<(OutboxId, DeliveryId)>, StoreError> {
+    let sql = "INSERT INTO outbox (tenant, task, created_at, claimed_at)
+               SELECT $1, task, $3, $3 FROM unnest($2::json[]) AS task RETURNING id, task";
+    let tasks: Vec<_> = tasks.iter().map(Json).collect();
+    let entry = |row: &Row| {
+        let Json(task) = row.col::<Json<DeliveryTask>>("task")?;
+        Ok((OutboxId(row.col("id")?), task.delivery.id))
+    };
+    tx.query(sql, &[&tenant.0, &tasks, &Ts(at)]).await?.iter().map(entry).collect()
+}
+
 /// Reads the input for rendering a delivery's body: the event, and the endpoint's document at a configuration version.
 pub(crate) async fn body_source(
     client: &impl GenericClient,
@@ -134,7 +152,7 @@ impl Store {
     pub async fn outbox_claim(&self, limit: u32, older_than: Duration) -> Result<Vec<OutboxEntry>, StoreError> {
         let client = self.core().client().await?;
         let now = UnixMillis::now();
-        let before = UnixMillis(now.0.saturating_sub(signed(older_than.as_millis().try_into().unwrap_or(u64::MAX))));
+        let before = now.minus(older_than);
         // `claimed_at` is set to the end of the claim, so that no relay selects the entry before.
         let sql = "UPDATE outbox SET claimed_at = $1 WHERE id IN
                        (SELECT id FROM outbox WHERE claimed_at <= $2 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED)

@@ -38,7 +38,8 @@ pub(super) fn follow() -> String {
     WHERE failures > 0 OR EXISTS (SELECT 1 FROM endpoint_health h WHERE h.endpoint = s.endpoint AND h.failures > 0)
     ORDER BY endpoint
     ON CONFLICT (endpoint) DO UPDATE SET (failures, failing_since, last_failure_at, succeeded_at, failing, turned,
-            first_failure_at, last_outcome, last_status_code, last_error, outage_from, outage_until) = (
+            first_failure_at, last_outcome, last_status_code, last_error, outage_from, outage_until,
+            outages_from) = (
         SELECT n.failures,
             CASE WHEN excluded.failures = 0 THEN h.failing_since
                  WHEN n.ended OR h.failures = 0 THEN excluded.failing_since
@@ -54,7 +55,10 @@ pub(super) fn follow() -> String {
             {newer_outcome}, {newer_status_code}, {newer_error},
             CASE WHEN h.failing AND NOT n.failing THEN coalesce(h.first_failure_at, h.failing_since)
                  ELSE h.outage_from END,
-            CASE WHEN h.failing AND NOT n.failing THEN excluded.succeeded_at ELSE h.outage_until END
+            CASE WHEN h.failing AND NOT n.failing THEN excluded.succeeded_at ELSE h.outage_until END,
+            CASE WHEN NOT h.failing OR n.failing THEN h.outages_from
+                 WHEN h.outage_until > coalesce(h.first_failure_at, h.failing_since) - interval '3 days' THEN h.outages_from
+                 ELSE coalesce(h.first_failure_at, h.failing_since) END
         FROM (SELECT *, failures >= {FAILING_AFTER_ATTEMPTS} OR (h.failing AND NOT ended) AS failing
               FROM (SELECT *, CASE WHEN ended THEN excluded.failures ELSE h.failures + excluded.failures END AS failures
                     FROM (SELECT coalesce(excluded.succeeded_at > h.last_failure_at, false) AS ended) n) n) n)

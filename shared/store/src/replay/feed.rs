@@ -1,9 +1,11 @@
 //! Feeds a replay page by page: chooses the replay, reads its rows, and commits what the caller published.
 
+use std::collections::HashMap;
 use std::future::Future;
 
 use deadpool_postgres::Transaction;
-use postrider_model::ids::{EventId, ReplayId};
+use postrider_model::delivery::DeliveryStatus;
+use postrider_model::ids::{DeliveryId, EventId, ReplayId, TenantId};
 use postrider_model::replay::ReplayStatus;
 use postrider_model::time::UnixMillis;
 use postrider_wire::messages::DeliveryTask;
@@ -14,9 +16,9 @@ use super::{Replay, ReplayPage, ReplayTargets};
 use crate::config::{bump, finish};
 use crate::error::StoreError;
 use crate::intervention::{Intervention, InterventionReason, InterventionTarget};
-use crate::outbox;
+use crate::outbox::{self, OutboxId};
 use crate::record::{self, Report, merged};
-use crate::sql::{Coded, FromRow, RowExt, Ts, signed};
+use crate::sql::{Coded, Date, FromRow, RowExt, Ts, read_all, signed};
 use crate::store::Store;
 
 /// The input for the next page of a replay.
@@ -34,12 +36,13 @@ pub struct ReplayInput {
     pub now: UnixMillis,
 }
 
-/// A page that the caller published.
+/// A page whose new deliveries the caller published.
 #[derive(Debug)]
 pub struct PublishedPage {
     /// Its new deliveries.
     pub tasks: Vec<DeliveryTask>,
-    /// The next attempts of pending deliveries that are made now. Each makes the copy that waits for its retry stale.
+    /// The next attempts of pending deliveries that are to be made now, not published. Each makes the copy that waits for its retry
+    /// stale. One that is no longer pending at the commit, or has another attempt, gets none.
     pub hurried: Vec<DeliveryTask>,
     /// The number of events that have at least one of these deliveries.
     pub events: u64,
@@ -47,28 +50,24 @@ pub struct PublishedPage {
     pub walked: usize,
 }
 
-impl PublishedPage {
-    /// The number of deliveries that were created or are attempted now.
-    fn deliveries(&self) -> u64 {
-        (self.tasks.len() + self.hurried.len()) as u64
-    }
-}
-
 /// The result of feeding one page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fed {
     /// The replay.
     pub replay: ReplayId,
-    /// Deliveries created or attempted now.
+    /// Deliveries created, or attempted now.
     pub deliveries: u64,
+    /// The pending deliveries that are attempted now, with their entries in the outbox: publish them, then call
+    /// [`Store::outbox_done`].
+    pub hurried: Vec<(OutboxId, DeliveryId)>,
     /// Whether all deliveries of the replay have been created.
     pub finished: bool,
 }
 
 impl Store {
     /// Feeds one page of a running replay that no other replayer is feeding. Calls `publish` with at most `events_max` events; it
-    /// makes their deliveries and returns when the broker has confirmed all of them. Then commits the delivery rows and the
-    /// cursor. `None`: no replay needs feeding.
+    /// makes their new deliveries and returns when the broker has confirmed all of them. Then commits the delivery rows, the
+    /// cursor, and the attempts of pending deliveries, which the caller publishes. `None`: no replay needs feeding.
     ///
     /// # Errors
     /// Nothing was committed. Deliveries that were published are published again, with the same ids.
@@ -132,7 +131,7 @@ where
     let Some(targets) = targets(tx, tenant, &replay.selection, false).await? else {
         // The tenant was deleted, so its replay ends.
         set_status(tx, id, ReplayStatus::Cancelled, now).await?;
-        return Ok((Fed { replay: id, deliveries: 0, finished: false }, None));
+        return Ok((Fed { replay: id, deliveries: 0, hurried: Vec::new(), finished: false }, None));
     };
     let version = tx.query_one("SELECT version FROM config_version", &[]).await.map_err(StoreError::from)?;
     let config_version = version.col("version")?;
@@ -143,55 +142,79 @@ where
 
     let published = publish(ReplayInput { replay, targets, page, config_version, now }).await?;
     // The rows are written only after publishing, so that they are not locked while the broker is slow.
-    let intervention = supersede(tx, &published.hurried, now).await?;
-    let reports = published.tasks.iter().chain(&published.hurried).map(|task| Report::requested(task, now));
+    let (hurried, version) = hurry(tx, tenant, &published.hurried, now).await?;
+    let reports = published.tasks.iter().chain(hurried.tasks).map(|task| Report::requested(task, now));
     record::upsert_deliveries(tx, &merged(reports)).await?;
     let reached = published.walked.checked_sub(1).and_then(|last| keys.get(last));
-    let (events, deliveries) = advance(tx, id, &published, reached, now).await?;
+    let deliveries = published.tasks.len() + hurried.entries.len();
+    let counts = [published.walked as u64, published.events, deliveries as u64, hurried.entries.len() as u64];
+    let (events, total) = advance(tx, id, counts, reached, now).await?;
     let finished = was_last && published.walked >= keys.len();
     if finished {
         set_status(tx, id, ReplayStatus::Finished, now).await?;
-        outbox::add_event(tx, &outbox::replay_finished(tenant, id, events, deliveries, now)).await?;
+        outbox::add_event(tx, &outbox::replay_finished(tenant, id, events, total, now)).await?;
     }
-    Ok((Fed { replay: id, deliveries: published.deliveries(), finished }, intervention))
+    Ok((Fed { replay: id, deliveries: deliveries as u64, hurried: hurried.entries, finished }, version))
 }
 
-/// Makes the copies of pending deliveries stale that wait for a retry, because their next attempts were published. Returns the
-/// configuration version of the interventions, if there are any.
-async fn supersede(tx: &Transaction<'_>, hurried: &[DeliveryTask], now: UnixMillis) -> Result<Option<i64>, StoreError> {
-    if hurried.is_empty() {
-        return Ok(None);
+/// Pending deliveries that are attempted now.
+#[derive(Default)]
+struct Hurried<'a> {
+    tasks: Vec<&'a DeliveryTask>,
+    entries: Vec<(OutboxId, DeliveryId)>,
+}
+
+/// Commits the next attempts of those deliveries that are still pending with the attempt before it, so that a cancelled delivery
+/// stays cancelled: writes them to the outbox, and makes the copies stale that wait for a retry. Also returns the configuration
+/// version of the interventions, if there are any.
+async fn hurry<'a>(
+    tx: &Transaction<'_>,
+    tenant: TenantId,
+    tasks: &'a [DeliveryTask],
+    now: UnixMillis,
+) -> Result<(Hurried<'a>, Option<i64>), StoreError> {
+    if tasks.is_empty() {
+        return Ok((Hurried::default(), None));
     }
     // Every transaction that locks a replay's row and the counter locks the counter last, as `Store::steer_replay` does. The row is
-    // locked already.
+    // locked already. With the counter locked, nobody else cancels or retries a delivery.
     let version = bump(tx).await?;
-    for task in hurried {
-        let stale = Intervention {
-            target: InterventionTarget::Delivery(task.delivery.id),
-            event_day: Some(task.delivery.event_day),
-            least_epoch: task.epoch,
-            reason: InterventionReason::Superseded,
-            created_at: now,
-            version,
-        };
-        stale.save(tx).await?;
-    }
-    Ok(Some(version))
+    let (ids, days): (Vec<_>, Vec<_>) =
+        tasks.iter().map(|task| (task.delivery.id.0, Date(task.delivery.delivery_day))).unzip();
+    let sql = "SELECT id, epoch FROM deliveries WHERE id = ANY($1) AND delivery_day = ANY($2) AND status = $3";
+    let found: Vec<(DeliveryId, u32)> =
+        read_all(tx.query(sql, &[&ids, &days, &DeliveryStatus::Pending.code()]).await?)?;
+    let epochs: HashMap<DeliveryId, u32> = found.into_iter().collect();
+    let is_next = |task: &&DeliveryTask| epochs.get(&task.delivery.id).is_some_and(|epoch| epoch + 1 == task.epoch);
+    let tasks: Vec<&DeliveryTask> = tasks.iter().filter(is_next).collect();
+    let stale = |task: &&DeliveryTask| Intervention {
+        target: InterventionTarget::Delivery(task.delivery.id),
+        event_day: Some(task.delivery.event_day),
+        least_epoch: task.epoch,
+        reason: InterventionReason::Superseded,
+        created_at: now,
+        version,
+    };
+    Intervention::save_all(&tasks.iter().map(stale).collect::<Vec<_>>(), tx).await?;
+    let entries = outbox::add_deliveries(tx, tenant, &tasks, now).await?;
+    Ok((Hurried { tasks, entries }, Some(version)))
 }
 
-/// Adds a page to the replay's progress. Returns the replay's total numbers of events and deliveries.
+/// Adds the numbers of events read, events with deliveries, deliveries, and pending ones among these to the replay's progress.
+/// Returns the replay's total numbers of events and deliveries.
 async fn advance(
     tx: &Transaction<'_>,
     id: ReplayId,
-    page: &PublishedPage,
+    counts: [u64; 4],
     reached: Option<&(UnixMillis, EventId)>,
     now: UnixMillis,
 ) -> Result<(i64, i64), StoreError> {
     let (at, last) = reached.map(|(at, id)| (Ts(*at), id.as_str())).unzip();
+    let [walked, events, deliveries, hurried] = counts.map(signed);
     let sql = "UPDATE replays SET reached_at = coalesce($2, reached_at), reached_id = coalesce($3, reached_id),
-                   walked = walked + $4, events = events + $5, deliveries = deliveries + $6, fed_at = $7, updated_at = $7
+                   walked = walked + $4, events = events + $5, deliveries = deliveries + $6, hurried = hurried + $7,
+                   fed_at = $8, updated_at = $8
                WHERE id = $1 RETURNING events, deliveries";
-    let (walked, events, deliveries) = (signed(page.walked as u64), signed(page.events), signed(page.deliveries()));
-    let row = tx.query_one(sql, &[&id.0, &at, &last, &walked, &events, &deliveries, &Ts(now)]).await?;
+    let row = tx.query_one(sql, &[&id.0, &at, &last, &walked, &events, &deliveries, &hurried, &Ts(now)]).await?;
     FromRow::read(&row)
 }

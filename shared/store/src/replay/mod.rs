@@ -1,6 +1,5 @@
-//! Replays: `rows` creates, lists, pauses and cancels them, `page` reads the events of a page, `earlier` what is on
-//! record about them, `feed` commits page after page. The
-//! caller decides which deliveries a page creates.
+//! Replays: `rows` creates, lists, pauses and cancels them, `page` reads the events of a page, `earlier` what is on record about
+//! them, `feed` commits page after page. The caller decides which deliveries a page creates.
 //!
 //! # What it promises
 //! - An idempotency key creates one replay, however often the request is sent. An endpoint has one unfinished recovery.
@@ -53,8 +52,10 @@ pub struct Progress {
     pub walked: u64,
     /// Events read that got at least one new delivery.
     pub events: u64,
-    /// Deliveries created and published.
+    /// Deliveries created, or attempted at once by a recovery.
     pub deliveries: u64,
+    /// Of these, pending deliveries that were attempted at once.
+    pub hurried: u64,
     /// Time of acceptance of the last event read. Events are read in the order of this time.
     pub reached_at: Option<UnixMillis>,
 }

@@ -1,6 +1,7 @@
 //! Reads a page of the events of a replay, and the endpoints to which it may deliver.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use deadpool_postgres::GenericClient;
 use postrider_model::delivery::EndpointStatus;
@@ -20,6 +21,9 @@ use crate::store::Store;
 
 /// SQL for the bytes of an event's payload.
 const BYTES: &str = "(coalesce(octet_length(data), 0) + coalesce(octet_length(metadata), 0))";
+
+/// A recovery waits this long for events to be on record. Recorders are usually less than 2 s behind.
+const ON_RECORD_AFTER: Duration = Duration::from_secs(10);
 
 /// Which events of a selection are in a page.
 #[derive(Debug, Clone, Default)]
@@ -88,7 +92,13 @@ pub(super) async fn page(
     step: &ReplayStep,
     own: Option<ReplayId>,
 ) -> Result<ReplayPage, StoreError> {
-    let (events, is_last) = events(client, tenant, selection, step).await?;
+    // A recovery that is carried out, not counted, reads only events that everything about is on record by now.
+    let to = match (own, selection.mode) {
+        (Some(_), ReplayMode::Recover) => selection.to.min(UnixMillis::now().minus(ON_RECORD_AFTER)),
+        _ => selection.to,
+    };
+    let (events, is_last) = events(client, tenant, selection, to, step).await?;
+    let is_last = is_last && to == selection.to;
     let mut decided = decided(client, tenant, &events).await?;
     let mut earlier = earlier(client, tenant, &events, &decided, own).await?;
     let mut pending = match selection.endpoint {
@@ -110,11 +120,13 @@ pub(super) async fn page(
     Ok(ReplayPage { candidates: events.into_iter().map(candidate).collect(), is_last })
 }
 
-/// The events of a page, oldest first, and whether no event follows after them. Leaves out expunged events.
+/// The events of a page that were accepted before `to`, oldest first, and whether no such event follows after them. Leaves out
+/// expunged events.
 async fn events(
     client: &impl GenericClient,
     tenant: TenantId,
     selection: &ReplaySelection,
+    to: UnixMillis,
     step: &ReplayStep,
 ) -> Result<(Vec<EventRow>, bool), StoreError> {
     let mut query = Query::new();
@@ -126,7 +138,6 @@ async fn events(
     if let Some(from) = step.after.as_ref().map(|(at, _)| *at).into_iter().chain(selection.from).max() {
         query.and("accepted_at >= ? AND event_day >= ?", [Box::new(Ts(from)) as _, Box::new(Date(from.day())) as _]);
     }
-    let to = selection.to;
     query.and("accepted_at < ? AND event_day <= ?", [Box::new(Ts(to)) as _, Box::new(Date(to.day())) as _]);
     if !selection.event_types.is_empty() && !selection.event_types.contains(&TypePattern::All) {
         let (mut exactly, mut below) = (Vec::new(), Vec::new());

@@ -1,5 +1,7 @@
 //! Creates, reads, pauses, resumes and cancels replays.
 
+use std::time::Duration;
+
 use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::delivery::DeliveryStatus;
 use postrider_model::ids::{Generation, ReplayId, TenantId};
@@ -23,6 +25,9 @@ use crate::withdraw::end;
 /// Maximum pending deliveries that one transaction cancels when their replay is cancelled.
 const ENDED_AT_ONCE: i64 = 1_000;
 
+/// A recovery that is requested again within this time is a repeat: the request came twice, or a person pressed twice.
+const REPEATED_WITHIN: Duration = Duration::from_secs(60);
+
 /// A replay to create.
 #[derive(Debug, Clone)]
 pub struct ReplayRequest {
@@ -34,10 +39,10 @@ pub struct ReplayRequest {
     pub idempotency_key: Option<String>,
 }
 
-from_row!(Progress { walked, events, deliveries, reached_at });
+from_row!(Progress { walked, events, deliveries, hurried, reached_at });
 
 /// The columns of [`Replay`], and `reached_id`, the last event read.
-pub(super) const COLUMNS: &str = "id, tenant, selection, status, reached_at, reached_id, walked, events, deliveries, \
+pub(super) const COLUMNS: &str = "id, tenant, selection, status, reached_at, reached_id, walked, events, deliveries, hurried, \
     created_at, updated_at, finished_at";
 
 impl FromRow for Replay {
@@ -93,35 +98,45 @@ async fn known(
     Ok(Some(row.col("id")?))
 }
 
-/// The unfinished recovery of the endpoint of a recovery. Two of them at once could make two deliveries of one event.
+/// The unfinished recovery of the endpoint of a recovery, if it does the same. Two of them at once could make two deliveries of one
+/// event.
 async fn running_recovery(
     client: &impl GenericClient,
     tenant: TenantId,
-    asked: &ReplaySelection,
+    asked: &ReplayRequest,
 ) -> Result<Option<ReplayId>, StoreError> {
-    let (ReplayMode::Recover, Some(endpoint)) = (asked.mode, asked.endpoint) else { return Ok(None) };
-    let sql = "SELECT id, selection FROM replays WHERE tenant = $1 AND status IN (0, 1)";
-    let unfinished: Vec<(ReplayId, ReplaySelection)> = read_all(client.query(sql, &[&tenant.0]).await?)?;
-    let same =
-        |(_, found): &(_, ReplaySelection)| found.mode == ReplayMode::Recover && found.endpoint == Some(endpoint);
-    let Some((id, running)) = unfinished.into_iter().find(same) else { return Ok(None) };
-    // `None` is the start of the history and the least.
-    if running.from <= asked.from {
+    let (ReplayMode::Recover, Some(endpoint)) = (asked.selection.mode, asked.selection.endpoint) else {
+        return Ok(None);
+    };
+    let sql = "SELECT id, selection, status FROM replays WHERE tenant = $1 AND status IN (0, 1)";
+    let unfinished: Vec<(ReplayId, ReplaySelection, ReplayStatus)> = read_all(client.query(sql, &[&tenant.0]).await?)?;
+    let of_endpoint =
+        |(_, found, _): &(_, ReplaySelection, _)| found.mode == ReplayMode::Recover && found.endpoint == Some(endpoint);
+    let Some((id, running, status)) = unfinished.into_iter().find(of_endpoint) else { return Ok(None) };
+    // A key names one request, so it cannot name a replay that another request made.
+    let repeats = asked.idempotency_key.is_none() && status == ReplayStatus::Running;
+    if repeats && covers(&running, &asked.selection) {
         return Ok(Some(id));
     }
-    let from = running.from.map(UnixMillis::to_rfc3339_seconds).unwrap_or_default();
+    let from = running.from.map_or("the start of the history".to_owned(), UnixMillis::to_rfc3339_seconds);
     Err(StoreError::Conflict(format!(
-        "a recovery of this endpoint since {from} has not finished ({id}): wait for it, or cancel it"
+        "a recovery of this endpoint since {from} has not finished ({id}, {status}): wait for it, or cancel it"
     )))
+}
+
+/// Whether a recovery that was requested a moment ago delivers everything that another one of the same endpoint asks for.
+fn covers(running: &ReplaySelection, asked: &ReplaySelection) -> bool {
+    let of_same_events = ReplaySelection { from: asked.from, to: asked.to, ..running.clone() } == *asked;
+    // `None` is the start of the history and the least.
+    of_same_events && running.from <= asked.from && running.to.plus(REPEATED_WITHIN) >= asked.to
 }
 
 impl Store {
     /// Creates a replay. If its idempotency key was used for the same request before, returns the existing replay. Also returns an
-    /// unfinished recovery of the same endpoint that covers the range of the new one.
+    /// running recovery of the same endpoint and events that began less than a minute ago and covers the range of the new one.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if the key was used for another request, if an unfinished recovery of the endpoint begins later,
-    /// or if the tenant has [`REPLAYS_RUNNING_MAX`] replays that have not ended; [`StoreError::NotFound`] for the tenant.
+    /// [`StoreError::Conflict`] if the key was used for another request, if the endpoint has another unfinished recovery, or if the tenant has [`REPLAYS_RUNNING_MAX`] replays that have not ended; [`StoreError::NotFound`] for the tenant.
     pub async fn create_replay(&self, tenant: TenantId, asked: &ReplayRequest) -> Result<ReplayId, StoreError> {
         let (id, now) = (ReplayId::generate(), Ts(UnixMillis::now()));
         let mut client = self.core().client().await?;
@@ -132,7 +147,7 @@ impl Store {
         if let Some(known) = known(&tx, tenant, asked).await? {
             return Ok(known);
         }
-        if let Some(running) = running_recovery(&tx, tenant, &asked.selection).await? {
+        if let Some(running) = running_recovery(&tx, tenant, asked).await? {
             return Ok(running);
         }
         // Running or paused. Must match the condition of the index `replays_not_ended`.

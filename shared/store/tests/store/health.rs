@@ -146,6 +146,8 @@ async fn the_last_failure_and_the_last_outage_are_kept_with_their_times_and_thei
         found.pop().expect("the endpoint").1
     };
     assert_eq!(health().await, EndpointHealth::default());
+    fixture.record(&[outcome(&event, endpoint, 0, Delivered, Some(200))]).await;
+    assert_eq!(health().await, EndpointHealth { attempted: true, ..EndpointHealth::default() });
 
     let failed = |number, code| {
         let mut failed = outcome(&event, endpoint, number, Pending, code);
@@ -174,6 +176,12 @@ async fn the_last_failure_and_the_last_outage_are_kept_with_their_times_and_thei
     fixture.record(&[failed(8, Some(500))]).await;
     let found = health().await;
     assert_eq!((found.first_failure_at, found.failed.map(|outage| outage.from)), (Some(at(8)), Some(at(1))));
+    // It recovered and fails again: the earlier outage is remembered.
+    fixture.record(&[9, 10, 11, 12].map(|number| failed(number, Some(500)))).await;
+    fixture.record(&[outcome(&event, endpoint, 13, Delivered, Some(200))]).await;
+    let found = health().await;
+    assert_eq!(found.failed, Some(Outage { from: at(8), until: Some(at(13)) }));
+    assert_eq!(found.failed_first, Some(at(1)));
 }
 
 #[tokio::test]

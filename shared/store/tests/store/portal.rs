@@ -144,6 +144,11 @@ async fn a_tenant_has_a_limit_of_links_and_of_sessions() {
                   FROM (SELECT * FROM portal_links LIMIT 1) l, generate_series(1, $2::bigint)";
     sql.execute(copies, &[&true, &i64::from(PORTAL_SESSIONS_PER_TENANT_MAX - 2)]).await.unwrap();
     let is_open = async |token: &str| store.sessions().session(token).await.unwrap().is_some();
+    open(store, &create(store, tenant).await).await.unwrap();
+    assert!(is_open(&first).await, "a link without a session goes first");
+    let sessions = "INSERT INTO dashboard_sessions (token_hash, key_hash, portal_link, created_at, expires_at)
+                    SELECT uuid_send(gen_random_uuid()), token_hash, id, created_at, expires_at FROM portal_links";
+    sql.execute(sessions, &[]).await.unwrap();
     let newest = open(store, &create(store, tenant).await).await.unwrap();
     assert!(!is_open(&first).await, "the oldest session ends");
     assert!(is_open(&second).await && is_open(&newest).await);

@@ -1,17 +1,19 @@
 //! Recoveries: what an endpoint did not receive is delivered once, and what waits for a retry is attempted now.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
-use postrider_ledger::replay::{self, Counted, DryRunLimits, PageLimits, Rendition};
+use postrider_ledger::replay::{self, Counted, DryRunLimits, FeedError, PageLimits, Rendition};
 use postrider_model::delivery::DeliveryStatus::{self, Cancelled, Delivered, Discarded, Failed, Pending};
 use postrider_model::delivery::{BodyKind, EndpointStatus, Trigger};
-use postrider_model::ids::{EndpointId, EventId, Generation};
-use postrider_model::replay::{ReplayMode, ReplaySelection};
+use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation};
+use postrider_model::replay::{ReplayMode, ReplaySelection, ReplayStatus};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
 use postrider_store::config::{EndpointDraft, Tenant};
 use postrider_store::feed::FeedScope;
 use postrider_store::intervention::{InterventionReason, InterventionTarget};
+use postrider_store::outbox::OutboxEntry;
 use postrider_store::replay::{ReplayAction, ReplayRequest};
 use postrider_store::{Store, StoreError};
 use postrider_wire::messages::DeliveryTask;
@@ -23,7 +25,7 @@ fn recovery(endpoint: EndpointId, from: UnixMillis) -> ReplayRequest {
         endpoint: Some(endpoint),
         event: None,
         from: Some(from),
-        to: UnixMillis(UnixMillis::now().0 + 1),
+        to: UnixMillis::now().minus(Duration::from_secs(15)),
         event_types: Vec::new(),
         attributes: Default::default(),
         only_failed: false,
@@ -39,7 +41,8 @@ async fn record(
     (matched, version): (&[EndpointId], i64),
     reports: &[(EndpointId, DeliveryStatus)],
 ) -> EventId {
-    let event = event(tenant.id, UnixMillis(UnixMillis::now().0 - 1_000));
+    // Long enough ago that a recovery does not wait for its records.
+    let event = event(tenant.id, UnixMillis::now().minus(Duration::from_secs(20)));
     let report = |(endpoint, status): &(EndpointId, DeliveryStatus)| {
         let code = if *status == Delivered { 200 } else { 500 };
         let mut report = outcome(&event, *endpoint, 2, *status, Some(code));
@@ -133,7 +136,92 @@ async fn a_recovery_delivers_what_failed_and_what_was_missed_and_hurries_what_wa
     store.create_replay(tenant.id, &asked).await.unwrap();
     assert_eq!(feed(store).await, []);
     let health = store.config().endpoints_health(&[id]).await.unwrap().pop().unwrap().1;
-    assert!(health.recovered_at.is_some());
+    assert_eq!(health.recoveries.len(), 2);
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_cancelled_while_a_recovery_publishes_stays_cancelled() {
+    let fixture = Fixture::new("recovercancel").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let endpoint = store.config().create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
+    let decided = (&[endpoint.id][..], endpoint.version);
+    record(store, &tenant, decided, &[(endpoint.id, Failed)]).await;
+    let waiting = record(store, &tenant, decided, &[(endpoint.id, Pending)]).await;
+    let waiting = DeliveryId::derive(tenant.id, &waiting, endpoint.id, &Generation::First);
+    let begin = UnixMillis::now().minus(Duration::from_secs(60));
+    store.create_replay(tenant.id, &recovery(endpoint.id, begin)).await.unwrap();
+
+    let published = std::sync::Mutex::new(Vec::new());
+    let publish = async |page: Rendition| {
+        let mut ids = page.events.iter().flat_map(|event| &event.tasks).map(|(task, _)| task.delivery.id);
+        published.lock().unwrap().extend(&mut ids);
+        if published.lock().unwrap().len() == 1 {
+            store.cancel_delivery(None, waiting).await.unwrap();
+        }
+        Ok::<_, Infallible>(())
+    };
+    let limits = PageLimits { events: 100, deliveries: 100 };
+    let fed = replay::feed(store, &Profiles::builtin(), limits, publish).await.unwrap().unwrap();
+    assert_eq!((fed.deliveries, fed.finished), (1, true), "only the failed event");
+    assert!(!published.into_inner().unwrap().contains(&waiting));
+    let row = store.history().get_delivery(None, waiting).await.unwrap().unwrap();
+    assert_eq!((row.status, row.epoch), (Cancelled, 0));
+}
+
+#[tokio::test]
+async fn an_attempt_that_a_recovery_committed_is_published_by_the_outbox_relay_after_a_crash() {
+    let fixture = Fixture::new("recovercrash").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let endpoint = store.config().create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
+    let waiting = record(store, &tenant, (&[endpoint.id], endpoint.version), &[(endpoint.id, Pending)]).await;
+    let begin = UnixMillis::now().minus(Duration::from_secs(60));
+    store.create_replay(tenant.id, &recovery(endpoint.id, begin)).await.unwrap();
+
+    let limits = PageLimits { events: 100, deliveries: 100 };
+    let crash = |_| async { Err::<(), _>("the broker is away") };
+    let failed = replay::feed(store, &Profiles::builtin(), limits, crash).await;
+    assert!(matches!(failed, Err(FeedError::Publish(_))), "{failed:?}");
+    let entries = store.outbox_claim(10, Duration::ZERO).await.unwrap();
+    let delivery = |entry| if let OutboxEntry::Delivery(entry) = entry { Some(entry) } else { None };
+    let [entry] = &entries.into_iter().filter_map(delivery).collect::<Vec<_>>()[..] else { panic!("not one delivery") };
+    assert_eq!((&entry.task.delivery.event, entry.task.epoch, entry.task.number), (&waiting, 1, 3));
+    // Another recovery, of which the copy that waits for its retry knows nothing, leaves it alone.
+    store.create_replay(tenant.id, &recovery(endpoint.id, begin)).await.unwrap();
+    assert_eq!(feed(store).await, []);
+}
+
+#[tokio::test]
+async fn a_missed_event_whose_recovery_was_cancelled_is_missed_again() {
+    let fixture = Fixture::new("missedagain").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let id = store.config().create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap().id;
+    let off = switch(store, id, EndpointStatus::Inactive).await;
+    let missed = record(store, &tenant, (&[], off), &[]).await;
+    switch(store, id, EndpointStatus::Active).await;
+    let asked = recovery(id, UnixMillis::now().minus(Duration::from_secs(60)));
+    let first = store.create_replay(tenant.id, &asked).await.unwrap();
+    assert_eq!(feed(store).await.len(), 1);
+    store.steer_replay(None, first, ReplayAction::Cancel).await.unwrap();
+    store.create_replay(tenant.id, &asked).await.unwrap();
+    let [(task, _)] = &feed(store).await[..] else { panic!("not one delivery") };
+    assert_eq!(task.delivery.event, missed);
+}
+
+#[tokio::test]
+async fn a_recovery_until_now_waits_until_its_last_events_are_on_record() {
+    let fixture = Fixture::new("recoverlate").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let endpoint = store.config().create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
+    let mut asked = recovery(endpoint.id, UnixMillis::now().minus(Duration::from_secs(60)));
+    asked.selection.to = UnixMillis::now();
+    let id = store.create_replay(tenant.id, &asked).await.unwrap();
+    // An event of before the request, which the recorder writes after the first page.
+    let failed = record(store, &tenant, (&[endpoint.id], endpoint.version), &[(endpoint.id, Failed)]).await;
+    let [(task, _)] = &feed(store).await[..] else { panic!("not one delivery") };
+    assert_eq!(task.delivery.event, failed);
+    assert_eq!(feed(store).await, []);
+    let status = store.get_replay(None, id).await.unwrap().unwrap().status;
+    assert_eq!(status, ReplayStatus::Running, "events of the last seconds may follow");
 }
 
 #[tokio::test]
@@ -153,6 +241,21 @@ async fn an_endpoint_has_one_unfinished_recovery() {
         "{refused:?}"
     );
     assert_ne!(store.create_replay(tenant.id, &recovery(other, from)).await.unwrap(), first);
+
+    // One with other events, a later end or a key of its own is another one, and a paused one delivers nothing now.
+    let refused = async |asked: &ReplayRequest| {
+        let refused = store.create_replay(tenant.id, asked).await;
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    };
+    let mut narrowed = recovery(endpoint, from);
+    narrowed.selection.event_types = vec!["a.b".parse().unwrap()];
+    refused(&narrowed).await;
+    let mut later = recovery(endpoint, from);
+    later.selection.to = UnixMillis::now().plus(Duration::from_secs(120));
+    refused(&later).await;
+    refused(&ReplayRequest { idempotency_key: Some("own".into()), ..recovery(endpoint, from) }).await;
+    store.steer_replay(None, first, ReplayAction::Pause).await.unwrap();
+    refused(&recovery(endpoint, from)).await;
     store.steer_replay(None, first, ReplayAction::Cancel).await.unwrap();
     assert_ne!(again(from.0 - 1).await.unwrap(), first);
 }
