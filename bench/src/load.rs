@@ -101,7 +101,7 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// How long a bad neighbour is measured: three times its timeout.
+    /// How long an endpoint is measured beside a failing one, in seconds: three times the failing endpoint's timeout.
     pub(crate) fn beside_seconds(&self) -> f64 {
         f64::from(self.timeout) * 3.0
     }

@@ -1,4 +1,4 @@
-//! Times matches one by one, in a process that has only the index of a fan-out.
+//! Measures how long fan-out's index takes to match one event, in a process without the rest of fan-out.
 
 use std::sync::Arc;
 use std::time::Instant;

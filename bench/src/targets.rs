@@ -1,7 +1,7 @@
-//! The targets: which figures of a run have one, and whether they are met.
+//! The targets of the benchmark, and whether a run meets them.
 //!
-//! All targets are constants of this file. Shares and multiples compare rows of the same run; a figure measured several
-//! times counts with its median.
+//! All targets are constants of this file. Percentages and ratios compare rows of one run. If a figure was measured
+//! several times, its median is compared with the target.
 
 use std::fmt::Write as _;
 

@@ -13,7 +13,7 @@ const OVER_AMQP: &str = "0190a5b2-c3d4-7e8f-9a0b-1c2d3e4f5063";
 const IN_AMQP_HEADERS: &str = "0190a5b2-c3d4-7e8f-9a0b-1c2d3e4f5064";
 const IN_OTHER_HEADERS: &str = "0190a5b2-c3d4-7e8f-9a0b-1c2d3e4f5065";
 
-/// Guarantee (Publishing): CloudEvents, structured and binary, over both.
+/// Guarantee (Publishing): CloudEvents, structured and binary, over HTTP and RabbitMQ.
 #[tokio::test]
 async fn cloud_events_in_every_form_become_the_same_delivery() {
     let deployment = Deployment::start("cloudevents").await;

@@ -51,7 +51,7 @@ pub(crate) fn folder() -> PathBuf {
 /// and 850 MB, of which 700 MB remain.
 ///
 /// # Errors
-/// This user may not enter it, a package is missing, or debootstrap fails; with the end of its log.
+/// This user may not enter it, a package is missing, or debootstrap fails; the error contains the end of its log.
 pub(crate) fn prepare(install: Install) -> Result<PathBuf> {
     check_rights()?;
     let missing = || {

@@ -24,7 +24,7 @@ fn names(text: &str, quote: char) -> BTreeSet<String> {
 fn the_page_of_metrics_names_each_metric_and_no_other() {
     let files = ["services", "shared"].map(|folder| sources(&checkout().join(folder)).expect("sources"));
     let text = |path: PathBuf| std::fs::read_to_string(path).expect("a file");
-    // Only files metrics.rs are read, because filters of `RUST_LOG` and databases have similar names.
+    // Reads only files named metrics.rs: elsewhere `postrider_…` is also the name of a crate in a log filter, or of a database.
     let counted = files.into_iter().flatten().filter(|path| path.ends_with("metrics.rs")).map(text);
     let in_code: BTreeSet<String> = counted.flat_map(|text| names(&text, '"')).collect();
     let in_page = names(&text(checkout().join("docs/metrics.md")), '`');

@@ -8,7 +8,7 @@
 //! - A POST that is repeated under its `Idempotency-Key` takes effect once.
 //! - The answer to an edit waits until every live instance has applied it, for half a second at most.
 //!
-//! # What it does not
+//! # What it does not do
 //! It has no rules of its own: who may do what, and what a valid request is, is in `postrider-operations`.
 
 mod call;

@@ -17,7 +17,7 @@ use crate::failure::Answer;
 use crate::format::{path_segment, plural, pretty_json};
 use crate::page::Page;
 
-/// Most webhooks that the page of an event type offers for a test.
+/// Maximum number of webhooks that the page of an event type offers for a test.
 const TESTED_MAX: u32 = 50;
 
 pub(crate) fn routes() -> Router<Arc<Dashboard>> {

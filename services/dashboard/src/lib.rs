@@ -17,7 +17,7 @@
 //! - **The address names the tenant**, `/dashboard/{tenant}/…`, so an operator with two tabs edits the tenant of the tab. Pages of
 //!   other tenants are 404s.
 //!
-//! # What it does not
+//! # What it does not do
 //! It stores only sessions and the results of forms, sends nothing to endpoints and makes no HTTP requests. The api process serves
 //! it; it imports no other service.
 //!

@@ -34,7 +34,7 @@ impl Default for Config {
         let yields_to = Some(Queue::Lane(Lane::Live));
         Self {
             live: ConsumeOptions { prefetch: 1_000, members_max: 2_048, bytes_max: 32 * mib, yields_to: None },
-            // A message may hold a single delivery; so the prefetch, which counts messages, need not exceed the members by much.
+            // The prefetch counts messages. A message of this lane often holds one delivery, so it is a little above the members.
             slow: ConsumeOptions { prefetch: 600, members_max: 512, bytes_max: 16 * mib, yields_to },
             bulk: ConsumeOptions { prefetch: 300, members_max: 512, bytes_max: 16 * mib, yields_to },
             test_calls_max: 64,

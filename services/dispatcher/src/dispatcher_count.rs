@@ -43,7 +43,7 @@ impl DispatcherCount {
         }
     }
 
-    /// Counts after every `every`, forever. While the broker does not answer, the last count stays.
+    /// Counts after every `every`, forever. While the broker does not answer, the last count remains in use.
     pub(crate) async fn keep_counting(self: Arc<Self>, broker: Broker, every: Duration) {
         loop {
             tokio::time::sleep(every).await;
@@ -58,7 +58,7 @@ async fn consumers(broker: &Broker) -> Option<u32> {
     match broker.queue_depth(Queue::Lane(Lane::Live).name()).await {
         Ok(depth) => Some(depth.consumers),
         Err(error) => {
-            tracing::debug!(%error, "cannot count the dispatchers; the last count stands");
+            tracing::debug!(%error, "cannot count the dispatchers; the last count remains in use");
             None
         }
     }

@@ -11,7 +11,7 @@
 //! - Every POST ends by its deadline. No POST is made while outcomes cannot be published.
 //! - Cached endpoints work without the database. A delivery to an endpoint that is not cached waits and loses no attempt.
 //!
-//! # What it does not
+//! # What it does not do
 //! It renders no bodies, except large ones that waited on the ladder. It keeps no order. It does not log failures of endpoints,
 //! because they are outcomes.
 

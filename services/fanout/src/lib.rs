@@ -50,7 +50,7 @@ use crate::lanes::Lanes;
 pub struct Config {
     /// How many bundles and events are in flight at the same time.
     pub consume: ConsumeOptions,
-    /// How long decisions gather before they are sent to the recorder. Their latency does not matter.
+    /// How long decisions are collected before they are sent to the recorder. This delays no delivery.
     pub decision_gather: Duration,
     /// How long an event waits for the configuration version that ingest worked with. Then the version in force is used.
     pub catch_up_max: Duration,

@@ -1,4 +1,5 @@
-//! Counts the values of event attributes in memory and writes the counts at intervals, so that batches do not wait for it.
+//! Counts the values of event attributes in memory and writes the counts at intervals, so that writing a batch does not wait
+//! for the counts.
 
 use std::sync::Arc;
 

@@ -15,7 +15,7 @@
 //! - A message that the database refuses becomes a dead letter with the reason. The rest of its batch is written.
 //! - The recorder consumes nothing before today's partitions exist.
 //!
-//! # What it does not
+//! # What it does not do
 //! It decides nothing about a delivery: the store merges the reports. Rows of a day without a partition are counted and skipped.
 
 mod attributes;

@@ -6,7 +6,7 @@
 //! - It repairs only while the queues are short, one page at a time, in one recorder at a time.
 //! - It publishes the same ids with a new epoch. If the original message turns up after all, a dispatcher drops it.
 //!
-//! # What it does not
+//! # What it does not do
 //! It cannot repair what was never on record. `postrider audit` counts that.
 
 mod scan_cursor;
@@ -120,7 +120,7 @@ struct Reconciler {
     watermark: Arc<Watermark>,
     config: ReconcileConfig,
     quiet: Option<Quiet>,
-    /// How many days before yesterday the older day is that was scanned last.
+    /// The older day that was scanned last, as a number of days before yesterday.
     older: i32,
     days: HashMap<Day, ScanCursor>,
     /// When to scan for overdue deliveries next.

@@ -4,8 +4,8 @@
 //! first check. A valid document with a flipped bit, or with a piece missing, repeated, replaced or deeply nested, reaches the
 //! rest of the decoder.
 //!
-//! Promises: an input has at most [`BYTES_MAX`] bytes (as text three times as many). The same seed makes the same input. Does
-//! not: know any format. No shipped crate depends on it.
+//! Promises: an input has at most [`BYTES_MAX`] bytes (three times as many as a text, after the conversion to UTF-8). The same
+//! seed makes the same input. It knows no format. No shipped crate depends on it.
 
 use std::fmt;
 use std::ops::Deref;

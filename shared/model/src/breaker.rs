@@ -5,7 +5,7 @@
 //! - A statement that is not repeated for [`FORGOTTEN_AFTER`] is forgotten: the breaker counts as closed.
 //! - The size is bounded: a board with [`BREAKERS_MAX`] statements records no further endpoints.
 //!
-//! # What it does not
+//! # What it does not do
 //! It does not decide when a breaker opens; the dispatcher does. Attempts are compared by the clocks of their dispatchers: a
 //! clock that is `n` seconds ahead may keep an older statement for up to `n` seconds.
 

@@ -4,7 +4,7 @@
 //! Counts of several minutes or endpoints can be added bucket by bucket. A percentile is interpolated in the bucket of the true
 //! value. It is off by less than 1 ms below 1 ms, less than a factor of 2 from 1 to 3 ms and above 30 s, else less than 1.67.
 //!
-//! # What it does not
+//! # What it does not do
 //! It keeps no mean: callers store the sum of durations separately.
 
 use std::time::Duration;

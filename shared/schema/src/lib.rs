@@ -10,7 +10,7 @@
 //!   refused unchecked, because a running check cannot be stopped.
 //! - A mistake has a pointer. It contains nothing of the data except names of members.
 //!
-//! # What it does not
+//! # What it does not do
 //! It stores no schemas and knows no tenants.
 
 mod cost;

@@ -115,8 +115,8 @@ struct Nesting {
 struct Weighed {
     /// Cost to check a value.
     check: Costs,
-    /// Cost to find out which parts of a value the subschema has checked, for a surrounding `unevaluated…`. This evaluates the
-    /// schemas that check the same value again, and the schemas in them once more.
+    /// Cost to find out which parts of a value the subschema has checked, for a surrounding `unevaluated…`. The validator
+    /// evaluates the subschemas that apply to the same value a second time, and the subschemas in them, too.
     mark: Costs,
 }
 

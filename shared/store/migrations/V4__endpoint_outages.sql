@@ -1,4 +1,4 @@
--- What a customer needs to see that an endpoint fails, since when and why, and which deliveries a count of failures counts.
+-- When and why an endpoint fails, and the number of deliveries behind its count of failures.
 
 ALTER TABLE endpoint_health
     ADD COLUMN first_failure_at timestamptz, -- as failing_since, but a reactivation does not change it

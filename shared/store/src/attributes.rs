@@ -1,13 +1,13 @@
 //! Recent values of event attributes with counts, for choosing filters.
 //!
 //! The recorder counts values in memory ([`AttributeTally`]) and adds the counts to a daily table at intervals, so that writing
-//! the history does not wait for it.
+//! the history does not wait for the counts.
 //!
 //! # What it promises
 //! A value appears soon. The limits are 1,000 values of an attribute and 10,000 of a tenant a day, and 50,000 between two writes.
 //! At a limit the values that came first are kept, and of values written together the most frequent.
 //!
-//! # What it does not
+//! # What it does not do
 //! Counts are approximate: a crash loses unwritten ones, and an event reported twice counts twice. The history is exact.
 
 use std::collections::HashMap;

@@ -83,7 +83,7 @@ impl IdempotencyStore {
     /// Seals the response to a claimed request and stores it.
     ///
     /// # Errors
-    /// [`StoreError::Crypto`], or the database's.
+    /// [`StoreError::Crypto`], or an error of the database.
     pub async fn answer_idempotent_request(
         &self,
         request: &IdempotentRequest<'_>,

@@ -17,7 +17,7 @@
 //! Every call that uses the database returns its error when the database is away or refuses the statement. Then nothing was
 //! changed, unless the function's documentation says otherwise. The section `Errors` of a function names only the other errors.
 //!
-//! # What it does not
+//! # What it does not do
 //!
 //! It validates no endpoint (the API does, with the tenant's profile), and it renders, sends and publishes nothing. Messages to
 //! publish after a commit stay in the [`outbox`] until the caller removes them.

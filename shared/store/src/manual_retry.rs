@@ -23,7 +23,7 @@ pub struct RetryState {
     pub row: DeliveryRow,
     /// The configuration version of the event's decision; for a test call, which has no decision, the current one.
     pub config_version: i64,
-    /// Number of attempts that people requested while the delivery was pending. The first attempt never counts.
+    /// Number of attempts that people requested while the delivery was pending. Does not include the first attempt.
     pub extra: u16,
     /// The input for rendering its body, or why that is missing.
     pub source: Result<BodySource, SourceMissing>,

@@ -22,7 +22,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Migration`] with the name of the migration, also if it waited 5 s for a table that another transaction holds:
-    /// then run it again; the database's.
+    /// then run it again; or an error of the database.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         // Uses a connection of its own, because a session holds the lock until it ends.
         let (mut client, _driver) = self.core().dedicated().await?;

@@ -108,7 +108,7 @@ pub struct LostDelivery {
     pub decided_version: Option<i64>,
     /// The current configuration version.
     pub current_version: i64,
-    /// Number of attempts that people requested while it was pending. The first attempt never counts.
+    /// Number of attempts that people requested while it was pending. Does not include the first attempt.
     pub extra: u16,
 }
 

@@ -40,7 +40,7 @@ impl SessionStore {
     /// token: 256 random bits as 43 characters of URL-safe base64.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`]: the key has [`SESSIONS_PER_KEY_MAX`] open sessions; the database's.
+    /// [`StoreError::Conflict`]: the key has [`SESSIONS_PER_KEY_MAX`] open sessions; or an error of the database.
     pub async fn open_session(
         &self,
         key: KeyHash,

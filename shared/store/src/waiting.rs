@@ -43,7 +43,7 @@ impl RecordStore {
     /// Counts pending deliveries, unless another process is counting.
     ///
     /// # Errors
-    /// The database's; then the last count stays.
+    /// An error of the database; the last count remains in use.
     pub async fn count_waiting(&self) -> Result<(), StoreError> {
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;

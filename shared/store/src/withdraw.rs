@@ -58,7 +58,7 @@ impl Store {
     /// Expunges an event's payload: erases `data` and `metadata` in the history and discards the pending deliveries. Idempotent.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] if the event is not on record, or not yet; the database's.
+    /// [`StoreError::NotFound`] if the event is not on record, or not yet; or an error of the database.
     pub async fn expunge_event(&self, tenant: TenantId, id: &EventId) -> Result<(), StoreError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;

@@ -25,7 +25,7 @@ pub struct Tools {
 /// The browser, and the packages of `manifest`, a folder with `package.json` and `package-lock.json`.
 ///
 /// # Errors
-/// There is no Chromium or npm, or npm fails; with its output.
+/// There is no Chromium or npm, or npm fails; the error contains its output.
 pub fn tools(manifest: &Path) -> Result<Tools> {
     let Some(browser) = chromium() else {
         bail!("no Chromium on the path: apt-get install -y chromium, or name one with {CHROMIUM_VARIABLE}")

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 /// Deepest nesting that is shown folded.
 const DEPTH_MAX: usize = 64;
-/// Most values that are shown folded; each is an element of the page.
+/// Maximum number of values that are shown folded; each is an element of the page.
 const VALUES_MAX: usize = 2_000;
 /// Objects and arrays above this depth are open at first.
 const OPEN_DEPTH: usize = 3;

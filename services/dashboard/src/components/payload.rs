@@ -7,7 +7,7 @@ use crate::components::listing;
 use crate::format::{bytes, pretty_json};
 use crate::session::Visitor;
 
-/// Most bytes of a payload on a page. The link to the whole payload has no such limit.
+/// Maximum number of bytes of a payload that a page shows. The link to the whole payload has no such limit.
 const SHOWN_BYTES_MAX: usize = 64 * 1_024;
 /// The query parameter that selects the raw view.
 const VIEW: &str = "view";

@@ -15,7 +15,7 @@ use crate::failure::Answer;
 use crate::format::attribute;
 use crate::page::{Id, Page, plain_text};
 
-/// Most deliveries on the page of an event.
+/// Maximum number of deliveries on the page of an event.
 const DELIVERIES_SHOWN: usize = 50;
 /// The page of an event this old refreshes only while deliveries are pending.
 const FRESH: Duration = Duration::from_secs(60);

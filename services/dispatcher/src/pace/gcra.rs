@@ -15,7 +15,8 @@ pub(crate) fn interval(rate_per_second: Option<f64>, dispatchers: u32) -> Option
     Some(Duration::try_from_secs_f64(seconds).unwrap_or(INTERVAL_MAX).min(INTERVAL_MAX))
 }
 
-/// Returns the new distance of a slot after an edit changed the interval from `before`: the number of slots ahead of it stays.
+/// Returns the new distance of a slot after an edit changed the interval from `before`: the number of slots ahead of it does
+/// not change.
 pub(crate) fn rescaled(ahead: Duration, before: Duration, interval: Duration) -> Duration {
     if before.is_zero() || before == interval {
         return ahead;

@@ -8,7 +8,7 @@
 //! - A slow or broken endpoint gets no POST from the live and bulk lanes, and one at a time while its breaker is open.
 //! - A granted slot is used once.
 //!
-//! # What it does not
+//! # What it does not do
 //! It does not count across dispatchers (each grants its share of the rate), and it promises no order.
 
 mod gcra;

@@ -12,8 +12,8 @@ pub(super) struct Pause {
 }
 
 impl Pause {
-    /// Pauses this version and older ones for `wait` from `now`. A pause that is on stays if its version is newer, or the same and
-    /// the pause ends later.
+    /// Pauses this version and older ones for `wait` from `now`. Does not replace a running pause of a newer version, or of the
+    /// same version that ends later.
     pub(super) fn begin(&mut self, now: Instant, wait: Duration, version: i64) {
         let until = now + wait;
         let ends_later = version == self.version && self.until.is_some_and(|before| before < until);

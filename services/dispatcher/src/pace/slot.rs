@@ -55,7 +55,7 @@ impl HeldSlot {
     /// Returns the slot's state at `now`. The process started at `foreign_before`; `interval` is the current interval of slots.
     ///
     /// If the wall clock was set back, the slot is at most [`SlotTerms::left_ms`] away. If the rate was edited, the number of
-    /// slots ahead stays. If the rate was removed, the slot is void.
+    /// slots ahead of it does not change. If the rate was removed, the slot is void.
     pub(crate) fn state(&self, now: UnixMillis, foreign_before: UnixMillis, interval: Option<Duration>) -> SlotState {
         let Some(slot_at) = self.slot_at else { return SlotState::None };
         let reason = self.reason.unwrap_or(HeldReason::Rate);

@@ -29,7 +29,7 @@ struct Latest {
 }
 
 impl WaitingDeliveries {
-    /// Reads the count every few seconds. While the database is unavailable the last count stays in force.
+    /// Reads the count every few seconds. While the database is unavailable the last count remains in use.
     pub(crate) async fn watch(self: Arc<Self>, store: Store) {
         let mut ticks = tokio::time::interval(READ_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

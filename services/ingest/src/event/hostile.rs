@@ -1,4 +1,5 @@
-//! Hostile bodies: each is an event that keeps to every limit and reads the same again, or is refused with a bounded problem.
+//! Hostile bodies: each is refused with a bounded problem, or becomes an event within all limits that is unchanged after writing and
+//! reading it.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use postrider_http::json;
@@ -17,8 +18,8 @@ use crate::event::{Event, IdSource};
 use crate::refused::Refused;
 
 const TENANT: TenantId = TenantId::OPERATOR;
-/// Maximum number of bytes of a problem in an answer or a dead letter. The worst case is a problem of control characters only,
-/// which JSON writes as six bytes each.
+/// Maximum size in bytes of a problem in a response or a dead letter. The worst case is a text of control characters only, because
+/// JSON writes each as six bytes.
 pub(crate) const PROBLEM_BYTES_MAX: usize = 160 * 1024;
 
 /// Events as `POST /v1/publish` takes them.

@@ -27,8 +27,8 @@ use crate::topology::{DELAY_EXCHANGE, LANES_EXCHANGE, lane_key};
 
 /// How long the first member for a destination waits for others. Neither a rung nor a change of lanes needs to be more precise.
 const GATHER: Duration = Duration::from_millis(10);
-/// The same for rungs of the slow lane: deliveries to an endpoint that does not answer come one by one, again and again.
-/// Deliveries that leave the live lane wait less, because the live messages behind them cannot be acked meanwhile.
+/// The same for rungs of the slow lane. It is longer, because retries to an endpoint that does not answer arrive one by one.
+/// Deliveries that leave the live lane wait less, because the live messages behind them cannot be acked before.
 const GATHER_SLOW: Duration = Duration::from_millis(100);
 /// Maximum number of unconfirmed members; beyond that, [`DelayPublisher::publish`] waits.
 const UNCONFIRMED_MAX: usize = 1_024;

@@ -120,7 +120,7 @@ impl Route {
     }
 }
 
-/// Header of dead letters that were cut: the bytes of the whole message.
+/// Header of a dead letter whose body was truncated: the size of the original message in bytes.
 pub const CUT_HEADER: &str = "x-body-cut";
 
 /// Whether only producers use this routing key: it starts with a tenant's id or external id and a dot. Services use words without

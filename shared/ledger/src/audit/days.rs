@@ -162,7 +162,8 @@ pub(super) async fn examine(snapshot: &AuditSnapshot, day: Day, findings: &mut F
     Ok(())
 }
 
-/// Lists the missing rows of an unbalanced day. Overtaken rows become gaps if the second check does not find them.
+/// Lists the missing rows of an unbalanced day. A missing row is a gap if the second check does not find it
+/// either, although rows of later events are on record.
 async fn find_missing(
     snapshot: &AuditSnapshot,
     terms: &mut TenantDay,

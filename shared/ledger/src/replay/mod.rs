@@ -165,7 +165,7 @@ where
 /// Counts the deliveries that a replay would create now. `None`: counting would exceed the limits.
 ///
 /// # Errors
-/// [`StoreError::NotFound`] for the tenant; the database's.
+/// [`StoreError::NotFound`] for the tenant; or an error of the database.
 pub async fn count(
     store: &Store,
     profiles: &Profiles,

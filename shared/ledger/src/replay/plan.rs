@@ -21,7 +21,7 @@ pub(super) struct Again {
     pub(super) body: BodyKind,
     /// The event's own delivery to that endpoint, if there was one.
     repeats: Option<DeliveryId>,
-    /// The pending delivery to attempt now; `None`: a new delivery.
+    /// The pending delivery to attempt now; `None`: a new delivery is created.
     hurried: Option<Hurried>,
 }
 
@@ -107,7 +107,7 @@ impl Plan<'_> {
                 let waits = |pending: &PendingRetry| waits_for_retry(&pending.row, self.now);
                 let at = candidate.pending.iter().position(waits)?;
                 let pending = candidate.pending.swap_remove(at);
-                // The bytes of a delivery stay: its format is that of the decision. A replay's is the current one.
+                // A retried delivery keeps its bytes, so it has the format of its decision. A replay's has the current format.
                 let body = match pending.row.delivery.generation {
                     Generation::Replay(_) => self.targets.body(endpoint),
                     _ => self.targets.body_at(endpoint, config_version),
@@ -118,8 +118,9 @@ impl Plan<'_> {
     }
 }
 
-/// Whether a pending delivery waits for a retry that is not due soon. One without an attempt is in a queue or held, so that its
-/// attempt follows without help. One that is due soon may be attempted before dispatchers know that its copy is stale.
+/// Whether a pending delivery waits for a retry that is not due soon. False before the first attempt: the delivery is queued or
+/// held, and is attempted anyway. Also false if the retry is due soon: dispatchers might attempt the copy in a delay queue before
+/// they know that it is stale.
 fn waits_for_retry(row: &DeliveryRow, now: UnixMillis) -> bool {
     row.number > 0 && row.next_attempt_at.is_some_and(|due| due > now.plus(ON_ITS_WAY))
 }

@@ -86,11 +86,11 @@ pub struct Health {
     /// The last time in which it was inactive or disabled after it had been active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_off: Option<OutageShown>,
-    /// When a recovery of it was last requested that was neither cancelled nor narrowed to some events; of the last 7 days.
+    /// The time of the newest request of the last 7 days for a recovery that was not cancelled and covers all event types.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_recovery_at: Option<Timestamp>,
     /// The `since` of a recovery that covers the times of the last 3 days in which it was `failing`, and the last one in which it was
-    /// off. Absent: there are none, or a recovery covers them.
+    /// off. Absent if there is no such time, or a recovery covers it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recover_since: Option<Timestamp>,
 }
@@ -180,7 +180,7 @@ fn recover_since(
 }
 
 /// Whether a recovery covers what an endpoint did not receive in an outage: it begins before the outage, and was requested after
-/// it or at its end, so that nothing but its first deliveries ended the outage.
+/// it, or so late in it that its own deliveries ended the outage.
 fn is_covered(found: &EndpointHealth, outage: &Outage, last_failure: Option<&LastFailure>) -> bool {
     found.recoveries.iter().any(|recovery| {
         let after = outage.until.is_some_and(|until| until <= recovery.at);

@@ -147,7 +147,7 @@ impl Operations {
     /// continues.
     ///
     /// # Errors
-    /// [`Error::Conflict`] for a frame if the link is not for frames; the link stays. [`Error::NotFound`] for a link that was
+    /// [`Error::Conflict`] in a frame if the link was created without `embed`; the link can still be opened in a tab. [`Error::NotFound`] for a link that was
     /// opened or has expired.
     pub async fn open_portal_link(
         &self,
@@ -157,8 +157,7 @@ impl Operations {
     ) -> Result<PortalSession, Error> {
         let place = match (place, link.embedded) {
             (Place::Frame, false) => {
-                let detail =
-                    "this link opens in a tab of its own; the product asks for one with `embed` to show it here";
+                let detail = "this link cannot be opened in a frame; the product must create it with `embed`";
                 return Err(Error::Conflict(detail.to_owned()));
             }
             (Place::Frame | Place::Unknown, true) => Place::Frame,

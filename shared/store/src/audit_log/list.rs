@@ -60,7 +60,7 @@ impl History {
     /// Entries of the audit log, newest first.
     ///
     /// # Errors
-    /// [`StoreError::InvalidCursor`], or the database's.
+    /// [`StoreError::InvalidCursor`], or an error of the database.
     pub async fn list_audit_log(
         &self,
         filter: &AuditFilter,

@@ -146,7 +146,7 @@ impl EndpointRow {
     }
 }
 
-/// The endpoint's row, or [`StoreError::NotFound`]. The caller holds the counter's lock, so no other edit runs.
+/// The endpoint's row, or [`StoreError::NotFound`]. The caller holds the lock on `config_version`, so no other edit runs.
 pub(super) async fn require(
     tx: &Transaction<'_>,
     tenant: Option<TenantId>,

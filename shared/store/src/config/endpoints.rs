@@ -111,8 +111,8 @@ impl ConfigStore {
         Ok(found.into_iter().map(|(id, document)| (id, document.name)).collect())
     }
 
-    /// The endpoints of a tenant whose name or URL contains `text`, in upper or lower case: id, name and URL, newest first, at most
-    /// `limit`. Reads every endpoint of the tenant, whose number has a limit.
+    /// The endpoints of a tenant whose name or URL contains `text`, ignoring case: id, name and URL, newest first, at most `limit`.
+    /// Reads all endpoints of the tenant; the tenant's limit bounds their number.
     pub async fn find_endpoints(
         &self,
         tenant: TenantId,

@@ -168,7 +168,7 @@ impl ConfigStore {
     /// Tenants, newest first.
     ///
     /// # Errors
-    /// [`StoreError::InvalidCursor`], or the database's.
+    /// [`StoreError::InvalidCursor`], or an error of the database.
     pub async fn list_tenants(&self, page: &PageRequest) -> Result<Page<Tenant>, StoreError> {
         let (at, id) = page.after::<Uuid>()?;
         let sql = format!(

@@ -75,7 +75,7 @@ impl History {
     /// Dead letters, newest first.
     ///
     /// # Errors
-    /// [`StoreError::InvalidCursor`], or the database's.
+    /// [`StoreError::InvalidCursor`], or an error of the database.
     pub async fn list_dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, StoreError> {
         let (at, id) = page.after::<i64>()?;
         let sql = format!(
@@ -90,7 +90,7 @@ impl History {
     /// One dead letter.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], or the database's.
+    /// [`StoreError::NotFound`], or an error of the database.
     pub async fn get_dead_letter(&self, id: i64) -> Result<DeadLetterRow, StoreError> {
         let client = self.0.client().await?;
         dead_letter(&client, id).await?.ok_or(StoreError::NotFound { what: "dead letter" })

@@ -292,7 +292,7 @@ impl History {
     /// page may be short or empty although more deliveries follow; its cursor continues the search.
     ///
     /// # Errors
-    /// [`StoreError::InvalidCursor`], or the database's.
+    /// [`StoreError::InvalidCursor`], or an error of the database.
     pub async fn list_deliveries(
         &self,
         tenant: Option<TenantId>,

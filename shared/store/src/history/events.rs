@@ -179,7 +179,7 @@ impl History {
     /// empty although more events follow; its cursor continues the search.
     ///
     /// # Errors
-    /// [`StoreError::InvalidCursor`], or the database's.
+    /// [`StoreError::InvalidCursor`], or an error of the database.
     pub async fn list_events(
         &self,
         tenant: Option<TenantId>,

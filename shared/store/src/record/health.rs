@@ -10,7 +10,7 @@ use crate::error::StoreError;
 use crate::sql::{Coded, from_row};
 use crate::store::RecordStore;
 
-/// Most characters that are kept of the text of an endpoint's last failure.
+/// Maximum number of characters that are kept of the text of an endpoint's last failure.
 const ERROR_CHARS_MAX: usize = 500;
 
 /// SQL that evaluates `fresh`, the newly inserted attempts. An endpoint is failing from its [`FAILING_AFTER_ATTEMPTS`]th

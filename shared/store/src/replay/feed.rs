@@ -41,8 +41,8 @@ pub struct ReplayInput {
 pub struct PublishedPage {
     /// Its new deliveries.
     pub tasks: Vec<DeliveryTask>,
-    /// The next attempts of pending deliveries that are to be made now, not published. Each makes the copy that waits for its retry
-    /// stale. One that is no longer pending at the commit, or has another attempt, gets none.
+    /// Attempts of pending deliveries to make now, not published yet. Each makes the copy stale that is in a delay queue. A delivery
+    /// that ended, or whose attempt was made, before the commit is left out.
     pub hurried: Vec<DeliveryTask>,
     /// The number of events that have at least one of these deliveries.
     pub events: u64,
@@ -57,7 +57,7 @@ pub struct Fed {
     pub replay: ReplayId,
     /// Deliveries created, or attempted now.
     pub deliveries: u64,
-    /// The pending deliveries that are attempted now, with their entries in the outbox: publish them, then call
+    /// Outbox entries of pending deliveries whose next attempt is made now. The caller publishes each, then calls
     /// [`Store::outbox_done`].
     pub hurried: Vec<(OutboxId, DeliveryId)>,
     /// Whether all deliveries of the replay have been created.
@@ -164,9 +164,9 @@ struct Hurried<'a> {
     entries: Vec<(OutboxId, DeliveryId)>,
 }
 
-/// Commits the next attempts of those deliveries that are still pending with the attempt before it, so that a cancelled delivery
-/// stays cancelled: writes them to the outbox, and makes the copies stale that wait for a retry. Also returns the configuration
-/// version of the interventions, if there are any.
+/// Commits the next attempts of deliveries to the outbox, and makes their copies in delay queues stale. Leaves out deliveries that
+/// were cancelled, attempted or retried since the page was read. Also returns the configuration version of the interventions, if
+/// there are any.
 async fn hurry<'a>(
     tx: &Transaction<'_>,
     tenant: TenantId,
@@ -200,7 +200,8 @@ async fn hurry<'a>(
     Ok((Hurried { tasks, entries }, Some(version)))
 }
 
-/// Adds the numbers of events read, events with deliveries, deliveries, and pending ones among these to the replay's progress.
+/// Adds to the replay's progress: the number of events read, of events with deliveries, of deliveries, and how many of these were
+/// pending before.
 /// Returns the replay's total numbers of events and deliveries.
 async fn advance(
     tx: &Transaction<'_>,

@@ -100,7 +100,7 @@ pub struct ReplayCandidate {
 pub struct PendingRetry {
     /// The delivery.
     pub row: DeliveryRow,
-    /// Number of its attempts that people requested. The first attempt never counts.
+    /// Number of its attempts that people requested. Does not include the first attempt.
     pub extra: u16,
 }
 

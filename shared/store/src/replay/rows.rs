@@ -98,8 +98,8 @@ async fn known(
     Ok(Some(row.col("id")?))
 }
 
-/// The unfinished recovery of the endpoint of a recovery, if it does the same. Two of them at once could make two deliveries of one
-/// event.
+/// For a recovery, the running recovery of the same endpoint that covers it. Two recoveries of an endpoint at once could make two
+/// deliveries of one event, so another unfinished one is an error.
 async fn running_recovery(
     client: &impl GenericClient,
     tenant: TenantId,
@@ -176,7 +176,7 @@ impl Store {
     /// The replay that an earlier request with the same idempotency key created.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if the key was used for another request; the database's.
+    /// [`StoreError::Conflict`] if the key was used for another request; or an error of the database.
     pub async fn replay_by_key(&self, tenant: TenantId, asked: &ReplayRequest) -> Result<Option<ReplayId>, StoreError> {
         known(&self.core().client().await?, tenant, asked).await
     }
@@ -190,7 +190,7 @@ impl Store {
     /// Replays, newest first. `tenant` `None` lists those of every tenant.
     ///
     /// # Errors
-    /// [`StoreError::InvalidCursor`], or the database's.
+    /// [`StoreError::InvalidCursor`], or an error of the database.
     pub async fn list_replays(&self, tenant: Option<TenantId>, page: &PageRequest) -> Result<Page<Replay>, StoreError> {
         let (at, after) = page.after::<Uuid>()?;
         let sql = format!(

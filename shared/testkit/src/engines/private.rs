@@ -57,7 +57,7 @@ impl PrivateRabbit {
     /// Starts it again with the same data and ports, and waits until it is ready.
     ///
     /// # Errors
-    /// It does not start; with the end of its log.
+    /// It does not start; the error contains the end of its log.
     pub async fn restart(&mut self) -> Result<()> {
         self.node.start(|_| ())?;
         self.node.wait_ready().await
@@ -104,7 +104,7 @@ impl PrivateRabbit {
     /// Runs `rabbitmqctl` for this node, for faults such as `["set_disk_free_limit", "1000000GB"]`.
     ///
     /// # Errors
-    /// The command fails; with its output.
+    /// The command fails; the error contains its output.
     pub async fn ctl(&self, arguments: &[&str]) -> Result<()> {
         self.node.ctl(arguments).await
     }
@@ -155,7 +155,7 @@ impl PrivatePostgres {
     /// Starts it again with the same data and port.
     ///
     /// # Errors
-    /// It does not start; with the end of its log.
+    /// It does not start; the error contains the end of its log.
     pub async fn restart(&mut self) -> Result<()> {
         self.cluster.start(|_| ())?;
         self.cluster.wait_ready().await.map(drop)
