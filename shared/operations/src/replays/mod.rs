@@ -88,8 +88,10 @@ pub struct ReplayProgress {
     pub walked: u64,
     /// Events among them that are delivered again.
     pub events: u64,
-    /// Deliveries created, or attempted now by a recovery.
+    /// Deliveries created, or attempted at once by a recovery.
     pub deliveries: u64,
+    /// Of these, deliveries that waited for a retry and were attempted at once; only with the mode `recover`.
+    pub retried: u64,
     /// When the last examined event was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reached_at: Option<Timestamp>,
@@ -117,6 +119,7 @@ impl From<StoredReplay> for Replay {
                 walked: progress.walked,
                 events: progress.events,
                 deliveries: progress.deliveries,
+                retried: progress.hurried,
                 reached_at: progress.reached_at.map(Timestamp),
             },
         }
