@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::response::Redirect;
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use maud::{Markup, html};
-use postrider_operations::deliveries::{SeveralAction, SeveralDone};
+use postrider_operations::deliveries::{RetryPreview, SeveralAction, SeveralDone};
 
 use crate::Dashboard;
 use crate::components::Confirmation;
@@ -23,7 +23,11 @@ use crate::page::{Managed, Page};
 pub(crate) const FORM: &str = "several";
 /// The field with the id of a chosen delivery.
 pub(crate) const CHOSEN: &str = "delivery_id";
-/// The field that confirms a cancellation.
+/// The field that names the change: [`RETRY`] or [`CANCEL`].
+const ACTION: &str = "action";
+const RETRY: &str = "retry";
+const CANCEL: &str = "cancel";
+/// The field that confirms the change.
 const CONFIRMED: &str = "confirmed";
 /// The field with the query of the list, to return to it.
 const BACK: &str = "back";
@@ -38,34 +42,58 @@ pub(crate) fn buttons(page: &Page) -> Markup {
         form.buttons id=(FORM) method="post" action=(page.to("/several-deliveries")) data-select=(CHOSEN) {
             (page.visitor.tokens)
             input type="hidden" name=(BACK) value=(page.visitor.query.without(&[NOTICE, RESULT]));
+            // The return key presses the first button of a form, also from a checkbox. This one closes a dialog, and there is none.
+            button.unseen type="submit" formmethod="dialog" tabindex="-1" aria-hidden="true" {}
             label.check data-select-all hidden { input type="checkbox"; span { "All on this page" } }
-            button type="submit" name="action" value="retry" { "Retry selected" }
-            button.danger type="submit" name="action" value="cancel" { "Cancel selected" }
+            button type="submit" name=(ACTION) value=(RETRY) { "Retry selected" }
+            button.danger type="submit" name=(ACTION) value=(CANCEL) { "Cancel selected" }
             span.faint data-select-count role="status" {}
         }
     } }
 }
 
-/// `GET …/several-deliveries`: an address that a reload may show after the result has expired.
-async fn to_list(page: Page) -> Redirect {
-    Redirect::to(&page.to("/deliveries"))
+/// A change that a form asks for.
+struct Asked {
+    action: SeveralAction,
+    /// The ids of the chosen deliveries; at least one.
+    chosen: Vec<String>,
 }
 
-/// `POST …/several-deliveries`
-async fn change(Managed(page): Managed<Page>, Sent(fields): Sent) -> Answer {
-    let chosen = fields.all(CHOSEN);
-    let action = match fields.get("action") {
-        "cancel" => SeveralAction::Cancel,
-        _ => SeveralAction::Retry,
+impl Asked {
+    /// `None` if no delivery or no known action was chosen.
+    fn read(fields: &Fields) -> Option<Self> {
+        let action = match fields.get(ACTION) {
+            RETRY => SeveralAction::Retry,
+            CANCEL => SeveralAction::Cancel,
+            _ => return None,
+        };
+        let chosen = fields.all(CHOSEN);
+        (!chosen.is_empty()).then_some(Self { action, chosen })
+    }
+}
+
+/// `GET …/several-deliveries`: an address that a reload may show after the result has expired. A form whose session had ended
+/// comes back here after sign-in, with a question before it acts.
+async fn to_list(page: Page) -> Answer<Response> {
+    let restored = page.visitor.restored().filter(|_| page.can_manage()).unwrap_or_default();
+    let Some(asked) = Asked::read(&restored) else {
+        return Ok(Redirect::to(&page.to("/deliveries")).into_response());
     };
-    if chosen.is_empty() {
-        return Ok(nothing_chosen(&page, &fields));
+    let preview = page.operations.preview_retry(page.caller, &asked.chosen).await?;
+    Ok(ask(&page, &restored, &asked, preview).into_response())
+}
+
+/// `POST …/several-deliveries`. Asks before deliveries are cancelled, and before finished ones are sent again.
+async fn change(Managed(page): Managed<Page>, Sent(fields): Sent) -> Answer {
+    let Some(asked) = Asked::read(&fields) else { return Ok(nothing_chosen(&page, &fields)) };
+    if !fields.is_checked(CONFIRMED) {
+        let preview = page.operations.preview_retry(page.caller, &asked.chosen).await?;
+        if asked.action == SeveralAction::Cancel || preview.ended > 0 {
+            return Ok(ask(&page, &fields, &asked, preview));
+        }
     }
-    if action == SeveralAction::Cancel && !fields.is_checked(CONFIRMED) {
-        return Ok(ask_cancel(&page, &fields, &chosen));
-    }
-    let done = page.operations.change_deliveries(page.caller, &chosen, action).await?;
-    Ok(result(&page, &fields, action, &done))
+    let done = page.operations.change_deliveries(page.caller, &asked.chosen, asked.action).await?;
+    Ok(result(&page, &fields, asked.action, &done))
 }
 
 /// The address of the list that the form came from.
@@ -77,33 +105,57 @@ fn back(page: &Page, fields: &Fields) -> String {
 
 fn nothing_chosen(page: &Page, fields: &Fields) -> Markup {
     page.show(
-        "No delivery selected",
+        "Nothing selected",
         html! {
-            h1 { "No delivery selected" }
-            p { "Check the deliveries in the list first." }
+            h1 { "Nothing selected" }
+            p { "Check deliveries in the list first, then press “Retry selected” or “Cancel selected”." }
             p { a.button href=(back(page, fields)) { "Back to the list" } }
         },
     )
 }
 
-fn ask_cancel(page: &Page, fields: &Fields, chosen: &[String]) -> Markup {
-    let confirmation = Confirmation {
-        title: &format!("Cancel {}?", plural(chosen.len() as u64, "delivery", "deliveries")),
-        consequences: html! { p {
-            "There will be no further attempts of those that are pending; finished ones stay as they are. "
-            "The webhooks do not receive these events unless you send them again."
-        } },
-        action: &page.to("/several-deliveries"),
-        button: "Cancel deliveries",
-        back: &back(page, fields),
+/// The question before a change, with what each part of the choice would get.
+fn ask(page: &Page, fields: &Fields, asked: &Asked, preview: RetryPreview) -> Markup {
+    let chosen = plural(asked.chosen.len() as u64, "delivery", "deliveries");
+    let (action, title, button, consequences) = match asked.action {
+        SeveralAction::Retry => (RETRY, format!("Retry {chosen}?"), "Retry deliveries", retried(preview)),
+        SeveralAction::Cancel => (CANCEL, format!("Cancel {chosen}?"), "Cancel deliveries", cancelled()),
     };
+    let at = page.to("/several-deliveries");
+    let confirmation = Confirmation { title: &title, consequences, action: &at, button, back: &back(page, fields) };
     let hidden = html! {
-        input type="hidden" name="action" value="cancel";
+        input type="hidden" name=(ACTION) value=(action);
         input type="hidden" name=(CONFIRMED) value="yes";
         input type="hidden" name=(BACK) value=(fields.get(BACK));
-        @for id in chosen { input type="hidden" name=(CHOSEN) value=(id); }
+        @for id in &asked.chosen { input type="hidden" name=(CHOSEN) value=(id); }
     };
     page.show(confirmation.title, confirmation.ask(&page.visitor.tokens, &hidden))
+}
+
+fn retried(preview: RetryPreview) -> Markup {
+    let RetryPreview { pending, ended, delivered } = preview;
+    let now = plural(pending, "pending delivery is attempted now.", "pending deliveries are attempted now.");
+    let again = plural(
+        ended,
+        "finished delivery is sent again, as a new delivery.",
+        "finished deliveries are sent again, as new deliveries.",
+    );
+    let twice = plural(
+        delivered,
+        "of them was delivered: its webhook receives the event again.",
+        "of them were delivered: their webhooks receive these events again.",
+    );
+    html! { ul {
+        @if pending > 0 { li { (now) } }
+        @if ended > 0 { li { (again) @if delivered > 0 { " " strong { (twice) } } } }
+    } }
+}
+
+fn cancelled() -> Markup {
+    html! { p {
+        "There will be no further attempts of those that are pending; finished ones stay as they are. "
+        "The webhooks do not receive these events unless you send them again."
+    } }
 }
 
 /// How many were changed, and the others by reason.

@@ -5,7 +5,7 @@ use postrider_model::delivery::DeliveryStatus;
 use serde_json::{Value, json};
 
 use crate::harness::{Tenant, World};
-use crate::pages::{get, post, sign_in};
+use crate::pages::{Page, get, post, send_form, sign_in};
 use crate::recorded::recorded;
 
 /// A tenant with a webhook that failed five times: one delivery failed, four wait for a retry.
@@ -108,7 +108,11 @@ async fn several_deliveries_are_retried_or_cancelled_and_refusals_are_told() {
         let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
         post(&world, &cookie, &several, &form).await
     };
-    assert!(send(form("retry", "", &[])).await.text.contains("No delivery selected"));
+    for (action, chosen) in [("retry", &[][..]), ("", &ids[..])] {
+        assert!(send(form(action, "", chosen)).await.text.contains("Nothing selected"), "{action}");
+    }
+    let untouched = world.get(&tenant.key, "/v1/deliveries?phase=retrying").await.ok(200);
+    assert_eq!(untouched["data"].as_array().unwrap().len(), 4, "a form without a known action changes nothing");
 
     let asked = send(form("cancel", "", &ids[..2])).await;
     assert!(asked.text.contains("Cancel 2 deliveries?"), "{}", asked.text);
@@ -131,4 +135,56 @@ async fn several_deliveries_are_retried_or_cancelled_and_refusals_are_told() {
     let reader = world.key(&tenant.id, &["read"]).await;
     let reader = sign_in(&world, &reader).await;
     assert!(!get(&world, &reader, &list).await.text.contains("name=\"delivery_id\""));
+}
+
+/// Signs in again with the form that the sign-in page carries, and returns the page that shows the form.
+async fn sign_in_with_form(world: &World, tenant: &Tenant, asked: &Page, next: &str) -> (String, Page) {
+    let carried = asked.text.split_once("name=\"form\" value=\"").expect("a carried form").1;
+    let carried = carried.split('"').next().unwrap().replace("&amp;", "&");
+    let fields = [("key", tenant.key.as_str()), ("next", next), ("form", &carried)];
+    let signed_in = send_form(world, "", "/dashboard/sign-in", &fields).await;
+    let cookie = signed_in.header("set-cookie").split(';').next().unwrap().to_owned();
+    let page = get(world, &cookie, signed_in.header("location")).await;
+    (cookie, page)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn finished_deliveries_are_sent_again_only_after_a_question() {
+    let world = crate::world("dash_again").await;
+    let tenant = world.tenant("standard").await;
+    let endpoint = world.endpoint(&tenant).await;
+    let (_, delivered) = recorded(&world, &tenant, &endpoint, DeliveryStatus::Delivered).await;
+    let (_, failed) = recorded(&world, &tenant, &endpoint, DeliveryStatus::Failed).await;
+    let (_, pending) = recorded(&world, &tenant, &endpoint, DeliveryStatus::Pending).await;
+    let ids = [delivered.to_string(), failed.to_string(), pending.to_string()];
+    let several = format!("/dashboard/{}/several-deliveries", tenant.id);
+    let all = async || world.get(&tenant.key, "/v1/deliveries").await.ok(200)["data"].as_array().unwrap().len();
+    let form = |csrf: &str, more: &[(&'static str, &'static str)]| {
+        let mut form = vec![("csrf", csrf.to_owned()), ("action", "retry".to_owned())];
+        form.extend(ids.iter().map(|id| ("delivery_id", id.clone())));
+        form.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        form
+    };
+    let send = async |cookie: &str, form: Vec<(&str, String)>| {
+        let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        post(&world, cookie, &several, &form).await
+    };
+    let cookie = sign_in(&world, &tenant.key).await;
+    let csrf = get(&world, &cookie, &format!("/dashboard/{}/deliveries", tenant.id)).await.csrf();
+    let asked = send(&cookie, form(&csrf, &[])).await.text;
+    assert!(asked.contains("Retry 3 deliveries?") && asked.contains("1 pending delivery is attempted now"), "{asked}");
+    assert!(asked.contains("2 finished deliveries are sent again") && asked.contains("1 of them was delivered"), "{asked}");
+    assert_eq!(all().await, 3, "the question sends nothing");
+
+    // The choice survives the end of the session, as a question.
+    world.store.sessions().close_session(cookie.split_once('=').unwrap().1).await.unwrap();
+    let ended = send(&cookie, form(&csrf, &[("confirmed", "yes"), ("back", "status=failed")])).await;
+    assert_eq!(ended.status, StatusCode::UNAUTHORIZED);
+    let (cookie, shown) = sign_in_with_form(&world, &tenant, &ended, &several).await;
+    assert!(shown.text.contains("Retry 3 deliveries?") && shown.text.contains("Your session had ended"), "{}", shown.text);
+    assert!(shown.text.contains("deliveries?status=failed"), "the way back: {}", shown.text);
+    assert_eq!(all().await, 3, "the sign-in sends nothing");
+    let done = send(&cookie, form(&shown.csrf(), &[("confirmed", "yes")])).await.text;
+    assert!(done.contains("3 deliveries retried"), "{done}");
+    assert_eq!(all().await, 5, "two new deliveries");
 }

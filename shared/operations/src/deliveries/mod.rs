@@ -20,7 +20,7 @@ use crate::{Caller, Error, Operations};
 pub use next_attempt::NextAttemptReason;
 pub use postrider_model::delivery_phase::DeliveryPhase;
 pub use postrider_model::filters::DeliveryFilter;
-pub use several::{SeveralAction, SeveralDone};
+pub use several::{RetryPreview, SeveralAction, SeveralDone};
 pub use view::{Attempt, Delivery, DeliveryDetail, Header, Timing};
 
 /// A delivery that will be attempted.

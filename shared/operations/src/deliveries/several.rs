@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use postrider_model::delivery::DeliveryStatus;
 use postrider_model::limits::PAGE_MAX;
 use postrider_model::scope::Scope;
 
@@ -25,7 +26,47 @@ pub struct SeveralDone {
     pub refused: Vec<(String, Error)>,
 }
 
+/// What a retry of several deliveries would do. Deliveries that do not exist count nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RetryPreview {
+    /// Pending deliveries, which would be attempted now.
+    pub pending: u64,
+    /// Deliveries that have ended, which would be sent again as new deliveries.
+    pub ended: u64,
+    /// Those of `ended` that reached their endpoint.
+    pub delivered: u64,
+}
+
+/// Refuses no delivery, and more than [`PAGE_MAX`].
+fn check_number(ids: &[String]) -> Result<(), Error> {
+    if (1..=PAGE_MAX as usize).contains(&ids.len()) {
+        return Ok(());
+    }
+    Err(Error::invalid("/delivery_id", format!("choose 1 to {PAGE_MAX} deliveries, got {}", ids.len())))
+}
+
 impl Operations {
+    /// Counts what a retry of these deliveries would do.
+    ///
+    /// # Errors
+    /// Requires the scope `manage`. [`Error::Invalid`] for no delivery or more than [`PAGE_MAX`].
+    pub async fn preview_retry(&self, caller: Caller, ids: &[String]) -> Result<RetryPreview, Error> {
+        let visible = caller.visible(Scope::Manage)?;
+        check_number(ids)?;
+        let mut preview = RetryPreview::default();
+        for id in ids.iter().filter_map(|id| id.parse().ok()) {
+            match self.store.history().get_delivery(visible, id).await?.map(|row| row.status) {
+                None => {}
+                Some(DeliveryStatus::Pending) => preview.pending += 1,
+                Some(status) => {
+                    preview.ended += 1;
+                    preview.delivered += u64::from(status == DeliveryStatus::Delivered);
+                }
+            }
+        }
+        Ok(preview)
+    }
+
     /// Retries or cancels these deliveries, one after the other, and each once. A refusal does not stop the others. Each counts as a
     /// change.
     ///
@@ -39,12 +80,7 @@ impl Operations {
         action: SeveralAction,
     ) -> Result<SeveralDone, Error> {
         caller.visible(Scope::Manage)?;
-        if !(1..=PAGE_MAX as usize).contains(&ids.len()) {
-            return Err(Error::invalid(
-                "/delivery_id",
-                format!("choose 1 to {PAGE_MAX} deliveries, got {}", ids.len()),
-            ));
-        }
+        check_number(ids)?;
         let mut result = SeveralDone::default();
         for id in ids.iter().collect::<BTreeSet<_>>() {
             let done = match action {
