@@ -1,45 +1,63 @@
 // Copy buttons. They stay hidden in browsers without a clipboard. A link marked data-copy-url opens a text; with a clipboard it
-// copies the text instead. Screen readers hear that it was copied.
+// copies the text instead, or opens it if the browser refuses. Screen readers hear that it was copied.
 
+const framed = window.top !== window.self;
+const canCopyLater = Boolean(navigator.clipboard && window.ClipboardItem);
 const said = document.createElement('p');
 said.className = 'unseen';
 said.setAttribute('role', 'status');
 document.body.append(said);
 
+/// Changes the visible text of a button or link. Text for screen readers follows it and stays.
+const rename = (button, label) => { button.firstChild.data = label; };
+
 /// Shows on the button that its text was copied, and announces it.
 const copied = (button, label) => {
-  button.textContent = 'Copied';
+  rename(button, 'Copied');
   said.textContent = 'Copied';
-  setTimeout(() => { button.textContent = label; said.textContent = ''; }, 2000);
+  setTimeout(() => { rename(button, label); said.textContent = ''; }, 2000);
 };
 
 for (const button of document.querySelectorAll('[data-copy]')) {
   if (!navigator.clipboard) continue;
   button.hidden = false;
   button.addEventListener('click', async () => {
-    const text = button.parentElement.querySelector('output, code').textContent;
-    await navigator.clipboard.writeText(text);
-    copied(button, 'Copy');
+    const source = button.parentElement.querySelector('output, code');
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      copied(button, 'Copy');
+    } catch {
+      // A frame may not write to the clipboard unless the page around it allows that. The visitor copies the selected text.
+      document.getSelection().selectAllChildren(source);
+    }
   });
 }
 
+const labelOf = (link) => link.dataset.copyUrl || 'Copy';
 const offer = (root) => {
-  if (!navigator.clipboard) return;
-  for (const link of root.querySelectorAll('a[data-copy-url]')) link.textContent = link.dataset.copyUrl || 'Copy';
+  if (!canCopyLater) return;
+  for (const link of root.querySelectorAll('a[data-copy-url]')) rename(link, labelOf(link));
 };
 offer(document);
 document.addEventListener('postrider:refreshed', (event) => offer(event.target));
 
+/// The text at an address.
+const fetched = async (href) => {
+  // A frame has a session of its own, and browsers tell the server of the frame for pages only.
+  const answer = await fetch(href, { headers: { accept: 'text/plain', ...(framed && { 'x-postrider-frame': 'yes' }) } });
+  // A redirect leads to the sign-in page.
+  if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+  return new Blob([await answer.text()], { type: 'text/plain' });
+};
+
 document.addEventListener('click', async (event) => {
   const link = event.target.closest?.('a[data-copy-url]');
-  if (!link || !navigator.clipboard || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (!link || !canCopyLater || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   try {
-    const answer = await fetch(link.href, { headers: { accept: 'text/plain' } });
-    // A redirect leads to the sign-in page.
-    if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
-    await navigator.clipboard.writeText(await answer.text());
-    copied(link, link.dataset.copyUrl || 'Copy');
+    // Safari allows a write only during the click, so the write begins now and the text follows.
+    await navigator.clipboard.write([new ClipboardItem({ 'text/plain': fetched(link.href) })]);
+    copied(link, labelOf(link));
   } catch {
     location.assign(link.href);
   }

@@ -35,7 +35,7 @@ impl Payload<'_> {
                     a href=(to(Some("raw"))) aria-current=[raw.then_some("true")] { "Raw" }
                 }
                 span.faint { (bytes(self.text.len())) }
-                a.button.quiet href=(self.whole) data-copy-url { "Open as text" }
+                a.button.quiet href=(self.whole) data-copy-url { "Open as text" span.unseen { " " (self.label) } }
             }
             @if self.text.len() > SHOWN_BYTES_MAX {
                 (listing(self.label, start(self.text)))

@@ -1,5 +1,6 @@
 // The dashboard in a frame of the product's own page, on another site, and by a link in a tab. The product's backend asks for links.
 
+import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { strict as assert } from 'node:assert';
 import { api, audit, inForce, operatorKey, quiet, receiver, run, signIn, until, visitor, world } from '../lib.mjs';
@@ -16,7 +17,7 @@ async function productPage(origin) {
     response.writeHead(200, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' });
     response.end(`<!doctype html><html lang="en"><title>The product</title>
       <body style="margin: 0; font: 16px sans-serif; background: #eef1f6"><h1 style="padding: 0 1rem">The product’s settings</h1>
-      <main style="padding: 0 1rem"><iframe src="${url}" title="Webhooks" style="${style}"></iframe></main></body></html>`);
+      <main style="padding: 0 1rem"><iframe src="${url}" title="Webhooks" allow="clipboard-write" style="${style}"></iframe></main></body></html>`);
   });
   await new Promise((resolve) => { server.listen(new URL(origin).port, 'localhost', resolve); });
   return server;
@@ -46,7 +47,7 @@ await run(async (browser) => {
 
 /** A customer of the product creates a webhook and sends a test in the product's page. */
 async function framed(browser) {
-  const who = await visitor(browser, { viewport: { width: 1100, height: 760 } });
+  const who = await visitor(browser, { viewport: { width: 1100, height: 760 }, permissions: ['clipboard-read', 'clipboard-write'] });
   const { page } = who;
   const endpoint = await receiver();
   // An operator signed in to the dashboard in the same browser keeps their own session.
@@ -68,7 +69,14 @@ async function framed(browser) {
   await frame.getByLabel('All events').check();
   await audit({ page: asPage(page), look: who.look }, 'embedded, new webhook');
   await frame.getByRole('button', { name: 'Create webhook' }).click();
-  assert.match(await frame.locator('#secret').textContent(), /^whsec_/);
+  const secret = await frame.locator('#secret').textContent();
+  assert.match(secret, /^whsec_/);
+  const copied = async (button) => {
+    await page.evaluate(() => navigator.clipboard.writeText(''));
+    await button.click();
+    return until('the copy', () => page.evaluate(() => navigator.clipboard.readText()));
+  };
+  assert.equal(await copied(frame.locator('.secret').getByRole('button', { name: 'Copy' })), secret);
   await audit({ page: asPage(page), look: who.look }, 'embedded, created');
   await frame.getByRole('link', { name: 'Send a test' }).click();
   await frame.getByRole('button', { name: 'Send test' }).click();
@@ -82,8 +90,19 @@ async function framed(browser) {
   await frame.getByRole('link', { name: 'Deliveries' }).click();
   await frame.getByRole('row').filter({ hasText: 'test' }).first().waitFor();
   await api(key, 'POST', '/v1/publish', { type: 'user.created', data: {} });
-  await frame.getByRole('row').filter({ hasText: 'user.created' }).first().waitFor();
+  const row = frame.getByRole('row').filter({ hasText: 'user.created' }).first();
+  await row.waitFor();
   await audit({ page: asPage(page), look: who.look }, 'embedded, deliveries');
+
+  // Copies and downloads use the frame's session, too.
+  await row.getByRole('link', { name: 'user.created' }).click();
+  await frame.getByRole('heading', { name: /^Delivery of user\.created/ }).waitFor();
+  const body = frame.locator('#body').getByRole('link', { name: 'Copy Request body' });
+  assert.equal(await copied(body), endpoint.got.at(-1).body.toString());
+  await frame.getByRole('link', { name: 'Event types' }).click();
+  const [download] = await Promise.all([page.waitForEvent('download'), frame.getByRole('link', { name: 'OpenAPI 3.1' }).click()]);
+  assert.equal(download.suggestedFilename(), 'webhooks.openapi.json');
+  assert.equal(JSON.parse(await readFile(await download.path(), 'utf8')).openapi, '3.1.0');
 
   // A second page of the product: the forms of the first one still work.
   await frame.getByRole('link', { name: 'Webhooks', exact: true }).click();

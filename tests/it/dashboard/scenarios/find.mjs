@@ -59,7 +59,8 @@ async function byKeyboard(browser, { endpoint, failed }) {
     return until('the copy', () => page.evaluate(() => navigator.clipboard.readText()));
   };
   const sent = endpoint.got[0];
-  assert.equal(await copied(page.locator('#body').getByRole('link', { name: 'Copy' })), sent.body.toString());
+  assert.equal(await copied(page.locator('#body').getByRole('link', { name: 'Copy Request body' })), sent.body.toString());
+  await page.locator('#body').getByRole('link', { name: 'Copy Request body' }).waitFor();
   const command = await copied(page.locator('.heading').getByRole('link', { name: 'Copy as cURL' }));
   assert.ok(command.includes(`--header 'webhook-signature: ${sent.headers['webhook-signature']}'`), command);
   assert.ok(command.includes(String.raw`it'\''s Jane`), command);
