@@ -67,9 +67,10 @@ fn table(page: &Page, types: &[EventType]) -> Markup {
 fn downloads(page: &Page) -> Markup {
     html! { section aria-labelledby="downloads" {
         h2 #downloads { "For code generators" }
+        // The answers are attachments. The attribute `download` would hide from the server that the page is in a frame.
         p { "All event types with their schemas and samples, as "
-            a href=(page.to("/catalog/openapi.json")) download { "OpenAPI 3.1 (webhooks)" } " and as "
-            a href=(page.to("/catalog/asyncapi.json")) download { "AsyncAPI 3.0" } "." }
+            a href=(page.to("/catalog/openapi.json")) { "OpenAPI 3.1 (webhooks)" } " and as "
+            a href=(page.to("/catalog/asyncapi.json")) { "AsyncAPI 3.0" } "." }
     } }
 }
 
