@@ -74,7 +74,7 @@ fn keys() -> Markup {
         ("Enter", "open the row"),
         ("?", "show or hide this list"),
     ];
-    html! { dialog #keys aria-labelledby="keys-title" {
+    html! { dialog #key-help aria-labelledby="keys-title" {
         h2 #keys-title { "Keys" }
         dl.facts { @for (key, what) in keys { dt { kbd { (key) } } dd { (what) } } }
         label.check { input #keys-on type="checkbox" checked; " Keys of one letter work on these pages" }

@@ -71,13 +71,15 @@ export function quiet({ said }) {
   assert.deepEqual(said, []);
 }
 
-/** Asserts that axe-core finds no violation of WCAG 2.2 A or AA on this page, and that it does not scroll sideways. */
+/** Asserts that axe-core finds no violation of WCAG 2.2 A or AA on this page, that no two elements have the same id, and that it does not scroll sideways. */
 export async function audit({ page, look }, name) {
   if (pictures) await page.screenshot({ path: `${pictures}/${look} ${name.replaceAll('/', ' ').slice(0, 100)}.png`, fullPage: true });
   await page.evaluate(axe);
   const found = await page.evaluate((rules) => globalThis.axe.run(document, { runOnly: rules, resultTypes: ['violations'] }), RULES);
   const told = found.violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((node) => `${node.html} ${node.failureSummary}`).join(' | ')}`);
   assert.deepEqual(told, [], `${name} (${page.url()})`);
+  const twice = await page.evaluate(() => [...document.querySelectorAll('[id]')].map(({ id }) => id).filter((id, at, all) => all.indexOf(id) !== at));
+  assert.deepEqual(twice, [], `ids of two elements of ${name} (${page.url()})`);
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   assert.ok(wide <= 0, `${name} is ${wide} px wider than its window (${page.url()})`);
 }

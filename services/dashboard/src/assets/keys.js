@@ -2,7 +2,7 @@
 // focus. Nothing is taken while the visitor types, or holds Ctrl, Alt or Meta. The visitor can turn the keys off.
 
 const OFF = 'postrider-keys-off';
-const dialog = document.getElementById('keys');
+const dialog = document.getElementById('key-help');
 
 const stored = () => { try { return localStorage.getItem(OFF) !== null; } catch { return false; } };
 const store = (off) => { try { if (off) localStorage.setItem(OFF, 'yes'); else localStorage.removeItem(OFF); } catch { /* The choice lasts for this page. */ } };

@@ -72,6 +72,9 @@ async function operator(browser) {
   await wide.page.getByRole('link', { name: 'Limits and keys of Acme' }).click();
   await wide.page.getByRole('heading', { name: 'Acme' }).waitFor();
   await audit(wide, 'tenant');
+  await wide.page.keyboard.press('?');
+  await wide.page.getByText('next and previous row of a list').waitFor();
+  await wide.page.keyboard.press('Escape');
   for (const path of ['dead-letters', 'profiles', 'system']) {
     await wide.page.goto(`/dashboard/operator/${path}`);
     await audit(wide, path);
