@@ -28,8 +28,8 @@ async fn counted(webhook: &WebhookPage, fields: &Fields) -> Answer<Response> {
     let since = since(webhook, fields);
     let request = RecoverEndpoint { since: Some(since.clone()), dry_run: Some(true) };
     match webhook.page.operations.preview_recovery(webhook.page.caller, &webhook.id, &request).await {
-        Ok(preview) => Ok(page(webhook, &form(fields, &since), Some(&preview))),
-        Err(error) => Ok(page(webhook, &Form::refused(fields.clone(), error)?, None)),
+        Ok(preview) => Ok(page(webhook, &form(fields, &since), &plan(webhook, &preview))),
+        Err(error) => Ok(page(webhook, &Form::refused(fields.clone(), error)?, &html! {})),
     }
 }
 
@@ -48,13 +48,14 @@ fn form(fields: &Fields, since: &str) -> Form {
     rest.with("since", local(since)).into()
 }
 
-fn page(webhook: &WebhookPage, form: &Form, preview: Option<&RecoveryPreview>) -> Response {
+/// The page with `above` between its title and the form.
+fn page(webhook: &WebhookPage, form: &Form, above: &Markup) -> Response {
     let page = &webhook.page;
     let title = format!("Recover {}", webhook.endpoint.name);
     let content = html! {
         h1.long { (title) }
         (form.summary())
-        @if let Some(preview) = preview { (plan(webhook, preview)) }
+        (above)
         form.stack method="get" action=(webhook.at("/recover")) {
             (form.field("since", "Events accepted since (UTC)").time())
             div.buttons {
@@ -94,21 +95,29 @@ fn plan(webhook: &WebhookPage, preview: &RecoveryPreview) -> Markup {
     }
 }
 
-/// `POST …/webhooks/{id}/recover`: switches the webhook on, if it is off, and starts the recovery.
+/// `POST …/webhooks/{id}/recover`: switches the webhook on, if it is off, and starts the recovery. A form that cannot start one
+/// changes nothing.
 pub(crate) async fn start(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Answer<Response> {
     let WebhookPage { page, endpoint, id } = &webhook;
-    if endpoint.status != EndpointStatus::Active {
+    let request = RecoverEndpoint { since: Some(since(&webhook, &fields)), dry_run: None };
+    let off = endpoint.status != EndpointStatus::Active;
+    if off {
+        if let Err(error) = page.operations.preview_recovery(page.caller, id, &request).await {
+            return Ok(self::page(&webhook, &Form::refused(fields, error)?, &html! {}));
+        }
         let edit = EditEndpoint { status: Some(RequestedStatus::Active), ..EditEndpoint::default() };
         // The recovery covers events until now, so that new events must match the webhook before.
         let edited = Box::pin(page.operations.edit_endpoint(page.caller, id, None, edit));
         let (edited, _) = page.operations.wait_for_edit(edited).await;
         edited?;
     }
-    let request = RecoverEndpoint { since: Some(since(&webhook, &fields)), dry_run: None };
     match page.operations.recover_endpoint(page.caller, id, &request).await {
         Ok(accepted) => Ok(page.redirect(format!("/replays/{}", accepted.id), Notice::RecoveryStarted).into_response()),
         Err(error @ (Error::Invalid(_) | Error::Conflict(_))) => {
-            Ok(self::page(&webhook, &Form::refused(fields, error)?, None))
+            let switched = html! { @if off {
+                p.warning role="note" { "The webhook was switched on. The recovery did not start." }
+            } };
+            Ok(self::page(&webhook, &Form::refused(fields, error)?, &switched))
         }
         Err(error) => Err(error.into()),
     }

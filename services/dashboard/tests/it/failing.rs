@@ -73,12 +73,27 @@ async fn a_disabled_webhook_is_switched_on_and_recovered_with_one_button() {
     assert!(detail.contains("switched this webhook off") && detail.contains("it answered 410"), "{detail}");
     let plan = get(&world, &cookie, &format!("{at}/recover")).await;
     assert!(plan.text.contains("Switch on and deliver 5 events"), "{}", plan.text);
-    let started = post(&world, &cookie, &format!("{at}/recover"), &[("csrf", &plan.csrf())]).await;
+    let status =
+        async || world.get(&tenant.key, &format!("/v1/endpoints/{id}")).await.ok(200)["status"].as_str().unwrap().to_owned();
+    let csrf = plan.csrf();
+    let wrong = post(&world, &cookie, &format!("{at}/recover"), &[("csrf", &csrf), ("since", "2999-01-01T00:00")]).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(status().await, "disabled", "a refused recovery does not switch the webhook on");
+    let started = post(&world, &cookie, &format!("{at}/recover"), &[("csrf", &csrf)]).await;
     assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text);
     let now = world.get(&tenant.key, &format!("/v1/endpoints/{id}")).await.ok(200);
     assert_eq!(now["status"], json!("active"));
     assert!(now["health"]["last_recovery_at"].is_string(), "{now:#}");
     assert!(now["health"]["last_off"]["until"].is_string(), "{now:#}");
+
+    // That recovery has not finished, so one that begins earlier cannot start.
+    world.store.config().disable_endpoint(id.parse().unwrap(), "it answered 410").await.unwrap();
+    let form = [("csrf", csrf.as_str()), ("since", "2020-01-01T00:00")];
+    let refused = post(&world, &cookie, &format!("{at}/recover"), &form).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert!(refused.text.contains("The webhook was switched on. The recovery did not start."), "{}", refused.text);
+    assert!(refused.text.contains("has not finished"), "{}", refused.text);
+    assert_eq!(status().await, "active");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
