@@ -109,7 +109,7 @@ fn history(page: &Page, listed: &List<Delivery>, names: &EndpointNames) -> Marku
     let query = &page.visitor.query;
     let live = if query.optional("cursor").is_some() { "off" } else { "on" };
     html! {
-        @if !listed.data.is_empty() { (several::buttons(page)) }
+        (several::buttons(page))
         section #deliveries aria-label="Deliveries" data-live=(live) {
             @if !listed.data.is_empty() {
                 (selectable_deliveries(page, &listed.data, names))

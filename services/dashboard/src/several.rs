@@ -36,7 +36,8 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
     Router::new().route("/dashboard/{tenant}/several-deliveries", get(to_list).post(change))
 }
 
-/// The form with the buttons, above the list. Empty for visitors who may change nothing.
+/// The form with the buttons, above the list. The style sheet hides it while the list is empty, which a refresh can change. Absent
+/// for visitors who may change nothing.
 pub(crate) fn buttons(page: &Page) -> Markup {
     html! { @if page.can_manage() {
         form.buttons id=(FORM) method="post" action=(page.to("/several-deliveries")) data-select=(CHOSEN) {

@@ -77,5 +77,27 @@ await run(async (browser) => {
   await page.goto(`${at}/webhooks`);
   await page.getByText('active').first().waitFor();
   assert.equal(await page.locator('.trouble-line').count(), 0, 'nothing is left to recover');
+  endpoint.answer.status = 503;
+  await fromAnEmptyList(who);
   quiet(who);
 });
+
+/** A list that was empty when it was opened: the rows of a refresh can be chosen. */
+async function fromAnEmptyList(who) {
+  const { page } = who;
+  await page.goto(`${at}/deliveries?status=cancelled`);
+  const retry = page.getByRole('button', { name: 'Retry selected' });
+  assert.equal(await retry.isVisible(), false, 'nothing can be chosen in an empty list');
+  const { id: event } = await api(key, 'POST', '/v1/publish', { type: 'order.paid', data: {} });
+  const delivery = await until('the failed attempt', async () => (await api(key, 'GET', `/v1/deliveries?event_id=${event}&phase=retrying`)).data[0]);
+  await api(key, 'POST', `/v1/deliveries/${delivery.id}/cancel`);
+  const box = page.getByRole('checkbox', { name: 'Select the delivery of order.paid' });
+  await box.check();
+  await box.press('Enter');
+  await page.getByText('1 selected').waitFor();
+  await retry.click();
+  await page.getByRole('heading', { name: 'Retry 1 delivery?' }).waitFor();
+  await audit(who, 'retry of finished deliveries');
+  await page.getByRole('link', { name: 'Back' }).click();
+  await page.getByRole('heading', { name: 'Deliveries' }).waitFor();
+}
