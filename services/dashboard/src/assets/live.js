@@ -1,10 +1,13 @@
 // Automatic refreshes: a part marked data-live is fetched every two seconds (or every data-every milliseconds) and replaced when
-// it has changed. Refreshing stops while the tab is hidden, while the part has the focus, a selection or a checked box, while it is paused, and
-// when the server sends data-live="off".
+// it has changed. Refreshing stops while the tab is hidden and while it is paused, and for good when the server sends
+// data-live="off" or refuses the page. A part with the focus, a selection or a checked box waits.
 
 const parts = [...document.querySelectorAll('[data-live]')].filter((part) => part.id && part.dataset.live !== 'off');
 const EVERY_MS = 2000;
 const framed = window.top !== window.self;
+const NO_ANSWER = 'The server does not answer. Retrying.';
+const TOO_MANY = 'Too many requests. Retrying.';
+const IN_USE = 'Refreshing waits while this list is in use.';
 
 if (parts.length > 0) {
   const served = new Map(parts.map((part) => [part.id, part.dataset.served ?? '']));
@@ -25,6 +28,8 @@ if (parts.length > 0) {
   const show = () => { button.textContent = paused ? 'Resume refreshing' : 'Pause refreshing'; };
   show();
   button.addEventListener('click', () => { paused = !paused; status.textContent = ''; show(); });
+  /// Shows a text. Screen readers read it only when it differs from the text before.
+  const say = (text) => { if (status.textContent !== text) status.textContent = text; };
 
   const inUse = (part) => {
     const selection = document.getSelection();
@@ -69,19 +74,25 @@ if (parts.length > 0) {
       ended();
       return false;
     }
-    if (!answer.ok) throw new Error(String(answer.status));
+    if (answer.status === 403 || answer.status === 404) {
+      say('This page is no longer available. Reload it.');
+      button.remove();
+      return false;
+    }
+    if (!answer.ok) throw new Error(answer.status === 429 ? TOO_MANY : NO_ANSWER);
     const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
-    let changed = false;
+    let [changed, waits] = [false, false];
     for (const part of parts) {
       const now = fresh.getElementById(part.id);
       if (!now) continue;
       const text = comparable(now);
       const before = served.get(part.id);
-      served.set(part.id, text);
-      if (before === text || inUse(part)) {
-        if (before !== text) served.set(part.id, before);
+      if (before === text) continue;
+      if (inUse(part)) {
+        waits = true;
         continue;
       }
+      served.set(part.id, text);
       const open = new Set([...part.querySelectorAll('details[open]')].map((details) => place(part, details)));
       part.replaceChildren(...now.childNodes);
       for (const details of part.querySelectorAll('details')) if (open.has(place(part, details))) details.open = true;
@@ -89,7 +100,9 @@ if (parts.length > 0) {
       part.dispatchEvent(new CustomEvent('postrider:refreshed', { bubbles: true }));
       if (now.dataset.live === 'off') part.dataset.live = 'off';
     }
-    if (changed) status.textContent = 'Updated.';
+    if (waits) say(IN_USE);
+    else if (changed) say('Updated.');
+    else if (status.textContent !== 'Updated.') say('');
     return true;
   };
 
@@ -97,11 +110,10 @@ if (parts.length > 0) {
     if (!paused && !document.hidden) {
       try {
         if (!await refresh()) return;
-        if (failures > 0) status.textContent = '';
         failures = 0;
-      } catch {
+      } catch (error) {
         failures += 1;
-        status.textContent = 'The server does not answer. Retrying.';
+        say(error.message === TOO_MANY ? TOO_MANY : NO_ANSWER);
       }
     }
     if (parts.some((part) => part.dataset.live !== 'off')) setTimeout(loop, Math.min(every * 2 ** failures, 30000));

@@ -26,6 +26,7 @@ await run(async (browser) => {
   });
   const seen = { endpoint, event, failed };
   await byKeyboard(browser, seen);
+  await inUse(browser);
   await localTime(browser);
   await looks(browser, seen);
   await withoutScripts(browser, seen);
@@ -71,6 +72,24 @@ async function byKeyboard(browser, { endpoint, failed }) {
   await page.keyboard.press('Escape');
   await page.keyboard.press('/');
   assert.notEqual(await page.evaluate(() => document.activeElement.id), 'find', 'the keys are off');
+  quiet(who);
+}
+
+/** A list with the focus is not replaced by a refresh, and the page says so. */
+async function inUse(browser) {
+  const who = await visitor(browser);
+  const { page } = who;
+  await signIn(who, key);
+  await page.goto(`${at}/deliveries`);
+  await page.locator('#deliveries th a').first().focus();
+  await api(key, 'POST', '/v1/publish', { type: 'lead.updated', data: {}, attributes: { bridge: 'b3' } });
+  await until('the delivery', async () => (await api(key, 'GET', '/v1/deliveries?type=lead.updated')).data[0]);
+  await page.getByText('Refreshing waits while this list is in use.').waitFor();
+  const row = page.getByRole('link', { name: 'lead.updated' }).first();
+  assert.equal(await row.count(), 0);
+  await page.evaluate(() => document.activeElement.blur());
+  await row.waitFor();
+  await page.getByText('Refreshing waits').waitFor({ state: 'detached' });
   quiet(who);
 }
 

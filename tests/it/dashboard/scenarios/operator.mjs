@@ -1,7 +1,7 @@
 // The operator's pages, and a visitor without scripts.
 
 import { strict as assert } from 'node:assert';
-import { audit, operatorKey, quiet, receiver, run, signIn, until, visitor, world } from '../lib.mjs';
+import { api, audit, operatorKey, quiet, receiver, run, signIn, until, visitor, world } from '../lib.mjs';
 
 await run(async (browser) => {
   await operator(browser);
@@ -75,11 +75,27 @@ async function operator(browser) {
   await wide.page.keyboard.press('?');
   await wide.page.getByText('next and previous row of a list').waitFor();
   await wide.page.keyboard.press('Escape');
+  await gone(wide);
   for (const path of ['dead-letters', 'profiles', 'system']) {
     await wide.page.goto(`/dashboard/operator/${path}`);
     await audit(wide, path);
   }
   quiet(wide);
+}
+
+/** A page that refreshes while its tenant is deleted says so, and stops. */
+async function gone(who) {
+  const { page } = who;
+  const tenant = await api(operatorKey, 'POST', '/v1/tenants', { name: 'Short-lived', profile: 'standard' });
+  await api(operatorKey, 'POST', `/v1/endpoints?tenant=${tenant.id}`, { name: 'CRM', url: 'http://127.0.0.1:9999/', event_types: ['*'] });
+  await page.goto(`/dashboard/${tenant.id}/webhooks`);
+  await page.getByRole('button', { name: 'Pause refreshing' }).waitFor();
+  await api(operatorKey, 'DELETE', `/v1/tenants/${tenant.id}`);
+  await page.getByText('This page is no longer available. Reload it.').waitFor();
+  assert.equal(await page.getByRole('button', { name: 'Pause refreshing' }).count(), 0);
+  // The browser logs the 404 on its console.
+  await until('the 404 on the console', () => who.said.length > 0);
+  assert.equal(who.said.splice(0).length, 1);
 }
 
 async function withoutScripts(browser) {
