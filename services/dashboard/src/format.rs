@@ -1,6 +1,7 @@
 //! Figures, names and JSON as people read them.
 
 use axum::http::StatusCode;
+use postrider_model::time::UnixMillis;
 
 /// `503 Service Unavailable`
 pub(crate) fn status_line(code: u16) -> String {
@@ -150,9 +151,10 @@ pub(crate) fn utc(text: &str) -> String {
     }
 }
 
-/// The value of a `datetime-local` field for a time in RFC 3339.
-pub(crate) fn local(text: &str) -> &str {
-    text.get(..16).unwrap_or(text)
+/// The value of a `datetime-local` field, which is in UTC, for such a value or a time in RFC 3339. Any other text stays unchanged.
+pub(crate) fn local(text: &str) -> String {
+    let minute = |at: UnixMillis| at.to_rfc3339_seconds().chars().take("2026-01-02T03:04".len()).collect();
+    utc(text).parse().map_or_else(|_| text.to_owned(), minute)
 }
 
 #[cfg(test)]
@@ -173,6 +175,17 @@ mod tests {
         assert_eq!(schedule(&[]), "none");
         assert_eq!(attribute("dedicated_ip"), "Dedicated IP");
         assert_eq!(attribute("sending_node"), "Sending node");
+    }
+
+    #[test]
+    fn a_time_field_shows_the_utc_minute_of_any_rfc3339_time() {
+        let check = |text: &str, expected: &str| assert_eq!(local(text), expected, "{text}");
+        check("2026-11-30T10:00:00+02:00", "2026-11-30T08:00");
+        check("2026-11-30T23:59:59.999-01:00", "2026-12-01T00:59");
+        check("2026-11-30T10:00:00Z", "2026-11-30T10:00");
+        check("2026-11-30T10:00", "2026-11-30T10:00");
+        check("", "");
+        check("soon", "soon");
     }
 
     #[test]

@@ -211,7 +211,7 @@ impl<'a> Field<'a> {
         let placeholder = required.filter(|text| !text.is_empty());
         let chars_max = (required == Some("")).then_some("200");
         let value = self.form.get(self.name);
-        let value = if kind == "datetime-local" { local(value) } else { value };
+        let value = if kind == "datetime-local" { local(value) } else { value.to_owned() };
         self.labelled(&html! {
             input.wide[self.wide] id={ "f-" (self.id) } type=(kind) inputmode=[mode] name=(self.name)
                 value=(value) required[required.is_some()] maxlength=[chars_max] placeholder=[placeholder]

@@ -30,7 +30,7 @@ pub(crate) async fn show(Managed(page): Managed<Page>) -> Answer<Response> {
     if let Some((_, ms, _)) = PRESETS.into_iter().find(|(name, ..)| *name == query.get("preset")) {
         let from = UnixMillis(UnixMillis::now().0 - ms).to_rfc3339_seconds();
         let others = Fields::read(query.without(&["preset", "count", "to"]).as_bytes());
-        let address = format!("/replays/new?{}", others.query_with("from", Some(local(&from))));
+        let address = format!("/replays/new?{}", others.query_with("from", Some(&local(&from))));
         return Ok(Redirect::to(&page.to(address)).into_response());
     }
     if !query.is_checked("count") && query.all("event_id").is_empty() {
