@@ -1,7 +1,8 @@
 //! Opening a portal link.
 //!
 //! A link works once, and programs look at links before people do: scanners of mail, previews of chat. So a GET opens nothing. Its
-//! page has a form with the link's token, which a script submits at once and a button without scripts.
+//! page has a form with the link's token, which a script submits at once and a button without scripts. A visitor who is signed in
+//! with a key must press the button: somebody else may have sent the link, and what they enter then goes to its tenant.
 
 use std::sync::Arc;
 
@@ -35,16 +36,27 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
 }
 
 /// `GET /dashboard/portal`
-async fn show(uri: Uri) -> Markup {
+async fn show(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap, uri: Uri) -> Answer {
     let query = Fields::of(&uri);
+    let session = match cookie::session_token(&headers) {
+        Some(token) => dashboard.store.sessions().session(&token).await?,
+        None => None,
+    };
+    let with_key = matches!(session, Some(OpenedBy::Key(_)));
     let content = html! {
         h1 { "Webhooks" }
-        form.stack method="post" action=(PORTAL_PATH) data-submit="now" {
+        @if with_key {
+            p.warning role="note" {
+                "You are signed in with an API key. “Continue” signs you out and opens the account of this link. "
+                "What you enter there goes to that account. Continue only if you expected this link."
+            }
+        }
+        form.stack method="post" action=(PORTAL_PATH) data-submit=[(!with_key).then_some("now")] {
             input type="hidden" name=(LINK) value=(query.get(LINK));
             button.primary type="submit" { "Continue" }
         }
     };
-    document::bare("Webhooks", content)
+    Ok(document::bare("Webhooks", content))
 }
 
 /// `POST /dashboard/portal`
@@ -66,22 +78,29 @@ async fn open(
         }
         found => found?,
     };
-    let current = cookie::session_token(&headers);
+    let current = cookie::session(&headers);
+    let current_token = current.as_ref().map(|(token, _)| token.as_str());
     if link.opened_at.is_some() {
         // A reload, or another visit through the browser's history.
-        return Ok(match current {
-            Some(token) if is_of_tenant(&dashboard, &token, &link).await? => {
+        return Ok(match current_token {
+            Some(token) if is_of_tenant(&dashboard, token, &link).await? => {
                 Redirect::to(&landing(&link)).into_response()
             }
             _ => used_up(),
         });
     }
     let place = cookie::place(&headers);
-    let session = match dashboard.operations.open_portal_link(&link, place, current.as_deref()).await {
+    let session = match dashboard.operations.open_portal_link(&link, place, current_token).await {
         Err(Error::NotFound(_)) => return Ok(used_up()),
         opened => opened?,
     };
     let token = session.token.expose_secret();
+    // The new cookie replaces the one of the same place, so that nothing reaches the session of that one any more.
+    if let Some((replaced, _)) = current.filter(|(current, at)| current != token && *at == session.place)
+        && let Err(error) = dashboard.store.sessions().close_session(&replaced).await
+    {
+        tracing::warn!(%error, "cannot close the session that a portal link replaced; it stays until it expires");
+    }
     let cookie = if session.place == Place::Frame {
         cookie::frame_cookie(token, session.lasts)
     } else {

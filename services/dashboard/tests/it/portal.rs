@@ -141,6 +141,49 @@ async fn portal_sessions_end_on_request_with_their_key_and_with_their_tenant() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_asks_a_visitor_with_a_key_and_ends_the_session_that_it_replaces() {
+    let world = crate::world_with("portal_replace", &[APP]).await;
+    let tenant = world.tenant("standard").await;
+    let is_open = async |cookie: &str| get(&world, cookie, "/dashboard/operator/tenants").await.status == StatusCode::OK;
+    let submits_itself = async |cookie: &str, link: &str| {
+        get(&world, cookie, &format!("{PORTAL}?link={link}")).await.text.contains("data-submit")
+    };
+    let first = link(&world, &tenant, json!({})).await;
+    let operator = sign_in(&world, OPERATOR).await;
+    assert!(submits_itself("", &first).await && submits_itself("postrider_session=ended", &first).await);
+    let asked = get(&world, &operator, &format!("{PORTAL}?link={first}")).await.text;
+    assert!(asked.contains("You are signed in with an API key") && !asked.contains("data-submit"), "{asked}");
+    assert!(is_open(&operator).await, "the question ends nothing");
+    let opened = open(&world, &operator, &first).await;
+    assert_eq!(opened.status, StatusCode::SEE_OTHER);
+    assert!(!is_open(&operator).await, "the replaced session has ended");
+
+    // The session of a link continues without a question. One with other rights ends when another replaces it.
+    let mine = cookie_of(&opened);
+    let second = link(&world, &tenant, json!({})).await;
+    assert!(submits_itself(&mine, &second).await);
+    assert_eq!(cookie_of(&open(&world, &mine, &second).await), mine);
+    let reader = link(&world, &tenant, json!({"scopes": ["read"]})).await;
+    let reader = cookie_of(&open(&world, &mine, &reader).await);
+    let webhooks = format!("/dashboard/{}/webhooks", tenant.id);
+    assert_eq!(get(&world, &reader, &webhooks).await.status, StatusCode::OK);
+    assert_eq!(get(&world, &mine, &webhooks).await.status, StatusCode::SEE_OTHER);
+
+    // A frame has a cookie of its own, also in a browser that does not name the frame.
+    let operator = sign_in(&world, OPERATOR).await;
+    for frame in [true, false] {
+        let embedded = link(&world, &tenant, json!({"embed": true})).await;
+        let opened = if frame {
+            framed(&world, "POST", &operator, PORTAL, &format!("link={embedded}")).await
+        } else {
+            open(&world, &operator, &embedded).await
+        };
+        assert!(opened.header("set-cookie").contains("Partitioned"), "{frame}");
+        assert!(is_open(&operator).await, "the tab's session stays: {frame}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frame_has_its_own_session_and_no_sign_in() {
     let world = crate::world_with("portal_frame", &[APP, "https://*.example.org"]).await;
     let tenant = world.tenant("standard").await;
