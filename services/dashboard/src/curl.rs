@@ -1,12 +1,13 @@
 //! An attempt as a command for `curl`.
 
-use postrider_model::ids::DeliveryId;
+use postrider_model::attempt::SECRET_MASK;
 use postrider_operations::deliveries::Attempt;
 
 /// The command that sends the request of an attempt again: its headers and signature as they were sent, except secret values,
-/// which the history does not have, and its body.
-pub(crate) fn command(delivery: DeliveryId, attempt: &Attempt, body: &str) -> String {
-    let mut lines = vec![format!("curl --request POST {}", quoted(&attempt.url))];
+/// which the history does not have, and its body. It has no comments, because an interactive zsh has none.
+pub(crate) fn command(attempt: &Attempt, body: &str) -> String {
+    // Without `--globoff`, curl expands brackets and braces of the URL.
+    let mut lines = vec![format!("curl --globoff --request POST {}", quoted(&attempt.url))];
     let named = |wanted: &str| attempt.request_headers.iter().any(|header| header.name.eq_ignore_ascii_case(wanted));
     for header in &attempt.request_headers {
         lines.push(format!("  --header {}", quoted(&format!("{}: {}", header.name, header.value))));
@@ -16,17 +17,14 @@ pub(crate) fn command(delivery: DeliveryId, attempt: &Attempt, body: &str) -> St
         lines.push(format!("  --header '{name}:'"));
     }
     lines.push(format!("  --data-raw {}", quoted(body)));
-    let masked = if attempt.request_headers.iter().any(|header| header.value == MASK) {
-        format!("# {MASK} stands for a secret value, which is not stored.\n")
-    } else {
-        String::new()
-    };
-    let at = attempt.started_at.0.to_rfc3339_seconds();
-    format!("# Attempt {} of {delivery}, sent at {at}.\n{masked}{}\n", attempt.number, lines.join(" \\\n"))
+    format!("{}\n", lines.join(" \\\n"))
 }
 
-/// What the history stores instead of a secret value.
-const MASK: &str = "***";
+/// What is missing in the command of an attempt, in a sentence; `None`: nothing is.
+pub(crate) fn remark(attempt: &Attempt) -> Option<String> {
+    let masked = attempt.request_headers.iter().any(|header| header.value == SECRET_MASK);
+    masked.then(|| format!("In the command, {SECRET_MASK} stands for a secret value, which is not stored."))
+}
 
 /// A text as one word of a POSIX shell.
 fn quoted(text: &str) -> String {

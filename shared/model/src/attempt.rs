@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::names;
 
+/// What the history stores instead of a secret value in the headers or the answer of an attempt.
+pub const SECRET_MASK: &str = "***";
+
 /// How an attempt ended. An endpoint's failure is an outcome that its tenant sees, never an error of Postrider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -5,6 +5,7 @@ use postrider_model::attempt::Outcome;
 use postrider_operations::deliveries::{Attempt, Header};
 
 use crate::components::{ago, badge, code, listing, time};
+use crate::curl;
 use crate::format::{duration, status_line};
 use crate::texts;
 
@@ -30,6 +31,7 @@ pub(crate) fn timeline(at: &str, attempts: &[Attempt]) -> Markup {
                         p { a.button href={ (at) "/curl?attempt=" (attempt.send_id) } data-copy-url="Copy as cURL" {
                             "Show as cURL" span.unseen { " (attempt " (attempt.number) ")" }
                         } }
+                        @if let Some(remark) = curl::remark(attempt) { p.hint { (remark) } }
                     }
                 }
             }

@@ -79,8 +79,8 @@ fn buttons(page: &Page, found: &DeliveryDetail) -> Markup {
     let pending = !delivery.status.is_terminal();
     let label = if pending { "Attempt now" } else { "Send again" };
     html! {
-        @if found.body.is_some() && found.attempts.last().is_some_and(can_be_curl) {
-            a.button href={ (at) "/curl" } data-copy-url="Copy as cURL" { "Show as cURL" }
+        @if let Some(last) = found.attempts.last().filter(|last| found.body.is_some() && can_be_curl(last)) {
+            a.button href={ (at) "/curl" } data-copy-url="Copy as cURL" title=[curl::remark(last)] { "Show as cURL" }
         }
         @if !page.can_manage() {} @else if !delivery.test { (action(&page.visitor.tokens, &format!("{at}/retry"), label, "primary")) }
         @if page.can_manage() && pending { a.button.danger href={ (at) "/cancel" } { "Cancel" } }
@@ -116,5 +116,5 @@ pub(super) async fn as_curl(page: Page, Id(id): Id) -> Answer<Response> {
     let is_wanted = |attempt: &&Attempt| wanted.as_ref().is_none_or(|id| attempt.send_id.to_string() == *id);
     let attempt = found.attempts.iter().rev().find(is_wanted).filter(|attempt| can_be_curl(attempt));
     let (attempt, body) = attempt.zip(found.body.as_deref()).ok_or(Error::NotFound("request of this attempt"))?;
-    Ok(plain_text(curl::command(found.delivery.id, attempt, body)))
+    Ok(plain_text(curl::command(attempt, body)))
 }

@@ -6,8 +6,8 @@
 
 use bytes::Bytes;
 use postrider_egress::{Headers, Response};
+use postrider_model::attempt::SECRET_MASK;
 
-use crate::attempt::headers::MASK;
 use crate::endpoint::PreparedEndpoint;
 
 /// Shorter values are not masked, because they would match too much of an ordinary response.
@@ -50,7 +50,7 @@ fn mask(text: &[u8], secret: &[u8]) -> Option<Vec<u8>> {
     let mut rest = text;
     while let Some(at) = rest.windows(secret.len()).position(|window| window == secret) {
         masked.extend_from_slice(&rest[..at]);
-        masked.extend_from_slice(MASK.as_bytes());
+        masked.extend_from_slice(SECRET_MASK.as_bytes());
         rest = &rest[at + secret.len()..];
     }
     let cut = (SECRET_BYTES_MIN..secret.len()).rev().find(|length| rest.ends_with(&secret[..*length]));
@@ -59,7 +59,7 @@ fn mask(text: &[u8], secret: &[u8]) -> Option<Vec<u8>> {
     }
     masked.extend_from_slice(&rest[..rest.len() - cut.unwrap_or_default()]);
     if cut.is_some() {
-        masked.extend_from_slice(MASK.as_bytes());
+        masked.extend_from_slice(SECRET_MASK.as_bytes());
     }
     Some(masked)
 }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use http::header::HeaderValue;
 use postrider_egress::Headers;
+use postrider_model::attempt::SECRET_MASK;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::HeaderContext;
 use postrider_signature::SignedAttempt;
@@ -20,8 +21,6 @@ use crate::endpoint::PreparedEndpoint;
 const DELIVERY: &str = DELIVERY_HEADER;
 /// Header with the attempt's number, from 1.
 const ATTEMPT: &str = "postrider-attempt";
-/// The text that replaces a secret value.
-pub(crate) const MASK: &str = "***";
 
 /// Builds the headers of an attempt that is signed for the time `at`. An endpoint's own headers never replace a signature or a
 /// header of Postrider.
@@ -88,7 +87,7 @@ fn insert<'a>(headers: &mut Headers<'a>, name: impl Into<Cow<'a, str>>, value: H
 pub(crate) fn recorded(endpoint: &PreparedEndpoint, headers: &Headers<'_>) -> HeaderList {
     HeaderList::of(headers.iter().map(|(name, value)| {
         let masked = endpoint.masks(name);
-        (name, if masked { MASK.into() } else { String::from_utf8_lossy(value.as_bytes()) })
+        (name, if masked { SECRET_MASK.into() } else { String::from_utf8_lossy(value.as_bytes()) })
     }))
 }
 
