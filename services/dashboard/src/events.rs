@@ -6,7 +6,7 @@ mod why;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Redirect;
 use axum::routing::get;
 use maud::{Markup, html};
 use postrider_model::time::UnixMillis;
@@ -19,7 +19,7 @@ use crate::Dashboard;
 use crate::components::Column::Text;
 use crate::components::{
     Confirmation, absent, ago, empty, filter_bar, head, is_filtered, kept_range, list_or_errors, more_filters,
-    no_match, order_filter, pager, quick_ranges, read_times, read_type, text_filter, time, time_filters, type_filter,
+    no_match, order_caption, order_filter, pager, quick_ranges, read_times, read_type, text_filter, time, time_filters, type_filter,
 };
 use crate::failure::Answer;
 use crate::fields::FieldReader;
@@ -48,16 +48,8 @@ fn read_filter(page: &Page) -> Result<EventFilter, Error> {
 }
 
 /// `GET …/events`
-async fn list(page: Page) -> Answer<Response> {
+async fn list(page: Page) -> Answer {
     let query = &page.visitor.query;
-    let id = query.optional("id");
-    if let Some(id) = &id {
-        match page.operations.read_event(page.caller, id).await {
-            Ok(_) => return Ok(Redirect::to(&page.to(format!("/events/{id}"))).into_response()),
-            Err(Error::NotFound(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
     let page_query = query.page_query();
     let listed = async { page.operations.list_events(page.caller, &read_filter(&page)?, &page_query).await }.await;
     let (listed, errors) = list_or_errors(listed)?;
@@ -70,9 +62,6 @@ async fn list(page: Page) -> Answer<Response> {
         (quick_ranges(&page.visitor))
         (search(&page, &catalog))
         (errors)
-        @if let Some(id) = &id {
-            p.warning role="status" { "No event has the id " code { (id) } ", or it is past the retention." }
-        }
         @if let Some(listed) = &listed {
             @if !listed.data.is_empty() { (table_form(&page, listed)) }
             @else if is_filtered(query) { (no_match("events", &page.to("/events"), listed.next_cursor.as_ref())) }
@@ -82,7 +71,7 @@ async fn list(page: Page) -> Answer<Response> {
             (pager(&page.visitor, listed.next_cursor.as_ref()))
         }
     };
-    Ok(page.show("Events", content).into_response())
+    Ok(page.show("Events", content))
 }
 
 /// The list of events, as a form in which a visitor can choose events to replay.
@@ -92,7 +81,7 @@ fn table_form(page: &Page, listed: &List<Event>) -> Markup {
     html! { form method="get" action=(page.to("/replays/new")) {
         section #events aria-label="Events" {
             table.rows.dense data-rows {
-                caption.unseen { "Events, newest first" }
+                caption.unseen { "Events, " (order_caption(&page.visitor.query)) }
                 (head(&columns))
                 tbody { @for event in &listed.data { (row(page, event)) } }
             }
@@ -121,13 +110,13 @@ fn row(page: &Page, event: &Event) -> Markup {
 
 fn search(page: &Page, catalog: &[EventType]) -> Markup {
     let query = &page.visitor.query;
-    let more = html! { (time_filters(query)) (order_filter(query)) (text_filter("q-id", "id", "Event id", query)) };
+    let more = html! { (time_filters(query)) (order_filter(query)) };
     let filters = html! {
         (type_filter(query, catalog))
         @for name in page.profile.attributes.keys() {
             (text_filter(&format!("q-{name}"), &format!("attributes.{name}"), &attribute(name), query))
         }
-        (more_filters(query, &["from", "to", "order", "id"], more))
+        (more_filters(query, &["from", "to", "order"], more))
         (kept_range(query))
     };
     filter_bar(&page.visitor, "Events", "Search", filters)

@@ -8,7 +8,7 @@ use postrider_operations::deliveries::{Delivery, DeliveryFilter, DeliveryPhase};
 use postrider_operations::page::PageQuery;
 
 use crate::components::Column::{Number, OptionalNumber, Text, Unnamed};
-use crate::components::{ago, ago_if, badge, code, empty, head, webhook_link, webhook_name};
+use crate::components::{ago, ago_if, badge, code, empty, head, order_caption, webhook_link, webhook_name};
 use crate::failure::Answer;
 use crate::format::duration;
 use crate::page::{EndpointNames, Page};
@@ -20,12 +20,13 @@ const LATEST: u32 = 10;
 
 /// Deliveries, newest first. Without `names` all are of one webhook, and the table has no column for it.
 pub(crate) fn delivery_table(page: &Page, deliveries: &[Delivery], names: Option<&EndpointNames>) -> Markup {
-    table(page, deliveries, names, Rows::Plain)
+    table(page, deliveries, names, Rows::Plain, "newest first")
 }
 
-/// Deliveries that can be chosen for the form of [`several`].
+/// Deliveries in the order of the page's filter, which can be chosen for the form of [`several`].
 pub(crate) fn selectable_deliveries(page: &Page, deliveries: &[Delivery], names: &EndpointNames) -> Markup {
-    table(page, deliveries, Some(names), if page.can_manage() { Rows::Selectable } else { Rows::Plain })
+    let rows = if page.can_manage() { Rows::Selectable } else { Rows::Plain };
+    table(page, deliveries, Some(names), rows, order_caption(&page.visitor.query))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,13 @@ enum Rows {
     Selectable,
 }
 
-fn table(page: &Page, deliveries: &[Delivery], names: Option<&EndpointNames>, rows: Rows) -> Markup {
+fn table(
+    page: &Page,
+    deliveries: &[Delivery],
+    names: Option<&EndpointNames>,
+    rows: Rows,
+    order: &str,
+) -> Markup {
     let mut columns = if rows == Rows::Selectable { vec![Unnamed("Select")] } else { Vec::new() };
     columns.extend([Text("Status"), Text("Event type")]);
     columns.extend(names.map(|_| Text("Webhook")));
@@ -48,7 +55,7 @@ fn table(page: &Page, deliveries: &[Delivery], names: Option<&EndpointNames>, ro
     ]);
     html! {
         table.rows.dense data-rows {
-            caption.unseen { "Deliveries, newest first" }
+            caption.unseen { "Deliveries, " (order) }
             (head(&columns))
             tbody { @for delivery in deliveries { (row(page, delivery, names, rows)) } }
         }

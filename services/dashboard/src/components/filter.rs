@@ -115,10 +115,23 @@ pub(crate) fn kept_range(query: &Fields) -> Markup {
     html! { @if query.is_checked(RANGE) && !has_times(query) { input type="hidden" name=(RANGE) value=(query.get(RANGE)); } }
 }
 
+/// The orders of a list: the value of the parameter `order`, and its name.
+const NEWEST: (&str, &str) = ("", "newest first");
+const OLDEST: (&str, &str) = ("oldest", "oldest first");
+
+/// Whether the oldest row of a list comes first.
+pub(crate) fn is_oldest_first(query: &Fields) -> bool {
+    query.get("order") == OLDEST.0
+}
+
+/// The order of a list, for its caption: "newest first" or "oldest first".
+pub(crate) fn order_caption(query: &Fields) -> &'static str {
+    if is_oldest_first(query) { OLDEST.1 } else { NEWEST.1 }
+}
+
 /// The order of a list.
 pub(crate) fn order_filter(query: &Fields) -> Markup {
-    let orders = [("", "newest first"), ("oldest", "oldest first")];
-    choice_filter("q-order", "order", "Order", options(query.get("order"), orders))
+    choice_filter("q-order", "order", "Order", options(query.get("order"), [NEWEST, OLDEST]))
 }
 
 /// Filters that are needed less often: folded, unless one of `names` is set.

@@ -21,8 +21,8 @@ pub(crate) use self::chart::{Axis, Chart, Kind, Series, spark};
 pub(crate) use self::delivery::{delivery_badge, delivery_table, latest_deliveries, selectable_deliveries};
 pub(crate) use self::figures::{DAY, RANGES, Range, latency, tiles};
 pub(crate) use self::filter::{
-    choice_filter, filter_bar, is_filtered, kept_range, list_or_errors, more_filters, name_filter, order_filter,
-    quick_ranges, read_times, read_type, text_filter, time_filters, type_filter,
+    choice_filter, filter_bar, is_filtered, is_oldest_first, kept_range, list_or_errors, more_filters, name_filter,
+    order_caption, order_filter, quick_ranges, read_times, read_type, text_filter, time_filters, type_filter,
 };
 pub(crate) use self::form::{Form, field_errors, options};
 pub(crate) use self::payload::Payload;
@@ -110,7 +110,7 @@ pub(crate) fn head(columns: &[Column]) -> Markup {
 
 /// The links below a list: to the following items, and back to the first ones.
 pub(crate) fn pager(visitor: &Visitor, next_cursor: Option<&String>) -> Markup {
-    let oldest_first = visitor.query.get("order") == "oldest";
+    let oldest_first = is_oldest_first(&visitor.query);
     pager_with(visitor, next_cursor, if oldest_first { ["Oldest", "Newer"] } else { ["Newest", "Older"] })
 }
 

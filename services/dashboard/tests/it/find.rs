@@ -89,8 +89,10 @@ async fn the_filters_of_deliveries_live_in_the_address() {
     assert!(text.contains("From (UTC)"), "the zone of typed times is named");
     let oldest = page("order=oldest").await;
     assert!(oldest.find(&failed) < oldest.find(&delivered));
+    assert!(oldest.contains("Deliveries, oldest first") && page("").await.contains("Deliveries, newest first"));
     let wrong = page("status_code=7xx").await;
     assert!(wrong.contains("expected a status code from 100 to 599 or a class such as 5xx"));
     let events = get(&world, &cookie, &format!("/dashboard/{}/events?order=oldest&range=week", tenant.id)).await.text;
     assert!(events.contains(&format!("/events/{event}\"")) && events.contains("bridge=b1"));
+    assert!(events.contains("Events, oldest first"), "{events}");
 }
