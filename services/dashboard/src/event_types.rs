@@ -50,7 +50,7 @@ async fn list(page: Page) -> Answer {
 
 fn table(page: &Page, types: &[EventType]) -> Markup {
     let address = |name: &str| page.to(format!("/event-types/{}", path_segment(name)));
-    html! { table.rows {
+    html! { table.rows data-rows {
         caption.unseen { "Event types by name" }
         (head(&["Name", "Description", "In the body"].map(Text)))
         tbody { @for of in types { tr {

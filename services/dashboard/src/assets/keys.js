@@ -20,7 +20,7 @@ if (dialog) {
 
   /// Moves the focus to the link of the next or previous row.
   const move = (step) => {
-    const rows = [...document.querySelectorAll('[data-rows] tbody tr, ul[data-rows] > li')];
+    const rows = [...document.querySelectorAll('[data-rows] tbody tr:not(.note-row), ul[data-rows] > li')];
     const at = rows.findIndex((row) => row.contains(document.activeElement));
     const next = at < 0 ? (step > 0 ? 0 : rows.length - 1) : Math.min(Math.max(at + step, 0), rows.length - 1);
     const link = rows[next]?.querySelector('th a, a');

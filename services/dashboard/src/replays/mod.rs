@@ -60,7 +60,7 @@ fn table(page: &Page, replays: &[Replay], names: &EndpointNames) -> Markup {
     let columns =
         [Text("Selection"), Text("Status"), Number("Events"), Number("Deliveries"), Text("Started"), Text("Ended")];
     html! {
-        table.rows {
+        table.rows data-rows {
             caption.unseen { "Replays, newest first" }
             (head(&columns))
             tbody { @for replay in replays { tr {

@@ -74,7 +74,7 @@ fn sorting(page: &Page, order: EndpointOrder) -> Markup {
 fn table(page: &Page, listed: &EndpointPage, trends: &Trends) -> Markup {
     let columns = ["Name", "Endpoint", "Events", "Status", "Results", "24 hours", "Created on", "Actions"].map(Text);
     html! {
-        table.rows.many {
+        table.rows.many data-rows {
             caption.unseen { "Webhooks. Results are those within the retention." }
             (head(&columns))
             tbody { @for item in &listed.data {

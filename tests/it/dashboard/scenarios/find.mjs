@@ -39,6 +39,11 @@ async function byKeyboard(browser, { endpoint, failed }) {
   await signIn(who, key);
   // Scripts have run when the page has loaded.
   await page.goto(`${at}/webhooks`);
+  const chosen = () => page.evaluate(() => document.activeElement.textContent);
+  await page.keyboard.press('j');
+  assert.equal(await chosen(), NAME);
+  await page.keyboard.press('j');
+  assert.match(await chosen(), /^Only b/, 'the line about trouble is no row');
   await page.keyboard.press('/');
   assert.equal(await page.evaluate(() => document.activeElement.id), 'find');
   await page.keyboard.type('jk?/');
