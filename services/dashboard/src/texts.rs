@@ -57,31 +57,31 @@ notices! {
 pub(crate) fn outcome(attempt: &Attempt) -> String {
     let took = duration(attempt.duration_ms);
     let code = attempt.status_code.map(status_line).unwrap_or_default();
-    let what = match attempt.outcome {
-        Outcome::Success => format!("The endpoint answered {code} after {took}."),
-        Outcome::HttpStatus => {
-            format!("The endpoint answered {code}{}", advice(attempt.status_code.unwrap_or_default()))
-        }
-        Outcome::Timeout => {
-            format!("No answer arrived within {took}. Answer with 200 at once and do the work afterwards.")
-        }
-        Outcome::ConnectFailed => {
-            "The connection failed. Check that the server is running and publicly reachable.".to_owned()
-        }
-        Outcome::DnsFailed => "The host name of the URL could not be resolved. Check it for typing errors.".to_owned(),
-        Outcome::TlsFailed => {
-            "The TLS connection failed. Check that the certificate is valid, complete and issued for this host name."
-                .to_owned()
-        }
-        Outcome::AddressBlocked => "The URL leads to an address that Postrider does not send to.".to_owned(),
-        Outcome::ProtocolError => {
-            "The connection ended before a complete answer, or the answer was not HTTP.".to_owned()
-        }
+    let what = match (attempt.outcome, unanswered(attempt.outcome)) {
+        (Outcome::Success, _) => format!("The endpoint answered {code} after {took}."),
+        (Outcome::Timeout, Some(words)) => format!("{words} The attempt ended after {took}."),
+        (_, Some(words)) => words.to_owned(),
+        (_, None) => format!("The endpoint answered {code}{}", advice(attempt.status_code.unwrap_or_default())),
     };
     match &attempt.error {
         Some(error) => format!("{what} ({error})"),
         _ => what,
     }
+}
+
+/// Why an attempt got no answer, and what to do about it; `None` for an outcome with an answer.
+pub(crate) fn unanswered(outcome: Outcome) -> Option<&'static str> {
+    Some(match outcome {
+        Outcome::Success | Outcome::HttpStatus => return None,
+        Outcome::Timeout => "No answer arrived in time. Answer with 200 at once and do the work afterwards.",
+        Outcome::ConnectFailed => "The connection failed. Check that the server is running and publicly reachable.",
+        Outcome::DnsFailed => "The host name of the URL could not be resolved. Check it for typing errors.",
+        Outcome::TlsFailed => {
+            "The TLS connection failed. Check that the certificate is valid, complete and issued for this host name."
+        }
+        Outcome::AddressBlocked => "The URL leads to an address that Postrider does not send to.",
+        Outcome::ProtocolError => "The connection ended before a complete answer, or the answer was not HTTP.",
+    })
 }
 
 /// What a status code that is not a success means, and what to do about it. Ends the sentence "The endpoint answered …".
@@ -161,7 +161,7 @@ pub(crate) fn standing(delivery: &Delivery) -> String {
         DeliveryStatus::Pending => pending(delivery, &attempts),
         DeliveryStatus::Delivered => format!("Delivered on attempt {}.", delivery.attempt_count),
         DeliveryStatus::Failed => format!("Failed after {attempts}."),
-        DeliveryStatus::Cancelled => "Cancelled by a user.".to_owned(),
+        DeliveryStatus::Cancelled => "Cancelled.".to_owned(),
         DeliveryStatus::Discarded => {
             format!("Discarded: {}.", delivery.discard_reason.map_or("unknown reason", discarded))
         }
@@ -170,7 +170,7 @@ pub(crate) fn standing(delivery: &Delivery) -> String {
 
 /// What a pending delivery waits for.
 fn pending(delivery: &Delivery, attempts: &str) -> String {
-    let so_far = if delivery.attempt_count == 0 { String::new() } else { format!("Failed {attempts} so far. ") };
+    let so_far = if delivery.attempt_count == 0 { String::new() } else { format!("{attempts} failed so far. ") };
     let waits = match (delivery.phase, delivery.held_reason) {
         (Some(DeliveryPhase::Retrying), _) => "It will be retried.",
         (Some(DeliveryPhase::Held), Some(HeldReason::Breaker)) => {

@@ -1,7 +1,6 @@
 //! What is wrong with a webhook: since when it fails, why, and how to recover what it did not receive.
 
 use maud::{Markup, html};
-use postrider_model::attempt::Outcome;
 use postrider_model::breaker::BreakerState;
 use postrider_model::delivery::{DeliveryStatus, EndpointStatus};
 use postrider_operations::Error;
@@ -12,7 +11,7 @@ use crate::components::{badge, time};
 use crate::failure::Answer;
 use crate::format::{plural, status_line};
 use crate::page::Page;
-use crate::texts::advice;
+use crate::texts::{advice, unanswered};
 
 /// The state of a webhook as a coloured word.
 pub(crate) fn state(endpoint: &Endpoint) -> Markup {
@@ -28,19 +27,9 @@ pub(crate) fn state(endpoint: &Endpoint) -> Markup {
 
 /// Why the attempts fail, in a sentence or two.
 pub(crate) fn cause(failure: &Failure) -> String {
-    let words = match failure.outcome {
-        Outcome::Success | Outcome::HttpStatus => {
-            let code = failure.status_code.unwrap_or_default();
-            return format!("It answers {}{}", status_line(code), advice(code));
-        }
-        Outcome::Timeout => "It does not answer in time. Answer with 200 at once and do the work afterwards.",
-        Outcome::ConnectFailed => "Connections fail. Check that the server is running and publicly reachable.",
-        Outcome::DnsFailed => "The host name of the URL does not resolve. Check it for typing errors.",
-        Outcome::TlsFailed => {
-            "TLS connections fail. Check that the certificate is valid, complete and issued for this host name."
-        }
-        Outcome::AddressBlocked => "The URL leads to an address that Postrider does not send to.",
-        Outcome::ProtocolError => "Its answers break off or are not HTTP.",
+    let Some(words) = unanswered(failure.outcome) else {
+        let code = failure.status_code.unwrap_or_default();
+        return format!("It answers {}{}", status_line(code), advice(code));
     };
     match &failure.error {
         Some(error) => format!("{words} ({error})"),

@@ -125,7 +125,7 @@ async fn a_wait_by_the_schedule_and_an_end_without_retry_are_told_as_such() {
         (outcome.status, outcome.next_attempt_at) = (DeliveryStatus::Failed, None);
     };
     let failed = page(&timed_out).await;
-    in_order(&failed, &["Failed after 1 attempt.", "No answer arrived within", "There is no further attempt."]);
+    in_order(&failed, &["Failed after 1 attempt.", "No answer arrived in time.", "There is no further attempt."]);
     let list = get(&world, &cookie, &format!("/dashboard/{}/deliveries?outcome=timeout", tenant.id)).await.text;
     in_order(&list, &["title=\"no answer in time\"", ">timeout<"]);
 }
