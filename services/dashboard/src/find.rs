@@ -23,7 +23,7 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
 
 /// The search box in the head of a tenant's pages. `tenant` is its id, `text` the text that was searched.
 pub(crate) fn search_box(tenant: &str, text: &str) -> Markup {
-    html! { form.find method="get" action={ "/dashboard/" (tenant) "/find" } role="search" aria-label="Everything" {
+    html! { form.find method="get" action={ "/dashboard/" (tenant) "/find" } role="search" aria-label="This account" {
         label.unseen for="find" { "Find anything" }
         input #find type="search" name=(TEXT) value=(text) maxlength=(SEARCH_BYTES_MAX) autocomplete="off" spellcheck="false"
             placeholder="Search: id, webhook, lead.*, 5xx";
@@ -39,7 +39,7 @@ async fn show(page: Page) -> Answer<Response> {
         Err(Error::Invalid(errors)) => {
             let content = html! {
                 h1 { "Search" }
-                div.problem role="alert" { @for error in &errors { p { "The text: " (error.detail) } } }
+                div.problem role="alert" { @for error in &errors { p { "The search text has " (error.detail) "." } } }
                 (understood())
             };
             return Ok(page.show("Search", content).into_response());
@@ -101,7 +101,7 @@ fn understood() -> Markup {
         ),
         ("CRM, example.com/hook", "webhooks whose name or URL contains this"),
         ("lead.created, lead.*, lead", "events of this type, or of the types below it"),
-        ("404, 5xx", "deliveries that were answered with this status code or class"),
+        ("404, 5xx", "deliveries whose last attempt got this status code, or one of this class"),
         ("timeout, dns, tls, connect, blocked", "deliveries whose last attempt failed in this way"),
         ("failed, pending, delivered, cancelled, discarded", "deliveries with this status"),
     ];

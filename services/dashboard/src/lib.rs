@@ -13,7 +13,7 @@
 //!   the API refuses, with the same words, next to the field.
 //! - **Text is text.** `maud` escapes all text at compile time; no markup is built from strings.
 //! - **Forms work without scripts.** Scripts add the local time zone, refreshes, copy buttons, keys and the search in a form's
-//!   event types. Scripts and styles are files; the policy in `SECURITY` forbids inline ones.
+//!   event types. Scripts and styles are files; the policy in `POLICY` forbids inline ones.
 //! - **The address names the tenant**, `/dashboard/{tenant}/…`, so an operator with two tabs edits the tenant of the tab. Pages of
 //!   other tenants are 404s.
 //!

@@ -123,7 +123,7 @@ fn used_up() -> Response {
         @if in_frame() {
             p { "Reload the page to continue." }
         } @else {
-            p { "Go back to the page where you found it and open it again." }
+            p { "Ask for a new link, or open the page in the product again." }
         }
     };
     (StatusCode::GONE, document::bare("This link no longer works", content)).into_response()

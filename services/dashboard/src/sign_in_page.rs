@@ -37,8 +37,8 @@ pub(crate) fn sign_in_page(next: &str, form: &str, error: Option<&str>) -> Marku
         p.lead { "See where your events were delivered, why a delivery failed, and send events again." }
         @if !form.is_empty() {
             p.warning role="note" {
-                "Your session has ended and nothing was saved. Sign in to see your form again. "
-                "Secrets and header values must be entered again."
+                "Your session has ended and nothing was saved. Sign in with a key to see your form again; "
+                "secrets and header values must be entered again. A new link begins without the form."
             }
         }
         form.stack method="post" action=(SIGN_IN) {
@@ -54,7 +54,7 @@ pub(crate) fn sign_in_page(next: &str, form: &str, error: Option<&str>) -> Marku
             }
             button.primary type="submit" { "Sign in" }
         }
-        p.faint { "If you came by a link without a key, open it again where you found it." }
+        p.faint { "If you came by a link without a key, ask for a new link, or open the page in the product again." }
     };
     document::bare("Sign in", content)
 }

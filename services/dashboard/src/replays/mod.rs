@@ -121,7 +121,10 @@ async fn show(page: Page, Id(id): Id) -> Answer {
             (facts(&replay))
             @if page.can_manage() { (buttons(&page, &replay)) }
         }
-        p { a href=(page.to(format!("/deliveries?replay_id={id}"))) { "Show its deliveries" } }
+        p {
+            a href=(page.to(format!("/deliveries?replay_id={id}"))) { "Show its deliveries" }
+            @if replay.mode == ReplayMode::Recover { ", without those that it only retried early" }
+        }
     };
     Ok(page.show(&title, content))
 }

@@ -53,6 +53,7 @@ async fn a_failing_webhook_says_since_when_and_why_and_is_recovered_in_two_click
     assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text);
     let progress = get(&world, &cookie, started.header("location")).await.text;
     assert!(progress.contains("recovery of hook") && progress.contains("The recovery has started"), "{progress}");
+    assert!(progress.contains("Show its deliveries</a>, without those that it only retried early"), "{progress}");
 
     let reader = world.key(&tenant.id, &["read"]).await;
     let reader = sign_in(&world, &reader).await;

@@ -52,7 +52,7 @@ async fn a_search_leads_to_the_object_or_the_list_or_says_what_it_understands() 
         assert!(found.text.contains("Nothing was found") && found.text.contains("What you can search for"), "{text}");
     }
     assert!(find("").await.text.contains("What you can search for"));
-    assert!(find(&"a".repeat(2_049)).await.text.contains("at most 2048 bytes"));
+    assert!(find(&"a".repeat(2_049)).await.text.contains("The search text has at most 2048 bytes, got 2049."));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
