@@ -19,7 +19,8 @@ use crate::Dashboard;
 use crate::components::Column::Text;
 use crate::components::{
     Confirmation, absent, ago, empty, filter_bar, head, is_filtered, kept_range, list_or_errors, more_filters,
-    no_match, order_caption, order_filter, pager, quick_ranges, read_times, read_type, text_filter, time, time_filters, type_filter,
+    no_match, order_caption, order_filter, pager, quick_ranges, read_times, read_type, text_filter, time, time_filters,
+    type_filter,
 };
 use crate::failure::Answer;
 use crate::fields::FieldReader;

@@ -36,13 +36,7 @@ enum Rows {
     Selectable,
 }
 
-fn table(
-    page: &Page,
-    deliveries: &[Delivery],
-    names: Option<&EndpointNames>,
-    rows: Rows,
-    order: &str,
-) -> Markup {
+fn table(page: &Page, deliveries: &[Delivery], names: Option<&EndpointNames>, rows: Rows, order: &str) -> Markup {
     let mut columns = if rows == Rows::Selectable { vec![Unnamed("Select")] } else { Vec::new() };
     columns.extend([Text("Status"), Text("Event type")]);
     columns.extend(names.map(|_| Text("Webhook")));

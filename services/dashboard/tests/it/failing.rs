@@ -74,10 +74,12 @@ async fn a_disabled_webhook_is_switched_on_and_recovered_with_one_button() {
     assert!(detail.contains("switched this webhook off") && detail.contains("it answered 410"), "{detail}");
     let plan = get(&world, &cookie, &format!("{at}/recover")).await;
     assert!(plan.text.contains("Switch on and deliver 5 events"), "{}", plan.text);
-    let status =
-        async || world.get(&tenant.key, &format!("/v1/endpoints/{id}")).await.ok(200)["status"].as_str().unwrap().to_owned();
+    let status = async || {
+        world.get(&tenant.key, &format!("/v1/endpoints/{id}")).await.ok(200)["status"].as_str().unwrap().to_owned()
+    };
     let csrf = plan.csrf();
-    let wrong = post(&world, &cookie, &format!("{at}/recover"), &[("csrf", &csrf), ("since", "2999-01-01T00:00")]).await;
+    let wrong =
+        post(&world, &cookie, &format!("{at}/recover"), &[("csrf", &csrf), ("since", "2999-01-01T00:00")]).await;
     assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(status().await, "disabled", "a refused recovery does not switch the webhook on");
     let started = post(&world, &cookie, &format!("{at}/recover"), &[("csrf", &csrf)]).await;
@@ -194,7 +196,10 @@ async fn finished_deliveries_are_sent_again_only_after_a_question() {
     let csrf = get(&world, &cookie, &format!("/dashboard/{}/deliveries", tenant.id)).await.csrf();
     let asked = send(&cookie, form(&csrf, &[])).await.text;
     assert!(asked.contains("Retry 3 deliveries?") && asked.contains("1 pending delivery is attempted now"), "{asked}");
-    assert!(asked.contains("2 finished deliveries are sent again") && asked.contains("1 of them was delivered"), "{asked}");
+    assert!(
+        asked.contains("2 finished deliveries are sent again") && asked.contains("1 of them was delivered"),
+        "{asked}"
+    );
     assert_eq!(all().await, 3, "the question sends nothing");
 
     // The choice survives the end of the session, as a question.
@@ -202,7 +207,11 @@ async fn finished_deliveries_are_sent_again_only_after_a_question() {
     let ended = send(&cookie, form(&csrf, &[("confirmed", "yes"), ("back", "status=failed")])).await;
     assert_eq!(ended.status, StatusCode::UNAUTHORIZED);
     let (cookie, shown) = sign_in_with_form(&world, &tenant, &ended, &several).await;
-    assert!(shown.text.contains("Retry 3 deliveries?") && shown.text.contains("Your session had ended"), "{}", shown.text);
+    assert!(
+        shown.text.contains("Retry 3 deliveries?") && shown.text.contains("Your session had ended"),
+        "{}",
+        shown.text
+    );
     assert!(shown.text.contains("deliveries?status=failed"), "the way back: {}", shown.text);
     assert_eq!(all().await, 3, "the sign-in sends nothing");
     let done = send(&cookie, form(&shown.csrf(), &[("confirmed", "yes")])).await.text;

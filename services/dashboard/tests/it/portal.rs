@@ -144,7 +144,8 @@ async fn portal_sessions_end_on_request_with_their_key_and_with_their_tenant() {
 async fn a_link_asks_a_visitor_with_a_key_and_ends_the_session_that_it_replaces() {
     let world = crate::world_with("portal_replace", &[APP]).await;
     let tenant = world.tenant("standard").await;
-    let is_open = async |cookie: &str| get(&world, cookie, "/dashboard/operator/tenants").await.status == StatusCode::OK;
+    let is_open =
+        async |cookie: &str| get(&world, cookie, "/dashboard/operator/tenants").await.status == StatusCode::OK;
     let submits_itself = async |cookie: &str, link: &str| {
         get(&world, cookie, &format!("{PORTAL}?link={link}")).await.text.contains("data-submit")
     };
