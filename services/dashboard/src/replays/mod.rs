@@ -118,12 +118,8 @@ async fn show(page: Page, Id(id): Id) -> Answer {
                 label for="progress" { (percent) " % of the range" }
                 progress #progress max="100" value=(percent) { (percent) " %" }
             }
-            (facts(&replay))
+            (facts(&page, &replay))
             @if page.can_manage() { (buttons(&page, &replay)) }
-        }
-        p {
-            a href=(page.to(format!("/deliveries?replay_id={id}"))) { "Show its deliveries" }
-            @if replay.mode == ReplayMode::Recover { ", without those that it only retried early" }
         }
     };
     Ok(page.show(&title, content))
@@ -133,12 +129,15 @@ fn is_under_way(replay: &Replay) -> bool {
     matches!(replay.status, ReplayStatus::Running | ReplayStatus::Paused)
 }
 
-fn facts(replay: &Replay) -> Markup {
+fn facts(page: &Page, replay: &Replay) -> Markup {
+    let deliveries = page.to(format!("/deliveries?replay_id={}", replay.id));
     html! { dl.facts {
         dt { "Events checked" } dd { (count(replay.progress.walked)) }
         dt { "Events sent again" } dd { (count(replay.progress.events)) }
-        @let made = if replay.mode == ReplayMode::Recover { "Deliveries created or retried" } else { "Deliveries created" };
-        dt { (made) } dd { (count(replay.progress.deliveries)) }
+        dt { "Deliveries created" } dd { a href=(deliveries) { (count(created(replay))) } }
+        @if replay.mode == ReplayMode::Recover {
+            dt { "Waiting deliveries attempted at once" } dd { (count(replay.progress.retried)) }
+        }
         @if let Some(reached) = replay.progress.reached_at { dt { "Reached" } dd { (time(reached)) } }
         @if let Some(from) = replay.from { dt { "From" } dd { (time(from)) } }
         dt { "To" } dd { (time(replay.to)) }
@@ -196,6 +195,11 @@ async fn steer(page: &Page, id: &str, to: ReplayAction, done: Notice) -> Answer<
     Ok(page.redirect(format!("/replays/{id}"), notice))
 }
 
+/// The number of deliveries that the replay created.
+fn created(replay: &Replay) -> u64 {
+    replay.progress.deliveries.saturating_sub(replay.progress.retried)
+}
+
 /// `GET …/replays/{id}/cancel`
 async fn ask_cancel(Managed(page): Managed<Page>, Id(id): Id) -> Answer {
     let (replay, names) = read(&page, &id).await?;
@@ -205,7 +209,7 @@ async fn ask_cancel(Managed(page): Managed<Page>, Id(id): Id) -> Answer {
         consequences: html! {
             p.long { (selection(&replay, &names)) }
             p {
-                "It has created " (plural(replay.progress.deliveries, "delivery", "deliveries")) " so far. "
+                "It has created " (plural(created(&replay), "delivery", "deliveries")) " so far. "
                 "It creates no further deliveries, and its pending deliveries are cancelled. "
                 "A cancelled replay cannot be resumed."
             }
