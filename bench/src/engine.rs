@@ -24,7 +24,8 @@ use crate::broker::Depths;
 use crate::http::{self, Connection};
 use crate::processes::{Kind, Watched};
 
-const OPERATOR_KEY: &str = "postrider_bench_operator_key_0123456789abcdef";
+/// The key of the operator.
+pub(crate) const OPERATOR_KEY: &str = "postrider_bench_operator_key_0123456789abcdef";
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 /// How often queue depths are read during a measurement. Each reading costs the broker CPU.
@@ -161,6 +162,11 @@ impl Engine {
         self.address("ingest")
     }
 
+    /// The address of the API and the dashboard.
+    pub(crate) fn api_address(&self) -> &str {
+        self.address("api")
+    }
+
     /// The process that runs a service.
     fn service(&self, role: &str) -> Option<&Service> {
         self.services.iter().find(|service| service.role == role || service.role == "all")
@@ -294,7 +300,7 @@ impl Engine {
     }
 
     async fn api(&self, method: &str, target: &str, body: Value) -> anyhow::Result<Value> {
-        http::call(self.address("api"), OPERATOR_KEY, method, target, &body).await
+        http::call(self.api_address(), OPERATOR_KEY, method, target, &body).await
     }
 }
 

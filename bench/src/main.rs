@@ -20,6 +20,7 @@ mod http;
 mod isolation;
 mod ledger;
 mod load;
+mod log;
 mod matches;
 mod matching;
 mod part;

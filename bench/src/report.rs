@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::console::say;
 use crate::ledger::{Balance, Latency};
+use crate::log::PageRow;
 use crate::processes::{Kind, Usage};
 use crate::targets::Verdict;
 
@@ -33,6 +34,8 @@ pub(crate) struct Report {
     pub(crate) isolation: Vec<Pairs>,
     /// What subscriptions cost a fan-out.
     pub(crate) matching: Vec<Matching>,
+    /// The pages of the dashboard with much on record.
+    pub(crate) pages: Vec<PageRow>,
     /// The figures that have a target.
     pub(crate) targets: Vec<Verdict>,
 }

@@ -14,10 +14,13 @@ use crate::processes::{Kind, Watched};
 use crate::receiver::Sink;
 use crate::report::Report;
 use crate::workload::Bench;
-use crate::{everyday, isolation, matching, targets};
+use crate::{everyday, isolation, log, matching, targets};
 
 /// Numbers of subscriptions that an event is matched against; `--quick` omits the last.
 const SUBSCRIPTIONS: [u32; 4] = [1_000, 10_000, 100_000, 1_000_000];
+
+/// Attempts on record for the pages of the dashboard; with `--quick` a tenth.
+const ATTEMPTS: u64 = 10_000_000;
 
 /// Options of `run`. Broker and database are those of the tests: `POSTRIDER_TEST_AMQP_URL`, `POSTRIDER_TEST_AMQP_API` and
 /// `POSTRIDER_TEST_DATABASE_URL`.
@@ -32,7 +35,8 @@ pub(crate) struct RunArgs {
     /// Dispatcher processes.
     #[arg(long, default_value_t = 1)]
     dispatchers: usize,
-    /// Only these workloads: a group (everyday, isolation, matching) or a part of their names. The bare path always runs.
+    /// Only these workloads: a group (everyday, isolation, matching, log) or a part of their names. The bare path
+    /// always runs.
     #[arg(long = "only", value_name = "GROUP|NAME")]
     only: Vec<String>,
     /// How often to measure the everyday workloads. The table of targets shows every value and the median.
@@ -131,6 +135,10 @@ async fn workloads(quick: bool, bench: &Bench, report: &mut Report) -> anyhow::R
     if bench.wants("matching", "matching") {
         let sizes = if quick { &SUBSCRIPTIONS[..3] } else { &SUBSCRIPTIONS };
         report.matching = Box::pin(matching::run(&bench.options, &bench.sink, sizes)).await?;
+    }
+    if bench.wants("log", "log") {
+        let attempts = if quick { ATTEMPTS / 10 } else { ATTEMPTS };
+        report.pages = Box::pin(log::run(&bench.options, &bench.sink, attempts)).await?;
     }
     Ok(())
 }

@@ -9,11 +9,16 @@ use serde::Serialize;
 
 use crate::everyday::{AFTER_BURST, BARE_BUSY, BARE_SLOW, BATCHES, BUSY, IDLE, ONE, SLOW, TEN};
 use crate::ledger::Latency;
+use crate::log::PageRow;
 use crate::processes::Kind;
 use crate::report::{Report, Row};
 
 /// Maximum p99 of a healthy endpoint beside a bad neighbour, as a multiple of its p99 without that neighbour.
 const ISOLATION: Bound = Bound { more_is_better: false, bound: 1.5, aim: None };
+
+/// Maximum time and size of a page of the dashboard.
+const PAGE_MS: Bound = Bound { more_is_better: false, bound: 100.0, aim: None };
+const PAGE_KB: Bound = Bound { more_is_better: false, bound: 300.0, aim: None };
 
 /// The target of counts that must be 0 over all rows of all runs.
 const NONE: Bound = Bound { more_is_better: false, bound: 0.0, aim: None };
@@ -176,6 +181,12 @@ pub(crate) fn verdicts(report: &Report) -> Vec<Verdict> {
         let ratios = pairs.p99_reference_ms.iter().filter(|_| alone > 0.0).map(|ms| ms / alone);
         Verdict::of(&name, ratios.collect(), None)
     });
+    let worst = |of: fn(&PageRow) -> f64| report.pages.iter().map(of).reduce(f64::max);
+    let pages = [
+        ("the slowest page of the dashboard, median ms", worst(|page| page.time.p50_ms), PAGE_MS),
+        ("the largest page of the dashboard, KB", worst(|page| page.kilobytes), PAGE_KB),
+    ];
+    let pages = pages.map(|(name, worst, bound)| Verdict::of(name, worst.into_iter().collect(), Some(bound)));
     let total = |of: fn(&Row) -> u64| report.rows.iter().map(of).sum::<u64>() as f64;
     let faults = [
         ("deliveries lost, all rows", total(|row| row.balance.lost)),
@@ -183,7 +194,7 @@ pub(crate) fn verdicts(report: &Report) -> Vec<Verdict> {
         ("events refused at a fixed rate", total(|row| if row.fixed_rate { row.refused } else { 0 })),
     ];
     let faults = faults.map(|(name, total)| Verdict::of(name, vec![total], Some(NONE)));
-    everyday.chain(isolation).chain(alone).chain(faults).filter(|verdict| !verdict.measured.is_empty()).collect()
+    everyday.chain(isolation).chain(alone).chain(pages).chain(faults).filter(|verdict| !verdict.measured.is_empty()).collect()
 }
 
 /// The verdicts as a table.
