@@ -1,9 +1,10 @@
 //! Keeps the breakers of all dispatchers in agreement.
 //!
-//! A dispatcher announces each transition of a breaker immediately. It announces its whole board every [`REPEAT_EVERY`] and when
-//! another dispatcher asks, which corrects a lost hint or a restart. The statement about the newest attempt wins everywhere.
+//! A dispatcher announces each transition of a breaker immediately. It announces its whole board every [`REPEAT_EVERY`], and
+//! when another dispatcher requests it. These announcements replace lost hints and inform restarted dispatchers. Of two
+//! statements about an endpoint, every dispatcher uses the one about the newer attempt.
 //!
-//! Breakers are not kept when all dispatchers restart at the same time. A failing endpoint's breaker opens again within a few
+//! Breakers are lost when all dispatchers restart at the same time. The breaker of a failing endpoint opens again within a few
 //! attempts.
 
 use std::sync::Arc;
@@ -22,16 +23,16 @@ use crate::endpoint::{EndpointCache, SharedBreakerBoard};
 use crate::metrics::Metrics;
 use crate::pace::Transition;
 
-/// How often the whole board is announced. It must be several times within [`postrider_model::breaker::FORGOTTEN_AFTER`].
+/// Interval between announcements of the whole board. It must be a small part of [`postrider_model::breaker::FORGOTTEN_AFTER`].
 const REPEAT_EVERY: Duration = Duration::from_secs(10);
-/// Minimum time between two announcements of the board, however many dispatchers ask.
+/// Minimum time between two announcements of the board when other dispatchers request it.
 const REPEAT_AT_MOST_EVERY: Duration = Duration::from_millis(500);
-/// Maximum statements in one hint.
+/// Maximum number of statements in one hint.
 const STATEMENTS_MAX: usize = 500;
-/// A breaker without an attempt for this long is forgotten, because the endpoint may have changed.
+/// Time without an attempt after which a breaker is forgotten, because the endpoint may have changed.
 const IDLE: Duration = Duration::from_secs(86_400);
 
-/// Announces this dispatcher's breakers and applies those of the others.
+/// Announces this dispatcher's breakers and applies the breakers that other dispatchers announce.
 pub(crate) struct BreakerSync {
     board: SharedBreakerBoard,
     hints: HintSender,
@@ -43,7 +44,7 @@ impl BreakerSync {
         Self { board, hints, metrics }
     }
 
-    /// Records how an attempt that ended at `ended_at` changed or confirmed its endpoint's breaker.
+    /// Records how an attempt changed or confirmed the breaker of its endpoint. The attempt ended at `ended_at`.
     pub(crate) fn record(&self, endpoint: EndpointId, transition: Transition, outcome: Outcome, ended_at: UnixMillis) {
         match transition {
             Transition::None => {}
@@ -59,7 +60,8 @@ impl BreakerSync {
         }
     }
 
-    /// Closes the breaker of an endpoint that was deleted, or that has answered this dispatcher since another one opened it.
+    /// Closes the breaker of an endpoint that was deleted, or that answered this dispatcher after another dispatcher opened the
+    /// breaker.
     pub(crate) fn close(&self, endpoint: EndpointId, now: UnixMillis) {
         if self.board.lock().is_open(endpoint) {
             let closed = self.state(endpoint, BreakerState::Closed, now);
@@ -67,7 +69,8 @@ impl BreakerSync {
         }
     }
 
-    /// Puts this dispatcher's statement on the board. It replaces the previous one even if this dispatcher's clock is behind.
+    /// Records this dispatcher's statement on the board. The statement replaces the previous one even if this dispatcher's
+    /// clock is behind.
     fn state(&self, endpoint: EndpointId, state: BreakerState, seen_at: UnixMillis) -> BreakerStatement {
         let mut board = self.board.lock();
         let known = board.get(endpoint).copied();
@@ -93,8 +96,8 @@ impl BreakerSync {
         }
     }
 
-    /// Applies another dispatcher's statement. If the endpoint has answered this dispatcher since that statement, it announces a
-    /// closed breaker.
+    /// Applies another dispatcher's statement. If the endpoint answered this dispatcher after the attempt of that statement,
+    /// announces a closed breaker instead.
     fn apply(&self, statement: BreakerStatement, endpoints: &EndpointCache) {
         let now = UnixMillis::now();
         {

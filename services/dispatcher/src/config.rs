@@ -1,30 +1,33 @@
-//! Budgets and bounds of a dispatcher. The defaults suit two cores; none is a promise to users.
+//! Budgets and limits of a dispatcher. The defaults suit two processor cores. They are not documented for users and may change.
 
 use std::time::Duration;
 
 use postrider_broker::{ConsumeOptions, Queue};
 use postrider_model::delivery::Lane;
 
-/// Budgets and bounds of one dispatcher.
+/// Budgets and limits of one dispatcher.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Limits for members of the live lane in flight.
+    /// Limits for members of the live lane that are in flight.
     pub live: ConsumeOptions,
-    /// Limits for members of the slow lane in flight. An endpoint that does not answer occupies one member until its timeout.
+    /// Limits for members of the slow lane that are in flight. An endpoint that does not answer occupies one member until the
+    /// timeout.
     pub slow: ConsumeOptions,
-    /// Limits for members of the bulk lane in flight.
+    /// Limits for members of the bulk lane that are in flight.
     pub bulk: ConsumeOptions,
-    /// Maximum concurrent test calls.
+    /// Maximum number of concurrent test calls.
     pub test_calls_max: u16,
-    /// Maximum cached endpoints, at least 1. Beyond it, the least recently used endpoint and its pace are forgotten.
+    /// Maximum number of cached endpoints, at least 1. At the maximum, the least recently used endpoint and its pace are
+    /// forgotten.
     pub endpoints_max: u64,
-    /// An endpoint without deliveries for this long is forgotten. Must exceed the longest attempt.
+    /// Time without deliveries after which an endpoint is forgotten. It must be longer than the longest attempt.
     pub endpoint_idle: Duration,
-    /// How long outcomes are collected into a batch; 0 to 100 ms is sensible.
+    /// Time during which outcomes are collected into a batch. Values from 0 to 100 ms are sensible.
     pub outcomes_gather: Duration,
-    /// Maximum outcomes that wait to be published; beyond it, attempts wait. Must exceed the number of members in flight.
+    /// Maximum number of outcomes that wait to be published. At the maximum, attempts wait. It must exceed the number of
+    /// members in flight.
     pub outcomes_max: usize,
-    /// How often the number of dispatchers that share the rates is counted.
+    /// Interval between counts of the dispatchers that share the rates.
     pub count_dispatchers_every: Duration,
 }
 
@@ -34,7 +37,8 @@ impl Default for Config {
         let yields_to = Some(Queue::Lane(Lane::Live));
         Self {
             live: ConsumeOptions { prefetch: 1_000, members_max: 2_048, bytes_max: 32 * mib, yields_to: None },
-            // The prefetch counts messages. A message of this lane often holds one delivery, so it is a little above the members.
+            // The prefetch counts messages. A message of the slow lane often contains a single delivery, so its prefetch is
+            // slightly above the maximum number of members.
             slow: ConsumeOptions { prefetch: 600, members_max: 512, bytes_max: 16 * mib, yields_to },
             bulk: ConsumeOptions { prefetch: 300, members_max: 512, bytes_max: 16 * mib, yields_to },
             test_calls_max: 64,

@@ -1,4 +1,4 @@
-//! Counts the dispatchers that share the endpoints' rates: they are the consumers of the live lane.
+//! Counts the dispatchers that share the endpoints' rates. The count is the number of consumers of the live lane.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -36,14 +36,14 @@ impl DispatcherCount {
         self.metrics.dispatchers.set(f64::from(count));
     }
 
-    /// Counts once before this dispatcher consumes, and adds 1 for itself.
+    /// Counts the other dispatchers before this dispatcher consumes, and adds 1 for this dispatcher.
     pub(crate) async fn count_others(&self, broker: &Broker) {
         if let Some(others) = consumers(broker).await {
             self.set(others.saturating_add(1));
         }
     }
 
-    /// Counts after every `every`, forever. While the broker does not answer, the last count remains in use.
+    /// Counts at intervals of `every`, forever. While the broker does not answer, the last count remains in use.
     pub(crate) async fn keep_counting(self: Arc<Self>, broker: Broker, every: Duration) {
         loop {
             tokio::time::sleep(every).await;

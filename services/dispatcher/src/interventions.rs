@@ -1,7 +1,7 @@
-//! Holds the interventions in deliveries in flight. When a dispatcher receives a stale copy of a delivery, it drops it.
+//! The interventions that apply to deliveries in flight. A dispatcher drops the stale copies of a delivery.
 //!
-//! The configuration feed brings all interventions, and they are kept in memory. While the database is unavailable, new ones do
-//! not arrive: a delivery that was cancelled in the meantime is still sent.
+//! All interventions arrive through the configuration feed and are kept in memory. While the database is unavailable, new
+//! interventions do not arrive: a delivery that was cancelled in the meantime is still sent.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,21 +15,21 @@ use postrider_model::time::{Day, UnixMillis};
 use postrider_store::intervention::{Intervention, InterventionReason, InterventionTarget};
 use postrider_wire::messages::DeliveryTask;
 
-/// How long an intervention is kept: a day longer than any delivery that it concerns can be pending.
+/// Time for which an intervention is kept: one day longer than the maximum lifetime of a delivery.
 const KEEP: Duration = DELIVERY_LIFETIME.saturating_add(Duration::from_secs(86_400));
 
 /// What to do with a stale copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stale {
-    /// Drop it: a newer copy is in flight.
+    /// Drop the copy, because a newer copy is in flight.
     Superseded,
-    /// Drop it, and report that the delivery ended with this status and reason.
+    /// Drop the copy, and report that the delivery ended with this status and reason.
     Ended(DeliveryStatus, Option<DiscardReason>),
 }
 
 #[derive(Debug, Clone, Copy)]
 struct MinimumEpoch {
-    /// The day of the intervention's event, if known.
+    /// The day of the event that the intervention is about, if known.
     event_day: Option<Day>,
     epoch: u32,
     reason: InterventionReason,
@@ -47,7 +47,7 @@ struct Table {
 #[derive(Debug, Default)]
 pub(crate) struct Interventions {
     table: RwLock<Table>,
-    /// Whether any intervention exists. While none does, a check takes no lock.
+    /// Whether an intervention exists. If none exists, a check needs no lock.
     any: AtomicBool,
 }
 
@@ -96,14 +96,14 @@ impl Interventions {
             _ => None,
         };
         let of_event = || table.events.get(&delivery.tenant).and_then(|events| events.get(&delivery.event));
-        // An intervention on another day concerns an earlier event with the same id, not this one.
+        // An intervention with another day is about an earlier event that had this id.
         let same_event = |minimum: &MinimumEpoch| minimum.event_day.is_none_or(|day| day == delivery.event_day);
         let stale = |minimum: &&MinimumEpoch| task.epoch < minimum.epoch && same_event(minimum);
-        // A newer fan-out decision supersedes the event's own deliveries, but no retries, replays or tests.
+        // A newer fan-out decision supersedes only the deliveries of the event itself, not retries, replays or tests.
         let concerns = |minimum: &&MinimumEpoch| {
             minimum.reason != InterventionReason::Superseded || delivery.generation == Generation::First
         };
-        // The most specific intervention applies: that of the delivery, else of its replay, else of its event.
+        // The most specific intervention applies: the delivery's, otherwise the replay's, otherwise the event's.
         let minimum = table
             .deliveries
             .get(&delivery.id)

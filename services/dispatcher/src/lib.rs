@@ -1,19 +1,21 @@
-//! The dispatcher: takes deliveries from the lanes and makes their attempts.
+//! The dispatcher: consumes deliveries from the lanes and makes their attempts.
 //!
-//! Decides when to make an attempt (`pace`: rate, concurrency and breaker of each endpoint), what to send
-//! (`attempt`: body and headers, signed for that time), and how to continue (`next_step`: the report and the retry).
+//! It decides when to make an attempt (`pace`: rate, concurrency and breaker of each endpoint), what to send (`attempt`: body
+//! and headers, signed for the time of the attempt), and how to continue (`next_step`: the report and the retry).
 //!
 //! # What it promises
-//! - A delivery is acknowledged once the broker has confirmed its outcome and its retry, if any. A crash may repeat an attempt
-//!   but loses none. **The bound on duplicates** is the number of members in flight: [`Config::live`], `slow` and `bulk`.
-//! - No delivery waits for another's endpoint. A wait of over 250 ms (2 s while this process is the bottleneck) is spent on the
-//!   delay ladder. A delivery to a slow or broken endpoint moves to the slow lane before any POST.
+//! - A delivery is acknowledged after the broker has confirmed its outcome and its retry, if any. A crash may repeat attempts,
+//!   but it loses none. **The bound on duplicates** is the number of members in flight: [`Config::live`], `slow` and `bulk`.
+//! - No delivery waits for the endpoint of another delivery. A delivery that must wait longer than 250 ms (2 s while this
+//!   process is the bottleneck) waits on the delay ladder. A delivery to a slow or broken endpoint moves to the slow lane
+//!   before any POST.
 //! - Every POST ends by its deadline. No POST is made while outcomes cannot be published.
-//! - Cached endpoints work without the database. A delivery to an endpoint that is not cached waits and loses no attempt.
+//! - Deliveries to cached endpoints are attempted even without the database. A delivery to another endpoint waits and loses no
+//!   attempt.
 //!
 //! # What it does not do
-//! It renders no bodies, except large ones that waited on the ladder. It keeps no order. It does not log failures of endpoints,
-//! because they are outcomes.
+//! It renders no bodies, except large bodies that waited on the ladder. It does not preserve the order of deliveries. It does
+//! not log the failures of endpoints, because these failures are outcomes.
 
 mod attempt;
 mod breaker_sync;
@@ -57,15 +59,15 @@ use endpoint::{CacheLimits, EndpointCache, EndpointLoader, SharedBreakerBoard, p
 use metrics::Metrics;
 use scheduler_lag::SchedulerLag;
 
-/// How often the gauges of the cache's size and the scheduler lag are set.
+/// Interval at which the gauges of the cache's size and the scheduler lag are set.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
 /// The resources and connections of a dispatcher.
 #[derive(Clone)]
 pub struct Deps {
-    /// Brings deliveries and takes outcomes.
+    /// The lanes are consumed from this broker, and the outcomes are published to it.
     pub broker: Broker,
-    /// Stores endpoints and the feed of their changes.
+    /// Stores the endpoints and the feed of configuration changes.
     pub store: Store,
     /// Sends the requests.
     pub egress: Egress,
@@ -73,13 +75,13 @@ pub struct Deps {
     pub profiles: Arc<Profiles>,
     /// Base URL of Pushover's API.
     pub pushover_url: Url,
-    /// Becomes ready when the configuration is known and the lanes are about to be consumed.
+    /// Set to ready when the first configuration was applied, immediately before the lanes are consumed.
     pub ready: Option<Check>,
 }
 
-/// Makes attempts until `stop`, then finishes the attempts in flight (each within its deadline) and returns.
+/// Makes attempts until `stop`. Then finishes the attempts in flight, each within its deadline, and returns.
 ///
-/// It consumes nothing before the first configuration arrives, and waits for the database as long as necessary.
+/// Consumes nothing before the first configuration arrives, and waits for the database without a time limit.
 ///
 /// # Errors
 /// A background task failed.
@@ -161,7 +163,7 @@ async fn consume(broker: &Broker, config: &Config, dispatcher: Arc<Dispatcher>, 
     tokio::join!(live, slow, bulk, tests);
 }
 
-/// Applies the configuration feed until it ends.
+/// Applies the changes from the configuration feed until the feed ends.
 async fn follow(mut feed: Feed, dispatcher: Arc<Dispatcher>) {
     while let Some(changes) = feed.recv().await {
         dispatcher.apply(changes);
@@ -172,7 +174,7 @@ async fn measure(metrics: Arc<Metrics>, endpoints: Arc<EndpointCache>, scheduler
     let mut tick = tokio::time::interval(MEASURE_EVERY);
     loop {
         tick.tick().await;
-        // The cache holds thousands of endpoints at most, so the conversion is exact.
+        // The cache contains at most some thousands of endpoints, so the conversion is exact.
         metrics.cached.set(endpoints.len() as f64);
         metrics.lag.set(scheduler_lag.average().as_secs_f64());
     }

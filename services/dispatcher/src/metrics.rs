@@ -1,4 +1,4 @@
-//! The dispatcher's metrics. No label names an endpoint or a tenant.
+//! The dispatcher's metrics. No metric has a label for the endpoint or the tenant.
 
 use ::metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
@@ -9,7 +9,7 @@ use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason};
 
 /// Attempts that ended; label `outcome`.
 pub const ATTEMPTS: &str = "postrider_dispatcher_attempts_total";
-/// Seconds from the beginning of an attempt to the end of its response.
+/// Seconds from the start of an attempt to the end of its response.
 pub const ATTEMPT_SECONDS: &str = "postrider_dispatcher_attempt_seconds";
 /// Attempts in flight.
 pub const IN_FLIGHT: &str = "postrider_dispatcher_attempts_in_flight";
@@ -31,11 +31,11 @@ pub const RETRIES: &str = "postrider_dispatcher_retries_total";
 pub const DISCARDED: &str = "postrider_dispatcher_discarded_deliveries_total";
 /// Copies dropped because of an intervention.
 pub const STALE: &str = "postrider_dispatcher_stale_copies_total";
-/// Renderings of bodies that waited on the ladder as references; label `result` (`same`, `changed`, `not_now`: the event is not
-/// recorded yet, the database is unavailable, or the memory budget is used up).
+/// Renderings of bodies that waited on the ladder as references; label `result` (`same`, `changed`, `not_now`). `not_now` means
+/// that the event is not recorded yet, the database is unavailable, or the memory budget is used up.
 pub const BODIES: &str = "postrider_dispatcher_bodies_rendered_total";
-/// Breakers that are not closed, over all dispatchers; label `state` (`open`, `half_open`). Each dispatcher reports this number,
-/// so use the maximum, not the sum.
+/// Breakers that are not closed, as known to all dispatchers; label `state` (`open`, `half_open`). Each dispatcher reports the
+/// total, so use the maximum over the dispatchers, not the sum.
 pub const BREAKERS: &str = "postrider_dispatcher_breakers";
 /// Transitions of breakers; label `to` (`open`, `half_open`, `closed`).
 pub const BREAKER: &str = "postrider_dispatcher_breaker_transitions_total";
@@ -43,12 +43,12 @@ pub const BREAKER: &str = "postrider_dispatcher_breaker_transitions_total";
 pub const LOADS: &str = "postrider_dispatcher_endpoint_loads_total";
 /// Endpoints in the cache.
 pub const CACHED: &str = "postrider_dispatcher_endpoints_cached";
-/// Dispatchers that share the endpoints' rates, as this dispatcher counts them at the broker.
+/// Dispatchers that share the endpoints' rates, as counted by this dispatcher at the broker.
 pub const DISPATCHERS: &str = "postrider_dispatcher_replicas_seen";
 
 /// The configuration version that was applied last.
 pub const CONFIG_VERSION: &str = "postrider_dispatcher_config_version";
-/// Average scheduler lag of this process in seconds. When it grows, this process is the bottleneck, not the endpoints.
+/// Average scheduler lag of this process in seconds. If it grows, this process is the bottleneck, not the endpoints.
 pub const LAG_SECONDS: &str = "postrider_dispatcher_scheduler_lag_seconds";
 
 /// Sets the applied configuration version.
@@ -81,7 +81,7 @@ pub fn describe() {
     describe_gauge!(LAG_SECONDS, Unit::Seconds, "average scheduler lag of this process");
 }
 
-/// Metrics with a profile label. Each endpoint looks up its handles once.
+/// Metrics with a profile label. The handles are looked up once per endpoint.
 #[derive(Debug)]
 pub(crate) struct ProfileMetrics {
     pub(crate) promise: Histogram,
@@ -97,7 +97,7 @@ impl ProfileMetrics {
         Self { promise: histogram!(PROMISE_SECONDS, "profile" => profile), delivered, failed }
     }
 
-    /// Counts the delivery if it ended with this status after an attempt.
+    /// Counts a delivery that has this status after an attempt, if the delivery has ended.
     pub(crate) fn after_attempt(&self, status: DeliveryStatus) {
         match status {
             DeliveryStatus::Delivered => self.delivered.increment(1),
@@ -107,7 +107,7 @@ impl ProfileMetrics {
     }
 }
 
-/// Metric handles, looked up once per process instead of once per delivery.
+/// Handles of metrics, looked up once per process instead of once per delivery.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     attempts: [(Outcome, Counter); 8],
@@ -191,7 +191,7 @@ impl Metrics {
 
     pub(crate) fn breakers(&self, board: &BreakerBoard) {
         for (state, gauge) in &self.breakers {
-            // There are tens of thousands of breakers at most, so the conversion is exact.
+            // There are at most some tens of thousands of breakers, so the conversion is exact.
             gauge.set(board.count(*state) as f64);
         }
     }
@@ -209,7 +209,7 @@ fn increment<L: Copy + PartialEq>(counters: &[(L, Counter)], label: L) {
     }
 }
 
-/// Counts an attempt as in flight until it is dropped.
+/// Counts an attempt as in flight until the guard is dropped.
 #[derive(Debug)]
 pub(crate) struct InFlightGuard<'a>(&'a Gauge);
 

@@ -1,4 +1,4 @@
-//! Decides what follows an attempt, or a delivery's end without one: the report, and the retry. No IO.
+//! Decides what follows an attempt, or the end of a delivery without an attempt: the report, and the retry. Does no IO.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use postrider_wire::messages::{AttemptRecord, DeliveryTask, OutcomeReport};
 
 use crate::pace::Observation;
 
-/// What is published before the delivery is acknowledged.
+/// The messages to publish before the delivery is acknowledged.
 #[derive(Debug)]
 pub(crate) struct NextStep {
     pub(crate) report: OutcomeReport,
-    /// The next attempt, and its delay from the end of this one.
+    /// The next attempt, and its delay from the end of the attempt before it.
     pub(crate) retry: Option<(DeliveryTask, Duration)>,
 }
 
 impl NextStep {
-    /// Adds the attempt's span, if there is one, to the report. If this was the first attempt, also adds it to the retry, so that
-    /// every later attempt links to the first.
+    /// Adds the attempt's span, if there is one, to the report. The span of the first attempt is also added to the retry, so
+    /// that every later attempt links to the first attempt.
     pub(crate) fn traced(mut self, attempt: Option<TraceContext>) -> Self {
         if let Some(attempt) = attempt {
             let traceparent = Some(attempt.to_string());
@@ -36,7 +36,8 @@ impl NextStep {
     }
 }
 
-/// Returns the outcome by the profile's status classes. The HTTP client knows no profile: its outcome for every 2xx is success.
+/// Returns the outcome by the status classes of the profile. The HTTP client does not use profiles and reports success for
+/// every 2xx.
 pub(crate) fn classify(sent: Outcome, status_code: Option<u16>, policy: &RetryPolicy<'_>) -> Outcome {
     match (sent, status_code) {
         (Outcome::Success | Outcome::HttpStatus, Some(code)) => match policy.statuses.verdict(code) {
@@ -47,7 +48,7 @@ pub(crate) fn classify(sent: Outcome, status_code: Option<u16>, policy: &RetryPo
     }
 }
 
-/// Returns what a POST shows about its endpoint's health.
+/// Returns what the result of a POST indicates about the health of its endpoint.
 pub(crate) fn observation(outcome: Outcome, status_code: Option<u16>) -> Observation {
     match (outcome, status_code) {
         (Outcome::Success, _) => Observation::Answered,
@@ -65,7 +66,8 @@ pub(crate) fn observation(outcome: Outcome, status_code: Option<u16>) -> Observa
     }
 }
 
-/// Returns the pause that a 429 with `Retry-After` requests for all of the endpoint's deliveries, at most the policy's maximum.
+/// Returns the pause for all deliveries to the endpoint, as a 429 with `Retry-After` requests it, limited to the policy's
+/// maximum.
 pub(crate) fn requested_pause(
     status_code: Option<u16>,
     retry_after: Option<Duration>,
@@ -74,7 +76,8 @@ pub(crate) fn requested_pause(
     retry_after.filter(|_| status_code == Some(429)).map(|wait| wait.min(policy.retry_after_max))
 }
 
-/// Returns what follows `attempt`, which ended at `ended_at`. `draw` in `0.0..1.0` selects the delay within the jitter.
+/// Returns what follows `attempt`, which ended at `ended_at`. `draw` (in `0.0..1.0`) selects the delay within the range of the
+/// jitter.
 pub(crate) fn after_attempt(
     task: DeliveryTask,
     attempt: AttemptRecord,
@@ -86,7 +89,7 @@ pub(crate) fn after_attempt(
     let result = AttemptResult { outcome: attempt.outcome, status_code: attempt.status_code, retry_after };
     let (status, delay, disable) = match next_step(scheduled_number(&task), &result, policy, draw) {
         Step::Delivered => (DeliveryStatus::Delivered, None, false),
-        // A test is one attempt and never disables its endpoint.
+        // A test has only one attempt and never disables its endpoint.
         Step::Failed { .. } | Step::RetryAfter(_) if task.trigger == Trigger::Test => {
             (DeliveryStatus::Failed, None, false)
         }
@@ -117,7 +120,7 @@ pub(crate) fn after_attempt(
     NextStep { report, retry }
 }
 
-/// Returns the attempt's number in the retry schedule, which does not count attempts that people requested.
+/// Returns the number of the attempt in the retry schedule, which does not count attempts that a person requested.
 fn scheduled_number(task: &DeliveryTask) -> u16 {
     task.number.saturating_sub(task.extra).max(1)
 }

@@ -1,7 +1,8 @@
-//! Measures how late this process runs its tasks, which shows whether the endpoints or this process cause slow answers.
+//! Measures the delay with which this process runs its tasks. The delay shows whether the endpoints or this process cause slow
+//! answers.
 //!
-//! When the processors are the bottleneck, every answer takes longer without any endpoint's fault. A task sleeps for a few
-//! milliseconds and measures how late it wakes.
+//! When the processors are the bottleneck, every answer takes longer, although the endpoints are not the cause. A task sleeps
+//! for a few milliseconds and measures how late it wakes up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-/// How long each measurement sleeps.
+/// Duration of the sleep in each measurement.
 const SAMPLE_EVERY: Duration = Duration::from_millis(10);
-/// Timers have this resolution, so this much lateness is ignored.
+/// The resolution of timers. A delay up to this value is ignored.
 const TIMER_RESOLUTION: Duration = Duration::from_millis(2);
 /// Weight of the newest sample in the average.
 const WEIGHT: f64 = 1.0 / 16.0;
 
-/// The average scheduler lag of this process. Clones share it.
+/// The average scheduler lag of this process. Clones share the value.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SchedulerLag {
     micros: Arc<AtomicU64>,

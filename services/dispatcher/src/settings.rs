@@ -8,7 +8,8 @@ use url::Url;
 #[group(skip)]
 #[command(next_help_heading = "Egress")]
 pub struct Settings {
-    /// The base URL of Pushover's API; another URL is for tests. Its address must be one that endpoints may have.
+    /// Base URL of Pushover's API. Other values are for tests. Egress rules apply to its address as to the addresses of
+    /// endpoints.
     #[arg(
         id = "pushover-url",
         long = "pushover-url",

@@ -1,30 +1,30 @@
-//! Decides whether a delivery has expired, even while the wall clock is wrong.
+//! Decides whether a delivery has expired, even if the wall clock is wrong.
 //!
-//! A discarded delivery is lost, so a brief jump of the wall clock must not expire any. A jump is accepted after it has lasted
-//! for [`ACCEPTED_AFTER`]; until then, a deadline must have passed by both clocks. If the clock was already wrong at the start of
-//! the process, that is not detected.
+//! A discarded delivery is lost, so a brief jump of the wall clock must not cause deliveries to expire. A jump is accepted
+//! after it has lasted for [`ACCEPTED_AFTER`]. Until then, a delivery expires only if its deadline has passed both by the wall
+//! clock and by the expected time. A wall clock that is already wrong when the process starts is not detected.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use postrider_model::time::UnixMillis;
 
-/// A larger difference from the expected time is a jump; a smaller one is a gradual correction.
+/// A larger difference from the expected time counts as a jump. A smaller difference counts as a gradual correction.
 const SLEW_MAX: Duration = Duration::from_secs(60);
-/// How long a jump must last before it is accepted.
+/// Duration after which a jump is accepted.
 const ACCEPTED_AFTER: Duration = Duration::from_secs(900);
 
-/// A clock that follows the wall clock, but follows a jump only after [`ACCEPTED_AFTER`].
+/// A clock that follows the wall clock. It follows a jump only after [`ACCEPTED_AFTER`].
 #[derive(Debug)]
 pub(crate) struct SteadyClock(Mutex<Steady>);
 
 #[derive(Debug)]
 struct Steady {
-    /// The wall clock's time when it was last accepted.
+    /// The last accepted time of the wall clock.
     wall: UnixMillis,
-    /// The monotonic clock's time at the same moment.
+    /// The time of the monotonic clock at the same moment as `wall`.
     at: Instant,
-    /// When the current jump began.
+    /// The time at which the current jump began.
     jumped_at: Option<Instant>,
 }
 
@@ -34,14 +34,14 @@ impl SteadyClock {
         Self(Mutex::new(Steady { wall, at: Instant::now(), jumped_at: None }))
     }
 
-    /// Whether `deadline` has passed, while the wall clock shows `wall`.
+    /// Whether `deadline` has passed. `wall` is the current time of the wall clock.
     pub(crate) fn has_passed(&self, deadline: UnixMillis, wall: UnixMillis) -> bool {
         deadline <= wall && deadline <= self.0.lock().observe(Instant::now(), wall)
     }
 }
 
 impl Steady {
-    /// Returns `wall`, or the expected time while a jump is not accepted yet.
+    /// Returns `wall`, or the expected time if a jump is not accepted yet.
     fn observe(&mut self, now: Instant, wall: UnixMillis) -> UnixMillis {
         let expected = self.wall.plus(now.saturating_duration_since(self.at));
         let is_jump = expected.until(wall).max(wall.until(expected)) > SLEW_MAX;
@@ -75,7 +75,7 @@ mod tests {
             assert_eq!(shown, START.plus(SECOND * second));
         }
         assert_eq!(steady.observe(start + SECOND * 17, START.plus(SECOND * 17)), START.plus(SECOND * 17));
-        // A second jump lasts long enough to be accepted.
+        // The second jump lasts long enough to be accepted.
         let ahead = |second: u32| START.plus(DAY * 8 + SECOND * second);
         assert_eq!(steady.observe(start + SECOND * 1_000, ahead(1_000)), START.plus(SECOND * 1_000));
         assert_eq!(steady.observe(start + SECOND * 1_899, ahead(1_899)), START.plus(SECOND * 1_899));

@@ -13,7 +13,7 @@ use postrider_wire::messages::{DeliveryRef, DeliveryTask, EventRef};
 
 pub(crate) const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
-/// Creates a first attempt, due now.
+/// Creates a delivery whose first attempt is due now.
 pub(crate) fn task() -> DeliveryTask {
     let (tenant, endpoint, event) = (TenantId::generate(), EndpointId::generate(), EventId::generate());
     let event = EventRef::new(tenant, event, "lead.created".parse().unwrap(), NOW);
@@ -44,7 +44,7 @@ pub(crate) fn endpoint(profile: &str) -> DispatchEndpoint {
     }
 }
 
-/// The URL of Pushover messages.
+/// The URL of Pushover's API for messages.
 pub(crate) fn pushover_url() -> Url {
     crate::endpoint::pushover::messages_url(&"https://api.pushover.net".parse().unwrap())
 }

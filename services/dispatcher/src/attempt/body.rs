@@ -1,7 +1,9 @@
-//! The body of an attempt. The delivery's message holds it, or the dispatcher renders it again from the recorded event.
+//! The body of an attempt. The message of a delivery contains the body, or the dispatcher renders it again from the recorded
+//! event.
 //!
-//! Large bodies do not wait on the delay ladder, because the broker would keep one copy for every endpoint for days. The messages
-//! hold the body's length and SHA-256 instead ([`ParkedTask`]), and the body is rendered again before the attempt.
+//! A large body does not wait on the delay ladder, because the broker would store a copy for every endpoint for days. Instead,
+//! the message contains the body's length and SHA-256 ([`ParkedTask`]), and the dispatcher renders the body again before the
+//! attempt.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,31 +25,31 @@ use crate::encode::encode;
 use crate::endpoint::PreparedEndpoint;
 use crate::metrics::Metrics;
 
-/// Maximum bytes of rendered bodies in memory. Bodies that came in messages count in the consumers' budgets instead.
+/// Maximum bytes of rendered bodies in memory. The consumers' budgets limit the bodies that arrive in messages.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
-/// How long an attempt waits for its share of [`BYTES_MAX`].
+/// Maximum time that an attempt waits for its share of [`BYTES_MAX`].
 const MEMORY_WAIT_MAX: Duration = Duration::from_millis(250);
-/// How long reading an event may take.
+/// Maximum time to read an event.
 const READ_MAX: Duration = Duration::from_secs(2);
-/// After a failed read, no event is read for this long.
+/// Time after a failed read during which no event is read.
 const UNAVAILABLE_FOR: Duration = Duration::from_secs(1);
-/// How long a delivery waits on the ladder when its body is unavailable.
+/// Time that a delivery waits on the ladder when its body is unavailable.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// How long it waits on the ladder when its event should have been recorded long ago.
+/// Time that a delivery waits on the ladder when its event is not recorded within [`RECORDED_WITHIN`].
 const RETRY_AFTER_LATE: Duration = Duration::from_secs(60);
-/// An event is late if it is still not recorded this long after it was accepted.
+/// Time from the acceptance of an event after which its missing record counts as late.
 const RECORDED_WITHIN: Duration = Duration::from_secs(600);
 
 /// The body of a delivery.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
-    /// The message holds the body.
+    /// The message contains the body.
     Whole(Bytes),
-    /// The message holds the body's length and hash; the body must be rendered again.
+    /// The message contains the body's length and hash. The body must be rendered again.
     Reference(BodyReference),
 }
 
-/// A body ready to be sent. A body that was rendered again holds its share of the memory budget.
+/// A body that is ready to be sent. A body that was rendered again occupies a share of the memory budget until it is dropped.
 #[derive(Debug)]
 pub(crate) struct ReadyBody {
     pub(crate) bytes: Bytes,
@@ -59,12 +61,13 @@ pub(crate) struct ReadyBody {
 pub(crate) enum BodyUnavailable {
     /// The event's payload was expunged.
     Expunged,
-    /// The event is not recorded yet, the database is unavailable, or the memory budget is used up. Try again after this time.
+    /// The event is not recorded yet, the database is unavailable, or the memory budget is used up. Contains the time after
+    /// which to try again.
     RetryAfter(Duration),
 }
 
 impl Body {
-    /// Decodes the member of a lane into a delivery and its body.
+    /// Decodes a member of a lane into a delivery and its body.
     pub(crate) fn read(member: Member) -> Result<(Box<DeliveryTask>, Self), Poison> {
         match member.head::<Box<DeliveryTask>>() {
             Ok(task) => Ok((task, Self::Whole(member.payload))),
@@ -83,7 +86,8 @@ impl Body {
         }
     }
 
-    /// Encodes a delivery for the ladder, with a reference for a large body. A test keeps its body: its event is not recorded.
+    /// Encodes a delivery for the ladder. A large body is replaced by a reference, except in a test, whose event is not
+    /// recorded.
     pub(crate) fn to_ladder(&self, task: &DeliveryTask) -> Result<Member, Poison> {
         let is_test = matches!(task.delivery.generation, Generation::Test(_));
         match self {
@@ -161,7 +165,7 @@ impl BodyRenderer {
         Ok(ReadyBody { bytes, _memory: Some(memory) })
     }
 
-    /// Reads the event of a delivery. Returns `None` if it is not recorded or the database is unavailable.
+    /// Reads the event of a delivery. Returns `None` if the event is not recorded or the database is unavailable.
     async fn read(&self, task: &DeliveryTask) -> Option<EventRow> {
         if self.unavailable_until.lock().is_some_and(|until| Instant::now() < until) {
             return None;
@@ -181,15 +185,15 @@ impl BodyRenderer {
     }
 }
 
-/// A rendered body, and whether it has the length and hash of the reference.
+/// A body that was rendered again: the same as the parked body by length and hash, or changed.
 #[derive(Debug, PartialEq)]
 enum Rendered {
     Same(Bytes),
     Changed(Bytes),
 }
 
-/// Renders the body of a reference. Because the endpoint's kind of body may have changed since it was parked, every kind is tried.
-/// If none gives the same bytes, the result is the body of the current `kind`.
+/// Renders the body of a reference. The endpoint's kind of body may have changed since the delivery was parked, so every kind
+/// is tried. If no kind gives the same bytes, returns the body of the current `kind`.
 fn rendered_as(reference: &BodyReference, kind: BodyKind, mut render: impl FnMut(BodyKind) -> Bytes) -> Rendered {
     let now = render(kind);
     if reference.names(&now) {

@@ -1,8 +1,8 @@
 //! Masks the secrets that a receiver sends back in its response.
 //!
-//! Request inspectors and misconfigured servers echo the request. An endpoint's own headers and its token are credentials of its
-//! owner, but everybody who reads the history sees the responses. Therefore these values are masked in the recorded part of a
-//! response. A value that the receiver encoded or split is not recognized.
+//! Request inspectors and misconfigured servers echo the request. An endpoint's own headers and its token are credentials of
+//! the endpoint's owner, but everybody who reads the history sees the responses. Therefore these values are masked in the
+//! recorded part of a response. A value is not recognized if the receiver encoded or split it.
 
 use bytes::Bytes;
 use postrider_egress::{Headers, Response};
@@ -10,15 +10,15 @@ use postrider_model::attempt::SECRET_MASK;
 
 use crate::endpoint::PreparedEndpoint;
 
-/// Shorter values are not masked, because they would match too much of an ordinary response.
+/// Minimum length of a secret that is masked. A shorter value would match too much of an ordinary response.
 const SECRET_BYTES_MIN: usize = 8;
 
-/// The secret values of a request, the longest first.
+/// The secret values of a request, in order of decreasing length.
 #[derive(Debug)]
 pub(crate) struct EchoedSecrets(Vec<Vec<u8>>);
 
 impl EchoedSecrets {
-    /// Collects the secrets among these headers. In `Bearer abc`, both the whole value and `abc` are secrets.
+    /// Collects the secrets among the headers. For the value `Bearer abc`, both the whole value and `abc` are secrets.
     pub(crate) fn of(endpoint: &PreparedEndpoint, headers: &Headers<'_>) -> Self {
         let values = headers.iter().filter(|(name, _)| endpoint.masks(name)).map(|(_, value)| value.as_bytes());
         let parts = values.flat_map(|value| [Some(value), value.rsplit(|byte| *byte == b' ').next()]).flatten();
@@ -44,7 +44,8 @@ impl EchoedSecrets {
     }
 }
 
-/// Masks `secret` in `text`. Returns `None` if `text` does not contain it. A cut text may end with the first part of the secret.
+/// Masks `secret` in `text`, and also the first part of a secret at the end of a text that was cut. Returns `None` if `text`
+/// contains neither.
 fn mask(text: &[u8], secret: &[u8]) -> Option<Vec<u8>> {
     let mut masked = Vec::new();
     let mut rest = text;

@@ -1,6 +1,6 @@
-//! The headers of an attempt: the request's, and their recorded form with masked secrets.
+//! The headers of an attempt: as the request sends them, and as the history records them, with masked secrets.
 //!
-//! A name keeps the spelling of its source: the profile, Standard Webhooks, or the customer.
+//! Each header name is spelled as in its source: the profile, Standard Webhooks, or the endpoint's own headers.
 
 use std::borrow::Cow;
 
@@ -17,12 +17,12 @@ use postrider_wire::messages::DeliveryTask;
 
 use crate::endpoint::PreparedEndpoint;
 
-/// Header with the delivery's id, which is the same in each attempt.
+/// Header with the delivery's id, which is equal in all attempts of the delivery.
 const DELIVERY: &str = DELIVERY_HEADER;
 /// Header with the attempt's number, from 1.
 const ATTEMPT: &str = "postrider-attempt";
 
-/// Builds the headers of an attempt that is signed for the time `at`. An endpoint's own headers never replace a signature or a
+/// Builds the headers of an attempt that is signed for the time `at`. The endpoint's own headers never replace a signature or a
 /// header of Postrider.
 pub(crate) fn request<'a>(
     endpoint: &'a PreparedEndpoint,
@@ -35,7 +35,7 @@ pub(crate) fn request<'a>(
         // Pushover verifies no signatures and needs no ids.
         return endpoint.base_headers.clone();
     }
-    // 24 headers are enough for most deliveries, so the list is allocated once.
+    // Most deliveries have at most 24 headers, so the list is allocated once.
     let mut headers = Headers::with_capacity(24);
     for (name, value) in endpoint.base_headers.iter() {
         insert(&mut headers, name, value.clone());
@@ -59,7 +59,7 @@ pub(crate) fn request<'a>(
     let token = endpoint.profile.sends_token();
     for (index, (name, value)) in signed.into_iter().enumerate() {
         match &endpoint.token {
-            // The first signature header is the product's own.
+            // The first signature header is the header that the profile's product defines.
             Some(token_value) if token && index == 0 => insert(&mut headers, name, token_value.clone()),
             _ => insert_text(&mut headers, name, value),
         }
@@ -72,7 +72,7 @@ pub(crate) fn request<'a>(
     headers
 }
 
-/// Loading profiles and secrets checks names and values. If one is invalid, it is omitted, and the delivery continues.
+/// Inserts a header. Profiles and secrets are checked when they are loaded. A header that is invalid nevertheless is omitted.
 fn insert_text<'a>(headers: &mut Headers<'a>, name: impl Into<Cow<'a, str>>, value: String) {
     if let Ok(value) = HeaderValue::try_from(value) {
         insert(headers, name, value);
@@ -83,7 +83,7 @@ fn insert<'a>(headers: &mut Headers<'a>, name: impl Into<Cow<'a, str>>, value: H
     let _ = headers.insert(name, value);
 }
 
-/// The headers as the history records them, with secret values masked.
+/// Returns the headers as the history records them: secret values are masked.
 pub(crate) fn recorded(endpoint: &PreparedEndpoint, headers: &Headers<'_>) -> HeaderList {
     HeaderList::of(headers.iter().map(|(name, value)| {
         let masked = endpoint.masks(name);

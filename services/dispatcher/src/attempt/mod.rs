@@ -1,4 +1,4 @@
-//! Makes one attempt: a POST that is signed at its start, sent within its deadline, and recorded.
+//! Makes one attempt: a POST that is signed when it starts, has a deadline, and is recorded.
 
 pub(crate) mod body;
 mod echoed_secrets;
@@ -27,23 +27,23 @@ use echoed_secrets::EchoedSecrets;
 /// An attempt that ended.
 #[derive(Debug)]
 pub(crate) struct Attempted {
-    /// What the history records of it.
+    /// What the history records of the attempt.
     pub(crate) record: AttemptRecord,
     /// The beginning of the response's body.
     pub(crate) excerpt: Bytes,
-    /// The wait that the endpoint requested with `Retry-After`.
+    /// The delay that the endpoint requested with `Retry-After`.
     pub(crate) retry_after: Option<Duration>,
-    /// When it ended, by the monotonic clock.
+    /// The time at which the attempt ended, by the monotonic clock.
     pub(crate) ended: Instant,
-    /// When it ended, by the wall clock.
+    /// The time at which the attempt ended, by the wall clock.
     pub(crate) ended_at: UnixMillis,
-    /// Its duration.
+    /// The duration of the attempt.
     pub(crate) latency: Duration,
-    /// Its span's context, if spans are exported.
+    /// The context of the attempt's span, if spans are exported.
     pub(crate) trace: Option<TraceContext>,
 }
 
-/// Makes the attempt of `task`. `held` is the time since which the delivery was held, and why.
+/// Makes the attempt of `task`. `held` contains the time at which the delivery was first held, and the reason.
 pub(crate) async fn make(
     egress: &Egress,
     metrics: &Metrics,
@@ -53,12 +53,12 @@ pub(crate) async fn make(
     held: Option<(UnixMillis, HeldReason)>,
 ) -> Attempted {
     let _flight = metrics.flight();
-    // The first attempt is a child of the event's fan-out; later attempts link to the first.
+    // The first attempt is a child of the event's fan-out. Each later attempt links to the first attempt.
     let first = task.traceparent.as_deref().filter(|_| task.number > 1);
     let span = spans::attempt(&task.delivery.id, &task.delivery.endpoint, task.number, first);
     let trace = TraceContext::of(&span);
     let traceparent = match (trace, &task.traceparent) {
-        // Ingest has checked or generated this `traceparent`.
+        // Ingest checked or generated this `traceparent`.
         (None, Some(event)) => Cow::Borrowed(event.as_str()),
         (own, _) => Cow::Owned(own.unwrap_or_else(TraceContext::generate).to_string()),
     };
@@ -68,7 +68,8 @@ pub(crate) async fn make(
     let request_headers = headers::recorded(endpoint, &headers);
     let secrets = EchoedSecrets::of(endpoint, &headers);
     let request = Request { url: &endpoint.url, headers, body, timeout: endpoint.timeout };
-    // This future is boxed: it is the largest part of a delivery's future, which is copied when its task is spawned.
+    // This future is boxed because it is the largest part of a delivery's future, which is copied when the delivery's task is
+    // spawned.
     let mut response = Box::pin(egress.send(request).instrument(span.clone())).await;
     if endpoint.pushover.is_some() {
         pushover::judge(&mut response);
@@ -119,10 +120,10 @@ pub(crate) async fn make(
     Attempted { record, excerpt: response.excerpt, retry_after: response.retry_after, ended, ended_at, latency, trace }
 }
 
-/// The error of an attempt whose endpoint is Postrider itself.
+/// The error of an attempt whose endpoint is an address of Postrider itself.
 const LOOP: &str = "loop refused: the endpoint is an address of Postrider itself, which accepts no deliveries";
 
-/// Whether Postrider itself refused the delivery. Such an attempt is retried like any failure.
+/// Whether Postrider itself refused the delivery. Such an attempt is retried like any failed attempt.
 fn is_loop(response: &Response) -> bool {
     response.status_code == Some(http::StatusCode::LOOP_DETECTED.as_u16())
         && response

@@ -1,4 +1,4 @@
-//! Handles one delivery of a lane. It returns `Ok` after the broker has confirmed everything that the delivery published.
+//! Handles one delivery of a lane. Returns `Ok` after the broker has confirmed everything that was published for the delivery.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,14 +23,14 @@ use crate::interventions::Stale;
 use crate::next_step::{self, NextStep};
 use crate::pace::{self, HeldSlot, Hold, PaceAnswer, PaceRequest};
 
-/// How long a delivery waits when its endpoint cannot be read.
+/// Time that a delivery waits when its endpoint cannot be read.
 const DATABASE_UNAVAILABLE_WAIT: Duration = Duration::from_secs(5);
-/// How long a delivery waits when this build cannot attempt its endpoint.
+/// Time that a delivery waits when this build cannot attempt its endpoint.
 const UNUSABLE_WAIT: Duration = Duration::from_secs(60);
 
 /// A delivery with its body and its endpoint.
 struct Delivery {
-    /// The lane it came from.
+    /// The lane from which the delivery was consumed.
     lane: Lane,
     task: Box<DeliveryTask>,
     body: Body,
@@ -38,13 +38,14 @@ struct Delivery {
     endpoint: Arc<PreparedEndpoint>,
 }
 
-/// The time since which a delivery is held, and why.
+/// The time at which a delivery was first held, and the reason.
 type Held = Option<(UnixMillis, HeldReason)>;
 
 impl Dispatcher {
     /// Handles one member of a lane.
     pub(crate) async fn deliver(&self, lane: Lane, member: Member) -> Result<(), Unsettled> {
-        // Rare paths below are boxed to keep each delivery's future small, because it is copied when its task is spawned.
+        // Rare paths are boxed to keep the future of each delivery small, because the future is copied when its task is
+        // spawned.
         let (task, body) = Body::read(member)?;
         let event = task.traceparent.as_deref();
         let cause = if task.number == 1 { Cause::parent(event) } else { Cause::link(event) };
@@ -97,7 +98,8 @@ impl Dispatcher {
         }
     }
 
-    /// Waits for the right to make the POST. Returns `None` if it published the delivery to the ladder or the slow lane instead.
+    /// Waits for a permit to make the POST. Returns `None` if the delivery was published to the ladder or the slow lane
+    /// instead.
     async fn wait_for_permit(&self, delivery: &Delivery) -> Result<Option<(Permit, Held)>, Unsettled> {
         let Delivery { lane, task, entry, endpoint, .. } = delivery;
         let interval = pace::interval(endpoint.rate_per_second, self.shared.dispatchers.get());
@@ -156,7 +158,7 @@ impl Dispatcher {
         let Some((retry, delay)) = retry else { return Ok(report.await?) };
         let lane = if entry.pace.is_slow() { Lane::Slow } else { retry.lane };
         let retry = Body::Whole(body).to_ladder(&retry)?;
-        // The delay counts from the end of the attempt, by the monotonic clock. A retry is never early.
+        // The delay starts at the end of the attempt, by the monotonic clock. A retry is never early.
         let rung = ladder::rung_at_least(delay.saturating_sub(ended.elapsed()));
         let retry = self.delays.publish(Destination::Rung { rung, lane }, retry);
         metrics.retries.increment(1);
@@ -176,7 +178,7 @@ impl Dispatcher {
         Ok(self.delays.publish(Destination::Lane(Lane::Slow), delivery.body.to_lane(&moved)?).await?)
     }
 
-    /// Publishes a delivery to the ladder, from which it returns shortly before its slot.
+    /// Publishes a delivery to the ladder. The delivery returns shortly before its slot.
     async fn hold(
         &self,
         delivery: &Delivery,
@@ -204,7 +206,7 @@ impl Dispatcher {
         self.park(delivery.lane, &parked, &delivery.body, rung).await
     }
 
-    /// Publishes a delivery to the ladder because its endpoint or its body is unavailable. It keeps its attempt number.
+    /// Publishes a delivery to the ladder because its endpoint or its body is unavailable. The attempt number does not change.
     async fn retry_later(&self, lane: Lane, task: DeliveryTask, body: Body, wait: Duration) -> Result<(), Unsettled> {
         self.shared.metrics.held_for_configuration.increment(1);
         let task = DeliveryTask { moves: task.moves.saturating_add(1), ..task };
@@ -233,7 +235,7 @@ impl Dispatcher {
         Ok(self.outcomes.publish(vec![encode(&report, Bytes::new())?]).await?)
     }
 
-    /// Waits until outcomes can be published. No POST is made before that, because its outcome could not be reported.
+    /// Waits until outcomes can be published. A POST before that would have an outcome that cannot be reported.
     async fn wait_for_publisher(&self) -> Result<(), Unsettled> {
         let mut state = self.publish_state.clone();
         tokio::select! {
@@ -246,7 +248,7 @@ impl Dispatcher {
     }
 }
 
-/// Returns the longest rung that ends before the slot (at most `park_for`); if there is none, the shortest rung.
+/// Returns the longest rung whose delay is at most `park_for`, or the shortest rung if every delay is longer.
 fn rung_before(park_for: Duration) -> Rung {
     ladder::rung_at_most(park_for).unwrap_or_else(|| ladder::rung_at_least(Duration::ZERO))
 }

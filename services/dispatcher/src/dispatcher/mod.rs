@@ -1,6 +1,6 @@
-//! The dispatcher: the parts that handle a delivery, and how configuration changes reach them.
+//! The parts of the dispatcher that handle deliveries, and how configuration changes reach these parts.
 //!
-//! [`lane`] handles the deliveries of a lane; [`test_call`] handles test calls.
+//! [`lane`] handles deliveries of the lanes. [`test_call`] handles test calls.
 
 mod lane;
 mod test_call;
@@ -41,13 +41,13 @@ pub(crate) struct Dispatcher {
     outcomes: BatchPublisher,
     delays: DelayPublisher,
     publish_state: watch::Receiver<PublishState>,
-    /// When this process started. If a delivery was held before, another process granted its slot.
+    /// The time at which this process started. If a delivery was held before that time, another process granted its slot.
     started_at: UnixMillis,
-    /// Decides whether a delivery has expired, despite jumps of the wall clock.
+    /// Decides whether a delivery has expired, and tolerates jumps of the wall clock.
     clock: SteadyClock,
-    /// The configuration version that was applied last; 0 before the first.
+    /// The configuration version that was applied last, or 0 if none was applied yet.
     applied: watch::Sender<i64>,
-    /// Cancelled when no further attempt may begin.
+    /// Cancelled when no further attempt may start.
     stop: CancellationToken,
 }
 
@@ -77,7 +77,7 @@ impl Dispatcher {
         }
     }
 
-    /// The configuration version that was applied last.
+    /// Returns the configuration version that was applied last.
     pub(crate) fn applied(&self) -> watch::Receiver<i64> {
         self.applied.subscribe()
     }
@@ -97,7 +97,7 @@ impl Dispatcher {
         self.applied.send_replace(version);
     }
 
-    /// Returns the state of a delivery's endpoint. Reads it from the database if the cached state is too old.
+    /// Returns the state of a delivery's endpoint. Reads the state from the database if the cached state is too old.
     async fn load(&self, entry: &CachedEndpoint, task: &DeliveryTask) -> Result<EndpointState, DatabaseUnavailable> {
         let load = || self.loader.load(task.delivery.endpoint, task.config_version);
         self.shared.endpoints.cached_or_load(entry, task.config_version, load).await

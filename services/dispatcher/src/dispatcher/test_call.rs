@@ -1,5 +1,5 @@
-//! Handles test calls. A test call is one attempt that is made immediately, whose caller waits for the outcome. It ignores the
-//! pace, and also reaches inactive endpoints.
+//! Handles test calls. A test call is one attempt that is made immediately. Its caller waits for the outcome. A test call
+//! ignores the pace, and it also reaches inactive endpoints.
 
 use std::time::Duration;
 
@@ -18,12 +18,13 @@ use crate::encode::encode;
 use crate::endpoint::EndpointState;
 use crate::next_step;
 
-/// Maximum time that a reply waits for the outcome's confirmation. The outcome is published in any case.
+/// Maximum time that a reply waits for the broker's confirmation of the outcome. The outcome is published even if this time is
+/// exceeded.
 const CONFIRM_MAX: Duration = Duration::from_secs(1);
 
 impl Dispatcher {
-    /// Makes the attempt and returns the reply with its outcome. Returns `None`, without a reply, if the caller's deadline has
-    /// passed or the attempt cannot be made now.
+    /// Makes the attempt and returns the reply, which contains the outcome. Returns `None`, and sends no reply, if the caller's
+    /// deadline has passed or the attempt cannot be made now.
     pub(crate) async fn test(&self, request: Member) -> Option<Member> {
         let call: TestCall =
             request.head().inspect_err(|error| tracing::warn!(%error, "cannot read a test call; dropping it")).ok()?;

@@ -1,10 +1,11 @@
-//! Caches endpoints: each one's pace, and its state in the database.
+//! Caches the pace of each endpoint, and the endpoint's state in the database.
 //!
-//! An entry is valid for the configuration version it was read at, and for later versions that the configuration feed has reached
-//! without naming the endpoint. A message with another `config_version` causes a read. While the database is unavailable, an
-//! entry of any age is used; without an entry, the delivery waits.
+//! An entry is valid for the configuration version at which it was read. It remains valid for later versions as long as the
+//! configuration feed does not report a change of the endpoint. A message with a version that the entry is not valid for causes
+//! a read. While the database is unavailable, an entry of any age is used; without an entry, the delivery waits.
 //!
-//! [`CacheLimits`] bounds the cache. A forgotten endpoint loses its pace and starts with that of a new endpoint.
+//! [`CacheLimits`] limits the size of the cache. An endpoint that was removed from the cache starts again with the pace of a
+//! new endpoint.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,39 +23,40 @@ use super::PreparedEndpoint;
 use super::shared_pace::{SharedPace, Sweeper};
 use crate::scheduler_lag::SchedulerLag;
 
-/// Minimum time between two reads after a failed read or an unusable endpoint.
+/// Minimum time between two reads of an endpoint after a read failed or the endpoint was unusable.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Maximum time that a delivery waits for a read by another task, and then for its own.
+/// Maximum time that a delivery waits until another task has read the endpoint. The same maximum applies to the delivery's own
+/// read.
 const LOAD_MAX: Duration = Duration::from_secs(2);
 
 /// The breakers of all endpoints, shared with [`BreakerSync`](crate::breaker_sync::BreakerSync).
 pub(crate) type SharedBreakerBoard = Arc<Mutex<BreakerBoard>>;
 
-/// The size of the cache.
+/// Limits of the cache.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CacheLimits {
-    /// Maximum endpoints; the least recently used are forgotten first.
+    /// Maximum number of endpoints. At the maximum, the least recently used endpoint is removed.
     pub(crate) entries: u64,
-    /// An endpoint without deliveries for this long is forgotten.
+    /// Time without deliveries after which an endpoint is removed.
     pub(crate) idle: Duration,
 }
 
 /// The state of an endpoint in the database.
 #[derive(Debug, Clone)]
 pub(crate) enum EndpointState {
-    /// It exists.
+    /// The endpoint exists.
     Ready(Arc<PreparedEndpoint>),
-    /// It does not exist. Since an endpoint is committed before any message names it, it was deleted.
+    /// The endpoint does not exist. It was deleted, because an endpoint is committed before any message refers to it.
     Deleted,
-    /// It exists, but this build and configuration cannot attempt it.
+    /// The endpoint exists, but this build and configuration cannot attempt it.
     Unusable,
 }
 
-/// An endpoint as read from the database.
+/// The state of an endpoint as read from the database.
 #[derive(Debug, Clone)]
 pub(crate) struct LoadedEndpoint {
     pub(crate) state: EndpointState,
-    /// The configuration version at which it was read.
+    /// The configuration version at which the state was read.
     pub(crate) config_version: i64,
 }
 
@@ -65,17 +67,18 @@ pub(crate) struct DatabaseUnavailable;
 /// The cache entry of one endpoint.
 #[derive(Debug)]
 pub(crate) struct CachedEndpoint {
-    /// Grants the permits for its POSTs.
+    /// Grants the permits for POSTs to the endpoint.
     pub(crate) pace: Arc<SharedPace>,
     loaded: ArcSwapOption<LoadedEndpoint>,
-    /// The last configuration version that changed the endpoint.
+    /// The newest configuration version that changed the endpoint.
     changed_at: AtomicI64,
-    /// The earliest time of the next read. The task that reads the endpoint holds the lock.
+    /// The earliest time of the next read. The task that reads the endpoint locks this mutex.
     next_load: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl CachedEndpoint {
-    /// Returns the state if it is valid for the configuration version `wanted`, while the feed has reached `feed`.
+    /// Returns the state if it is valid for the configuration version `wanted`. `feed` is the version that the configuration
+    /// feed has reached.
     fn covering(&self, wanted: i64, feed: i64) -> Option<EndpointState> {
         let loaded = self.loaded.load();
         let loaded = loaded.as_ref()?;
@@ -83,7 +86,7 @@ impl CachedEndpoint {
         (unchanged && wanted <= loaded.config_version.max(feed)).then(|| loaded.state.clone())
     }
 
-    /// Returns the state, however old.
+    /// Returns the state regardless of its age.
     fn stale(&self) -> Result<EndpointState, DatabaseUnavailable> {
         self.loaded.load().as_ref().map(|loaded| loaded.state.clone()).ok_or(DatabaseUnavailable)
     }
@@ -93,9 +96,9 @@ impl CachedEndpoint {
 #[derive(Debug)]
 pub(crate) struct EndpointCache {
     entries: Cache<EndpointId, Arc<CachedEndpoint>>,
-    /// The configuration version that the feed has reached.
+    /// The configuration version that the configuration feed has reached.
     feed: AtomicI64,
-    /// After a failed read, no endpoint is read before this time.
+    /// The time before which no endpoint is read, set after a failed read.
     unavailable_until: Mutex<Option<Instant>>,
     sweeper: Sweeper,
     scheduler_lag: SchedulerLag,
@@ -112,19 +115,19 @@ impl EndpointCache {
         let entries = Cache::builder()
             .max_capacity(limits.entries)
             .time_to_idle(limits.idle)
-            // The default policy may refuse to admit a new endpoint.
+            // The default eviction policy may refuse to store a new endpoint.
             .eviction_policy(EvictionPolicy::lru())
             .build();
         let unavailable_until = Mutex::new(None);
         Self { entries, feed: AtomicI64::new(0), unavailable_until, sweeper, scheduler_lag, board }
     }
 
-    /// Approximate number of endpoints.
+    /// Returns the approximate number of endpoints.
     pub(crate) fn len(&self) -> u64 {
         self.entries.entry_count()
     }
 
-    /// Returns the endpoint's entry, and creates it if absent.
+    /// Returns the endpoint's entry. Creates the entry if it does not exist.
     pub(crate) fn get_or_create(&self, id: EndpointId) -> Arc<CachedEndpoint> {
         self.entries.get(&id).unwrap_or_else(|| {
             self.entries.get_with(id, || {
@@ -147,7 +150,7 @@ impl EndpointCache {
         self.entries.get(&id)
     }
 
-    /// Marks the `changed` endpoints when the feed reaches `version`. `None`: any endpoint may have changed.
+    /// Marks the `changed` endpoints when the feed reaches `version`. `None` means that any endpoint may have changed.
     pub(crate) fn apply_changes(&self, version: i64, changed: Option<&[EndpointId]>) {
         let mark = |entry: Arc<CachedEndpoint>| {
             entry.changed_at.fetch_max(version, Ordering::AcqRel);
@@ -156,7 +159,7 @@ impl EndpointCache {
             Some(ids) => ids.iter().filter_map(|id| self.entries.get(id)).for_each(mark),
             None => self.entries.iter().for_each(|(_, entry)| mark(entry)),
         }
-        // This must come last, so that no entry counts as valid for this version before every changed entry is marked.
+        // This store must come last. Otherwise a changed entry could count as valid for this version before it is marked.
         self.feed.fetch_max(version, Ordering::AcqRel);
     }
 
@@ -165,11 +168,11 @@ impl EndpointCache {
         entry.covering(wanted, self.feed.load(Ordering::Acquire))
     }
 
-    /// Returns the state for a message that needs the version `wanted`. Calls `load` if the cached state is not valid for it. Of
-    /// several concurrent callers, one reads and the others wait.
+    /// Returns the state for a message that needs the version `wanted`. Calls `load` if the cached state is not valid for
+    /// `wanted`. Of several concurrent callers, one calls `load` and the others wait.
     ///
     /// # Errors
-    /// The database is unavailable, and nothing was cached.
+    /// The database is unavailable, and the cache contains no state of the endpoint.
     pub(crate) async fn cached_or_load<F>(
         &self,
         entry: &CachedEndpoint,
@@ -192,7 +195,7 @@ impl EndpointCache {
         }
         match tokio::time::timeout(LOAD_MAX, load()).await {
             Ok(Ok(loaded)) => {
-                // An unusable endpoint is not read for every delivery.
+                // Limits how often an unusable endpoint is read.
                 let unusable = matches!(loaded.state, EndpointState::Unusable);
                 *next_load = unusable.then(|| now + RETRY_AFTER);
                 let state = loaded.state.clone();
@@ -229,7 +232,8 @@ mod tests {
             Self { endpoints, id: EndpointId::generate(), loads: AtomicUsize::new(0) }
         }
 
-        /// Requests `wanted` while the database is at `database` (`None`: unavailable). Returns whether it read, and the result.
+        /// Requests the version `wanted` while the database is at the version `database` (`None`: unavailable). Returns whether
+        /// the database was read, and the result.
         async fn ask(&self, wanted: i64, database: Option<i64>) -> (bool, Result<(), DatabaseUnavailable>) {
             let before = self.loads.load(Ordering::Relaxed);
             let load = || async {

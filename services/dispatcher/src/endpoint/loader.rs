@@ -1,4 +1,4 @@
-//! Reads an endpoint from the database and makes it ready for attempts.
+//! Reads an endpoint from the database and prepares it for attempts.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 pub(crate) struct EndpointLoader {
     pub(crate) store: Store,
     pub(crate) profiles: Arc<Profiles>,
-    /// The URL to which Pushover messages are sent.
+    /// The URL of Pushover's API for messages.
     pub(crate) pushover_url: Url,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -22,7 +22,7 @@ pub(crate) struct EndpointLoader {
 impl EndpointLoader {
     /// Reads one endpoint for a delivery that needs `config_version`.
     ///
-    /// It logs a failure. After a failure, the cache calls this at most once a second.
+    /// A failure is logged. After a failure, the cache calls this function at most once per second.
     pub(crate) async fn load(
         &self,
         id: EndpointId,

@@ -1,7 +1,7 @@
-//! The endpoints that this dispatcher delivers to.
+//! The endpoints of this dispatcher's deliveries.
 //!
-//! Owns: the cache of endpoints ([`EndpointCache`]), the reading of an endpoint ([`EndpointLoader`]), its form ready for attempts
-//! ([`PreparedEndpoint`]), and the pace that grants permits for its POSTs ([`shared_pace`]).
+//! Owns: the cache of endpoints ([`EndpointCache`]), the code that reads an endpoint ([`EndpointLoader`]), an endpoint that is
+//! prepared for attempts ([`PreparedEndpoint`]), and the pace that grants permits for POSTs ([`shared_pace`]).
 
 mod cache;
 mod loader;

@@ -1,4 +1,5 @@
-//! An endpoint ready for attempts: its configuration is parsed and checked, and its keys loaded, once per version.
+//! An endpoint that is prepared for attempts. Its configuration is parsed and checked, and its keys are loaded, once per
+//! version.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,45 +22,46 @@ use super::Unusable;
 use super::pushover::{self, Pushover};
 use crate::metrics::ProfileMetrics;
 
-/// `User-Agent` of profiles that set none.
+/// `User-Agent` for profiles that do not define one.
 const OWN_USER_AGENT: &str = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
 
-/// What an attempt needs of its endpoint.
+/// The data of an endpoint that its attempts need.
 #[derive(Debug)]
 pub(crate) struct PreparedEndpoint {
-    /// The configuration version of its last edit.
+    /// The configuration version of the endpoint's last edit.
     pub(crate) version: i64,
     /// Whether the endpoint receives deliveries.
     pub(crate) status: EndpointStatus,
-    /// The URL of its requests.
+    /// The URL of the endpoint's requests.
     pub(crate) url: Url,
-    /// Its profile.
+    /// The profile of the endpoint's tenant.
     pub(crate) profile: Arc<Profile>,
-    /// The format of its bodies.
+    /// The format of the endpoint's bodies.
     pub(crate) body_kind: BodyKind,
-    /// Set if its deliveries are Pushover messages.
+    /// Set if the endpoint's deliveries are Pushover messages.
     pub(crate) pushover: Option<Pushover>,
-    /// Signs its attempts.
+    /// Signs the endpoint's attempts.
     pub(crate) signer: Signer,
-    /// The endpoint's own token, if it has one and the profile sends tokens. It replaces the signing secret as the token.
+    /// The endpoint's own token, if it has one and the profile sends tokens. Without an own token, the signing secret is sent
+    /// as the token.
     pub(crate) token: Option<HeaderValue>,
     /// `Content-Type` and `User-Agent`.
     pub(crate) base_headers: Headers<'static>,
     /// The endpoint's own headers.
     pub(crate) own_headers: Headers<'static>,
-    /// Name of the token's header, if the profile sends tokens.
+    /// Name of the header that contains the token, if the profile sends tokens.
     token_header: Option<String>,
     /// Deadline of an attempt.
     pub(crate) timeout: Duration,
-    /// Maximum attempts per second, over all dispatchers.
+    /// Maximum attempts per second, for all dispatchers together.
     pub(crate) rate_per_second: Option<f64>,
-    /// Metrics of its profile.
+    /// Metrics of the endpoint's profile.
     pub(crate) counts: ProfileMetrics,
     schedule: Option<RetrySchedule>,
 }
 
 impl PreparedEndpoint {
-    /// Prepares an endpoint. `pushover_url` is the URL to which Pushover messages are sent.
+    /// Prepares an endpoint. `pushover_url` is the URL of Pushover's API for messages.
     pub(crate) fn new(endpoint: DispatchEndpoint, profiles: &Profiles, pushover_url: &Url) -> Result<Self, Unusable> {
         let DispatchEndpoint { version, document, status, secrets, private, profile, limits, .. } = endpoint;
         let profile = profiles.get(&profile).cloned().ok_or(Unusable::Profile(profile))?;
@@ -134,13 +136,13 @@ impl PreparedEndpoint {
         }
     }
 
-    /// Whether the header's value is secret, as for the endpoint's own headers and its token.
+    /// Whether the value of this header is secret: the endpoint's own headers and its token are.
     pub(crate) fn masks(&self, name: &str) -> bool {
         self.own_headers.get(name).is_some()
             || self.token_header.as_ref().is_some_and(|token| token.eq_ignore_ascii_case(name))
     }
 
-    /// Returns the payload to send for a body: for Pushover a form, else the body itself.
+    /// Returns the payload to send for a body: a form for Pushover, otherwise the body itself.
     pub(crate) fn payload(&self, body: Bytes, event_type: &EventType) -> Bytes {
         match &self.pushover {
             Some(pushover) => pushover.form(&body, event_type),
@@ -159,7 +161,7 @@ fn value(text: &str, what: &'static str) -> Result<HeaderValue, Unusable> {
 
 fn secret_value(text: &str, what: &'static str) -> Result<HeaderValue, Unusable> {
     let mut value = value(text, what)?;
-    // Debug output, also the HTTP client's, hides sensitive values.
+    // Sensitive values are hidden in debug output, including that of the HTTP client.
     value.set_sensitive(true);
     Ok(value)
 }
@@ -169,7 +171,7 @@ fn signing_secrets(secrets: EndpointSecrets) -> SigningSecrets {
     SigningSecrets {
         current,
         previous: previous.into_iter().map(|(secret, valid_until)| PreviousSecret { secret, valid_until }).collect(),
-        // There is no overlap: the current secret stops signing when the next one takes effect.
+        // The two secrets do not overlap: the current secret stops signing when the next secret takes effect.
         next: next.map(|(secret, at)| NextSecret { secret, effective_at: at, overlap_until: at }),
     }
 }

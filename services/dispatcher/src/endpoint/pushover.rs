@@ -1,6 +1,6 @@
 //! The Pushover channel: builds its requests and interprets its responses.
 //!
-//! Fan-out renders title and message. The dispatcher adds the credentials to each request.
+//! Fan-out renders the title and the message. The dispatcher adds the credentials to each request.
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -15,20 +15,20 @@ use url::form_urlencoded;
 
 use super::Unusable;
 
-/// Path of messages, relative to the API's base URL.
+/// Path for messages, relative to the base URL of the API.
 const MESSAGES: &str = "1/messages.json";
 /// The content type of a form.
 pub(crate) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
-/// Maximum characters of Pushover's error messages that the customer sees.
+/// Maximum number of characters of Pushover's error messages that are shown to the customer.
 const SAID_CHARS_MAX: usize = 500;
 
-/// What an endpoint adds to each request.
+/// The data of an endpoint that is added to each request.
 #[derive(Debug)]
 pub(crate) struct Pushover {
     credentials: PushoverCredentials,
-    /// `None`: the sound that the user has chosen in Pushover.
+    /// The notification sound. `None` means the sound that the user has chosen in Pushover.
     sound: Option<Sound>,
-    /// A request that Pushover refuses (4xx) is not retried; any other failure is.
+    /// The status classes of responses: a refusal (4xx) is not retried, and any other failure is retried.
     pub(crate) statuses: StatusClasses,
 }
 
@@ -45,9 +45,10 @@ impl Pushover {
         Ok(Self { credentials, sound: sound.transpose()?, statuses })
     }
 
-    /// Builds the form that is sent for a rendered body.
+    /// Builds the form for a rendered body.
     pub(crate) fn form(&self, body: &[u8], event_type: &EventType) -> Bytes {
-        // Fan-out rendered the body. If it is unreadable, the event type is sent, so that the customer is notified in any case.
+        // Fan-out rendered the body. If the body cannot be read, the event type is sent instead, so that the user is notified
+        // nevertheless.
         let message = serde_json::from_slice(body).unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read a Pushover message; sending its event type");
             PushoverMessage { title: event_type.to_string(), message: event_type.to_string(), timestamp: 0 }
@@ -67,7 +68,7 @@ impl Pushover {
     }
 }
 
-/// Returns the URL of messages for an API with this base URL.
+/// Returns the URL for messages of an API with this base URL.
 pub(crate) fn messages_url(base: &Url) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}/{MESSAGES}", base.path().trim_end_matches('/')));
@@ -82,10 +83,11 @@ struct PushoverAnswer {
     errors: Vec<String>,
 }
 
-/// Interprets Pushover's response. A 2xx with `"status": 1` accepts the message; other responses get an error text.
+/// Interprets Pushover's response. A 2xx response with `"status": 1` means that Pushover accepted the message. Any other
+/// response gets an error text.
 ///
-/// An incomplete 2xx response counts as accepted, because Pushover sends 200 only for valid requests, and a retry would notify
-/// the user a second time.
+/// An incomplete 2xx response also counts as accepted: Pushover responds with 200 only to valid requests, and a retry would
+/// notify the user a second time.
 pub(crate) fn judge(response: &mut Response) {
     let Some(code) = response.status_code else { return };
     let answer: PushoverAnswer = serde_json::from_slice(&response.excerpt).unwrap_or_default();

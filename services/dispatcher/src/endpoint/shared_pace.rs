@@ -1,6 +1,7 @@
-//! One endpoint's [pace](crate::pace) behind a lock, and the deliveries that wait in memory for a permit.
+//! The [pace](crate::pace) of one endpoint behind a lock, and the deliveries that wait in memory for a permit.
 //!
-//! Deliveries wait in order of arrival, so no waiter needs a timer: one [`Sweeper`] checks the first waiter of every pace.
+//! Deliveries wait in order of arrival, so the waiters need no timers of their own: one [`Sweeper`] checks the first waiter of
+//! every pace.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -14,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use crate::pace::{InFlight, Observation, Pace, PaceAnswer, PaceRequest, Transition, in_memory_max};
 use crate::scheduler_lag::SchedulerLag;
 
-/// How often the sweeper checks the paces.
+/// Interval between the sweeper's checks.
 const SWEEP_EVERY: Duration = Duration::from_millis(25);
 
-/// The right to make one POST. If it is dropped without [`Permit::end`], the POST counts as abandoned.
+/// A permit to make one POST. If the permit is dropped without [`Permit::end`], the POST counts as abandoned.
 #[derive(Debug)]
 pub(crate) struct Permit {
     pace: Arc<SharedPace>,
@@ -25,7 +26,7 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// Ends the POST, which took `latency`.
+    /// Ends the POST. `latency` is its duration.
     pub(crate) fn end(mut self, observation: Observation, latency: Duration) -> Transition {
         match self.post.take() {
             Some(post) => self.pace.end(post, Some((observation, latency))),
@@ -42,8 +43,8 @@ impl Drop for Permit {
     }
 }
 
-/// Receives a permit when it is this delivery's turn. An error means that it has waited too long and must request again with
-/// [`PaceRequest::gave_up_waiting`].
+/// Receives a permit when the delivery's turn comes. An error means that the delivery has waited for the maximum time and must
+/// request again with [`PaceRequest::gave_up_waiting`].
 pub(crate) type PendingPermit = oneshot::Receiver<Permit>;
 
 #[derive(Debug)]
@@ -60,7 +61,7 @@ struct Waiter {
     since: Instant,
 }
 
-/// One endpoint's pace, which all of its deliveries in this process share.
+/// The pace of one endpoint, shared by all deliveries to the endpoint in this process.
 #[derive(Debug)]
 pub(crate) struct SharedPace {
     state: Mutex<State>,
@@ -74,7 +75,7 @@ impl SharedPace {
         Arc::new(Self { state: Mutex::new(state), sweeper, scheduler_lag })
     }
 
-    /// Requests the right to make a POST.
+    /// Requests a permit to make a POST.
     pub(crate) fn request(self: &Arc<Self>, request: &PaceRequest) -> PaceAnswer<Permit, PendingPermit> {
         let now = Instant::now();
         let mut state = self.state.lock();
@@ -102,12 +103,12 @@ impl SharedPace {
         self.state.lock().pace.pause(Instant::now(), wait, version);
     }
 
-    /// Whether the endpoint belongs to the slow lane now.
+    /// Whether deliveries to the endpoint belong to the slow lane now.
     pub(crate) fn is_slow(&self) -> bool {
         self.state.lock().pace.is_slow(Instant::now())
     }
 
-    /// Applies another dispatcher's breaker state; see [`Pace::adopt`].
+    /// Applies a breaker state that another dispatcher announced; see [`Pace::adopt`].
     pub(crate) fn adopt(self: &Arc<Self>, breaker: BreakerState, age: Duration) -> bool {
         let now = Instant::now();
         let mut state = self.state.lock();
@@ -129,25 +130,27 @@ impl SharedPace {
         transition
     }
 
-    /// Gives permits to the first waiters while further POSTs may start.
+    /// Grants permits to the first waiters as long as further POSTs may start.
     fn grant_permits(self: &Arc<Self>, state: &mut State, now: Instant) {
         while let Some(post) = state.pace.grant_next(now) {
             let Some(waiter) = state.line.pop_front() else {
-                // Unreachable: the line and its count change together. If it happens, the POST does not stay in flight.
+                // Unreachable, because the line and its count change together. If it happened, the POST must not remain in
+                // flight.
                 state.pace.end(now, post, None);
                 return;
             };
             if let Err(mut unwanted) = waiter.permit.send(self.permit(post)) {
-                // The waiter is gone. Dropping its permit would deadlock, because it takes the lock that is held here.
+                // The waiter is gone. Dropping the permit would lock the state, which is locked here already, and so cause a
+                // deadlock.
                 unwanted.post = None;
                 state.pace.end(now, post, None);
             }
         }
     }
 
-    /// Ends waits that took too long. Returns whether a delivery still waits.
+    /// Ends the waits that have reached the maximum. Returns whether a delivery still waits.
     fn sweep(&self, now: Instant) -> bool {
-        // The limit is one sweep early, so that no wait exceeds the maximum.
+        // The limit is one sweep interval shorter, so that no wait exceeds the maximum.
         let give_up_after = in_memory_max(self.scheduler_lag.average()).saturating_sub(SWEEP_EVERY);
         let mut state = self.state.lock();
         while state.line.front().is_some_and(|waiter| now.saturating_duration_since(waiter.since) >= give_up_after) {
@@ -159,13 +162,13 @@ impl SharedPace {
     }
 }
 
-/// Ends long waits at all paces while [`Sweeper::run`] runs. Clones share their state.
+/// Ends waits that have reached the maximum, for all paces, while [`Sweeper::run`] runs. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sweeper {
     shared: Arc<Paces>,
 }
 
-/// The paces with waiting deliveries.
+/// The paces for which deliveries wait.
 #[derive(Debug, Default)]
 struct Paces {
     paces: Mutex<Vec<Weak<SharedPace>>>,
@@ -181,7 +184,7 @@ impl Sweeper {
         }
     }
 
-    /// Sweeps until `stop`. Sleeps while no delivery waits.
+    /// Sweeps until `stop`. Sleeps while no deliveries wait.
     pub(crate) async fn run(&self, stop: CancellationToken) {
         loop {
             if self.shared.paces.lock().is_empty() {
@@ -232,7 +235,7 @@ mod tests {
         let (first, second) = (go(&pace), go(&pace));
         let (mut third, mut fourth, mut fifth) = (wait(&pace), wait(&pace), wait(&pace));
         first.end(Observation::Answered, Duration::from_millis(1));
-        // One POST ended, and its success raised the limit by one.
+        // One POST ended, and its success raised the limit by one. So two permits are granted.
         let third = third.try_recv().unwrap();
         let fourth = fourth.try_recv().unwrap();
         assert!(fifth.try_recv().is_err());

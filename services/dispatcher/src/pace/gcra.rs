@@ -2,21 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-/// Maximum interval between two slots. A lower rate is raised to one slot per interval.
+/// Maximum interval between two slots. A rate that would need a longer interval is raised.
 const INTERVAL_MAX: Duration = Duration::from_secs(86_400);
 
-/// Maximum distance of a slot from now after the rate was edited.
+/// Maximum time until a slot after an edit of the rate.
 const SLOT_MAX: Duration = Duration::from_secs(30 * 86_400);
 
-/// Returns one dispatcher's interval between slots when `dispatchers` share `rate_per_second`. `None` without a positive rate.
+/// Returns the interval between slots of one dispatcher when `dispatchers` share `rate_per_second`. Returns `None` if there is
+/// no positive rate.
 pub(crate) fn interval(rate_per_second: Option<f64>, dispatchers: u32) -> Option<Duration> {
     let rate = rate_per_second.filter(|rate| rate.is_finite() && *rate > 0.0)?;
     let seconds = f64::from(dispatchers.max(1)) / rate;
     Some(Duration::try_from_secs_f64(seconds).unwrap_or(INTERVAL_MAX).min(INTERVAL_MAX))
 }
 
-/// Returns the new distance of a slot after an edit changed the interval from `before`: the number of slots ahead of it does
-/// not change.
+/// Returns the new time until a slot after an edit changed the interval from `before` to `interval`. The number of slots before
+/// this slot does not change.
 pub(crate) fn rescaled(ahead: Duration, before: Duration, interval: Duration) -> Duration {
     if before.is_zero() || before == interval {
         return ahead;
@@ -25,17 +26,18 @@ pub(crate) fn rescaled(ahead: Duration, before: Duration, interval: Duration) ->
     Duration::try_from_secs_f64(slots * interval.as_secs_f64()).unwrap_or(SLOT_MAX).min(SLOT_MAX)
 }
 
-/// When the next slot is free. Bursts are not granted: `n` dispatchers admit at most `rate + n` attempts in any second.
+/// The time of the next free slot. There are no bursts: `n` dispatchers together admit at most `rate + n` attempts in any
+/// second.
 #[derive(Debug, Default)]
 pub(crate) struct Gcra {
     next: Option<Instant>,
-    /// The interval between slots when `next` was granted.
+    /// The interval between slots at the time when `next` was set.
     interval: Duration,
 }
 
 impl Gcra {
-    /// Takes the next slot and returns its distance from now. When the interval has changed, the next slot moves like the slots
-    /// that deliveries already hold (see [`rescaled`]).
+    /// Uses the next slot and returns the time until that slot. If the interval has changed, the next slot moves in the same
+    /// way as the slots that deliveries already have (see [`rescaled`]).
     pub(crate) fn charge(&mut self, now: Instant, interval: Duration) -> Duration {
         let ahead = self.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now));
         let slot = now + rescaled(ahead, self.interval, interval);
@@ -44,7 +46,7 @@ impl Gcra {
         slot.saturating_duration_since(now)
     }
 
-    /// Charges for a slot that another process granted and a delivery uses now. Later slots move back by one interval.
+    /// Charges for a slot that another process granted and that a delivery uses now. Later slots move back by one interval.
     pub(crate) fn charge_foreign(&mut self, now: Instant, interval: Duration) {
         self.charge(now, interval);
     }

@@ -1,33 +1,35 @@
-//! Decides whether an endpoint is slow or broken, by its breaker and its latency.
+//! Decides whether an endpoint is slow or broken, from its breaker and its latency.
 //!
-//! The breaker opens after [`STRIKES_OPEN`] strikes without a good answer in between; worse failures count more strikes. An
-//! answer is good if it has no error status and takes less than [`TOO_SLOW`]. A good answer makes an open breaker half open;
-//! [`PROOFS_CLOSE`] in a row close it. An endpoint that is slow on average belongs to the slow lane even with a closed breaker.
+//! The breaker opens after [`STRIKES_OPEN`] strikes without a good answer in between. A worse failure counts as more strikes.
+//! An answer is good if it has no error status and takes less than [`TOO_SLOW`]. A good answer makes an open breaker half open.
+//! After [`PROOFS_CLOSE`] good answers in a row, the breaker closes. An endpoint with a high average latency belongs to the
+//! slow lane even if its breaker is closed.
 
 use std::time::Duration;
 
 use postrider_model::breaker::BreakerState;
 
-/// An endpoint whose average latency exceeds this belongs to the slow lane …
+/// An endpoint whose average latency exceeds this value belongs to the slow lane …
 const SLOW_ABOVE: Duration = Duration::from_millis(1_000);
-/// … until its average latency is at most this.
+/// … until its average latency is at most this value.
 const FAST_BELOW: Duration = Duration::from_millis(700);
-/// Scheduler lag lengthens a latency several times over, so this multiple of the lag is subtracted from it.
+/// Scheduler lag lengthens a latency by several times the lag. Therefore this multiple of the lag is subtracted from the
+/// latency.
 const LAG_FORGIVEN: u32 = 16;
 /// Weight of the newest latency in the average.
 const WEIGHT: f64 = 1.0 / 8.0;
-/// Maximum sample of the average, so that one timeout among many answers does not make an endpoint slow.
+/// Maximum latency that enters the average, so that one timeout among many answers does not make an endpoint slow.
 const SAMPLE_MAX: Duration = Duration::from_secs(4);
-/// An answer that takes this long counts as strikes, because many such answers in flight would occupy the slow lane.
+/// An answer that takes at least this long counts as strikes, because many such answers in flight would occupy the slow lane.
 const TOO_SLOW: Duration = Duration::from_secs(10);
-/// Strikes of an answer that takes [`TOO_SLOW`]: ten in a row open the breaker.
+/// Strikes for an answer that takes at least [`TOO_SLOW`]. Ten such answers in a row open the breaker.
 const STRIKES_TOO_SLOW: u32 = 2;
-/// Strikes without a good answer in between that open the breaker.
+/// Number of strikes, without a good answer in between, that open the breaker.
 const STRIKES_OPEN: u32 = 20;
-/// Good answers in a row that close the breaker, counted from the one that makes it half open.
+/// Number of good answers in a row that close the breaker. The answer that makes the breaker half open is included.
 const PROOFS_CLOSE: u32 = 3;
 
-/// What one POST showed about its endpoint.
+/// What one POST indicated about its endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Observation {
     /// The endpoint answered with a success, a redirect, or a 4xx except 429.
@@ -55,9 +57,9 @@ impl Observation {
 /// How a POST changed the breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transition {
-    /// The breaker is closed, as before.
+    /// The breaker is closed and did not change.
     None,
-    /// The breaker is open or half open, as before.
+    /// The breaker is open or half open and did not change.
     Confirmed(BreakerState),
     /// The breaker changed to this state.
     To(BreakerState),
@@ -67,7 +69,7 @@ pub(crate) enum Transition {
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     strikes: u32,
-    /// Good answers in a row since the breaker was last open.
+    /// Number of good answers in a row since the breaker was last open.
     proofs: u32,
     breaker: BreakerState,
     slow: bool,
@@ -75,7 +77,7 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Whether the breaker is open or half open, and so admits only one POST at a time.
+    /// Whether the breaker is open or half open. Such a breaker admits only one POST at a time.
     pub(crate) fn is_open(&self) -> bool {
         self.breaker != BreakerState::Closed
     }
@@ -85,7 +87,7 @@ impl Health {
         self.is_open() || self.slow
     }
 
-    /// The average latency; `None` before the first POST ends.
+    /// Returns the average latency, or `None` before the first POST has ended.
     pub(crate) fn latency(&self) -> Option<Duration> {
         self.latency
     }
@@ -99,7 +101,7 @@ impl Health {
         }
         let sample = latency.min(SAMPLE_MAX);
         let average = match self.latency {
-            // Latencies from before an outage ended do not predict those after it.
+            // Latencies before the end of an outage do not predict the latencies after it.
             Some(_) if before == BreakerState::Open && self.breaker != BreakerState::Open => sample,
             Some(average) => average.mul_f64(1.0 - WEIGHT) + sample.mul_f64(WEIGHT),
             None => sample,
@@ -133,7 +135,7 @@ impl Health {
         }
     }
 
-    /// Takes over the breaker state that another dispatcher announced.
+    /// Applies a breaker state that another dispatcher announced.
     pub(crate) fn adopt(&mut self, breaker: BreakerState) {
         (self.breaker, self.strikes, self.proofs) = (breaker, 0, 0);
     }
@@ -201,7 +203,7 @@ mod tests {
             health.observe(Observation::Answered, TOO_SLOW, CALM);
         }
         assert!(health.is_open());
-        // Such a slow answer does not count towards closing the breaker.
+        // An answer that takes `TOO_SLOW` does not count towards closing the breaker.
         assert_eq!(health.observe(Observation::Answered, TOO_SLOW, CALM), Transition::Confirmed(BreakerState::Open));
         let mut ours = Health::default();
         for _ in 0..20 {

@@ -4,12 +4,15 @@
 //! ([`health`]), the pause that the endpoint requested ([`pause`]), and the deliveries parked on the ladder ([`parked`]).
 //!
 //! # What it promises
-//! - No delivery waits in memory longer than [`in_memory_max`]. The number of waiting deliveries does not grow with the backlog.
-//! - A slow or broken endpoint gets no POST from the live and bulk lanes, and one at a time while its breaker is open.
+//! - No delivery waits in memory longer than [`in_memory_max`]. The number of deliveries that wait in memory does not grow with
+//!   the backlog.
+//! - A slow or broken endpoint gets no POST from the live and bulk lanes. While its breaker is open, it gets one POST at a
+//!   time.
 //! - A granted slot is used once.
 //!
 //! # What it does not do
-//! It does not count across dispatchers (each grants its share of the rate), and it promises no order.
+//! It does not count across dispatchers: each dispatcher grants its share of the rate. It does not preserve the order of
+//! deliveries.
 
 mod gcra;
 mod health;
@@ -37,46 +40,47 @@ use parked::{Parked, ParkedPosition, RecheckRate};
 use pause::Pause;
 use window::{LAGGING, OVERLOADED, Window};
 
-/// Maximum wait in memory; a delivery with a longer wait goes to the ladder.
+/// Maximum wait in memory. A delivery that must wait longer goes to the ladder.
 const IN_MEMORY_MAX: Duration = Duration::from_millis(250);
-/// Maximum wait in memory while this process is the bottleneck: parking would add work and free no capacity.
+/// Maximum wait in memory while this process is the bottleneck. Parking deliveries would then add work and free no capacity.
 const IN_MEMORY_LAGGING_MAX: Duration = Duration::from_secs(2);
-/// The maximum grows from the first to the second by this factor of the scheduler lag.
+/// As the scheduler lag grows, the maximum wait grows from [`IN_MEMORY_MAX`] to [`IN_MEMORY_LAGGING_MAX`] by this multiple of
+/// the lag.
 const WAIT_PER_LAG: u32 = 64;
-/// A delivery held for its endpoint's rate checks again after a tenth of a second per slot ahead of its own …
+/// A delivery that is held for its endpoint's rate checks again after 0.1 s for every slot before its own slot …
 const RECHECKS_PER_SECOND: f64 = 10.0;
-/// … but after at least this time, unless its slot comes first.
+/// … but not earlier than after this time, unless its slot is earlier.
 const RECHECK_MIN: Duration = Duration::from_secs(5);
-/// Timers have this resolution, so a shorter wait is skipped.
+/// The resolution of timers. A shorter wait is skipped.
 const TIMER_RESOLUTION: Duration = Duration::from_millis(1);
-/// Maximum deliveries of an endpoint that wait in memory for a permit: this number …
+/// Maximum number of deliveries to an endpoint that wait in memory for a permit: this number …
 const WAITING_MIN: u32 = 128;
-/// … plus this number for each POST that may be in flight.
+/// … plus this number for each POST to the endpoint that may be in flight.
 const WAITING_PER_POST: u32 = 16;
-/// The assumed latency of an endpoint whose first POST has not ended.
+/// The latency that is assumed for an endpoint until its first POST has ended.
 const LATENCY_GUESS: Duration = Duration::from_millis(10);
 
 /// A delivery's request for an attempt.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PaceRequest {
-    /// The lane that the delivery came from.
+    /// The lane from which the delivery was consumed.
     pub(crate) lane: Lane,
-    /// The slot that the delivery was granted, if any.
+    /// The slot that was granted to the delivery, if any.
     pub(crate) slot: SlotState,
     /// The interval between slots at the endpoint's rate; see [`interval`].
     pub(crate) interval: Option<Duration>,
-    /// Whether the delivery has already waited in memory for a permit for the maximum time.
+    /// Whether the delivery has already waited in memory for the maximum time.
     pub(crate) gave_up_waiting: bool,
     /// The version of the endpoint's configuration.
     pub(crate) version: i64,
 }
 
-/// The answer to a request. `P` is the right to send; `W` receives a permit later.
+/// The answer to a request. `P` is a permit to make the POST. `W` receives a permit later.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum PaceAnswer<P, W> {
-    /// Send now.
+    /// Make the POST now.
     Send(P),
-    /// Wait in memory for this long, then request again with this slot.
+    /// Wait in memory for this duration, then request again with this slot.
     WaitForSlot(Duration, SlotState),
     /// Wait in memory for a permit, behind earlier deliveries.
     WaitForPermit(W),
@@ -89,9 +93,9 @@ pub(crate) enum PaceAnswer<P, W> {
 /// A wait on the ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hold {
-    /// Time from now until the granted slot.
+    /// Time until the granted slot.
     pub(crate) slot_in: Duration,
-    /// Time until the next request; at most `slot_in` and [`HOLD_MAX`].
+    /// Time until the next request: at most `slot_in`, and at most [`HOLD_MAX`].
     pub(crate) park_for: Duration,
     pub(crate) reason: HeldReason,
 }
@@ -101,8 +105,8 @@ pub(crate) fn in_memory_max(lag: Duration) -> Duration {
     if lag < LAGGING { IN_MEMORY_MAX } else { (IN_MEMORY_MAX + lag * WAIT_PER_LAG).min(IN_MEMORY_LAGGING_MAX) }
 }
 
-/// Holds a delivery on the ladder for a slot of the rate. The more slots are ahead, the later the delivery checks again: an edit
-/// of the rate takes effect soon, but a long line does not cause constant checks.
+/// Holds a delivery on the ladder for a slot of the rate. The more slots are ahead, the later the delivery checks again. So an
+/// edit of the rate takes effect soon, and a long line does not cause constant checks.
 fn hold_for_rate(slot_in: Duration, interval: Option<Duration>) -> Hold {
     let slots_ahead = slot_in.as_secs_f64() / interval.map_or(1.0, |interval| interval.as_secs_f64().max(1e-6));
     let recheck = Duration::try_from_secs_f64(slots_ahead / RECHECKS_PER_SECOND).unwrap_or(HOLD_MAX);
@@ -122,7 +126,7 @@ pub(crate) struct Pace {
     waiting: u32,
     /// The scheduler lag of this process.
     lag: Duration,
-    /// When the endpoint last sent an answer other than 429 or 5xx.
+    /// The time at which the endpoint last sent an answer other than 429 or 5xx.
     answered_at: Option<Instant>,
 }
 
@@ -140,7 +144,7 @@ impl Pace {
         }
     }
 
-    /// Sets the scheduler lag. Latency that the lag explains does not count against the endpoint.
+    /// Sets the scheduler lag. The part of a latency that the lag explains does not count against the endpoint.
     pub(crate) fn set_lag(&mut self, lag: Duration) {
         self.lag = lag;
     }
@@ -167,7 +171,8 @@ impl Pace {
                     PaceAnswer::WaitForSlot(remaining, SlotState::Due { reason: HeldReason::Rate, foreign })
                 };
             }
-            // A slot for concurrency only spreads deliveries over time, so free capacity is used before the slot.
+            // A slot for concurrency only spreads deliveries over time. If there is free capacity, the delivery does not wait
+            // for its slot.
             SlotState::Ahead { remaining, reason, .. } if !free && remaining > IN_MEMORY_MAX => {
                 let rate = self.recheck_rate(now);
                 let park_for = self.parked.park_for(remaining, rate);
@@ -191,7 +196,8 @@ impl Pace {
         PaceAnswer::WaitForPermit(())
     }
 
-    /// Charges the endpoint's rate for an attempt unless the delivery holds a slot that is due. `None`: it may be attempted now.
+    /// Charges the endpoint's rate for an attempt, unless the delivery has a slot that is due. `None` means that the attempt
+    /// may start now.
     fn charge_rate(&mut self, now: Instant, request: &PaceRequest) -> Option<PaceAnswer<InFlight, ()>> {
         let interval = request.interval?;
         if let SlotState::Due { reason: HeldReason::Rate, foreign } = request.slot {
@@ -208,13 +214,14 @@ impl Pace {
         (wait >= TIMER_RESOLUTION).then_some(PaceAnswer::WaitForSlot(wait, granted))
     }
 
-    /// Pauses the endpoint: no attempt starts during the next `wait`. A `version` of the endpoint that is newer than this one ends
+    /// Pauses the endpoint: no attempt starts during the next `wait`. A configuration of the endpoint newer than `version` ends
     /// the pause.
     pub(crate) fn pause(&mut self, now: Instant, wait: Duration, version: i64) {
         self.pause.begin(now, wait, version);
     }
 
-    /// Grants the first waiting delivery its POST, if there is one and it may be sent. Call this until it returns `None`.
+    /// Starts a POST for the first waiting delivery, if there is one and it may be sent. Call this function until it returns
+    /// `None`.
     pub(crate) fn grant_next(&mut self, now: Instant) -> Option<InFlight> {
         if self.waiting == 0 || self.window.in_flight() >= self.limit() || self.pause.is_on(now) {
             return None;
@@ -223,12 +230,13 @@ impl Pace {
         Some(self.window.start(now))
     }
 
-    /// Notes that a delivery in line stopped waiting.
+    /// Records that a delivery in line stopped waiting.
     pub(crate) fn give_up(&mut self) {
         self.waiting = self.waiting.saturating_sub(1);
     }
 
-    /// Ends a POST. `observed` is what it showed about the endpoint, and its latency; `None` if the POST was abandoned.
+    /// Ends a POST. `observed` contains what the POST indicated about the endpoint, and its latency. It is `None` if the POST
+    /// was abandoned.
     pub(crate) fn end(
         &mut self,
         now: Instant,
@@ -256,8 +264,8 @@ impl Pace {
         transition
     }
 
-    /// Takes over a breaker state of another dispatcher, which follows from a POST that ended `age` ago. Returns `false` without
-    /// a change if this dispatcher's breaker is closed and the endpoint has answered this dispatcher since that POST.
+    /// Applies a breaker state of another dispatcher. The state is the result of a POST that ended `age` ago. Changes nothing
+    /// and returns `false` if this dispatcher's breaker is closed and the endpoint answered this dispatcher after that POST.
     pub(crate) fn adopt(&mut self, now: Instant, breaker: BreakerState, age: Duration) -> bool {
         let answered_since = self.answered_at.is_some_and(|at| now.saturating_duration_since(at) < age);
         if breaker != BreakerState::Closed && !self.health.is_open() && answered_since {
@@ -270,11 +278,12 @@ impl Pace {
         true
     }
 
-    /// Whether the endpoint belongs to the slow lane.
+    /// Whether deliveries to the endpoint belong to the slow lane.
     ///
-    /// A slow or broken endpoint does. So does an endpoint whose window is full if at least half of its POSTs have been in flight
-    /// for over a second, unless this process may be the cause. If an endpoint has never answered, one such POST is enough:
-    /// otherwise a thousand dead endpoints would occupy thousands of the live lane's members in flight.
+    /// An endpoint that is slow or broken belongs to the slow lane. So does an endpoint whose window is full and at least half
+    /// of whose POSTs have been in flight for over a second, unless this process may be the cause. If an endpoint has never
+    /// answered, one such POST is enough. Otherwise a thousand dead endpoints would occupy thousands of the live lane's members
+    /// in flight.
     pub(crate) fn is_slow(&mut self, now: Instant) -> bool {
         if self.health.is_slow() {
             return true;
@@ -287,18 +296,18 @@ impl Pace {
         stuck || (old > 0 && self.answered_at.is_none())
     }
 
-    /// Maximum POSTs in flight now.
+    /// Returns the maximum number of POSTs in flight now.
     fn limit(&self) -> u32 {
         if self.health.is_open() { 1 } else { self.window.limit() }
     }
 
-    /// Returns the expected latency: the average, or the time since a full window last changed, if that is longer.
+    /// Returns the expected latency: the average latency, or the time since a full window last changed if that time is longer.
     fn latency(&self, now: Instant) -> Duration {
         let known = self.health.latency().unwrap_or(LATENCY_GUESS);
         if self.window.in_flight() >= self.limit() { known.max(self.window.stalled_for(now)) } else { known }
     }
 
-    /// Returns how often parked deliveries check again.
+    /// Returns the rate at which parked deliveries check again.
     fn recheck_rate(&mut self, now: Instant) -> RecheckRate {
         if self.is_slow(now) {
             return RecheckRate::SLOW;
@@ -317,7 +326,7 @@ impl Pace {
         if request.gave_up_waiting || (self.waiting >= waiting_max && self.lag < LAGGING) {
             return false;
         }
-        // A new delivery queues behind the parked ones; otherwise they would never be admitted.
+        // A new delivery queues behind the parked deliveries. Otherwise the parked deliveries would never be admitted.
         let spacing = self.spacing(now);
         if request.slot == SlotState::None && self.parked.count(now, spacing) >= 1.0 {
             return false;

@@ -1,16 +1,17 @@
-//! Spreads the deliveries of one endpoint that wait on the ladder for its concurrency over time, with a virtual queue.
+//! Spreads the parked deliveries of one endpoint over time, by means of a virtual queue. These deliveries wait on the ladder
+//! because of the endpoint's concurrency.
 
 use std::time::{Duration, Instant};
 
 use postrider_model::limits::HOLD_MAX;
 
-/// Minimum time on the ladder: its shortest rung.
+/// Minimum time on the ladder: the delay of the shortest rung.
 pub(crate) const PARK_MIN: Duration = Duration::from_millis(250);
-/// Maximum distance of a granted slot from now.
+/// Maximum time until a granted slot.
 const SLOT_MAX: Duration = Duration::from_secs(86_400);
 
-/// How often parked deliveries check, before their slots, whether they may be attempted. Frequent checks find free capacity
-/// sooner, but each check without success is work for the broker.
+/// The rate at which parked deliveries check, before their slots, whether they may be attempted. Frequent checks find free
+/// capacity sooner, but each check without success is work for the broker.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct RecheckRate {
     /// Checks per second, over all parked deliveries of the endpoint.
@@ -24,24 +25,25 @@ impl RecheckRate {
     pub(crate) const SLOW: Self = Self { per_second: 10.0, at_least: Duration::from_secs(5) };
     const PER_SECOND_MAX: f64 = 2_000.0;
 
-    /// The rate for a healthy endpoint that takes this many deliveries per second with its widest window.
+    /// The rate for a healthy endpoint that accepts this number of deliveries per second when its window has the maximum size.
     pub(crate) fn at_speed(deliveries_per_second: f64) -> Self {
         let per_second = deliveries_per_second.clamp(Self::SLOW.per_second, Self::PER_SECOND_MAX);
         Self { per_second, at_least: PARK_MIN * 2 }
     }
 }
 
-/// When a parked delivery has its slot, and when it checks again.
+/// The slot of a parked delivery, and its next check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ParkedPosition {
-    /// Time from now until its slot.
+    /// Time until the delivery's slot.
     pub(crate) slot_in: Duration,
-    /// Time until it checks again; at most `slot_in`.
+    /// Time until the delivery checks again: at most `slot_in`.
     pub(crate) park_for: Duration,
 }
 
-/// Estimates how many deliveries are parked, with a count that decreases at the endpoint's speed. After a restart, or when
-/// another dispatcher takes some, the estimate is wrong; that only affects how well deliveries are spread.
+/// Estimates the number of parked deliveries, with a count that decreases at the speed of the endpoint. The estimate is wrong
+/// after a restart, and when another dispatcher consumes some of the deliveries. A wrong estimate only spreads the deliveries
+/// less evenly.
 #[derive(Debug)]
 pub(crate) struct Parked {
     count: f64,
@@ -53,7 +55,7 @@ impl Parked {
         Self { count: 0.0, at: now }
     }
 
-    /// Returns the estimate at `now`, if one delivery is admitted every `spacing`.
+    /// Returns the estimated number of parked deliveries at `now`, if one delivery is admitted every `spacing`.
     pub(crate) fn count(&mut self, now: Instant, spacing: Duration) -> f64 {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.count = (self.count - passed / spacing.as_secs_f64().max(1e-6)).max(0.0);
@@ -61,7 +63,7 @@ impl Parked {
         self.count
     }
 
-    /// Parks one more delivery behind the parked ones and the `waiting` deliveries in memory.
+    /// Parks one more delivery, behind the parked deliveries and the `waiting` deliveries in memory.
     pub(crate) fn park(&mut self, now: Instant, spacing: Duration, waiting: u32, rate: RecheckRate) -> ParkedPosition {
         let ahead = self.count(now, spacing) + f64::from(waiting) + 1.0;
         self.count += 1.0;
@@ -70,7 +72,7 @@ impl Parked {
         ParkedPosition { slot_in, park_for: self.park_for(slot_in, rate) }
     }
 
-    /// Returns the time until a delivery whose slot is `slot_in` away checks again.
+    /// Returns the time until the next check of a delivery whose slot is `slot_in` from now.
     pub(crate) fn park_for(&self, slot_in: Duration, rate: RecheckRate) -> Duration {
         let recheck = Duration::try_from_secs_f64(self.count / rate.per_second).unwrap_or(HOLD_MAX);
         slot_in.min(recheck.clamp(rate.at_least, HOLD_MAX))

@@ -1,5 +1,5 @@
-//! A pause that an endpoint requested with `429 Too Many Requests` and `Retry-After`. It applies to every delivery of the
-//! endpoint, because RFC 6585 section 4 is about the client, not the single request.
+//! A pause that an endpoint requested with `429 Too Many Requests` and `Retry-After`. The pause applies to every delivery to
+//! the endpoint, because RFC 6585 section 4 is about the requests of a client, not about a single request.
 
 use std::time::{Duration, Instant};
 
@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(super) struct Pause {
     until: Option<Instant>,
-    /// The endpoint's configuration version that got the 429. A newer version ends the pause, because it may name another server.
+    /// The endpoint's configuration version that received the 429. A newer version ends the pause, because its URL may be
+    /// another server.
     version: i64,
 }
 
 impl Pause {
-    /// Pauses this version and older ones for `wait` from `now`. Does not replace a running pause of a newer version, or of the
-    /// same version that ends later.
+    /// Pauses this version and older versions until `wait` after `now`. Does not replace a pause in force of a newer version,
+    /// or a pause of the same version that ends later.
     pub(super) fn begin(&mut self, now: Instant, wait: Duration, version: i64) {
         let until = now + wait;
         let ends_later = version == self.version && self.until.is_some_and(|before| before < until);
@@ -22,13 +23,13 @@ impl Pause {
         }
     }
 
-    /// Returns the rest of the pause for an attempt with this version.
+    /// Returns the remaining pause for an attempt with this version.
     pub(super) fn left(&self, now: Instant, version: i64) -> Option<Duration> {
         let until = self.until.filter(|_| version <= self.version)?;
         Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero())
     }
 
-    /// Whether the version that got the 429 is still paused.
+    /// Whether the version that received the 429 is paused now.
     pub(super) fn is_on(&self, now: Instant) -> bool {
         self.left(now, self.version).is_some()
     }

@@ -1,4 +1,4 @@
-//! The slot that a delivery was granted; its message carries the slot over the ladder.
+//! The slot that was granted to a delivery. The delivery's message contains the slot while the delivery is on the ladder.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use postrider_wire::messages::{DeliveryTask, SlotTerms};
 
 use super::gcra;
 
-/// A delivery that misses its slot by more than this must request a new one.
+/// Maximum delay after a slot within which the delivery may still use it. After that, the delivery must request a new slot.
 const MISSED_AFTER: Duration = Duration::from_secs(1);
 
-/// A granted slot, as the delivery's message holds it.
+/// A granted slot, as the delivery's message contains it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct HeldSlot {
-    /// The slot's time by the wall clock.
+    /// The time of the slot by the wall clock.
     pub(crate) slot_at: Option<UnixMillis>,
-    /// What keeps the slot right after a change of the clock or the rate.
+    /// Data that corrects the slot after a change of the clock or the rate.
     pub(crate) terms: Option<SlotTerms>,
-    /// When the delivery was first held.
+    /// The time at which the delivery was first held.
     pub(crate) held_since: Option<UnixMillis>,
-    /// Why it is held.
+    /// The reason for which the delivery is held.
     pub(crate) reason: Option<HeldReason>,
 }
 
-/// A granted slot, relative to now.
+/// A granted slot in relation to the current time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SlotState {
     /// The delivery has no slot.
@@ -33,16 +33,16 @@ pub(crate) enum SlotState {
     Ahead {
         remaining: Duration,
         reason: HeldReason,
-        /// The slot was granted by another dispatcher, or by an earlier run of this one.
+        /// Whether another dispatcher, or an earlier instance of this dispatcher, granted the slot.
         foreign: bool,
     },
-    /// The slot is now, or passed at most a second ago.
+    /// The slot is due now, or was due at most a second ago.
     Due {
         reason: HeldReason,
         /// See [`SlotState::Ahead`].
         foreign: bool,
     },
-    /// The slot passed more than a second ago.
+    /// The slot was due more than a second ago.
     Missed,
 }
 
@@ -52,10 +52,11 @@ impl HeldSlot {
         Self { slot_at, terms, held_since, reason }
     }
 
-    /// Returns the slot's state at `now`. The process started at `foreign_before`; `interval` is the current interval of slots.
+    /// Returns the slot's state at `now`. `foreign_before` is the time at which this process started. `interval` is the current
+    /// interval between slots.
     ///
-    /// If the wall clock was set back, the slot is at most [`SlotTerms::left_ms`] away. If the rate was edited, the number of
-    /// slots ahead of it does not change. If the rate was removed, the slot is void.
+    /// If the wall clock was set back, the time until the slot is at most [`SlotTerms::left_ms`]. If the rate was edited, the
+    /// number of slots before this slot does not change. If the rate was removed, the slot is void.
     pub(crate) fn state(&self, now: UnixMillis, foreign_before: UnixMillis, interval: Option<Duration>) -> SlotState {
         let Some(slot_at) = self.slot_at else { return SlotState::None };
         let reason = self.reason.unwrap_or(HeldReason::Rate);

@@ -1,4 +1,4 @@
-//! Tests of the pace: tables, and small simulations.
+//! Tests of the pace: tables of cases, and small simulations.
 
 use postrider_model::time::UnixMillis;
 use postrider_wire::messages::SlotTerms;
@@ -14,7 +14,7 @@ fn request(lane: Lane) -> PaceRequest {
 
 const DUE: SlotState = SlotState::Due { reason: HeldReason::Rate, foreign: false };
 
-/// Makes a POST that takes `latency` and shows `seen`.
+/// Makes a POST that takes `latency` and has the observation `seen`.
 fn attempt(pace: &mut Pace, at: Instant, lane: Lane, seen: Observation, latency: Duration) -> Transition {
     match pace.request(at, &request(lane)) {
         PaceAnswer::Send(started) => pace.end(at + latency, started, Some((seen, latency))),
@@ -354,15 +354,15 @@ fn while_this_process_lags_a_backlog_waits_in_memory() {
         pace.waiting
     };
     assert!((40..=60).contains(&line(MS)), "{}", line(MS));
-    // While this process lags, more deliveries wait in memory than the two `WAITING_` constants otherwise allow.
+    // While this process lags, more deliveries may wait in memory than the two `WAITING_` constants otherwise allow.
     assert!(line(MS * 20) > WAITING_MIN + WAITING_PER_POST, "{}", line(MS * 20));
     assert_eq!([in_memory_max(Duration::ZERO), in_memory_max(MS * 3)], [IN_MEMORY_MAX; 2]);
     assert_eq!(in_memory_max(MS * 10), MS * 890);
     assert_eq!(in_memory_max(SECOND), SECOND * 2);
 }
 
-/// Simulates, in steps of 1 ms, arrivals at an endpoint that has a fixed latency or times out. Held deliveries arrive again after
-/// their wait.
+/// Simulates deliveries that arrive at an endpoint, in steps of 1 ms. The endpoint has a fixed latency or times out. A held
+/// delivery arrives again after its wait.
 struct Simulation {
     latency: u64,
     timeout: u64,
@@ -456,13 +456,14 @@ fn a_black_hole_gets_few_posts_and_its_deliveries_wait_on_the_ladder() {
     let seen = Simulation { latency: 0, timeout: 15_000, dead: true }.run(0.1, 45_000);
     assert!(seen.sent <= 8, "{}", seen.sent);
     assert!(seen.moved >= 4_000, "{}", seen.moved);
-    // Each of 4,500 arrivals is held once; then the rate of rechecks is bounded.
+    // Each of the 4,500 deliveries is held once. After that, the rate of checks is limited.
     assert!(seen.held < 4_500 + 45 * 25, "{}", seen.held);
 }
 
 #[test]
 fn an_overloaded_endpoint_is_kept_busy_and_the_backlog_waits() {
-    // Every second 1,000 deliveries arrive, for ten seconds. 128 in flight at 200 ms each make 640 a second.
+    // 1,000 deliveries per second arrive for ten seconds. With 128 POSTs in flight that take 200 ms each, 640 per second are
+    // sent.
     let seen = Simulation { latency: 200, timeout: 15_000, dead: false }.run(1.0, 10_000);
     assert!(seen.sent > 5_000, "{}", seen.sent);
     assert!(seen.held < 2 * 10_000, "{}", seen.held);

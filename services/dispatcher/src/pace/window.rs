@@ -1,24 +1,26 @@
-//! Limits the POSTs to one endpoint in flight. The limit starts low, grows with each success, and halves after a timeout.
+//! Limits the number of POSTs in flight to one endpoint. The limit starts low, grows with each success, and halves after a
+//! timeout.
 
 use std::time::{Duration, Instant};
 
-/// Limit for a new endpoint.
+/// The limit for a new endpoint.
 const START: f64 = 2.0;
-/// Maximum limit. It bounds the deliveries in flight that a dying endpoint can occupy.
+/// Maximum of the limit. It is also the maximum number of deliveries in flight that an endpoint without answers can occupy.
 pub(crate) const CAP: u32 = 128;
-/// Number of POSTs to one endpoint that keep the processors busy. While this process is lagging, no limit grows beyond it.
+/// Number of POSTs to one endpoint that suffice to keep the processors busy. While this process is lagging, no limit grows
+/// beyond it.
 const ENOUGH: f64 = 16.0;
-/// At this scheduler lag or more, this process is the bottleneck, and further POSTs would only wait here.
+/// Scheduler lag from which this process counts as the bottleneck. Further POSTs would then only wait in this process.
 pub(crate) const LAGGING: Duration = Duration::from_millis(4);
-/// At this scheduler lag or more, fewer POSTs would have the same throughput.
+/// Scheduler lag from which this process counts as overloaded. Fewer POSTs would then have the same throughput.
 pub(crate) const OVERLOADED: Duration = Duration::from_millis(15);
-/// The decrease of the limit with each answer while this process is overloaded.
+/// Decrease of the limit for each answer while this process is overloaded.
 const SHRINK: f64 = 0.05;
-/// A POST that has been in flight for this long, within a quarter, is *old*.
+/// A POST is *old* after it has been in flight for this time (up to a quarter more).
 const OLD_AFTER: Duration = Duration::from_secs(1);
-/// Ages are counted in steps of this length, a quarter of [`OLD_AFTER`].
+/// Ages are counted in steps of this duration, a quarter of [`OLD_AFTER`].
 const STEP: Duration = Duration::from_millis(250);
-/// Number of steps whose POSTs are young: the current step, and the four within [`OLD_AFTER`].
+/// Number of steps whose POSTs are young: the current step, and the four steps before it.
 const YOUNG_STEPS: usize = 5;
 
 /// One POST in flight.
@@ -28,18 +30,18 @@ pub(crate) struct InFlight {
     step: u64,
 }
 
-/// The POSTs to one endpoint in flight, and their limit.
+/// The POSTs in flight to one endpoint, and their limit.
 #[derive(Debug)]
 pub(crate) struct Window {
     limit: f64,
-    /// Below the threshold, the limit doubles per round trip; above it, the limit grows by one per round trip.
+    /// Below this threshold, the limit doubles per round trip. Above it, the limit grows by one per round trip.
     threshold: f64,
     in_flight: u32,
     last_cut: Option<Instant>,
-    /// When a POST last started or ended.
+    /// The time at which a POST last started or ended.
     last_change: Instant,
     epoch: Instant,
-    /// Number of POSTs in flight by the step in which they started, for young steps.
+    /// For each young step, the number of POSTs in flight that started in it.
     young: [u32; YOUNG_STEPS],
     step: u64,
 }
@@ -58,7 +60,7 @@ impl Window {
         }
     }
 
-    /// Maximum POSTs in flight, at least 1.
+    /// Returns the maximum number of POSTs in flight, at least 1.
     pub(crate) fn limit(&self) -> u32 {
         // The limit is between 1 and `CAP`, so the conversion cannot overflow.
         self.limit as u32
@@ -73,13 +75,13 @@ impl Window {
         now.saturating_duration_since(self.last_change)
     }
 
-    /// Returns the number of POSTs that have been in flight for longer than about a second.
+    /// Returns the number of old POSTs, which have been in flight for more than about a second.
     pub(crate) fn old(&mut self, now: Instant) -> u32 {
         self.roll(now);
         self.in_flight.saturating_sub(self.young.iter().sum())
     }
 
-    /// Returns how many round trips pass until the waiter at `position` (from 1) is admitted, with a current limit of `limit`.
+    /// Returns the number of round trips until the waiter at `position` (from 1) is admitted, if the current limit is `limit`.
     pub(crate) fn rounds(&self, position: u32, limit: u32) -> f64 {
         let (position, now) = (f64::from(position), f64::from(limit.max(1)));
         let ceiling = self.threshold.min(f64::from(CAP)).max(now);
@@ -103,7 +105,7 @@ impl Window {
         InFlight { started_at: now, step: self.step }
     }
 
-    /// Removes a POST that ended, with or without success.
+    /// Removes a POST that ended, whether or not it succeeded.
     pub(crate) fn end(&mut self, now: Instant, post: InFlight) {
         self.roll(now);
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -114,10 +116,11 @@ impl Window {
         }
     }
 
-    /// Raises the limit after an answer, or lowers it if `lag`, the scheduler lag, is high. Call it before [`Window::end`].
+    /// Raises the limit after an answer, or lowers it if the scheduler lag `lag` is high. Call this function before
+    /// [`Window::end`].
     ///
-    /// The limit grows only while at least half of it is used: one delivery a minute proves no capacity for a hundred at the same
-    /// time.
+    /// The limit grows only while at least half of it is used: one delivery per minute does not prove that the endpoint can
+    /// process a hundred deliveries at the same time.
     pub(crate) fn grow(&mut self, lag: Duration) {
         if lag >= OVERLOADED && self.limit > ENOUGH {
             self.limit = (self.limit - SHRINK).max(ENOUGH);
@@ -130,7 +133,7 @@ impl Window {
         self.limit = (self.limit + by).min(f64::from(CAP));
     }
 
-    /// Halves the limit after a POST without an answer. POSTs that started before the last cut do not cut it again.
+    /// Halves the limit after a POST without an answer. A POST that started before the last cut does not cut the limit again.
     pub(crate) fn cut(&mut self, now: Instant, post: InFlight) {
         if self.last_cut.is_some_and(|cut| post.started_at < cut) {
             return;
@@ -178,7 +181,8 @@ mod tests {
             round_trip(&mut window, now);
             limits.push(window.limit());
         }
-        // The limit does not quite double, because the last answers of a round trip find the window half empty.
+        // The limit does not quite double, because less than half of the window is used when the last answers of a round trip
+        // arrive.
         assert_eq!(limits[0], 2);
         assert!(limits[3] >= 6, "{limits:?}");
         assert!(limits.windows(2).all(|pair| pair[0] <= pair[1] && pair[1] <= 2 * pair[0]), "{limits:?}");
@@ -299,7 +303,7 @@ mod tests {
         assert!((window.rounds(6, 2) - 3.0).abs() < 1e-9);
         window.limit = 64.0;
         window.threshold = f64::from(CAP);
-        // While the breaker is open, its limit of 1 does not grow.
+        // While the breaker is open, the limit of 1 does not grow.
         assert!((window.rounds(5, 1) - 5.0).abs() < 1e-9);
     }
 }

@@ -50,7 +50,7 @@ async fn a_delivery_is_sent_signed_and_reported() {
     world.finish().await;
 }
 
-/// Starts a server that answers every connection with these bytes and closes it. Returns its URL.
+/// Starts a server that responds to every connection with these bytes and closes the connection. Returns the server's URL.
 async fn answering(answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -96,7 +96,7 @@ async fn failures_are_retried_by_the_schedule_with_the_same_bytes() {
 
     let received = receiver.wait_for(3).await;
     let gap = |n: usize| received[n].at.0 - received[n - 1].at.0;
-    // The standard profile's jitter lengthens a delay by at most 10%, and the ladder by at most 1 s or 5%.
+    // The standard profile's jitter lengthens a delay by at most 10%. The ladder lengthens a delay by at most 1 s or 5%.
     assert!((1_000..3_500).contains(&gap(1)) && (2_000..4_500).contains(&gap(2)), "{} {}", gap(1), gap(2));
     let mut numbers = Vec::new();
     let mut send_ids = Vec::new();

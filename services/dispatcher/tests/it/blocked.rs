@@ -24,7 +24,7 @@ async fn while_the_broker_is_blocked_no_post_is_made_and_outcomes_wait() {
     world.dispatch().await;
     let (out, later, last) = (world.task(&endpoint), world.task(&endpoint), world.task(&endpoint));
     world.publish(std::slice::from_ref(&out)).await;
-    // The parked deliveries return to the lanes during the alarm, 5 s apart.
+    // During the alarm, the parked deliveries return to the lane, 5 s apart.
     for (seconds, task) in [(30, &later), (35, &last)] {
         let to = Destination::Rung { rung: ladder::rung_at_least(Duration::from_secs(seconds)), lane: Lane::Live };
         world.broker.delay_publisher().publish(to, member(task)).await.unwrap();

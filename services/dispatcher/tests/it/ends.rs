@@ -89,7 +89,7 @@ async fn record(world: &World, task: &DeliveryTask) {
     let delivery = &task.delivery;
     let event = event_of(task);
     let decision = Decision {
-        // This is old enough that the delivery's first attempt does not count as in flight.
+        // This time is old enough that the delivery's first attempt does not count as in flight.
         decided_at: UnixMillis(delivery.created_at.0 - 600_000),
         ..testing::decision(&event, vec![delivery.endpoint], task.config_version)
     };

@@ -36,7 +36,7 @@ async fn a_rate_is_kept_and_the_wait_is_recorded() {
     world.finish().await;
 }
 
-/// Checks that the deliveries did not arrive faster than the rate. On a slow machine they arrive later.
+/// Checks that the deliveries did not arrive faster than the rate allows. On a slow machine they may arrive later.
 fn check_rate(published: Instant, tasks: usize, per_second: usize) {
     let took = published.elapsed();
     assert!(took >= Duration::from_secs_f64(0.8 * tasks as f64 / per_second as f64), "{tasks} took {took:?}");
@@ -48,7 +48,8 @@ async fn two_dispatchers_share_a_rate() {
     let mut world = World::new("shared_rate", "standard").await;
     let receiver = Receiver::start(|_| Reply::Status(200)).await;
     let endpoint = world.endpoint(&receiver.url(), |draft| draft.document.rate_per_second = Some(RATE as f64)).await;
-    // In this test, a dispatcher counts the others only when it starts. Therefore the first one, which was alone, is replaced.
+    // In this test, a dispatcher counts the other dispatchers only when it starts. The first dispatcher found no others, so it
+    // is replaced.
     world.count_dispatchers_every = Duration::from_secs(3_600);
     let alone = world.dispatch().await;
     world.wait_for_consumers("postrider.lane.live", 1).await;
@@ -61,7 +62,7 @@ async fn two_dispatchers_share_a_rate() {
     let tasks: Vec<DeliveryTask> = (0..80).map(|_| world.task(&endpoint)).collect();
     let published = Instant::now();
     for task in &tasks {
-        // Each delivery has its own message, so that both dispatchers get some.
+        // Each delivery has a message of its own, so that both dispatchers receive deliveries.
         world.publish(std::slice::from_ref(task)).await;
     }
     receiver.wait_for(tasks.len()).await;
@@ -90,7 +91,7 @@ async fn a_black_hole_is_moved_to_the_slow_lane_and_its_neighbour_is_served() {
             assert_eq!(world.report_of(task).await.status, DeliveryStatus::Delivered);
         }
     }
-    // Two POSTs are sent at once, then one at a time; each occupies its whole timeout.
+    // Two POSTs start immediately, and later POSTs start one at a time. Each POST occupies its whole timeout.
     let posts = hole.wait_for(1).await.len() as u64;
     let most = 3 + started.elapsed().as_secs() / u64::from(TIMEOUT_SECONDS);
     assert!(posts <= most, "{posts} posts of {} deliveries, expected {most} at most", in_hole.len());

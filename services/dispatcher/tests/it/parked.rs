@@ -43,7 +43,7 @@ async fn a_large_body_is_rendered_again_once_its_event_is_recorded() {
     let first = world.report_of(&task).await;
     assert_eq!(first.status, DeliveryStatus::Pending);
 
-    // The retry's event is not recorded yet, so the delivery waits again without using up an attempt.
+    // The event is not recorded yet when the retry is due, so the delivery waits again without using up an attempt.
     world.wait_for_depth("postrider.delay.5000", 1).await;
     assert_eq!(receiver.wait_for(1).await.len(), 1);
     let batch = RecordBatch { events: vec![(event, data.into())], ..RecordBatch::default() };

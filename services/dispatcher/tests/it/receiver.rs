@@ -58,7 +58,7 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// Answers the `n`th request (from 0) with `answer(n)`.
+    /// Starts a receiver that answers request number `n` (from 0) with `answer(n)`.
     pub(crate) async fn start(answer: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -81,7 +81,7 @@ impl Receiver {
         self.shared.received.lock().unwrap().clone()
     }
 
-    /// Returns the requests received so far, once there are at least `count`.
+    /// Returns the requests received so far, as soon as there are at least `count`.
     pub(crate) async fn wait_for(&self, count: usize) -> Vec<Received> {
         let wait = async {
             loop {

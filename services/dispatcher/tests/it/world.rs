@@ -1,4 +1,4 @@
-//! A tenant, its dispatchers, and the outcomes that they publish for the recorder.
+//! A tenant, its dispatchers, and the outcomes that the dispatchers publish for the recorder.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(crate) struct World {
     pub(crate) broker: Broker,
     pub(crate) store: Store,
     pub(crate) tenant: TenantId,
-    /// How often a dispatcher counts the others again.
+    /// Interval at which a dispatcher counts the other dispatchers.
     pub(crate) count_dispatchers_every: Duration,
     outcomes: RawConsumer,
     pending: Vec<(OutcomeReport, Bytes)>,
@@ -41,12 +41,12 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Creates a tenant with this profile. It starts no dispatcher.
+    /// Creates a tenant with this profile. Starts no dispatcher.
     pub(crate) async fn new(name: &str, profile: &str) -> Self {
         Self::on(Scope::new(name).await, profile).await
     }
 
-    /// Does the same with the broker at `amqp_url`.
+    /// Creates a tenant like [`World::new`], with the broker at `amqp_url`.
     pub(crate) async fn on_broker(name: &str, profile: &str, amqp_url: String) -> Self {
         let mut scope = Scope::new(name).await;
         scope.amqp_url = amqp_url;
@@ -106,7 +106,7 @@ impl World {
         self.store.config().create_endpoint(self.tenant, &new).await.unwrap()
     }
 
-    /// Creates a first attempt for an endpoint.
+    /// Creates a delivery for an endpoint, with its first attempt due.
     pub(crate) fn task(&self, endpoint: &Endpoint) -> DeliveryTask {
         self.task_for(endpoint.id, endpoint.version)
     }
@@ -155,7 +155,7 @@ impl World {
         publisher.publish(members).await.unwrap();
     }
 
-    /// Returns the next report that `wanted` accepts, and keeps the others for later.
+    /// Returns the next report for which `wanted` returns `true`. The other reports remain available for later calls.
     pub(crate) async fn report(&mut self, wanted: impl Fn(&OutcomeReport) -> bool) -> (OutcomeReport, Bytes) {
         let found = tokio::time::timeout(PATIENCE, async {
             loop {
@@ -201,7 +201,7 @@ impl World {
 
     async fn wait_for_queue(&self, queue: &str, wanted: impl Fn(QueueDepth) -> bool) {
         let wait = async {
-            // A rung is declared when it is first used, so it may be missing.
+            // A rung is declared at its first use, so the queue may not exist yet.
             while !self.broker.queue_depth(queue).await.is_ok_and(&wanted) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -228,7 +228,7 @@ impl World {
 
 pub(crate) const BODY: &[u8] = br#"{"type":"lead.created","data":{"n":1}}"#;
 
-/// Returns the event of a task, as ingest accepted it.
+/// Returns the event of a delivery, as ingest accepted it.
 pub(crate) fn event_of(task: &DeliveryTask) -> AcceptedEvent {
     let DeliveryRef { event, tenant, event_type, accepted_at, .. } = task.delivery.clone();
     let accepted = testing::accepted(tenant, event_type, accepted_at);
