@@ -1,4 +1,4 @@
-//! The matching of fan-out without broker, database and deliveries. For benchmarks.
+//! The matching of fan-out without broker, database and deliveries, for benchmarks.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ impl fmt::Debug for Matcher {
 }
 
 impl Matcher {
-    /// A matcher without tenants.
+    /// Creates a matcher without tenants.
     pub fn new(profiles: Arc<Profiles>) -> Self {
         Self { index: Index::new(profiles), staged: Staged::default() }
     }
@@ -34,7 +34,7 @@ impl Matcher {
         self.index.apply(&mut self.staged, changes);
     }
 
-    /// How many endpoints of the tenant want this event; 0 for an unknown tenant.
+    /// Returns the number of the tenant's endpoints that match this event, or 0 for an unknown tenant.
     pub fn matching(&self, tenant: TenantId, event_type: &EventType, payload: &Payload<'_>) -> usize {
         self.index.tenant(tenant).tenant.map_or(0, |tenant| tenant.matching(event_type, payload).len())
     }

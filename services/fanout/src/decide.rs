@@ -1,4 +1,4 @@
-//! Decides about one event: the deliveries and the decision that it causes. Pure, except for the state of [`Lanes`].
+//! Decides about one event: the deliveries and the decision that result from it. Pure, except for the state of [`Lanes`].
 
 use bytes::Bytes;
 use postrider_model::delivery::{BodyKind, Lane, Trigger};
@@ -15,19 +15,19 @@ use crate::index::TenantAt;
 use crate::lanes::Lanes;
 use crate::tenant::{Candidate, TenantIndex};
 
-/// The deliveries and the decision that one event causes.
+/// The deliveries and the decision that result from one event.
 #[derive(Debug)]
 pub(crate) struct Decided {
-    /// One member per matched endpoint, with the lane that it starts in. Equal bodies share one buffer.
+    /// One member per matched endpoint, and the lane in which its delivery starts. Equal bodies share one buffer.
     pub(crate) deliveries: Vec<(Lane, Member)>,
-    /// The decision, for the recorder.
+    /// The decision, which the recorder stores.
     pub(crate) decision: Member,
 }
 
-/// Decides about one event. If its tenant was deleted after the event was accepted, nothing matches.
+/// Decides about one event. If the tenant was deleted after the event was accepted, no endpoint matches.
 ///
 /// # Errors
-/// A head cannot be written as JSON.
+/// A head cannot be serialized as JSON.
 pub(crate) fn decide(
     event: &AcceptedEvent,
     data: &Bytes,
@@ -51,7 +51,7 @@ pub(crate) fn decide(
     Ok(Decided { deliveries, decision })
 }
 
-/// The endpoints that want the event.
+/// Returns the endpoints that match the event.
 fn matching<'a>(event: &AcceptedEvent, data: &Bytes, tenant: &'a TenantIndex) -> Vec<&'a Candidate> {
     if !tenant.profile.origin_fires(&event.event_type, event.origin) {
         return Vec::new();
@@ -75,7 +75,7 @@ fn decision(event: &AcceptedEvent, matched: &[&Candidate], config_version: i64, 
     }
 }
 
-/// The first attempts of an event's deliveries.
+/// Creates the deliveries of an event, which start with their first attempts.
 struct FirstAttempts<'a> {
     event: &'a AcceptedEvent,
     config_version: i64,
@@ -94,7 +94,7 @@ impl FirstAttempts<'_> {
         let mut deliveries = Vec::with_capacity(matched.len());
         for candidate in matched {
             let body = bodies.rendered(candidate.body_kind());
-            // The task keeps its own lane and returns to it once the endpoint has recovered.
+            // The task contains the lane of the event, so the delivery returns to that lane after the endpoint has recovered.
             let starts_in = if lanes.is_broken(candidate.endpoint()) { Lane::Slow } else { lane };
             deliveries.push((starts_in, Member::new(&self.task(candidate, lane), body)?));
         }
@@ -113,7 +113,7 @@ impl FirstAttempts<'_> {
     }
 }
 
-/// The bodies of an event. Each kind is rendered at most once and shared by all endpoints that get it.
+/// The bodies of an event. Each kind of body is rendered at most once and shared by all endpoints that use it.
 struct Bodies<'a> {
     tenant: &'a TenantIndex,
     event: &'a AcceptedEvent,

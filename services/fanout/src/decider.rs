@@ -1,7 +1,8 @@
-//! Decides about events one by one, and keeps expensive events from delaying the others.
+//! Decides about events one by one. Expensive events do not delay the other events.
 //!
-//! An event is *heavy* when evaluating its tenant's payload filters may take more than a millisecond. Heavy events are decided on
-//! blocking threads, at most two of a tenant and four of the process at the same time; further ones wait. Light events do not wait.
+//! An event is *heavy* if evaluating its tenant's payload filters may take more than a millisecond. Heavy events are decided on
+//! blocking threads: at most two per tenant and four per process at the same time. Further heavy events wait. Light events do
+//! not wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +26,10 @@ use crate::lanes::Lanes;
 const HEAVY_OF_TENANT: usize = 2;
 /// Maximum number of heavy events of all tenants that are decided at the same time.
 const HEAVY_AT_ONCE: usize = 4;
-/// Longest wait of a heavy event for its turn: no limit in practice.
+/// Maximum time that a heavy event waits for its turn. In practice there is no limit.
 const HEAVY_WAIT: Duration = Duration::from_secs(86_400);
 
-/// How expensive it may be to decide about an event.
+/// The expected cost of deciding about an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Weight {
     Light,
@@ -46,7 +47,7 @@ impl Decider {
         Self { index, lanes: Arc::new(lanes), heavy: Slots::new(HEAVY_OF_TENANT, HEAVY_AT_ONCE) }
     }
 
-    /// Waits until this configuration version or a later one is in force, at most for `limit`.
+    /// Waits at most `limit` until this configuration version or a later version is in force.
     pub(crate) async fn catch_up(&self, version: i64, limit: Duration) {
         self.index.catch_up(version, limit).await;
     }
@@ -59,7 +60,7 @@ impl Decider {
         }
     }
 
-    /// Decides about one event. Also returns the event's span, which is the parent of its deliveries' spans.
+    /// Decides about one event. Returns the result and the event's span, which is the parent of the spans of its deliveries.
     ///
     /// # Errors
     /// The event cannot be processed.
@@ -104,7 +105,7 @@ mod tests {
     use crate::index::Staged;
     use crate::testing::{snapshot, subscription, tenant};
 
-    /// More bytes than a light event has.
+    /// A size at which an event is not light.
     const HEAVY_BYTES: usize = 20_000;
 
     fn event(tenant: TenantId) -> AcceptedEvent {

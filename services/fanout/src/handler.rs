@@ -20,9 +20,9 @@ pub(crate) struct Handler {
     catch_up_max: Duration,
 }
 
-/// An event, with its index in the bundle and its `data`.
+/// The index of an event in its bundle, the event, and its `data`.
 type Indexed<'a> = (usize, AcceptedEvent, &'a Bytes);
-/// Events that cannot be processed, by their index in the bundle.
+/// Events that cannot be processed, with their indexes in the bundle.
 type Poisoned = Vec<(usize, Poison)>;
 
 impl Handler {
@@ -30,10 +30,11 @@ impl Handler {
         Self { decider, publishers: Publishers::new(broker, config), catch_up_max: config.catch_up_max }
     }
 
-    /// Handles a bundle. Light events do not wait for heavy ones.
+    /// Handles a bundle. Light events do not wait for heavy events.
     pub(crate) async fn handle(&self, members: Vec<Member>) -> BundleOutcome {
         let events: Vec<_> = members.iter().map(Member::head::<AcceptedEvent>).collect();
-        // Wait once per bundle: while the configuration does not arrive, one wait per event would take 32 times as long.
+        // There is one wait per bundle. With one wait per event, a configuration version that does not arrive would delay the
+        // bundle many times as long.
         let newest = events.iter().flatten().map(|event| event.config_version).max().unwrap_or_default();
         self.decider.catch_up(newest, self.catch_up_max).await;
         let Sorted { light, heavy, mut poisoned } = self.sort(events, &members);
@@ -58,7 +59,8 @@ impl Handler {
         sorted
     }
 
-    /// Decides about events and publishes the results. Returns the poisoned events once the broker has confirmed the results.
+    /// Decides about events and publishes the results. After the broker has confirmed the results, returns the events that
+    /// cannot be processed.
     async fn publish_results(&self, events: Vec<Indexed<'_>>) -> Result<Poisoned, PublishError> {
         let (mut results, mut poisoned) = (Results::default(), Vec::new());
         for (index, event, data) in events {
@@ -72,7 +74,7 @@ impl Handler {
     }
 }
 
-/// The events of a bundle, by weight, and the members that cannot be read.
+/// The readable events of a bundle, by weight, and the members that cannot be read.
 #[derive(Default)]
 struct Sorted<'a> {
     light: Vec<Indexed<'a>>,
@@ -80,14 +82,14 @@ struct Sorted<'a> {
     poisoned: Poisoned,
 }
 
-/// The deliveries, by lane, and the decisions of several events.
+/// The deliveries of several events, by lane, and the decisions.
 #[derive(Default)]
 struct Results {
     live: Vec<Member>,
     slow: Vec<Member>,
     bulk: Vec<Member>,
     decisions: Vec<Member>,
-    /// The spans of the events, unless spans are disabled. They end when everything is confirmed.
+    /// The spans of the events, unless spans are disabled. The spans end when the broker has confirmed all results.
     spans: Vec<Span>,
 }
 
@@ -126,7 +128,7 @@ impl Publishers {
         }
     }
 
-    /// Publishes everything and returns when it is confirmed.
+    /// Publishes all results. Returns after the broker has confirmed them.
     async fn publish(&self, results: Results) -> Result<(), PublishError> {
         let Results { live, slow, bulk, decisions, spans: _until_confirmed } = results;
         metrics::decided(decisions.len());

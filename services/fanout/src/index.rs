@@ -1,7 +1,7 @@
-//! Every tenant's subscriptions in memory, kept current by the configuration feed.
+//! The subscriptions of all tenants in memory, updated by the configuration feed.
 //!
-//! An edit rebuilds only its tenant's part. Readers take the version and the tenant under one lock, so that a decision names
-//! the configuration that it was made with.
+//! An edit rebuilds only the part of its tenant. Readers read the version and the tenant under one lock, so that a decision
+//! contains the configuration version that it used.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -28,7 +28,7 @@ struct Published {
     tenants: HashMap<TenantId, Arc<TenantIndex>>,
 }
 
-/// A tenant in a configuration version; `tenant` is `None` if this version does not have it.
+/// A tenant in a configuration version. `tenant` is `None` if the tenant does not exist in this version.
 pub(crate) struct TenantAt {
     pub(crate) config_version: i64,
     pub(crate) tenant: Option<Arc<TenantIndex>>,
@@ -38,20 +38,21 @@ pub(crate) struct TenantAt {
 pub(crate) struct Index {
     profiles: Arc<Profiles>,
     published: RwLock<Published>,
-    /// The configuration version in force; 0 before the first configuration.
+    /// The configuration version in force, or 0 before the first configuration.
     reached: watch::Sender<i64>,
-    /// The last wait that timed out. No event waits for that version again until the feed brings another version.
+    /// The last wait that timed out. No event waits for the wanted version again until the feed brings a new version.
     timed_out: Mutex<Option<TimedOut>>,
 }
 
 /// A wait for a version that did not arrive.
 struct TimedOut {
-    /// The version in force when the wait timed out.
+    /// The version that was in force when the wait timed out.
     known: i64,
     wanted: i64,
 }
 
-/// The configuration that the feed has sent, from which edited tenants are rebuilt. Only the task that follows the feed has it.
+/// The configuration as received from the feed, from which the parts of edited tenants are rebuilt. Only the task that follows
+/// the feed uses it.
 #[derive(Default)]
 pub(crate) struct Staged {
     tenants: HashMap<TenantId, StagedTenant>,
@@ -59,7 +60,8 @@ pub(crate) struct Staged {
 
 struct StagedTenant {
     profile: String,
-    /// The active endpoints, compiled for that profile and shared with the index. After an edit of the tenant all are sent again.
+    /// The active endpoints, compiled for `profile` and shared with the index. After an edit of the tenant, the feed sends all
+    /// of its endpoints again.
     active: BTreeMap<EndpointId, Arc<Active>>,
 }
 
@@ -83,8 +85,9 @@ impl Index {
         let _ = self.reached.subscribe().wait_for(|version| *version > 0).await;
     }
 
-    /// Waits until `version` or a later one is in force, at most for `limit`, because the database may be away. After a wait that
-    /// timed out, it does not wait for that version or a later one again until the feed brings another version.
+    /// Waits until `version` or a later version is in force. Waits at most `limit`, because the database may be unavailable.
+    /// After a wait that timed out, later calls for that version or a higher version return immediately until the feed brings a
+    /// new version.
     pub(crate) async fn catch_up(&self, version: i64, limit: Duration) {
         let known = self.version();
         let is_in_vain =
@@ -105,17 +108,17 @@ impl Index {
         }
     }
 
-    /// Watches the version in force; 0 before the first configuration.
+    /// Returns a receiver of the version in force, which is 0 before the first configuration.
     pub(crate) fn applied(&self) -> watch::Receiver<i64> {
         self.reached.subscribe()
     }
 
-    /// The version in force.
+    /// Returns the version in force.
     pub(crate) fn version(&self) -> i64 {
         self.published.read().version
     }
 
-    /// A tenant in the version in force.
+    /// Returns a tenant in the version in force.
     pub(crate) fn tenant(&self, tenant: TenantId) -> TenantAt {
         let published = self.published.read();
         TenantAt { config_version: published.version, tenant: published.tenants.get(&tenant).cloned() }
@@ -180,7 +183,8 @@ impl Staged {
         touched
     }
 
-    /// Builds a tenant's index; `None` if the tenant was deleted, or if this process has not loaded its profile.
+    /// Builds the index of a tenant. Returns `None` if the tenant was deleted, or if this process has not loaded the tenant's
+    /// profile.
     fn build(&self, tenant: TenantId, profiles: &Profiles) -> Option<TenantIndex> {
         let StagedTenant { profile: name, active } = self.tenants.get(&tenant)?;
         let Some(profile) = profiles.get(name) else {
@@ -192,7 +196,8 @@ impl Staged {
     }
 }
 
-/// Compiles a subscription. It was checked when it was saved; `None` if its profile has lost an attribute since then.
+/// Compiles a subscription. Returns `None` if the subscription is invalid. It was valid when it was saved, but the profile may
+/// have lost an attribute since then.
 fn compile(subscription: &EndpointSubscription, profile: &Profile) -> Option<Active> {
     let kind_of = |attribute: &str| profile.attribute_kind(attribute);
     let payload_filter = subscription.payload_filter.as_ref().map(PayloadFilter::read).transpose();
@@ -267,7 +272,7 @@ mod tests {
             index.catch_up(9, LIMIT).await;
         }
         assert_eq!(start.elapsed(), LIMIT);
-        // An earlier version may still arrive, so this waits.
+        // The version 8 may still arrive, so this call waits.
         index.catch_up(8, LIMIT).await;
         assert_eq!(start.elapsed(), 2 * LIMIT);
         reach(8);

@@ -1,20 +1,21 @@
-//! Fan-out: finds the endpoints that want an accepted event, and creates one delivery for each of them.
+//! Fan-out: finds the endpoints that match an accepted event, and creates one delivery for each of them.
 //!
-//! It owns the matching, with every tenant's active subscriptions in memory, kept current by the configuration feed. It
-//! also renders an event's bodies, each kind once.
+//! It owns the matching. The active subscriptions of all tenants are in memory, updated by the configuration feed. It also
+//! renders the bodies of an event, each kind of body once.
 //!
 //! # What it promises
-//! - A bundle is acked only after the broker has confirmed the deliveries and the decision of each of its events. A crash before
-//!   the ack repeats them with the same ids.
-//! - An edit of an endpoint is in force when the API answers it: the API waits for that, at most 500 ms. While the database
-//!   is away the last known configuration stays in force. A fan-out that *starts* without a configuration consumes nothing.
-//! - A member that it cannot read becomes a dead letter, without the rest of its bundle.
+//! - A bundle is acked only after the broker has confirmed the deliveries and the decision of each event in the bundle. After a
+//!   crash before the ack, the deliveries and decisions are published again with the same ids.
+//! - An edit of an endpoint is in force when the API responds to it: the API waits for fan-out, at most 500 ms. While the
+//!   database is unavailable, the last known configuration remains in force. A fan-out that *starts* without a configuration
+//!   consumes nothing.
+//! - A member that cannot be read becomes a dead letter, without the rest of its bundle.
 //! - Events with expensive payload filters do not delay the other events of their bundle (`decider`).
-//! - Deliveries to an endpoint with an open breaker start in the slow lane, and those of a tenant beyond its share in the bulk
-//!   lane (`lanes`), so that neither delays others.
+//! - Deliveries to an endpoint with an open breaker start in the slow lane. Deliveries of a tenant that exceeds its fair share
+//!   start in the bulk lane (`lanes`). So neither delays other deliveries.
 //!
 //! # What it does not do
-//! It reads no endpoint's URL or secret and does not judge an endpoint's health: the dispatcher does.
+//! It reads no URLs or secrets of endpoints, and it does not decide whether an endpoint is healthy. The dispatcher does both.
 
 pub mod bench_matcher;
 mod decide;
@@ -48,11 +49,12 @@ use crate::lanes::Lanes;
 /// Settings of the fan-out; production uses the defaults.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How many bundles and events are in flight at the same time.
+    /// Limits for the bundles and events in flight.
     pub consume: ConsumeOptions,
-    /// How long decisions are collected before they are sent to the recorder. This delays no delivery.
+    /// Time during which decisions are collected before they are sent to the recorder. It delays no delivery.
     pub decision_gather: Duration,
-    /// How long an event waits for the configuration version that ingest worked with. Then the version in force is used.
+    /// Maximum time that an event waits for the configuration version that ingest used. After that, the version in force is
+    /// used.
     pub catch_up_max: Duration,
 }
 
@@ -69,25 +71,25 @@ impl Default for Config {
 /// The dependencies of the fan-out.
 #[derive(Clone)]
 pub struct Deps {
-    /// RabbitMQ.
+    /// The broker.
     pub broker: Broker,
-    /// The configuration.
+    /// The feed of the configuration.
     pub feed: ConfigFeed,
-    /// All profiles.
+    /// All profiles of the deployment.
     pub profiles: Arc<Profiles>,
-    /// The readiness check, which passes once the configuration is loaded.
+    /// The readiness check, which is set to ready when the configuration is loaded.
     pub ready: Check,
 }
 
-/// Runs until `stop`, then finishes the events in flight.
+/// Runs until `stop`, then finishes the events in flight and returns.
 ///
 /// # Errors
-/// A background task failed, so that this process would no longer follow the configuration.
+/// A background task failed. Without it, this process would not follow the configuration.
 pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<(), TaskFailed> {
     metrics::describe();
     let Deps { broker, feed, profiles, ready } = deps;
     let index = Arc::new(Index::new(profiles));
-    // The tasks outlive `stop`, until the drain is over.
+    // The background tasks outlive `stop`. They stop after the drain.
     let tasks = Tasks::new(CancellationToken::new());
     let drained = tasks.stop().clone().drop_guard();
     tasks.spawn("fanout.config_feed", Arc::clone(&index).follow(feed, tasks.stop().clone()));

@@ -12,7 +12,7 @@ pub(crate) fn describe() {
         "events whose payload filters exceeded the step budget; the remaining filters matched nothing"
     );
     describe_gauge!("postrider_fanout_config_version", "version of the configuration in force in this process");
-    // Registered at 0, so that monitoring sees the first increase.
+    // Registers each counter at 0, so that monitoring sees the first increase.
     decided(0);
     counter!("postrider_fanout_filter_budget_spent_total").increment(0);
     for lane in Lane::ALL {
@@ -24,7 +24,7 @@ pub(crate) fn decided(events: usize) {
     counter!("postrider_fanout_events_total").increment(events as u64);
 }
 
-/// Counts deliveries that start in a lane.
+/// Counts deliveries by the lane in which they start.
 pub(crate) fn delivered(lane: Lane, deliveries: usize) {
     counter!("postrider_fanout_deliveries_total", "lane" => lane.as_str()).increment(deliveries as u64);
 }

@@ -1,5 +1,5 @@
-//! One tenant's subscriptions, arranged so that an event is checked only against endpoints that want its type and, if they filter
-//! an attribute by exact values, its value of that attribute.
+//! The subscriptions of one tenant. They are arranged so that an event is checked only against endpoints that subscribe to its
+//! type. If these endpoints filter an attribute by exact values, only endpoints with the event's value are checked.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,71 +14,71 @@ use postrider_profiles::Profile;
 use crate::metrics;
 use crate::value_index::ValueIndex;
 
-/// If the payload filters of a tenant have at most this many tests, and an event has at most this many bytes, evaluating them
-/// takes less than a millisecond.
+/// Maximum number of tests in the payload filters of a tenant, and maximum size of an event, at which evaluating the payload
+/// filters takes less than a millisecond.
 const LIGHT_TESTS_MAX: usize = 200;
 const LIGHT_BYTES_MAX: usize = 16 * 1024;
 
-/// What an active endpoint wants. Shared by all versions of its tenant's index.
+/// The subscription of an active endpoint. It is shared by all versions of its tenant's index.
 #[derive(Debug)]
 pub(crate) struct Active {
     /// The endpoint.
     pub(crate) endpoint: EndpointId,
-    /// Its types and filters.
+    /// The endpoint's event types and filters.
     pub(crate) subscription: Subscription,
-    /// Its condition on the event's content.
+    /// The endpoint's condition on the event's content.
     pub(crate) payload_filter: Option<Arc<PayloadFilter>>,
-    /// The kind of body that it gets.
+    /// The kind of the endpoint's bodies.
     pub(crate) body_kind: BodyKind,
 }
 
 /// One active endpoint in its tenant's index.
 #[derive(Debug)]
 pub(crate) struct Candidate {
-    /// The endpoint and its filters, all of which must match the event's attributes.
+    /// The endpoint and its subscription. All filters of the subscription must match the event's attributes.
     active: Arc<Active>,
-    /// Its condition on the event's content, bound to its tenant's [`FieldIndex`].
+    /// The endpoint's condition on the event's content, bound to the tenant's [`FieldIndex`].
     payload_filter: Option<Box<BoundFilter>>,
 }
 
 impl Candidate {
-    /// The endpoint.
+    /// Returns the endpoint's id.
     pub(crate) fn endpoint(&self) -> EndpointId {
         self.active.endpoint
     }
 
-    /// The kind of body that the endpoint gets.
+    /// Returns the kind of the endpoint's bodies.
     pub(crate) fn body_kind(&self) -> BodyKind {
         self.active.body_kind
     }
 }
 
-/// A tenant's profile and active subscriptions. Immutable: an edit builds a new one.
+/// A tenant's profile and active subscriptions. It is immutable: an edit creates a new index.
 #[derive(Debug)]
 pub(crate) struct TenantIndex {
     /// The profile of the tenant's deliveries.
     pub(crate) profile: Arc<Profile>,
     candidates: Box<[Candidate]>,
-    /// The fields that the payload filters read.
+    /// The fields that the tenant's payload filters read.
     fields: FieldIndex,
     /// The number of tests in all payload filters.
     tests: usize,
     /// Finds candidates by attribute values.
     values: ValueIndex,
-    /// Subscriptions to one type, by its name.
+    /// Subscriptions to a single type, by the name of the type.
     exact: HashMap<Box<str>, Bucket>,
-    /// Subscriptions by prefix, keyed with the trailing dot: `email.`.
+    /// Subscriptions by prefix. The key is the prefix with its trailing dot, such as `email.`.
     below: HashMap<Box<str>, Bucket>,
     /// Subscriptions to every type.
     all: Bucket,
 }
 
-/// The indexes of a tenant's candidates that subscribe to the same types.
+/// Indexes of candidates that subscribe to the same type or prefix. They are positions in `candidates`.
 #[derive(Debug, Default)]
 struct Bucket {
-    /// Candidates that are checked for every event of these types.
+    /// Candidates that are checked for every event of the type.
     always: Vec<u32>,
-    /// Candidates that are checked for events with their key; sorted by key.
+    /// Candidates that are checked only for events with their key, sorted by key.
     keyed: Vec<(u64, u32)>,
 }
 
@@ -106,7 +106,7 @@ impl Bucket {
 }
 
 impl TenantIndex {
-    /// Arranges the active subscriptions of a tenant.
+    /// Arranges the active subscriptions of a tenant for fast matching.
     pub(crate) fn new(profile: Arc<Profile>, active: &[Arc<Active>]) -> Self {
         let (values, keys) = ValueIndex::choose(active.iter().map(|active| &*active.subscription.filters));
         let (mut exact, mut below, mut all) =
@@ -132,8 +132,8 @@ impl TenantIndex {
         Self { profile, candidates, fields, tests, values, exact, below, all }
     }
 
-    /// The endpoints that want this event, each once. The event's content is read only if there are payload filters, and once for
-    /// all of them.
+    /// Returns the endpoints that match this event, without duplicates. The event's content is read at most once, and only if a
+    /// payload filter must be evaluated.
     pub(crate) fn matching(&self, event_type: &EventType, payload: &Payload<'_>) -> Vec<&Candidate> {
         let mut matching = self.matching_without_content(event_type, payload.attributes);
         if matching.iter().any(|candidate| candidate.payload_filter.is_some()) {
@@ -151,12 +151,12 @@ impl TenantIndex {
         matching
     }
 
-    /// Whether evaluating the payload filters on an event of this size may take more than a millisecond.
+    /// Whether evaluating the payload filters for an event of this size may take more than a millisecond.
     pub(crate) fn is_heavy(&self, event_bytes: usize) -> bool {
         self.tests > 0 && (event_bytes > LIGHT_BYTES_MAX || self.tests > LIGHT_TESTS_MAX)
     }
 
-    /// The endpoints that want this event, going by its type and attributes only.
+    /// Returns the endpoints that match the event's type and attributes. Does not evaluate payload filters.
     fn matching_without_content(&self, event_type: &EventType, attributes: &Attributes) -> Vec<&Candidate> {
         let name = event_type.as_str();
         let keys = self.values.of_event(attributes);
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(found(&index, "b", r#"{"amount":"6"}"#, &bridge), of(&[0]));
     }
 
-    /// The number of candidates that are checked for an event.
+    /// Returns the number of candidates that are checked for an event.
     fn checked(index: &TenantIndex, event_type: &str, attributes: &Attributes) -> usize {
         index.exact.get(event_type).map_or(0, |bucket| bucket.find(&index.values.of_event(attributes)).count())
     }
@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(checked(&index, "a", &Attributes::default()), 1);
     }
 
-    /// Filters with few values, so that endpoints share them, and with several spellings of the same value.
+    /// Generates filters with few values, so that endpoints share values, and with several spellings of the same value.
     fn filters() -> impl Strategy<Value = BTreeMap<String, Vec<String>>> {
         let values = |of: &'static [&'static str]| prop::collection::vec(prop::sample::select(of), 1..3);
         let filter = |name: &'static str, of| {

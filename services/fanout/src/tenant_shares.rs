@@ -1,31 +1,33 @@
-//! Fair shares of the live lane: deliveries of a tenant that exceed its share take the bulk lane, so that they do not delay the live lane.
+//! Fair shares of the live lane. Deliveries of a tenant that exceed its share use the bulk lane, so that they do not delay the
+//! live lane.
 //!
-//! # How it is decided
-//! The shares follow from the deliveries that this process has seen of each tenant over the last seconds:
-//! - A tenant that is alone has no limit: it can delay no other.
+//! # How a share is calculated
+//! The shares depend on the number of each tenant's deliveries that this process created in the last seconds:
+//! - A tenant has no limit while no other tenant is active, because it cannot delay another tenant.
 //! - Otherwise its share is twice the mean rate of the other active tenants, and at least [`SHARE_MIN`].
-//! - A token bucket with the share's rate and a size of one second decides which deliveries are within the share.
+//! - A token bucket decides which deliveries are within the share. Its rate is the share, and its size is one second of the
+//!   share.
 //!
-//! Every process sees about the same proportions between the tenants' loads, so their shares have the same proportions in each.
-//! [`SHARE_MIN`] applies to each process separately.
+//! The ratios between the tenants' loads are about equal in all processes, so the ratios between the shares are also about
+//! equal. [`SHARE_MIN`] applies to each process separately.
 //!
 //! # What it does not do
-//! It refuses no event: ingest does, by `events_per_second`.
+//! It refuses no events. Ingest refuses events, by `events_per_second`.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use postrider_model::ids::TenantId;
 
-/// The smallest share, in deliveries per second.
+/// Minimum share, in deliveries per second.
 const SHARE_MIN: f64 = 200.0;
-/// The share as a multiple of the other tenants' mean rate.
+/// The share as a multiple of the mean rate of the other tenants.
 const TIMES_THE_OTHERS: f64 = 2.0;
-/// The time constant of the rates, which are exponentially decaying averages.
+/// Time constant of the rates, which are exponentially decaying averages.
 const DECAY: Duration = Duration::from_secs(5);
-/// A tenant without load for this long is not active.
+/// Time without deliveries after which a tenant is not active.
 const ACTIVE_FOR: Duration = Duration::from_secs(5);
-/// How often inactive tenants are removed.
+/// Interval at which inactive tenants are removed.
 const REMOVE_EVERY: Duration = Duration::from_secs(1);
 
 /// The load of one active tenant.
@@ -33,7 +35,7 @@ const REMOVE_EVERY: Duration = Duration::from_secs(1);
 struct Load {
     /// The tenant's deliveries per second at `at`.
     rate: f64,
-    /// The tokens at `at`; negative after an event with many deliveries.
+    /// The tokens at `at`. The number is negative after an event with many deliveries.
     tokens: f64,
     at: Instant,
 }
@@ -42,7 +44,7 @@ struct Load {
 #[derive(Debug)]
 pub(crate) struct TenantShares {
     tenants: HashMap<TenantId, Load>,
-    /// The sum of all rates at `at`. It decays as they do.
+    /// The sum of all tenants' rates at `at`. It decays at the same speed as the rates.
     rate: f64,
     at: Instant,
     removed_at: Instant,
@@ -53,12 +55,12 @@ fn decayed(rate: f64, since: Instant, now: Instant) -> f64 {
 }
 
 impl TenantShares {
-    /// Shares before any delivery.
+    /// Creates the state before any delivery.
     pub(crate) fn new(now: Instant) -> Self {
         Self { tenants: HashMap::new(), rate: 0.0, at: now, removed_at: now }
     }
 
-    /// Charges deliveries to a tenant. Returns whether they are within its share.
+    /// Charges deliveries to a tenant. Returns whether they are within the tenant's share.
     pub(crate) fn charge(&mut self, tenant: TenantId, count: usize, now: Instant) -> bool {
         self.remove_inactive(now);
         let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
@@ -71,7 +73,7 @@ impl TenantShares {
         let passed = now.saturating_duration_since(load.at).as_secs_f64();
         (load.rate, load.at) = (own + added, now);
         if others == 0 {
-            // A tenant that was alone has a full bucket when another one becomes active.
+            // If only this tenant was active, its bucket is full when another tenant becomes active.
             load.tokens = f64::MAX;
             return true;
         }
@@ -100,7 +102,8 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// For each tenant, in the last of `seconds` at these rates: its deliveries within its share, and all of its deliveries.
+    /// Simulates tenants with these rates. Returns two numbers for each tenant: its deliveries within its share, and all of its
+    /// deliveries, both in the last of the `seconds`.
     fn last_second(seconds: u32, rates: &[u32]) -> Vec<(u32, u32)> {
         let start = Instant::now();
         let mut shares = TenantShares::new(start);
@@ -108,7 +111,7 @@ mod tests {
         let mut counts = vec![(0, 0); rates.len()];
         for ms in 0..seconds * 1_000 {
             for (place, rate) in rates.iter().enumerate() {
-                // How many are due in this millisecond.
+                // The number of deliveries that are due in this millisecond.
                 let due = u64::from(*rate) * u64::from(ms + 1) / 1_000 - u64::from(*rate) * u64::from(ms) / 1_000;
                 for _ in 0..due {
                     let within = shares.charge(tenants[place], 1, start + MS * ms);
@@ -132,7 +135,7 @@ mod tests {
         let counts = last_second(20, &[1_000, 100, 100]);
         assert!((190..=260).contains(&counts[0].0), "{counts:?}");
         assert_eq!(counts[1..], [(100, 100), (100, 100)]);
-        // Above the minimum, the share follows the other tenants.
+        // Above the minimum, the share depends on the rates of the other tenants.
         let counts = last_second(20, &[5_000, 500]);
         assert!((950..=1_100).contains(&counts[0].0), "{counts:?}");
         assert_eq!(counts[1], (500, 500));
@@ -141,7 +144,7 @@ mod tests {
     #[test]
     fn the_burst_of_a_share_is_one_second_of_it() {
         let (now, mut shares, tenant) = (Instant::now(), TenantShares::new(Instant::now()), TenantId::generate());
-        // The average spreads these 10,000 over five seconds: 2,000 per second.
+        // The average spreads these 10,000 deliveries over five seconds: 2,000 per second.
         shares.charge(TenantId::generate(), 10_000, now);
         assert_eq!((0..10_000).filter(|_| shares.charge(tenant, 1, now)).count(), 4_000);
     }

@@ -1,7 +1,8 @@
-//! Finds endpoints that filter an attribute by exact values. Their keys are hashes of the attribute and a value.
+//! Finds the endpoints that filter an attribute by exact values. Each such value has a key: a hash of the attribute and the
+//! value.
 //!
-//! Equal values have equal keys. Different values may have equal keys too, but rarely do, so the full filter of each endpoint
-//! found is still evaluated.
+//! Equal values have equal keys. Different values rarely have equal keys. Because they may, the whole filter of each endpoint
+//! that was found is still evaluated.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
@@ -12,18 +13,19 @@ use postrider_model::subscription::{FilterValues, MatchKind};
 /// The filters of an endpoint, by attribute.
 pub(crate) type Filters = [(Box<str>, FilterValues)];
 
-/// How the endpoints of a tenant are found by attribute values.
+/// Finds the endpoints of a tenant by attribute values.
 #[derive(Debug)]
 pub(crate) struct ValueIndex {
-    /// Its seed is random, so that a tenant cannot choose values with equal keys.
+    /// The hasher's seed is random, so that a tenant cannot choose values with equal keys.
     hasher: RandomState,
     /// The attributes by which at least one endpoint is found.
     attributes: Vec<(Box<str>, MatchKind)>,
 }
 
 impl ValueIndex {
-    /// Chooses the filter by which each endpoint is found: among its filters without wildcards and address blocks, the one whose
-    /// most common value is shared by the fewest endpoints. Returns the keys of each endpoint; none if it has no such filter.
+    /// Chooses one filter of each endpoint, by which the endpoint is found. Filters with wildcards or address blocks are not
+    /// considered. Of the other filters, it chooses the one whose most common value is shared by the fewest endpoints. Returns
+    /// the keys of each endpoint. An endpoint without a suitable filter has no keys.
     pub(crate) fn choose<'a>(endpoints: impl Iterator<Item = &'a Filters> + Clone) -> (Self, Vec<Vec<u64>>) {
         let hasher = RandomState::new();
         let mut sharing: HashMap<u64, u32> = HashMap::new();
@@ -46,7 +48,7 @@ impl ValueIndex {
         (Self { hasher, attributes }, chosen)
     }
 
-    /// The keys of an event. Every endpoint that has keys and wants the event has one of these.
+    /// Returns the keys of an event. An endpoint that has keys can match the event only if one of its keys is among them.
     pub(crate) fn of_event(&self, attributes: &Attributes) -> Vec<u64> {
         let of = |(name, kind): &(Box<str>, MatchKind)| {
             let value = kind.comparable(attributes.get(name)?)?;
@@ -56,7 +58,7 @@ impl ValueIndex {
     }
 }
 
-/// The filters that an endpoint can be found by: attribute, kind of comparison, keys.
+/// Returns the filters by which an endpoint can be found: attribute, kind of comparison, and keys.
 fn found_by<'a>(hasher: &RandomState, filters: &'a Filters) -> impl Iterator<Item = (&'a str, MatchKind, Vec<u64>)> {
     filters.iter().filter_map(|(name, values)| {
         let (kind, values) = values.whole()?;
