@@ -1,8 +1,9 @@
-//! The sequence numbers of this process's events, and the reports about them. They let an audit tell a lost event from an event
-//! that was answered with 503.
+//! The sequence numbers of the events of this process, and the reports about these numbers. With them, an audit can distinguish
+//! a lost event from an event that was refused with 503.
 //!
-//! A number is taken before the publish. After the publish it is settled: confirmed, or given up. Reports follow their events in
-//! the same queue. Numbers that a killed process had not reported count as unconfirmed, not as gaps.
+//! An event gets its number before it is published. Afterwards the number is settled: confirmed, or given up. The reports are
+//! in the same queue as the events, behind them. If a process is killed, its numbers without a report count as unconfirmed, not
+//! as gaps.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,12 +17,12 @@ use postrider_wire::bundle::Member;
 use postrider_wire::messages::NumbersReport;
 use tokio_util::sync::CancellationToken;
 
-/// How often changes are reported.
+/// Interval between reports.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
-/// How long the last report waits for the broker.
+/// Maximum time that the last report waits for the broker.
 const LAST_REPORT_MAX: Duration = Duration::from_secs(2);
 
-/// Gives out sequence numbers.
+/// Assigns sequence numbers.
 pub(crate) struct AuditSequence {
     instance: u64,
     state: Mutex<State>,
@@ -30,15 +31,16 @@ pub(crate) struct AuditSequence {
 #[derive(Default)]
 struct State {
     next: u64,
-    /// Numbers that are taken and not settled.
+    /// Numbers that are assigned and not settled yet.
     open: BTreeSet<u64>,
-    /// Numbers that are given up and not reported.
+    /// Numbers that were given up and are not reported yet.
     given_up: Vec<u64>,
-    /// `settled_below` of the last report.
+    /// The value of `settled_below` in the last report.
     reported_below: u64,
 }
 
-/// The number of an event that is being published. It is given up when dropped without [confirm](SequenceNumber::confirm).
+/// The sequence number of an event that is being published. If it is dropped without [confirm](SequenceNumber::confirm), the
+/// number is given up.
 pub(crate) struct SequenceNumber<'a> {
     numbers: &'a AuditSequence,
     pub(crate) number: u64,
@@ -47,16 +49,16 @@ pub(crate) struct SequenceNumber<'a> {
 
 impl AuditSequence {
     pub(crate) fn new() -> Self {
-        // 63 bits, because the database keeps it in a signed column.
+        // The number has 63 bits, because the database stores it in a signed column.
         Self { instance: rand::random::<u64>() >> 1, state: Mutex::default() }
     }
 
-    /// A random number of this process, new at every start.
+    /// Returns the random number of this instance.
     pub(crate) fn instance(&self) -> u64 {
         self.instance
     }
 
-    /// Takes the next number.
+    /// Assigns the next number.
     pub(crate) fn take(&self) -> SequenceNumber<'_> {
         let mut state = self.state.lock();
         let number = state.next;
@@ -65,7 +67,7 @@ impl AuditSequence {
         SequenceNumber { numbers: self, number, confirmed: false }
     }
 
-    /// The changes since the last report; `None` if there are none.
+    /// Returns the changes since the last report, or `None` if there are none.
     fn report(&self, now: UnixMillis) -> Option<NumbersReport> {
         let mut state = self.state.lock();
         let settled_below = state.open.first().copied().unwrap_or(state.next);
@@ -77,7 +79,7 @@ impl AuditSequence {
         Some(NumbersReport { instance: self.instance, settled_below, given_up, reported_at: now })
     }
 
-    /// Reports every [`REPORT_EVERY`] until `stop`, then once more.
+    /// Publishes a report every [`REPORT_EVERY`] until `stop`, then a last report.
     pub(crate) async fn report_regularly(self: Arc<Self>, to: MessagePublisher, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(REPORT_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -87,10 +89,10 @@ impl AuditSequence {
         let _ = tokio::time::timeout(LAST_REPORT_MAX, self.publish(&to)).await;
     }
 
-    /// Publishes a report, with retries: without it, numbers that were given up would look like gaps.
+    /// Publishes a report, with retries. Without the report, numbers that were given up would look like gaps.
     async fn publish(&self, to: &MessagePublisher) {
         let Some(report) = self.report(UnixMillis::now()) else { return };
-        // Numbers can always be written as JSON.
+        // The report contains only numbers, so it can always be serialized.
         let Ok(member) = Member::new(&report, Bytes::new()) else { return };
         if let Err(error) = to.publish(MessageRoute::Queue(Queue::EventLog.name()), &[member]).await {
             tracing::debug!(%error, "cannot report the last sequence numbers");
@@ -99,7 +101,7 @@ impl AuditSequence {
 }
 
 impl SequenceNumber<'_> {
-    /// Notes that the broker has confirmed the event.
+    /// Records that the broker has confirmed the event.
     pub(crate) fn confirm(mut self) {
         self.confirmed = true;
     }

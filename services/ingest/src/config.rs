@@ -5,22 +5,24 @@ use std::time::Duration;
 use postrider_model::limits::{INNER_BYTES_MAX, WAITING_DELIVERIES_MAX};
 use secrecy::SecretString;
 
-/// Settings of the ingest service; the defaults are what production runs.
+/// Settings of the ingest service. The defaults are the values for production.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How long a publish waits for the broker's confirm before it answers 503. Must be below 5 s.
+    /// Maximum time that a publish request waits for the broker's confirm. After that, the response is 503. It must be below 5
+    /// s.
     pub confirm_timeout: Duration,
-    /// Maximum events that wait for the broker; beyond it a publish answers 503 immediately.
+    /// Maximum number of events that wait for the broker. Beyond it, a publish request is answered with 503 immediately.
     pub waiting_max: usize,
-    /// How many confirmed ids that producers named are kept in memory, to answer `duplicate`.
+    /// Maximum number of confirmed ids in memory, for `duplicate` responses. Only ids that producers chose are stored.
     pub remembered_ids: u64,
-    /// Maximum number of messages in any one inner queue. Beyond that, new events are refused with 503.
+    /// Maximum number of messages in an inner queue. Beyond it, new events are refused with 503.
     pub inner_depth_max: u32,
-    /// Maximum number of bytes in all inner queues together, estimated. Beyond that, new events are refused with 503.
+    /// Maximum estimated number of bytes in all inner queues together. Beyond it, new events are refused with 503.
     pub inner_bytes_max: u64,
-    /// Maximum number of waiting deliveries of all tenants, by the last count. Beyond that, new events are refused with 503.
+    /// Maximum number of waiting deliveries of all tenants together, by the last count. Beyond it, new events are refused with
+    /// 503.
     pub waiting_deliveries_max: u64,
-    /// Keys of operators; they publish for every tenant.
+    /// Operator keys, which can publish for every tenant.
     pub operator_keys: Vec<SecretString>,
 }
 

@@ -1,18 +1,19 @@
-//! Ingest: accepts events over HTTP and from the exchange, and answers (202, or an ack) once RabbitMQ has confirmed them.
+//! Ingest: accepts events over HTTP and from the exchange. It responds (with 202 or an ack) after the broker has confirmed the
+//! events.
 //!
-//! The modules, in the order of an event's way: `http` or `intake` reads a request or message; `event` reads and checks one
-//! event; `admission` decides who may publish how much now; `accept` checks the event against its tenant's profile and schemas
-//! and publishes it; `idempotency` recognises repeats; `audit_sequence` numbers events for the audit. `refused` holds the reasons
-//! of refusals.
+//! The modules, in the order in which an event passes them: `http` or `intake` reads a request or message; `event` reads and
+//! checks one event; `admission` decides whether the tenant may publish now; `accept` checks the event against the tenant's
+//! profile and schemas, and publishes it; `idempotency` recognizes repeats; `audit_sequence` numbers events for the audit.
+//! `refused` contains the reasons of refusals.
 //!
 //! # Promises
-//! - 202 means that a quorum queue confirmed the event. 503 comes within 5 s and means that the event may or may not be accepted:
-//!   repeat it under the same id or key. 4xx means that nothing was accepted.
-//! - `data` and `metadata` stay the producer's bytes. `data` is parsed into a tree only to check it by a schema.
-//! - Ingest works without the database: keys and tenants are in memory.
+//! - 202 means that a quorum queue confirmed the event. 503 is sent within 5 s and means that the event may have been accepted:
+//!   the producer should repeat it with the same id or idempotency key. 4xx means that nothing was accepted.
+//! - `data` and `metadata` remain the producer's bytes. `data` is parsed into a tree only to check it by a schema.
+//! - Ingest works without the database, because keys and tenants are in memory.
 //!
 //! # What it does not do
-//! It does not know endpoints. It writes nothing to the database but the claims of ids that producers name.
+//! It does not use endpoints. It writes nothing to the database except the claims of ids that producers chose.
 
 mod accept;
 mod admission;
@@ -53,39 +54,39 @@ use crate::intake::Intake;
 /// The dependencies of ingest.
 #[derive(Clone)]
 pub struct Deps {
-    /// RabbitMQ.
+    /// The broker.
     pub broker: Broker,
-    /// PostgreSQL, for the configuration feed and the claims of ids.
+    /// The database, for the configuration feed and the claims of ids.
     pub store: Store,
-    /// Every profile.
+    /// All profiles of the deployment.
     pub profiles: Arc<Profiles>,
     /// Mappings of KumoMTA's log records to events.
     pub mappings: Arc<Mappings>,
-    /// The readiness check, which passes once keys and tenants are loaded.
+    /// The readiness check, which is set to ready when the keys and tenants are loaded.
     pub ready: Check,
 }
 
-/// What the HTTP routes and the intake share.
+/// The state that the HTTP routes and the intake share.
 pub(crate) struct Ingest {
     pub(crate) gate: Gate,
     pub(crate) bodies: Bodies,
     pub(crate) accepter: Accepter,
 }
 
-/// Ingest without its HTTP routes: the consumer of the exchange, and the tasks that the routes and this consumer need.
+/// Ingest without its HTTP routes: the consumer of the exchange, and the tasks that the consumer and the routes need.
 pub struct Role {
     intake: Intake,
     tasks: Tasks,
-    /// Reports sequence numbers, until every number is settled.
+    /// The task that reports sequence numbers until all numbers are settled.
     reporting: Tasks,
-    /// Ends the tasks of a role that is dropped instead of stopped.
+    /// Stop the tasks if the role is dropped without being stopped.
     _ends: [DropGuard; 2],
 }
 
 impl Role {
-    /// Consumes the exchange until `stop`, which must come after HTTP has ended. Then it finishes the messages in flight and
-    /// reports the last sequence numbers. Only then do the configuration feed and the other tasks end: nothing is accepted under
-    /// a configuration that is no longer followed, and every accepted event is in a report.
+    /// Consumes the exchange until `stop`, which must come after HTTP has ended. Then finishes the messages in flight and
+    /// reports the last sequence numbers. The configuration feed and the other tasks end after that. So no event is accepted
+    /// with a configuration that is out of date, and every accepted event is in a report.
     ///
     /// # Errors
     /// A background task failed.
@@ -94,14 +95,14 @@ impl Role {
         tasks.supervise(reporting.supervise(intake.run(stop))).await??;
         reporting.stop().cancel();
         reporting.join().await?;
-        // These tasks have nothing to finish.
+        // These tasks have no work to finish.
         tasks.stop().cancel();
         Ok(())
     }
 }
 
-/// Starts the tasks of ingest. Returns its routes, `POST /v1/publish` and `POST /v1/publish/batch`, and the role to run alongside
-/// them. Until the first configuration is loaded, every request is answered with 503.
+/// Starts the tasks of ingest. Returns the routes `POST /v1/publish` and `POST /v1/publish/batch`, and the role to run at the
+/// same time. Until the first configuration is loaded, every request is answered with 503.
 pub fn start(config: &Config, deps: Deps) -> (Router, Role) {
     let (tasks, reporting) = (Tasks::new(CancellationToken::new()), Tasks::new(CancellationToken::new()));
     metrics::describe();

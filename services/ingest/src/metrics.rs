@@ -1,8 +1,8 @@
-//! Metrics of ingest. Names are documented in `docs/metrics.md`.
+//! Metrics of ingest. `docs/metrics.md` documents the names.
 
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 
-/// Describes every metric of ingest.
+/// Registers the description of every metric of ingest.
 pub(crate) fn describe() {
     describe_counter!("postrider_ingest_events_total", "events answered with 202, by whether they are duplicates");
     describe_counter!(
@@ -12,7 +12,7 @@ pub(crate) fn describe() {
     describe_counter!("postrider_ingest_limited_requests_total", "requests answered with 429");
     describe_gauge!("postrider_ingest_config_version", "configuration version in use by this process");
     describe_counter!("postrider_ingest_intake_messages_total", "messages consumed from the exchange, by result");
-    // Zero from the start, so that the first increase is visible.
+    // The counters start at 0, so that monitoring sees the first increase.
     for duplicate in ["true", "false"] {
         counter!("postrider_ingest_events_total", "duplicate" => duplicate).increment(0);
     }
@@ -43,13 +43,13 @@ pub(crate) fn limited() {
 /// The result of a message from the exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Intaken {
-    /// Its valid events were accepted.
+    /// The valid events of the message were accepted.
     Accepted,
-    /// It is a KumoMTA record that makes no event.
+    /// The message is a KumoMTA record that results in no event.
     Ignored,
-    /// It became a dead letter.
+    /// The message became a dead letter.
     Refused,
-    /// It was moved to the end of the queue, to be tried later.
+    /// The message was moved to the end of the queue and is tried again later.
     Postponed,
 }
 

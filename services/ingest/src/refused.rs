@@ -1,6 +1,7 @@
-//! The reasons why ingest does not accept something, over HTTP or from the exchange.
+//! The reasons why ingest refuses a request, a message or an event.
 //!
-//! The HTTP routes answer with a [`Problem`]. The intake makes a dead letter, or tries again later ([`Refused::is_temporary`]).
+//! The HTTP routes answer with a [`Problem`]. The intake creates a dead letter, or tries the message again later
+//! ([`Refused::is_temporary`]).
 
 use std::time::Duration;
 
@@ -8,52 +9,52 @@ use postrider_access::KeyError;
 use postrider_http::json::JsonError;
 use postrider_http::problem::{ERRORS_MAX, FieldError, Problem, cut_detail};
 
-/// What was refused, and why.
+/// The reason of a refusal, with its details.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
-    /// It cannot be read.
+    /// The request, message or event cannot be read.
     #[error("{0}")]
     Malformed(String),
-    /// Its format or encoding is not supported.
+    /// The format or encoding is not supported.
     #[error("{0}")]
     UnsupportedFormat(String),
-    /// Fields are missing or wrong.
+    /// Fields are missing or invalid.
     #[error("{} fields are not valid", .0.len())]
     Invalid(Vec<FieldError>),
-    /// It has more bytes than allowed.
+    /// The request or the event has more bytes than allowed.
     #[error("{0}")]
     TooLarge(String),
-    /// Its id belongs to an event with other content.
+    /// The id belongs to an event with different content.
     #[error("{0}")]
     Conflict(String),
-    /// The request has no key, or an unknown one.
+    /// The request contains no key or an unknown key.
     #[error("{0}")]
     NoKey(&'static str),
-    /// The key may not publish.
+    /// The key lacks the permission to publish.
     #[error("{0}")]
     NotAllowed(&'static str),
-    /// The tenant is not one that the sender publishes for.
+    /// The sender does not publish for the specified tenant.
     #[error("{error}")]
     Tenant {
-        /// Why the name stands for no tenant.
+        /// The reason why the name does not identify a tenant.
         error: TenantError,
-        /// Where the tenant is named.
+        /// The place where the tenant is specified.
         at: Option<String>,
     },
-    /// The tenant sends too much.
+    /// The tenant exceeds a limit.
     #[error("{detail}")]
     Limited {
-        /// Which limit it exceeds.
+        /// A text about the limit that is exceeded.
         detail: String,
-        /// How long to wait before trying again.
+        /// The time after which to try again.
         retry_after: Duration,
     },
-    /// Postrider cannot accept it now.
+    /// Postrider cannot accept the request, message or event now.
     #[error("{detail}")]
     Later {
-        /// Why it cannot be accepted now.
+        /// The reason why it cannot be accepted now.
         detail: String,
-        /// How long to wait before trying again.
+        /// The time after which to try again.
         retry_after: Duration,
     },
     /// A fault in Postrider.
@@ -61,37 +62,37 @@ pub(crate) enum Refused {
     Internal,
 }
 
-/// Why a name stands for no tenant.
+/// The reason why a name does not identify a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TenantError {
-    /// There is none, or the sender does not publish for it.
+    /// The tenant does not exist, or the sender does not publish for it.
     #[error("no such tenant, or not one that this key publishes for")]
     NotFound,
-    /// It may be new: the configuration in memory is stale.
+    /// The tenant may be new, because the configuration in memory is out of date.
     #[error("the tenant is not known here, and the database that may know it is not available")]
     MaybeNew,
 }
 
-/// How long to wait before trying again what needs the database.
+/// Time after which to try again if the database is needed.
 const DATABASE_RETRY: Duration = Duration::from_secs(2);
 
 impl Refused {
-    /// A refusal because of one wrong field.
+    /// Creates a refusal because of one invalid field.
     pub(crate) fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError::new(pointer, detail)])
     }
 
-    /// A refusal because of a limit of the tenant.
+    /// Creates a refusal because the tenant exceeds a limit.
     pub(crate) fn limited(detail: impl Into<String>, retry_after: Duration) -> Self {
         Self::Limited { detail: detail.into(), retry_after }
     }
 
-    /// A refusal of something that Postrider cannot do now.
+    /// Creates a refusal because Postrider cannot accept the event now.
     pub(crate) fn later(detail: impl Into<String>, retry_after: Duration) -> Self {
         Self::Later { detail: detail.into(), retry_after }
     }
 
-    /// The same refusal, about a tenant that is named at `pointer`.
+    /// Returns the same refusal for a tenant or field that is specified at `pointer`.
     pub(crate) fn at(self, pointer: String) -> Self {
         match self {
             Self::Tenant { error, .. } => Self::Tenant { error, at: Some(pointer) },
@@ -102,7 +103,7 @@ impl Refused {
         }
     }
 
-    /// Whether the same thing may be accepted later.
+    /// Whether a later try may be accepted.
     pub(crate) fn is_temporary(&self) -> bool {
         match self {
             Self::Limited { .. } | Self::Later { .. } | Self::Internal => true,
@@ -117,7 +118,8 @@ impl Refused {
         }
     }
 
-    /// The reason in one line of bounded length. It names the place of each wrong field, up to a maximum number of fields.
+    /// Returns the reason in one line of limited length. It contains the location of each invalid field, up to a maximum number
+    /// of fields.
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Invalid(errors) => {

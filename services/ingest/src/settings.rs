@@ -9,8 +9,8 @@ use postrider_settings::{CheckSettings, Optional, SettingError, check_directory}
 #[group(skip)]
 #[command(next_help_heading = "Mappings")]
 pub struct Settings {
-    /// A directory of files `<profile>.toml`, each with a mapping from KumoMTA's log records to events of that profile. They are
-    /// used in addition to the built-in mappings, or replace those of the same name.
+    /// Directory of files `<profile>.toml`. Each file contains a mapping from KumoMTA's log records to events of that profile.
+    /// A file replaces the built-in mapping with the same name. The other built-in mappings remain in use.
     #[arg(
         id = "mappings-dir",
         long = "mappings-dir",

@@ -1,4 +1,4 @@
-//! Accepting: publishes a checked event and waits until the broker has confirmed it.
+//! Accepts events: publishes a checked event and waits until the broker has confirmed it.
 
 mod schemas;
 
@@ -29,7 +29,7 @@ use crate::idempotency::{Idempotency, PublishOutcome, Stamp};
 use crate::metrics;
 use crate::refused::Refused;
 
-/// How long a producer should wait before it repeats an event that the broker did not confirm.
+/// Time after which a producer should repeat an event that the broker did not confirm.
 const UNCONFIRMED_RETRY: Duration = Duration::from_secs(2);
 
 /// The receipt of an accepted event.
@@ -37,7 +37,7 @@ const UNCONFIRMED_RETRY: Duration = Duration::from_secs(2);
 pub(crate) struct Accepted {
     pub(crate) id: EventId,
     pub(crate) duplicate: bool,
-    /// The values of the event that some receivers of the tenant's product cannot verify.
+    /// Warnings about values of the event that some receivers of the tenant's product cannot verify.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -60,11 +60,13 @@ impl Accepter {
         Self { publisher, idempotency, schemas: SchemaChecks::new(), confirm_timeout, sequence }
     }
 
-    /// Accepts one event, which belongs to `trace`. Returns once the broker has confirmed it, or once it is known to be a repeat.
+    /// Accepts one event, which belongs to `trace`. Returns after the broker has confirmed the event, or when the event is
+    /// known to be a duplicate.
     ///
     /// # Errors
-    /// The profile or the type's schema refuses a field, too many events are being checked by schemas, another event has the id,
-    /// or no confirm came in time. In the last case the event may have been accepted; a repeat under the same id or key is safe.
+    /// The profile or the schema of the event type refuses a field, too many events are being checked by schemas, another event
+    /// has the same id, or the broker did not confirm the event in time. In the last case, the event may have been accepted.
+    /// The producer can safely repeat it with the same id or idempotency key.
     pub(crate) async fn accept(
         &self,
         admission: &Admission,
@@ -90,7 +92,8 @@ impl Accepter {
         Ok(Accepted { id, duplicate, warnings })
     }
 
-    /// Publishes an event whose producer named its id, unless it was accepted before. Returns whether it was: a duplicate.
+    /// Publishes an event whose producer chose its id, unless the event was already accepted. Returns whether the event is a
+    /// duplicate.
     async fn publish_once(&self, publishing: Publishing<'_>, now: UnixMillis) -> Result<bool, Refused> {
         let id = publishing.event.id.clone();
         let content = Content::of(&publishing.event);
@@ -139,7 +142,7 @@ impl Accepter {
             claimed,
             traceparent: Some(TraceContext::of(&span).unwrap_or(trace).to_string()),
         };
-        // A head of strings and numbers can always be serialized.
+        // The head contains only strings and numbers, so it can always be serialized.
         let member = Member::new(&head, Bytes::copy_from_slice(event.data.get().as_bytes()))
             .map_err(|_| PublishError::Refused)?;
         let confirm_timeout = self.confirm_timeout.saturating_sub(began.elapsed());
@@ -149,16 +152,16 @@ impl Accepter {
     }
 }
 
-/// An event on its way to the broker.
+/// An event that is being published.
 struct Publishing<'a> {
     admission: &'a Admission,
     event: Event<'a>,
-    /// When its producer began to wait.
+    /// The time at which the producer began to wait.
     began: Instant,
     trace: TraceContext,
 }
 
-/// Checks what the tenant's profile requires of an event, and returns the profile's warnings.
+/// Checks the requirements of the tenant's profile for an event. Returns the profile's warnings.
 fn check_profile(tenant: &PublishingTenant, event: &Event<'_>, now: UnixMillis) -> Result<Vec<String>, Refused> {
     if tenant.enforces_catalog && !tenant.defines(&event.event_type) {
         let Profile { name, .. } = &*tenant.profile;

@@ -1,7 +1,8 @@
 //! Checks events by the schemas that their tenants enforce.
 //!
-//! A check that may take long runs on a blocking thread, at most two at the same time for a tenant. Compiling a schema counts as a
-//! check. The cache of compiled schemas has a limit per tenant and in all, and evicts the least recently used first.
+//! A check that may take long runs on a blocking thread. At most two such checks of a tenant run at the same time. Compiling a
+//! schema counts as a check. The cache of compiled schemas has a size limit per tenant and a total size limit. It evicts the
+//! least recently used schemas first.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,13 +19,13 @@ use crate::admission::event_types::{EventTypes, Schema};
 use crate::event::Event;
 use crate::refused::Refused;
 
-/// A check of at most this many steps, about a millisecond, runs on the async thread.
+/// Maximum number of steps (about a millisecond) of a check that runs on the async thread.
 const IN_PLACE_STEPS_MAX: u64 = 300_000;
-/// Maximum concurrent checks on blocking threads, of all tenants.
+/// Maximum number of concurrent checks of all tenants on blocking threads.
 const AT_ONCE: usize = 8;
-/// Longest wait for a check to begin.
+/// Maximum time that a check waits before it starts.
 const WAIT: Duration = Duration::from_secs(2);
-/// Limits on the approximate memory of compiled schemas: of one tenant, and of all tenants.
+/// Maximum memory of the compiled schemas of one tenant and of all tenants. The sizes are approximate.
 const TENANT_BYTES_MAX: usize = 16 * 1024 * 1024;
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -40,10 +41,11 @@ impl SchemaChecks {
         Self { compiled, slots: Slots::new(EVENT_SCHEMA_CHECKS_AT_ONCE, AT_ONCE) }
     }
 
-    /// Checks an event's data by the schema that is enforced for its type, if any.
+    /// Checks the data of an event by the schema that the tenant enforces for the event's type, if any.
     ///
     /// # Errors
-    /// The data breaks the schema, too many checks run, or this build cannot read the schema, which is logged.
+    /// The data violates the schema, too many checks are running, or this build cannot read the schema. The last case is
+    /// logged.
     pub(crate) async fn check(&self, tenant: TenantId, types: &EventTypes, event: &Event<'_>) -> Result<(), Refused> {
         let Some(schema) = types.schema(&event.event_type) else { return Ok(()) };
         let data = event.data.get();
@@ -65,7 +67,7 @@ impl SchemaChecks {
         }
     }
 
-    /// Checks data on a blocking thread; `None` if this build cannot read the schema.
+    /// Checks data on a blocking thread. Returns `None` if this build cannot read the schema.
     async fn check_elsewhere(
         &self,
         tenant: TenantId,
@@ -97,7 +99,7 @@ fn busy(full: Full) -> Refused {
     }
 }
 
-/// The cache of compiled schemas, by tenant and the schema's id.
+/// The cache of compiled schemas, by tenant and by the schema's id.
 struct Compiled {
     tenant_bytes_max: usize,
     bytes_max: usize,
@@ -108,7 +110,8 @@ struct Compiled {
 struct Kept {
     tenants: HashMap<TenantId, OfTenant>,
     bytes: usize,
-    /// Counts uses: a schema with a lower number was used less recently.
+    /// Number of uses so far. Each schema stores the number of its last use; the lowest number is the least recently used
+    /// schema.
     uses: u64,
 }
 
@@ -132,7 +135,8 @@ impl Compiled {
         Some(Arc::clone(compiled))
     }
 
-    /// Adds a schema. First it removes others until there is room: of this tenant, then of the tenant with the most bytes.
+    /// Adds a schema. Before that, removes other schemas until there is enough room: first schemas of this tenant, then schemas
+    /// of the tenant with the most bytes.
     fn keep(&self, tenant: TenantId, schema: u64, compiled: EventSchema) -> Option<Arc<EventSchema>> {
         let (bytes, compiled) = (compiled.memory_bytes(), Arc::new(compiled));
         let mut kept = self.kept.lock();

@@ -1,7 +1,8 @@
-//! Backpressure: ingest refuses events while the queues behind it, which have no length limit, hold too much.
+//! Backpressure: ingest refuses events while the inner queues contain too much. Inner queues are the queues behind ingest,
+//! which have no length limit.
 //!
-//! The broker counts messages, not bytes; consumers report the average size of a message. Deliveries on the delay ladder are
-//! counted by [`super::waiting_deliveries`].
+//! The broker counts messages, not bytes. The average size of a message is known from the reports of the consumers.
+//! [`super::waiting_deliveries`] counts the deliveries on the delay ladder.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,12 +16,12 @@ use postrider_store::services::bytes_per_message;
 
 use crate::refused::Refused;
 
-/// How often the depths are queried.
+/// Interval at which the lengths of the queues are queried.
 const ASK_EVERY: Duration = Duration::from_secs(2);
-/// The bytes per message that are assumed for a queue without a report.
+/// Assumed number of bytes per message for a queue without a report.
 const MESSAGE_BYTES_UNKNOWN: f64 = 8_192.0;
 
-/// The queues behind ingest that have no length limit of their own.
+/// The inner queues, which have no length limit of their own.
 const INNER: [Queue; 5] =
     [Queue::Lane(Lane::Live), Queue::Lane(Lane::Slow), Queue::Lane(Lane::Bulk), Queue::Decisions, Queue::Outcomes];
 
@@ -33,28 +34,29 @@ pub(crate) struct QueueLimits {
     pub(crate) bytes_max: u64,
 }
 
-/// How much the inner queues hold.
+/// The contents of the inner queues: the number of messages in the longest queue, and the bytes in all queues.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Held {
     deepest: u32,
     bytes: f64,
 }
 
-/// Whether the inner queues hold too much.
+/// Whether the inner queues contain too much.
 #[derive(Debug, Default)]
 pub(crate) struct Backpressure {
     too_deep: AtomicBool,
 }
 
 impl Backpressure {
-    /// Queries the depths until it is dropped. While the broker is away, the last result stays and publishing answers 503.
+    /// Queries the queue lengths until the future is dropped. While the broker is unavailable, the last result remains in use,
+    /// and publish requests are answered with 503.
     pub(crate) async fn watch(self: Arc<Self>, broker: Broker, store: Store, limits: QueueLimits) {
         let mut ticks = tokio::time::interval(ASK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut bytes_each = BTreeMap::new();
         loop {
             ticks.tick().await;
-            // While the database is unavailable the last averages stay.
+            // While the database is unavailable, the last averages remain in use.
             if let Ok(services) = store.services().list().await {
                 bytes_each = bytes_per_message(&services);
             }
@@ -72,7 +74,7 @@ impl Backpressure {
 
     fn judge(&self, held: Held, limits: QueueLimits) {
         let Held { deepest, bytes } = held;
-        // The cast is exact enough for an estimate.
+        // The loss of precision does not matter, because the value is an estimate.
         let too_deep = deepest > limits.messages_max || bytes > limits.bytes_max as f64;
         if self.too_deep.swap(too_deep, Ordering::Relaxed) != too_deep {
             tracing::warn!(
@@ -86,7 +88,7 @@ impl Backpressure {
     }
 
     /// # Errors
-    /// The queues hold too much.
+    /// The inner queues contain too much.
     pub(crate) fn check(&self) -> Result<(), Refused> {
         if self.too_deep.load(Ordering::Relaxed) {
             let detail = "too many deliveries wait already; nothing was accepted";

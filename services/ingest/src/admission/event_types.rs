@@ -1,4 +1,4 @@
-//! The event types that a tenant defines, and the schemas of their data.
+//! The event types that a tenant defines, and the schemas for the data of these types.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use postrider_model::event::EventType;
 
-/// The event types that one tenant defines.
+/// The event types that one tenant defines, each with its schema, if the tenant enforces one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventTypes(HashMap<EventType, Option<Arc<Schema>>>);
 
-/// A schema as its tenant wrote it.
+/// A schema as the tenant wrote it.
 #[derive(Debug)]
 pub(crate) struct Schema {
-    /// Its number in this process. An edit of the schema gives it a new one.
+    /// The number of the schema in this process. An edited schema gets a new number.
     pub(crate) id: u64,
     pub(crate) text: String,
 }
@@ -26,7 +26,7 @@ impl Schema {
 }
 
 impl EventTypes {
-    /// Adds or replaces a type. `schema` is `None` if the tenant enforces none for this type.
+    /// Adds or replaces an event type. `schema` is `None` if the tenant enforces no schema for the type.
     pub(crate) fn set(&mut self, name: EventType, schema: Option<String>) {
         let before = self.0.remove(&name).flatten();
         let schema = schema.map(|text| match before {
@@ -45,7 +45,7 @@ impl EventTypes {
         self.0.contains_key(name)
     }
 
-    /// The schema that is enforced for this type.
+    /// Returns the schema that the tenant enforces for this type.
     pub(crate) fn schema(&self, name: &EventType) -> Option<&Arc<Schema>> {
         self.0.get(name)?.as_ref()
     }

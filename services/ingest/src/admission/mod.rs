@@ -1,7 +1,8 @@
-//! Admission: decides whether events of a tenant are accepted now, and which lane their deliveries take.
+//! Admission: decides whether events of a tenant are accepted now, and chooses the lane of their deliveries.
 //!
-//! [`Gate`] is the one place that admits events. It refuses them while too much waits behind ingest, and charges the tenant's
-//! rate. Its result is an [`Admission`], without which no event is accepted. It delays no request.
+//! [`Gate`] is the only place that admits events. It refuses events while too many messages or deliveries wait behind ingest,
+//! and it charges the events to the tenant's rate. Its result is an [`Admission`], which is required to accept an event. It
+//! delays no requests.
 
 pub(crate) mod backpressure;
 pub(crate) mod event_types;
@@ -27,7 +28,7 @@ use crate::refused::Refused;
 #[derive(Debug, Clone)]
 pub(crate) struct Admission {
     pub(crate) tenant: PublishingTenant,
-    /// The lane that the deliveries take.
+    /// The lane of the event's deliveries.
     pub(crate) lane: Lane,
 }
 
@@ -40,7 +41,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Starts the tasks that keep the limits up to date.
+    /// Starts the tasks that update the measurements.
     pub(crate) fn start(
         config: &Config,
         directory: Arc<TenantDirectory>,
@@ -57,7 +58,7 @@ impl Gate {
         Self { directory, backpressure, waiting, waiting_deliveries_max: config.waiting_deliveries_max }
     }
 
-    /// Checks that ingest accepts events of any tenant now.
+    /// Checks whether ingest accepts any events now.
     ///
     /// # Errors
     /// Too many messages or deliveries wait.
@@ -69,7 +70,7 @@ impl Gate {
     /// Admits the events of a request and charges them to the tenant's rate.
     ///
     /// # Errors
-    /// The tenant is gone, or exceeds one of its limits.
+    /// The tenant was deleted, its profile is not loaded, or it exceeds one of its limits.
     pub(crate) fn admit_request(&self, tenant: TenantId, events: usize) -> Result<Admission, Refused> {
         let publishing = self.directory.publishing_tenant(tenant)?;
         self.waiting.check_tenant(tenant, self.directory.waiting_max(tenant))?;
@@ -77,7 +78,8 @@ impl Gate {
         Ok(Admission { tenant: publishing, lane: Lane::Live })
     }
 
-    /// Charges a message's events, and returns their lane: over the tenant's limits the bulk lane, because no message gets a 429.
+    /// Charges the events of a message to the tenant's rate, and returns their lane. It is the bulk lane if the tenant exceeds
+    /// a limit, because a message cannot be refused with 429.
     pub(crate) fn lane_of_message(&self, tenant: TenantId, events: usize) -> Lane {
         let within = self.directory.charge(tenant, events).is_ok()
             && self.waiting.check_tenant(tenant, self.directory.waiting_max(tenant)).is_ok();

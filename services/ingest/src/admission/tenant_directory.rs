@@ -1,5 +1,5 @@
-//! Every tenant in memory, with its external id, event types and rate limiter, and every key. The configuration feed keeps them
-//! up to date.
+//! All keys and all tenants in memory. A tenant is stored with its external id, event types and rate limiter. The configuration
+//! feed updates them.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -25,13 +25,13 @@ use super::event_types::EventTypes;
 use crate::metrics;
 use crate::refused::{Refused, TenantError};
 
-/// A key or tenant that is not in memory counts as unknown if the database has confirmed the configuration within this time.
-/// Otherwise it may be new.
+/// Maximum age of the database's last confirmation of the configuration at which a key or tenant that is not in memory counts
+/// as unknown. With an older confirmation, the key or tenant may be new.
 const FRESH: Duration = Duration::from_secs(5);
-/// How long a producer should wait before it repeats an event whose tenant's profile is not loaded in this process.
+/// Time after which a producer should repeat an event if the tenant's profile is not loaded in this process.
 const PROFILE_RETRY: Duration = Duration::from_secs(30);
 
-/// A tenant that may publish, with what the checks of its events need.
+/// A tenant that may publish, with the data that checks of its events need.
 #[derive(Debug, Clone)]
 pub(crate) struct PublishingTenant {
     pub(crate) id: TenantId,
@@ -69,7 +69,7 @@ struct Table {
     external_ids: HashMap<String, TenantId>,
 }
 
-/// The tenants that a key publishes for.
+/// The tenants for which a key may publish.
 #[derive(Debug, Clone)]
 pub(crate) struct Grant {
     /// `None` for an operator key.
@@ -78,7 +78,7 @@ pub(crate) struct Grant {
 }
 
 impl Table {
-    /// The tenant of this id or external id.
+    /// Returns the tenant with this id or external id.
     fn find(&self, name: &str) -> Option<TenantId> {
         let id = name.parse().ok().or_else(|| self.external_ids.get(name).copied());
         id.filter(|id| self.tenants.contains_key(id))
@@ -92,7 +92,7 @@ impl Table {
         self.tenants.insert(id, tenant);
     }
 
-    /// Removes a tenant and its external id, unless another tenant already has that external id.
+    /// Removes a tenant and its external id. The external id is not removed if it belongs to another tenant now.
     fn remove(&mut self, id: TenantId) {
         if let Some(external_id) = self.tenants.remove(&id).and_then(|tenant| tenant.external_id)
             && self.external_ids.get(&external_id) == Some(&id)
@@ -102,12 +102,12 @@ impl Table {
     }
 }
 
-/// Every tenant and every key.
+/// All tenants and all keys.
 pub(crate) struct TenantDirectory {
     keys: KeyTable<()>,
     profiles: Arc<Profiles>,
     table: RwLock<Table>,
-    /// The configuration version in force here; 0 before the first.
+    /// The configuration version in force in this process, or 0 before the first version.
     applied: watch::Sender<i64>,
 }
 
@@ -117,7 +117,7 @@ impl TenantDirectory {
         Self { keys, profiles, table: RwLock::default(), applied }
     }
 
-    /// Follows the feed until `stop`; calls `on_loaded` once a configuration is in force.
+    /// Follows the configuration feed until `stop`. Calls `on_loaded` when the first configuration is in force.
     pub(crate) async fn follow(self: Arc<Self>, store: Store, stop: CancellationToken, on_loaded: impl FnOnce()) {
         let feed = store.feed().follow(FeedScope::KEYS, stop);
         let mut on_loaded = Some(on_loaded);
@@ -130,15 +130,15 @@ impl TenantDirectory {
         self.keys.follow(feed, apply).await;
     }
 
-    /// Watches the configuration version in force here.
+    /// Returns a receiver of the configuration version in force in this process.
     pub(crate) fn applied(&self) -> watch::Receiver<i64> {
         self.applied.subscribe()
     }
 
-    /// The tenants that the key in an `Authorization` header publishes for.
+    /// Returns the tenants for which the key in an `Authorization` header may publish.
     ///
     /// # Errors
-    /// There is no valid key, or it lacks the scope.
+    /// There is no valid key, or the key lacks the scope `publish`.
     pub(crate) fn grant(&self, authorization: Option<&str>) -> Result<Grant, Refused> {
         let key = bearer(authorization).ok_or(Refused::NoKey("send the key as `Authorization: Bearer <key>`"))?;
         match self.keys.find(&KeyHash::of(key), FRESH)? {
@@ -150,7 +150,7 @@ impl TenantDirectory {
         }
     }
 
-    /// The tenant of this id or external id.
+    /// Returns the tenant with this id or external id.
     ///
     /// # Errors
     /// No such tenant is in memory.
@@ -161,10 +161,10 @@ impl TenantDirectory {
             .ok_or_else(|| if self.keys.is_fresh(FRESH) { TenantError::NotFound } else { TenantError::MaybeNew })
     }
 
-    /// The tenant under the configuration in force.
+    /// Returns the tenant with its configuration in force.
     ///
     /// # Errors
-    /// It was deleted, or its profile is not loaded in this process.
+    /// The tenant was deleted, or its profile is not loaded in this process.
     pub(crate) fn publishing_tenant(&self, id: TenantId) -> Result<PublishingTenant, Refused> {
         let table = self.table.read();
         let tenant = table.tenants.get(&id).ok_or(TenantError::NotFound)?;
@@ -181,14 +181,15 @@ impl TenantDirectory {
     /// Waits until a configuration is in force.
     pub(crate) async fn loaded(&self) {
         let mut state = self.keys.state();
-        // An error would mean that the sender, which this struct owns, is gone.
+        // This struct owns the sender, so no error can occur.
         let _ = state.wait_for(|_| self.table.read().version > 0).await;
     }
 
-    /// Waits until everything that was committed before `moment` is in force here, because a message may arrive before its
-    /// tenant's configuration. While the database is away, it waits without end.
+    /// Waits until all changes that were committed before `moment` are in force in this process. A message may arrive before
+    /// the configuration of its tenant. While the database is unavailable, this function waits without a time limit.
     ///
-    /// It waits for two answers of the database after `moment`: the first one may answer a question from before `moment`.
+    /// It waits for two responses of the database after `moment`, because the first response may belong to a query that started
+    /// before `moment`.
     pub(crate) async fn caught_up(&self, mut moment: Instant) {
         let mut state = self.keys.state();
         for _ in 0..2 {
@@ -197,13 +198,13 @@ impl TenantDirectory {
             };
             match state.wait_for(later).await.map(|state| state.confirmed) {
                 Ok(confirmed) => moment = confirmed.unwrap_or(moment),
-                // This struct owns the sender.
+                // This struct owns the sender, so no error can occur.
                 Err(_) => return,
             }
         }
     }
 
-    /// How many deliveries of a tenant may wait.
+    /// Returns the maximum number of waiting deliveries of a tenant.
     pub(crate) fn waiting_max(&self, tenant: TenantId) -> u64 {
         self.table.read().tenants.get(&tenant).map_or(u64::MAX, |tenant| tenant.waiting_max)
     }
@@ -211,7 +212,7 @@ impl TenantDirectory {
     /// Charges events to a tenant's rate.
     ///
     /// # Errors
-    /// The rate is used up, or the batch is larger than the rate allows in a second.
+    /// The rate is exceeded, or the batch contains more events than the rate allows in one second.
     pub(crate) fn charge(&self, tenant: TenantId, events: usize) -> Result<(), Refused> {
         let rate = self.table.read().tenants.get(&tenant).and_then(|tenant| tenant.rate.clone());
         let (Some(rate), Some(events)) = (rate, u32::try_from(events).ok().and_then(NonZeroU32::new)) else {
@@ -236,7 +237,7 @@ impl TenantDirectory {
         if changes.snapshot {
             before = std::mem::take(&mut table.tenants);
             table.external_ids.clear();
-            // A snapshot contains every event type. Rate limiters are kept.
+            // A snapshot contains all event types, so the old ones are removed. The rate limiters are preserved.
             before.values_mut().for_each(|tenant| tenant.event_types = Arc::default());
         }
         for tenant in &changes.tenants {
@@ -262,7 +263,8 @@ impl TenantDirectory {
         self.applied.send_replace(changes.version);
     }
 
-    /// A tenant's new state. While its rate is unchanged it keeps its rate limiter: other edits must not allow a second burst.
+    /// Returns the new state of a tenant. The rate limiter is replaced only if the rate changed. Otherwise each edit would
+    /// allow another burst.
     fn prepare(&self, tenant: &feed::FeedTenant, before: Option<&Tenant>) -> Tenant {
         let events_per_second = tenant.limits.events_per_second();
         let rate = match before.filter(|before| before.events_per_second == events_per_second) {
@@ -281,7 +283,7 @@ impl TenantDirectory {
     }
 }
 
-/// A quota of this rate. Its burst is one second of the rate, but at least one event.
+/// Returns a quota with this rate. The burst is the number of events of one second, but at least one event.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
 fn quota(events_per_second: f64) -> Option<Quota> {
     let period = Duration::try_from_secs_f64(1.0 / events_per_second).ok()?;
@@ -299,7 +301,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// The first changes of a feed.
+    /// The first changes that a feed sends.
     #[derive(Default)]
     pub(crate) struct Snapshot(Changes);
 
@@ -324,7 +326,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// A directory of this snapshot, and an operator's key.
+    /// Creates a directory with this snapshot and with an operator key.
     pub(crate) fn directory(Snapshot(changes): Snapshot, fresh: bool) -> TenantDirectory {
         let directory = TenantDirectory::new(Arc::new(Profiles::builtin()), &[SecretString::from("operator")]);
         apply(&directory, Changes { version: 7, snapshot: true, ..changes });
@@ -344,7 +346,7 @@ pub(crate) mod tests {
         Changes { version: 7, snapshot: true, ..known }
     }
 
-    /// The tenant for which a key publishes.
+    /// Returns the tenant for which a key publishes.
     fn publishing_tenant(
         directory: &TenantDirectory,
         authorization: Option<&str>,
@@ -390,7 +392,8 @@ pub(crate) mod tests {
         let confirm = |version| {
             directory.keys.set_state(FeedState { version, confirmed: Some(Instant::now()) });
         };
-        // The first answer may be to an earlier question. An answer about a version that is not in force yet does not count.
+        // The first response may belong to an earlier query. A response about a version that is not in force yet does not
+        // count.
         confirm(7);
         confirm(8);
         tokio::task::yield_now().await;
@@ -458,7 +461,8 @@ pub(crate) mod tests {
         let directory = directory(Snapshot::default().tenant(one, Some("acme")), true);
         assert_eq!(directory.find("acme"), Ok(one));
         assert_eq!(directory.find(&one.to_string()), Ok(one));
-        // The external id moves from one tenant to another in one step, in either order of the feed.
+        // The external id moves from one tenant to another in a single change. The feed may send the two tenants in either
+        // order.
         let moved = Snapshot::default().tenant(other, Some("acme")).tenant(one, Some("old")).0;
         apply(&directory, Changes { version: 8, ..moved });
         assert_eq!((directory.find("acme"), directory.find("old")), (Ok(other), Ok(one)));

@@ -1,4 +1,5 @@
-//! Limits on waiting deliveries, per tenant and in all. A waiting delivery is in RabbitMQ for up to 7 days.
+//! Limits on the number of waiting deliveries, per tenant and in total. A waiting delivery may occupy the broker for up to 7
+//! days.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,11 +12,11 @@ use postrider_store::waiting::Waiting as Count;
 
 use crate::refused::Refused;
 
-/// How often the count is read; a recorder counts every 10 s.
+/// Interval at which the count is read. A recorder counts every 10 s.
 const READ_EVERY: Duration = Duration::from_secs(3);
-/// Maximum number of tenants whose counts are read, those with the most waiting deliveries first.
+/// Maximum number of tenants whose counts are read. Tenants with the most waiting deliveries come first.
 const TENANTS_MAX: u32 = 10_000;
-/// How long a producer should wait before it tries again.
+/// Time after which a refused producer should try again.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// The last count of waiting deliveries.
@@ -29,7 +30,7 @@ struct Latest {
 }
 
 impl WaitingDeliveries {
-    /// Reads the count every few seconds. While the database is unavailable the last count remains in use.
+    /// Reads the count every few seconds. While the database is unavailable, the last count remains in use.
     pub(crate) async fn watch(self: Arc<Self>, store: Store) {
         let mut ticks = tokio::time::interval(READ_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -50,7 +51,7 @@ impl WaitingDeliveries {
     }
 
     /// # Errors
-    /// More than `max` deliveries of all tenants wait.
+    /// More than `max` deliveries of all tenants together are waiting.
     pub(crate) fn check_all(&self, max: u64) -> Result<(), Refused> {
         let waiting = self.0.read().deliveries;
         if waiting <= max {
@@ -63,7 +64,7 @@ impl WaitingDeliveries {
     }
 
     /// # Errors
-    /// More than `max` deliveries of the tenant wait.
+    /// More than `max` deliveries of the tenant are waiting.
     pub(crate) fn check_tenant(&self, tenant: TenantId, max: u64) -> Result<(), Refused> {
         let waiting = self.0.read().tenants.get(&tenant).copied().unwrap_or_default();
         if waiting <= max {

@@ -1,9 +1,10 @@
 //! Reads CloudEvents 1.0.2, structured or binary, over HTTP or AMQP.
 //!
-//! `type`, `time` and the data become the event's; `source` and `id` identify it. The extensions `tenant`, `origin` and
-//! `metadata` (a JSON object as a string) become the event's fields of the same name; `sendingdomain`, `sendingnode`, `bridge`
-//! and `dedicatedip` become the four attributes that every profile can filter by. `source`, `subject` and every other extension
-//! become attributes under their own names. One that breaks a limit of attributes is left out, without an error.
+//! The `type`, the `time` and the data of a CloudEvent become those of the event. `source` and `id` identify the event. The
+//! extensions `tenant`, `origin` and `metadata` (a JSON object as a string) become the fields of the event with the same names.
+//! `sendingdomain`, `sendingnode`, `bridge` and `dedicatedip` become the four attributes by which every profile can filter.
+//! `source`, `subject` and all other extensions become attributes with unchanged names. Of these, an attribute that exceeds a
+//! limit is omitted without an error.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -29,7 +30,8 @@ use crate::refused::Refused;
 pub(crate) const STRUCTURED: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
 
-/// Context attributes with a meaning of their own, which become no attribute of the event. The last two belong to the trace.
+/// Context attributes that are read separately, so they do not become attributes of the event. The last two are about the
+/// trace.
 const READ_ALONE: [&str; 12] = [
     "specversion",
     "id",
@@ -45,7 +47,7 @@ const READ_ALONE: [&str; 12] = [
     "tracestate",
 ];
 
-/// The four common attributes: the name as an extension, which cannot have an underscore, and the attribute's name.
+/// The four common attributes: the name of the extension, which cannot contain an underscore, and the name of the attribute.
 const COMMON: [(&str, &str); 4] = [
     ("sendingdomain", "sending_domain"),
     ("sendingnode", "sending_node"),
@@ -53,24 +55,24 @@ const COMMON: [(&str, &str); 4] = [
     ("dedicatedip", "dedicated_ip"),
 ];
 
-/// How a CloudEvent was written.
+/// The encoding of a CloudEvent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// The body is the whole event.
+    /// The body contains the whole event.
     Structured,
-    /// The headers are the attributes, the body is the data.
+    /// The headers contain the attributes, and the body contains the data.
     Binary {
         /// The attributes by name.
         attributes: BTreeMap<String, String>,
-        /// What the headers' names begin with, for error texts.
+        /// The prefix of the headers' names, for error texts.
         prefix: &'static str,
     },
 }
 
-/// The form of an HTTP request; `None` if it is not a CloudEvent.
+/// Returns the form of an HTTP request, or `None` if the request is not a CloudEvent.
 ///
 /// # Errors
-/// It is a batch of CloudEvents.
+/// The request is a batch of CloudEvents.
 pub(crate) fn over_http(headers: &HeaderMap) -> Result<Option<Form>, Refused> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if let Some(structured) = structured(content_type)? {
@@ -91,16 +93,16 @@ pub(crate) fn over_http(headers: &HeaderMap) -> Result<Option<Form>, Refused> {
     Ok(Some(Form::Binary { attributes, prefix: "ce-" }))
 }
 
-/// The form of a message on the exchange; `None` if it is not a CloudEvent.
+/// Returns the form of a message on the exchange, or `None` if the message is not a CloudEvent.
 ///
 /// # Errors
-/// It is a batch of CloudEvents.
+/// The message is a batch of CloudEvents.
 pub(crate) fn over_amqp(message: &ProducerMessage) -> Result<Option<Form>, Refused> {
     let content_type = message.content_type.as_deref();
     if let Some(structured) = structured(content_type)? {
         return Ok(Some(structured));
     }
-    // The AMQP binding's prefixes. The one with `_` is for clients that cannot have a colon in a header's name.
+    // The prefixes of the AMQP binding. The prefix with `_` is for clients that cannot use a colon in the name of a header.
     let Some(prefix) = ["cloudEvents:", "cloudEvents_"]
         .into_iter()
         .find(|prefix| message.header(&format!("{prefix}specversion")).is_some())
@@ -126,7 +128,7 @@ fn structured(content_type: Option<&str>) -> Result<Option<Form>, Refused> {
     }
 }
 
-/// A media type without its parameters, in lower case.
+/// Returns a media type without its parameters, in lower case.
 pub(crate) fn essence(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
@@ -140,7 +142,7 @@ impl Form {
     /// Reads the event.
     ///
     /// # Errors
-    /// Each wrong attribute, named by a JSON pointer into the body or by its header.
+    /// All invalid attributes. An attribute is identified by a JSON pointer into the body or by its header.
     pub(crate) fn read<'a>(self, tenant: impl EventTenant, body: &'a [u8]) -> Result<Event<'a>, Refused> {
         check_size(body)?;
         match self {
@@ -193,7 +195,7 @@ fn read_structured(tenant: impl EventTenant, body: &[u8]) -> Result<Event<'_>, R
     if errors.is_empty() { event(tenant, attributes, data, at) } else { Err(Refused::Invalid(errors)) }
 }
 
-/// The text of an attribute in JSON; `None` if it is not a string, a boolean or an integer.
+/// Returns the text of an attribute in JSON. Returns `None` if the value is not a string, a boolean or an integer.
 fn attribute_text(json: &str) -> Option<String> {
     match json.as_bytes().first()? {
         b'"' => serde_json::from_str(json).ok(),
@@ -213,7 +215,7 @@ fn null<'a>() -> Cow<'a, RawValue> {
     Cow::Borrowed(RawValue::NULL)
 }
 
-/// Makes the event from its attributes and its data. `at` returns the place of an attribute, for errors.
+/// Creates the event from its attributes and its data. `at` returns the location of an attribute for errors.
 fn event<'a>(
     tenant: impl EventTenant,
     attributes: BTreeMap<String, String>,
@@ -267,7 +269,7 @@ fn event<'a>(
         origin,
         source: Some(Cow::Owned(get("source"))),
     };
-    // Missing attributes are reported above. Report the other errors at the attribute's place.
+    // Missing attributes are already reported above. Other errors are reported with the location of the attribute.
     let checked = check(tenant, fields);
     for error in checked.as_ref().err().into_iter().flatten() {
         let name = error.pointer.trim_start_matches('/');
@@ -282,8 +284,8 @@ fn event<'a>(
     }
 }
 
-/// The id of the event. Source and id together identify a CloudEvent. An id that is a UUID is used unchanged; any other id, such
-/// as a counter that each source has, is hashed with its source.
+/// Returns the id of the event. Source and id together identify a CloudEvent. An id that is a UUID is used unchanged. Any other
+/// id is hashed together with the source, because it may be a counter that other sources use too.
 fn event_id(source: &str, id: &str) -> String {
     match id.parse::<EventId>() {
         Ok(id) if is_uuid(id.as_str()) => id.as_str().to_owned(),
@@ -291,14 +293,15 @@ fn event_id(source: &str, id: &str) -> String {
     }
 }
 
-/// Whether an id is a UUID, with or without hyphens, with or without the prefix `evt_`.
+/// Whether an id is a UUID, with or without hyphens, and with or without the prefix `evt_`.
 fn is_uuid(id: &str) -> bool {
     let id = id.strip_prefix("evt_").unwrap_or(id);
     let parts: Vec<usize> = id.split('-').map(str::len).collect();
     (parts == [32] || parts == [8, 4, 4, 4, 12]) && id.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
-/// The attributes for filtering. The caller reports bad values of common ones; any other one that breaks a limit is left out.
+/// Returns the attributes by which events can be filtered. The caller reports invalid values of the common attributes. Any
+/// other attribute that exceeds a limit is omitted.
 fn filterable(attributes: &BTreeMap<String, String>) -> Attributes {
     let mut taken = Attributes::default();
     for (name, ours) in COMMON {
@@ -318,13 +321,14 @@ fn filterable(attributes: &BTreeMap<String, String>) -> Attributes {
     taken
 }
 
-/// Decodes a header's value in the HTTP binding (section 3.1.3.2): first a quoted string, then percent-encoding. A `%` without
-/// two hexadecimal digits after it is kept, because widespread SDKs send it. `None` if the result is not UTF-8.
+/// Decodes the value of a header in the HTTP binding (section 3.1.3.2): first as a quoted string, then as percent-encoding. A
+/// `%` that is not followed by two hexadecimal digits remains unchanged, because widespread SDKs send it. Returns `None` if the
+/// result is not UTF-8.
 fn percent_decoded(value: &[u8]) -> Option<String> {
     Some(percent_decode(&unquoted(value)).decode_utf8().ok()?.into_owned())
 }
 
-/// The content of a quoted string (RFC 9110, section 5.6.4). Any other value is returned unchanged.
+/// Returns the content of a quoted string (RFC 9110, section 5.6.4). Any other value is returned unchanged.
 pub(crate) fn unquoted(value: &[u8]) -> Cow<'_, [u8]> {
     let Some(inner) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
         return Cow::Borrowed(value);
@@ -338,7 +342,7 @@ pub(crate) fn unquoted(value: &[u8]) -> Cow<'_, [u8]> {
                 bytes.push(*escaped);
                 rest = tail;
             }
-            // The last quote is escaped, or a quote in between is not: this is no quoted string.
+            // The last quote is escaped, or there is an unescaped quote inside. So the value is not a quoted string.
             (b'\\' | b'"', _) => return Cow::Borrowed(value),
             _ => bytes.push(*first),
         }

@@ -1,20 +1,20 @@
-//! The hash of an event's content: equal for a repeat, different for another event under the same id.
+//! The hash of an event's content. It is equal if an event is repeated, and different for another event with the same id.
 //!
-//! JSON is compared by its meaning: whitespace, the order of members, escapes and the spelling of numbers (`1`, `1.0`,
-//! `10e-1`) make no difference; numbers of any size are compared exactly. The event itself keeps the producer's bytes.
+//! JSON is compared by its meaning: whitespace, the order of members, escapes and the spelling of numbers (`1`, `1.0`, `10e-1`)
+//! make no difference. Numbers of any size are compared exactly. The event itself contains the unchanged bytes of the producer.
 
 mod canonical;
 
 use self::canonical::canonical;
 use crate::event::{Event, hash};
 
-/// The prefix of a hash, which names the method that made it.
+/// Prefix of a hash. It identifies the method of hashing.
 const FORM: &str = "c1.";
-/// The number of hex digits of the hash over all parts.
+/// Number of hexadecimal digits of the hash of all parts together.
 const WHOLE: usize = 32;
-/// The number of hex digits of the hash of one part. These hashes only tell in which parts two events differ.
+/// Number of hexadecimal digits of the hash of a single part. These hashes only show in which parts two events differ.
 const PART: usize = 4;
-/// The parts of a hash, as a 409 names them.
+/// The names of the parts, as the detail of a 409 response lists them.
 const PARTS: [&str; 7] = ["type", "data", "metadata", "attributes", "timestamp", "origin", "source"];
 
 /// The hash of an event's content.
@@ -24,7 +24,7 @@ pub(crate) struct Content {
 }
 
 impl Content {
-    /// The content of `event`.
+    /// Calculates the hash of the content of `event`.
     pub(crate) fn of(event: &Event<'_>) -> Self {
         let at = event.occurred_at.map_or(i64::MIN, |at| at.0).to_be_bytes();
         let attributes: Vec<&[u8]> =
@@ -43,17 +43,18 @@ impl Content {
         Self { hash: format!("{FORM}{}.{short}", hash(&whole)) }
     }
 
-    /// The hash to store with the event.
+    /// Returns the hash to store with the event.
     pub(crate) fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// Whether `recorded` is the hash of the same content.
+    /// Whether `recorded` is the hash of equal content.
     pub(crate) fn is(&self, recorded: &str) -> bool {
         recorded == self.hash
     }
 
-    /// The parts that differ from the content with the hash `recorded`; none if that hash was made by another method.
+    /// Returns the parts that differ from the content with the hash `recorded`. Returns no parts if another method calculated
+    /// that hash.
     pub(crate) fn differences(&self, recorded: &str) -> Vec<&'static str> {
         let parts = |hash: &str| hash.strip_prefix(FORM).and_then(|rest| rest.get(WHOLE + 1..)).map(str::to_owned);
         let (Some(ours), Some(theirs)) = (parts(&self.hash), parts(recorded)) else { return Vec::new() };

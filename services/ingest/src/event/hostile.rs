@@ -1,5 +1,5 @@
-//! Hostile bodies: each is refused with a bounded problem, or becomes an event within all limits that is unchanged after writing and
-//! reading it.
+//! Hostile bodies. Each body is either refused with a problem of limited size, or becomes an event within all limits. Writing
+//! and reading such an event again does not change it.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use postrider_http::json;
@@ -18,11 +18,11 @@ use crate::event::{Event, IdSource};
 use crate::refused::Refused;
 
 const TENANT: TenantId = TenantId::OPERATOR;
-/// Maximum size in bytes of a problem in a response or a dead letter. The worst case is a text of control characters only, because
-/// JSON writes each as six bytes.
+/// Maximum size in bytes of a problem in a response or a dead letter. The worst case is a text that consists of control
+/// characters, because JSON writes each control character as six bytes.
 pub(crate) const PROBLEM_BYTES_MAX: usize = 160 * 1024;
 
-/// Events as `POST /v1/publish` takes them.
+/// Bodies of `POST /v1/publish`.
 pub(crate) const EVENTS: [&str; 4] = [
     r#"{"type":"email.delivered","data":{"n":1.50,"a":[1,{"b":null}],"n":2}}"#,
     r#"{"id":"e1","type":"Newsletter Opened","timestamp":"2026-01-02T03:04:05.678+02:00","data":"\u0000 \ud83d\ude00",
@@ -37,7 +37,7 @@ const CLOUD_EVENTS: [&str; 2] = [
     r#"{"specversion":"1.0","id":"evt_7","source":"x","type":"a","data_base64":"eyJuIjoxfQ==","flag":true}"#,
 ];
 
-/// Checks that an event keeps to the limits.
+/// Checks that an event is within the limits.
 pub(crate) fn within_limits(event: &Event<'_>) -> Result<(), TestCaseError> {
     prop_assert!(event.id.as_str().parse::<EventId>().is_ok());
     prop_assert!(event.event_type.as_str().parse::<postrider_model::event::EventType>().is_ok());
@@ -55,7 +55,7 @@ pub(crate) fn within_limits(event: &Event<'_>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Checks that a refusal is the producer's fault, and that its problem is not too long to be answered and kept.
+/// Checks that a refusal has a status 4xx, and that its problem is within [`PROBLEM_BYTES_MAX`].
 pub(crate) fn bounded(refused: Refused) -> Result<(), TestCaseError> {
     let problem = Problem::from(refused);
     prop_assert!((400..500).contains(&problem.status), "{}", problem);
@@ -64,14 +64,14 @@ pub(crate) fn bounded(refused: Refused) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Writes the event as a body again.
+/// Writes the event as a body.
 fn written(event: &Event<'_>) -> String {
     let mut body =
         json!({"id": event.id, "type": event.event_type, "attributes": event.attributes, "origin": event.origin});
     if let Some(at) = event.occurred_at {
         body["timestamp"] = at.to_rfc3339_millis().into();
     }
-    // Appended as text: a tree would not keep the producer's bytes.
+    // `data` and `metadata` are appended as text, because a JSON tree would not preserve the producer's bytes.
     let mut text = body.to_string();
     text.pop();
     text += &format!(r#","data":{}"#, event.data.get());
@@ -89,7 +89,7 @@ fn check(read: Result<Event<'_>, Refused>) -> Result<(), TestCaseError> {
     within_limits(&event)?;
     let body = written(&event);
     let mut again = read_event(TENANT, body.as_bytes(), Source::HttpBatch).expect("what was read can be written");
-    // Postrider's own JSON has no `source`.
+    // The JSON format of Postrider has no `source`.
     again.source.clone_from(&event.source);
     prop_assert_eq!(&again.id, &event.id);
     prop_assert!(Content::of(&again).is(Content::of(&event).hash()));

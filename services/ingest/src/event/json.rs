@@ -1,4 +1,5 @@
-//! The JSON of an event, read strictly and without building a tree: `data` and `metadata` stay the producer's bytes.
+//! The JSON format of events. It is read strictly and without building a tree: `data` and `metadata` remain the producer's
+//! bytes.
 
 use std::borrow::Cow;
 
@@ -12,17 +13,17 @@ use postrider_wire::http::PublishEvent;
 use crate::event::{Event, EventTenant, RawEvent, check};
 use crate::refused::Refused;
 
-/// Where an event comes from. It decides where the tenant and the id are named.
+/// The way in which an event arrived. It determines where the tenant and the id are specified.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source<'a> {
     /// The body of `POST /v1/publish`.
     Http {
-        /// The value of the header `Idempotency-Key`, if the request has it.
+        /// The value of the header `Idempotency-Key`, if the request has this header.
         key: Option<&'a str>,
     },
     /// An event of a batch over HTTP.
     HttpBatch,
-    /// A message on the exchange. Its `message_id` is the event's id if the body has none.
+    /// A message on the exchange. If the body contains no id, the event's id is the `message_id`.
     Exchange {
         /// The AMQP property `message_id`.
         message_id: Option<&'a str>,
@@ -34,7 +35,7 @@ pub(crate) enum Source<'a> {
 /// Reads one event.
 ///
 /// # Errors
-/// Each field that is wrong, with what is allowed in it.
+/// All invalid fields, with the values that are allowed in them.
 pub(crate) fn read_event<'a>(
     tenant: impl EventTenant,
     json: &'a [u8],
@@ -43,7 +44,7 @@ pub(crate) fn read_event<'a>(
     check_size(json)?;
     let request: PublishEvent<'a> = json::read(json).map_err(|error| source.allowed_fields(error))?;
     let mut errors = source.check_tenant(request.tenant.as_deref());
-    // Go on without the event's tenant, to find the other mistakes.
+    // If the tenant is invalid, reading continues without it, to find the other errors.
     let tenant = match tenant.tenant(request.tenant.as_deref()) {
         Ok(tenant) => tenant,
         Err(Refused::Invalid(wrong)) => {
@@ -74,7 +75,7 @@ pub(crate) fn read_event<'a>(
 }
 
 /// # Errors
-/// The event has more bytes than an event of any format may have.
+/// The event is larger than an event in any format may be.
 pub(crate) fn check_size(event: &[u8]) -> Result<(), Refused> {
     if event.len() > EVENT_BYTES_MAX {
         let detail = format!("an event has at most {EVENT_BYTES_MAX} bytes, got {}", event.len());
@@ -84,7 +85,7 @@ pub(crate) fn check_size(event: &[u8]) -> Result<(), Refused> {
 }
 
 /// # Errors
-/// The batch has no events, or too many.
+/// The batch contains no events, or too many events.
 pub(crate) fn check_batch_length(events: usize) -> Result<(), Refused> {
     if events == 0 || events > BATCH_EVENTS_MAX {
         return Err(Refused::field("/events", format!("1 to {BATCH_EVENTS_MAX} events, got {events}")));
@@ -92,7 +93,7 @@ pub(crate) fn check_batch_length(events: usize) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Refuses a body that is an array; `instead` says what to send.
+/// Refuses a body that is an array. `instead` is the part of the error text that describes what to send instead.
 ///
 /// # Errors
 /// The body is an array.
@@ -104,7 +105,7 @@ pub(crate) fn refuse_array(body: &[u8], instead: &str) -> Result<(), Refused> {
 }
 
 impl<'a> Source<'a> {
-    /// Fields that this source refuses, although events of other sources may have them.
+    /// Returns the fields that this source refuses, although events of other sources may contain them.
     fn refused_fields(self) -> &'static [&'static str] {
         match self {
             Self::Http { .. } | Self::Exchange { .. } => &["idempotency_key"],
@@ -113,7 +114,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Removes the fields that this source refuses from the allowed fields that an unknown-field error lists.
+    /// Removes the fields that this source refuses from the list of allowed fields in an unknown-field error.
     fn allowed_fields(self, error: JsonError) -> JsonError {
         match error {
             JsonError::Field(mut error) if error.detail.contains("unknown field `") => {
@@ -126,7 +127,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The error of an event that names a tenant where this source allows none, or names none where it requires one.
+    /// Returns an error if the event specifies a tenant where this source does not allow one, or no tenant where this source
+    /// requires one.
     fn check_tenant(self, stated: Option<&str>) -> Vec<FieldError> {
         let detail = match (self, stated) {
             (Self::ExchangeBatch, Some(_)) => "unknown field `tenant`: a batch names its tenant once, next to `events`",
@@ -136,7 +138,7 @@ impl<'a> Source<'a> {
         vec![FieldError::new("/tenant", detail)]
     }
 
-    /// Sets the id or key that this source gives the event, and returns the errors.
+    /// Sets the id or idempotency key that this source specifies for the event, and returns the errors.
     fn name(self, fields: &mut RawEvent<'a>) -> Vec<FieldError> {
         let mut errors = Vec::new();
         match self {

@@ -1,4 +1,4 @@
-//! Events and their checks, which all sources and formats share.
+//! Events, and the checks that all sources and formats share.
 
 pub(crate) mod cloudevents;
 pub(crate) mod content;
@@ -20,32 +20,32 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use self::tenant::EventTenant;
 
-/// An event as it was read, before its checks.
+/// An event that was read but not checked.
 #[derive(Debug)]
 pub(crate) struct RawEvent<'a> {
     pub(crate) event_type: Cow<'a, str>,
     pub(crate) data: Cow<'a, RawValue>,
     pub(crate) id: Option<Cow<'a, str>>,
-    /// The producer's idempotency key, instead of an id.
+    /// The idempotency key that the producer sent instead of an id.
     pub(crate) key: Option<Cow<'a, str>>,
     pub(crate) timestamp: Option<Cow<'a, str>>,
     pub(crate) metadata: Option<Cow<'a, RawValue>>,
     pub(crate) attributes: Attributes,
     pub(crate) origin: Origin,
-    /// The source of a CloudEvent, which is a part of its identity.
+    /// The source of a CloudEvent, which is part of the event's identity.
     pub(crate) source: Option<Cow<'a, str>>,
 }
 
-/// Where an event's id comes from. It decides whether the event can be a repeat.
+/// The origin of an event's id. It determines whether the event can be a repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IdSource {
-    /// Ingest made it: the event cannot be a repeat.
+    /// Ingest generated the id, so the event cannot be a repeat.
     Made,
-    /// The producer's id or idempotency key: the event may be a repeat.
+    /// The id is the producer's id, or is derived from the producer's idempotency key. So the event may be a repeat.
     Producer,
 }
 
-/// An event that passed every check that needs no configuration.
+/// An event that passed all checks that need no configuration.
 #[derive(Debug)]
 pub(crate) struct Event<'a> {
     /// The tenant that the event belongs to.
@@ -65,7 +65,7 @@ pub(crate) struct Event<'a> {
 /// Checks every field.
 ///
 /// # Errors
-/// Each field that is wrong, as `/type`, `/data` and so on, with what is allowed in it.
+/// All invalid fields, as `/type`, `/data` and so on, with the values that are allowed in them.
 pub(crate) fn check(tenant: TenantId, fields: RawEvent<'_>) -> Result<Event<'_>, Vec<FieldError>> {
     let mut errors = Vec::new();
     let mut wrong = |pointer: &str, detail: String| errors.push(FieldError::new(pointer, detail));
@@ -127,7 +127,8 @@ pub(crate) fn check(tenant: TenantId, fields: RawEvent<'_>) -> Result<Event<'_>,
 }
 
 impl<'a> Event<'a> {
-    /// An event of the history whose id ingest made; `None` if its payload was expunged.
+    /// Creates an event from a row of the history, for an event whose id ingest generated. Returns `None` if the payload was
+    /// expunged.
     pub(crate) fn of_log(row: &'a EventRow) -> Option<Self> {
         let summary = &row.summary;
         Some(Self {
@@ -135,7 +136,7 @@ impl<'a> Event<'a> {
             id: summary.id.clone(),
             id_source: IdSource::Made,
             event_type: summary.event_type.clone(),
-            // An event without a time of its own happened when it was accepted.
+            // If the two times are equal, the producer specified no time.
             occurred_at: Some(summary.occurred_at).filter(|at| *at != summary.accepted_at),
             attributes: summary.attributes.clone(),
             origin: summary.origin,
@@ -146,7 +147,8 @@ impl<'a> Event<'a> {
     }
 }
 
-/// The first 128 bits of SHA-256 over parts and their lengths, in hex. The same bytes in other parts have another hash.
+/// Returns the first 128 bits of SHA-256 over the parts and their lengths, in hexadecimal digits. The same bytes with other
+/// boundaries between the parts have a different hash.
 pub(crate) fn hash(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {

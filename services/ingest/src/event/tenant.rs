@@ -1,15 +1,15 @@
-//! The tenant of an event, as its sender and the event itself name it.
+//! The tenant of an event, as specified by the sender and by the event itself.
 
 use postrider_model::ids::TenantId;
 
 use crate::refused::Refused;
 
-/// Decides which tenant an event belongs to.
+/// Determines the tenant to which an event belongs.
 pub(crate) trait EventTenant {
-    /// The tenant of an event whose own `tenant` field is `stated`.
+    /// Returns the tenant of an event whose `tenant` field is `stated`.
     ///
     /// # Errors
-    /// The name is missing, contradicts the request or message, or is not a tenant that the sender publishes for.
+    /// The tenant is not specified, contradicts the request or message, or is not a tenant for which the sender may publish.
     fn tenant(&self, stated: Option<&str>) -> Result<TenantId, Refused>;
 }
 

@@ -1,8 +1,9 @@
 //! Limits on the bytes of request bodies in memory, per process and per tenant.
 //!
-//! A body is in memory from its first byte until its request is answered, and costs a multiple of its size while its events are
-//! published. Bytes are counted as they arrive, so that a request that announces many and sends none takes nothing from others.
-//! Nothing waits for room: a request that exceeds a limit is refused immediately, and its bytes are freed.
+//! A body is in memory from its first byte until the response to its request. It needs a multiple of its size while its events
+//! are published. Bytes are counted when they arrive, so a request that announces many bytes and sends none does not reduce the
+//! room for other requests. No request waits for room: a request that exceeds a limit is refused immediately, and its bytes are
+//! freed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,25 +20,25 @@ use postrider_model::ids::{KeyId, TenantId};
 use crate::metrics;
 use crate::refused::Refused;
 
-/// The account that a body is charged to, known before its first byte is read.
+/// The account to which a body is charged. It is known before the first byte of the body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Payer {
-    /// The tenant of the key, or the one that the query names.
+    /// The tenant of the key, or the tenant that the query specifies.
     Tenant(TenantId),
-    /// The key, if it publishes for several tenants and the query names none of them.
+    /// The key, if it publishes for several tenants and the query specifies no tenant.
     Key(KeyId),
-    /// Operator keys, likewise.
+    /// All operator keys, if the query specifies no tenant.
     Operator,
 }
 
-/// The bodies in memory. Clones share their counts.
+/// The request bodies in memory. Clones share their counts.
 #[derive(Debug, Clone)]
 pub(crate) struct Bodies {
     held: Arc<Mutex<Held>>,
     limits: BodyLimits,
 }
 
-/// Maximum number of bytes that are in memory at the same time.
+/// Maximum number of bytes of bodies in memory at the same time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyLimits {
     pub(crate) process: usize,
@@ -47,11 +48,11 @@ pub(crate) struct BodyLimits {
 #[derive(Debug, Default)]
 struct Held {
     total: usize,
-    /// The bytes of each payer that has any in memory.
+    /// The bytes of each payer with bodies in memory.
     by_payer: HashMap<Payer, usize>,
 }
 
-/// A body in memory; dropping it frees its bytes.
+/// A body in memory. Its bytes are freed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct HeldBody {
     bytes: Bytes,
@@ -66,7 +67,7 @@ impl std::ops::Deref for HeldBody {
     }
 }
 
-/// The bytes that one body has charged to its payer.
+/// The bytes of one body that are charged to its payer.
 #[derive(Debug)]
 struct Charge {
     bodies: Bodies,
@@ -82,7 +83,7 @@ impl Bodies {
     /// Reads a whole body.
     ///
     /// # Errors
-    /// The body has more than `bytes_max`, breaks off, or exceeds the limit of its payer or of this process.
+    /// The body is larger than `bytes_max`, ends early, or exceeds the limit of its payer or of this process.
     pub(crate) async fn read(
         &self,
         payer: Payer,

@@ -37,12 +37,12 @@ pub(crate) const PUBLISH: &str = "/v1/publish";
 /// The route for several events.
 pub(crate) const PUBLISH_BATCH: &str = "/v1/publish/batch";
 
-/// The answer to an accepted event.
+/// Returns the response for an accepted event.
 fn receipt(accepted: &Accepted) -> PublishReceipt<'_> {
     PublishReceipt { id: accepted.id.as_str(), duplicate: accepted.duplicate, warnings: &accepted.warnings }
 }
 
-/// The result of one event of a batch.
+/// Returns the result for one event of a batch.
 fn result(accepted: &Result<Accepted, Refused>) -> Result<PublishBatchItem<'_>, Problem> {
     Ok(match accepted {
         Ok(accepted) => PublishBatchItem::Accepted(receipt(accepted)),
@@ -75,7 +75,8 @@ pub(crate) async fn publish_batch(
 
 async fn publish_one(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
     let sender = open(ingest, uri, headers)?;
-    // A request for one tenant is admitted before its body is read, so that a flood is refused unread.
+    // A request for one tenant is admitted before its body is read, so that a flood of requests is refused without reading the
+    // bodies.
     let admitted = match sender.named() {
         Some(tenant) => Some(ingest.gate.admit_request(tenant, 1)?),
         None => None,
@@ -138,8 +139,8 @@ fn open<'a>(ingest: &'a Ingest, uri: &Uri, headers: &HeaderMap) -> Result<Sender
     Ok(sender)
 }
 
-/// Admits the events of a batch whose events name their tenants. Each tenant is charged for its own events. If one tenant is
-/// refused, the others are not affected.
+/// Admits the events of a batch that specify their own tenants. Each tenant is charged for its own events. If a tenant is
+/// refused, the events of the other tenants are not affected.
 fn admit_each(ingest: &Ingest, events: &[Result<Event<'_>, Refused>]) -> HashMap<TenantId, Result<Admission, Refused>> {
     let mut counts = BTreeMap::<TenantId, usize>::new();
     for event in events.iter().flatten() {
@@ -155,12 +156,13 @@ async fn accept_member(
     trace: TraceContext,
 ) -> Result<Accepted, Refused> {
     let event = event?;
-    // Every tenant of the events was admitted or refused.
+    // `admissions` contains a result for the tenant of every event.
     let admission = admissions.get(&event.tenant).ok_or(Refused::Internal)?;
     ingest.accepter.accept(admission.as_ref().map_err(Clone::clone)?, event, trace).await
 }
 
-/// The key in the header, plain or as a quoted string (the IETF's draft): `Q` and `"Q"` are the same key.
+/// Returns the idempotency key in the header, either plain or a quoted string (as in the IETF draft). `Q` and `"Q"` are the
+/// same key.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let key = value.to_str().ok().map(|text| match unquoted(text.as_bytes()) {
@@ -175,17 +177,18 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Problem>
     }
 }
 
-/// The `traceparent` of the request.
+/// Returns the `traceparent` of the request.
 fn incoming(headers: &HeaderMap) -> Option<&str> {
     headers.get(TRACEPARENT).and_then(|value| value.to_str().ok())
 }
 
-/// The trace that the request's events belong to: our span's if spans are exported, else the producer's, else a new one.
+/// Returns the trace to which the events of the request belong: the trace of the current span if spans are exported, otherwise
+/// the producer's trace, otherwise a new trace.
 fn trace(headers: &HeaderMap) -> TraceContext {
     TraceContext::onward(&Span::current(), incoming(headers))
 }
 
-/// Answers within `span`, and records the status in it.
+/// Runs `answering` within `span`, and records the status of the response in the span.
 async fn traced(span: Span, answering: impl Future<Output = Result<Response, Problem>>) -> Result<Response, Problem> {
     let answer = answering.instrument(span.clone()).await;
     let status = answer.as_ref().map_or_else(|problem| problem.status, |response| response.status().as_u16());

@@ -1,8 +1,8 @@
-//! The sender of a request, and the tenant of each of its events.
+//! The sender of a request, and the tenant of each event in the request.
 //!
-//! A tenant's key publishes for its tenant. A product key (for several tenants or all) and an operator key name the tenant
-//! by `?tenant=`, or by `tenant` in each event. A tenant is named by its id or by its external id. A tenant that the key does
-//! not publish for is answered like one that does not exist.
+//! The key of a tenant publishes for that tenant. With a product key (for several or all tenants) or an operator key, the
+//! request specifies the tenant by `?tenant=`, or each event specifies it by `tenant`. A tenant is specified by its id or its
+//! external id. The response for a tenant that the key does not publish for is the same as for a tenant that does not exist.
 
 use postrider_http::problem::FieldError;
 use postrider_model::ids::TenantId;
@@ -25,7 +25,7 @@ impl<'a> Sender<'a> {
     /// Reads the sender from the `Authorization` header and the query.
     ///
     /// # Errors
-    /// The key is not valid, the tenant is not one of the key's, or the query has another parameter.
+    /// The key is invalid, the key does not publish for the tenant, or the query contains another parameter.
     pub(crate) fn of(
         directory: &'a TenantDirectory,
         authorization: Option<&str>,
@@ -40,13 +40,13 @@ impl<'a> Sender<'a> {
         Ok(sender)
     }
 
-    /// The tenant of all events of the request: the key's only one, or the one that the query names. `None`: each event
-    /// names its own.
+    /// Returns the tenant of all events of the request: the key's only tenant, or the tenant that the query specifies. Returns
+    /// `None` if each event specifies its tenant.
     pub(crate) fn named(&self) -> Option<TenantId> {
         self.named
     }
 
-    /// Who is charged for the request's body.
+    /// Returns the payer of the request's body.
     pub(crate) fn payer(&self) -> Payer {
         match (self.named, self.grant.id) {
             (Some(tenant), _) => Payer::Tenant(tenant),
@@ -55,7 +55,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// The tenant of this name, if the key publishes for it.
+    /// Returns the tenant with this id or external id, if the key publishes for the tenant.
     fn find(&self, name: &str) -> Result<TenantId, TenantError> {
         let tenant = self.directory.find(name)?;
         if self.grant.tenants.contains(tenant) { Ok(tenant) } else { Err(TenantError::NotFound) }
@@ -81,12 +81,12 @@ impl EventTenant for Sender<'_> {
     }
 }
 
-/// The refusal of a tenant that the request names at this place.
+/// Returns the refusal of a tenant that the request specifies at `pointer`.
 fn at(error: TenantError, pointer: &str) -> Refused {
     Refused::Tenant { error, at: Some(pointer.to_owned()) }
 }
 
-/// The value of `?tenant=`, the only parameter.
+/// Returns the value of `?tenant=`, which is the only allowed parameter.
 fn tenant_parameter(query: Option<&str>) -> Result<Option<String>, Refused> {
     let mut named = None;
     let mut errors = Vec::new();
@@ -110,7 +110,7 @@ mod tests {
 
     use crate::admission::tenant_directory::tests::{Snapshot, directory};
 
-    /// Two tenants, `acme` and one without an external id, and keys of each kind.
+    /// Two tenants (`acme`, and one without an external id), and keys of each kind.
     struct World {
         directory: TenantDirectory,
         acme: TenantId,

@@ -1,4 +1,4 @@
-//! Claims ids, and later marks the claims as confirmed, in batched statements.
+//! Claims ids, and later marks the claims as confirmed. The database statements are batched.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,23 +12,24 @@ use super::EventKey;
 
 /// Maximum number of claims or confirms in one statement.
 const AT_ONCE_MAX: usize = 500;
-/// Maximum number of claims that may wait, and maximum number of confirms that may wait.
+/// Maximum number of claims that may wait. The same maximum applies to the confirms that may wait.
 const WAITING_MAX: usize = 10_000;
-/// Without an answer for this long, the database counts as away. The producer also waits for the broker: in all, at most 5 s.
+/// Time without a response after which the database counts as unavailable. The producer also waits for the broker, at most 5 s
+/// in total.
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(1);
-/// A claim that is unconfirmed for this long is abandoned: its publisher no longer waits for a confirm.
+/// Time after which an unconfirmed claim counts as abandoned, because its publisher stopped waiting for a confirm.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long confirms are batched.
+/// Time during which confirms are collected into a batch.
 const GATHER: Duration = Duration::from_millis(20);
 
 struct Request {
     claim: Claim,
-    /// Whether to take over the id even from a process that may be publishing the same event.
+    /// Whether to take over the id even if another process may be publishing the same event.
     insist: bool,
     answer: oneshot::Sender<Claimed>,
 }
 
-/// The claims of this process. Its two tasks end with the last clone.
+/// The claims of this process. The two tasks end when the last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct Claims {
     asked: mpsc::Sender<Request>,
@@ -43,15 +44,15 @@ impl Claims {
         Self { asked, confirmed }
     }
 
-    /// Claims an id; `None` if the database does not answer. With `insist` it takes over an event that is not known to be safe,
-    /// even if another process may be publishing it.
+    /// Claims an id. Returns `None` if the database does not respond. `insist` takes over the claim of an event that may not
+    /// have been accepted, even if another process may be publishing the event.
     pub(crate) async fn claim(&self, claim: Claim, insist: bool) -> Option<Claimed> {
         let (answer, answered) = oneshot::channel();
         self.asked.try_send(Request { claim, insist, answer }).ok()?;
         tokio::time::timeout(ANSWER_MAX, answered).await.ok()?.ok()
     }
 
-    /// Marks a claim as confirmed, a little later. If this fails, the event's decision shows the same later.
+    /// Marks a claim as confirmed, after a short time. If this fails, the decision about the event confirms the claim later.
     pub(crate) fn confirm(&self, key: EventKey) {
         if self.confirmed.try_send(key).is_err() {
             tracing::debug!("too many confirms wait to be recorded; dropped one");
@@ -66,7 +67,7 @@ async fn claim(store: Store, mut asking: mpsc::Receiver<Request>) {
             return;
         }
         waiting.retain(|asked: &Request| !asked.answer.is_closed());
-        // A statement names an id once. Another request for the same id waits for the next statement.
+        // A statement contains each id at most once. A second request for the same id waits for the next statement.
         let mut named = HashSet::new();
         let insist = waiting.first().is_some_and(|asked: &Request| asked.insist);
         let fits =
@@ -77,13 +78,13 @@ async fn claim(store: Store, mut asking: mpsc::Receiver<Request>) {
     }
 }
 
-/// Claims ids and answers the requests. If the database fails, it drops them, and their callers get `None`.
+/// Claims ids and answers the requests. If the database fails, the requests are dropped, and their callers receive `None`.
 async fn answer(store: &Store, asked: Vec<Request>, patience: Duration) {
     let claims: Vec<Claim> = asked.iter().map(|asked| asked.claim.clone()).collect();
     match store.claims().claim(&claims, patience).await {
         Ok(claimed) => {
             for (asked, claimed) in asked.into_iter().zip(claimed) {
-                // The requester may have given up.
+                // The caller may have stopped waiting.
                 let _ = asked.answer.send(claimed);
             }
         }

@@ -1,12 +1,13 @@
-//! Recognises repeats of events whose producers name an id or an idempotency key. It does not get other events.
+//! Recognizes repeats of events whose producers send an id or an idempotency key. Other events do not reach this module.
 //!
-//! An id belongs to the event that claimed it first, across all ingest processes and restarts: a claim is a row in the database.
-//! A repeat is a duplicate if its event is safe: this process has the broker's confirm, the claim says that another process has
-//! it, or fan-out decided about the event. Otherwise the repeat waits briefly for the process that may be publishing the event.
-//! Then it is published again with the first acceptance time, so that its deliveries have the same ids.
+//! An id belongs to the event that claimed it first, across all ingest processes and restarts. A claim is a row in the
+//! database. A repeat is a duplicate if the first event is safe: this process has the broker's confirm, the claim is marked as
+//! confirmed by another process, or fan-out has decided about the event. Otherwise the repeat waits briefly for the process
+//! that may be publishing the event. After that, the event is published again with the first acceptance time, so that its
+//! deliveries have the same ids.
 //!
-//! While the database is away, ingest publishes events without a claim, and the recorder claims their ids. If an id belongs to
-//! another event, the recorder dead-letters the new one.
+//! While the database is unavailable, ingest publishes events without a claim, and the recorder claims their ids. If an id
+//! already belongs to another event, the recorder turns the new event into a dead letter.
 
 mod claims;
 
@@ -26,39 +27,39 @@ use crate::event::content::Content;
 /// The identity of an event.
 pub(crate) type EventKey = (TenantId, EventId);
 
-/// Longest time that a confirmed id stays in memory. The database keeps claims for longer.
+/// Maximum time that a confirmed id remains in memory. The database stores claims for longer.
 const REMEMBERED_FOR: Duration = Duration::from_secs(12 * 3_600);
-/// Longest wait of a repeat for another process that may be publishing the event.
+/// Maximum time that a repeat waits for another process that may be publishing the event.
 const OTHERS_MAX: Duration = Duration::from_millis(1_500);
-/// Pause between two checks whether the other process is done.
+/// Pause between two checks whether the other process has finished.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// The outcome of a publish under a producer's id.
+/// The outcome of publishing an event with an id that its producer chose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PublishOutcome {
-    /// It was published.
+    /// The event was published.
     Published,
-    /// The same event was accepted before.
+    /// The same event was accepted earlier, so it was not published again.
     Duplicate,
-    /// Another event was accepted under this id.
+    /// Another event with this id was accepted earlier.
     OtherContent {
-        /// When that event was accepted.
+        /// The time at which the other event was accepted.
         accepted_at: UnixMillis,
-        /// The parts that differ, if known.
+        /// The parts in which the two events differ, if known.
         differences: Vec<&'static str>,
     },
 }
 
-/// How an event is to be published.
+/// Data with which an event is to be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    /// When it counts as accepted.
+    /// The time at which the event counts as accepted.
     pub(crate) accepted_at: UnixMillis,
-    /// Whether the database has a claim of its id for this event.
+    /// Whether the database contains a claim of the id for this event.
     pub(crate) claimed: bool,
 }
 
-/// The event that an id belongs to.
+/// The event to which an id belongs.
 #[derive(Clone)]
 struct KnownEvent {
     content_hash: Arc<str>,
@@ -72,7 +73,7 @@ enum NextAction {
     Known(KnownEvent),
 }
 
-/// Recently confirmed ids, and the claims of all processes.
+/// Recently confirmed ids, and access to the claims of all processes.
 #[derive(Clone)]
 pub(crate) struct Idempotency {
     confirmed: moka::future::Cache<EventKey, KnownEvent>,
@@ -81,16 +82,17 @@ pub(crate) struct Idempotency {
 }
 
 impl Idempotency {
-    /// Keeps up to `capacity` ids in memory.
+    /// Creates the memory of confirmed ids, with at most `capacity` ids.
     pub(crate) fn new(capacity: u64, store: Store, tasks: &Tasks) -> Self {
         let confirmed = moka::future::Cache::builder().max_capacity(capacity).time_to_live(REMEMBERED_FOR).build();
         Self { confirmed, claims: Claims::new(store.clone(), tasks), store }
     }
 
-    /// Runs `publish` unless the event is already safe. Of two concurrent repeats in this process, one publishes and one waits.
+    /// Runs `publish` unless the event is already safe. Of two concurrent repeats in this process, one publishes the event and
+    /// the other waits.
     ///
     /// # Errors
-    /// The error of `publish`. The id is then not kept in memory.
+    /// The error of `publish`. In this case, the id is not stored in memory.
     pub(crate) async fn once<E>(
         &self,
         key: EventKey,
@@ -150,7 +152,7 @@ impl Idempotency {
         }
     }
 
-    /// The event for which ingest made this id, if any.
+    /// Returns the event for which ingest generated this id, if any.
     async fn find_made(&self, (tenant, id): &EventKey) -> Option<KnownEvent> {
         let day = id.generated_at()?.day();
         let made = tokio::time::timeout(ANSWER_MAX, self.store.claims().event_with_generated_id(*tenant, id, day))
@@ -161,7 +163,7 @@ impl Idempotency {
                 |error| tracing::debug!(%error, "cannot look up an event by its generated id; claiming the id instead"),
             )
             .ok()??;
-        // Expunged content has no hash, so it equals no other content.
+        // Expunged content has no hash. The empty text differs from every hash.
         let content_hash = Event::of_log(&row).map(|event| Content::of(&event).hash().to_owned());
         let content_hash = content_hash.unwrap_or_default().into();
         Some(KnownEvent { content_hash, accepted_at: row.summary.accepted_at, published_here: false })

@@ -1,4 +1,4 @@
-//! Reads a message from the exchange: its tenant from the routing key, its events from the body.
+//! Reads a message from the exchange: its tenant from the routing key, and its events from the body.
 
 use std::borrow::Cow;
 
@@ -18,32 +18,33 @@ use crate::event::json::{Source, check_batch_length, read_event, refuse_array};
 use crate::event::{Event, EventTenant};
 use crate::refused::Refused;
 
-/// The version of the message format that this build reads. A message without the header has this version.
+/// The version of the message format that this build reads. A message without the version header has this version.
 const VERSION: &str = "1";
 const VERSION_HEADER: &str = "postrider-version";
 
-/// Last parts of routing keys for messages that are not a single event. An event of such a type cannot be published alone.
+/// Last part of the routing key for a message that is not a single event. An event with such a type can only be published in a
+/// batch.
 const BATCH: &str = "batch";
 const KUMOMTA: &str = "kumomta";
 
 /// The parts of a routing key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Address<'a> {
-    /// The tenant's id or its external id.
+    /// The id or the external id of the tenant.
     pub(super) tenant: &'a str,
-    /// What follows the tenant: an event type with `_` for spaces, [`BATCH`] or [`KUMOMTA`].
+    /// The part after the tenant: an event type with `_` instead of spaces, [`BATCH`] or [`KUMOMTA`].
     what: &'a str,
 }
 
 /// The content of a message.
 pub(super) enum Content<'a> {
-    /// A KumoMTA record that makes no event.
+    /// A KumoMTA record that results in no event.
     Nothing,
-    /// Events. Some may be readable while others are not.
+    /// Events. An event that cannot be read does not affect the other events.
     Events(Vec<MessageEvent<'a>>),
 }
 
-/// A batch on the exchange, which names the tenant once.
+/// A batch on the exchange. It specifies the tenant once for all events.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Batch<'a> {
@@ -57,7 +58,7 @@ impl<'a> Address<'a> {
     /// Reads the routing key.
     ///
     /// # Errors
-    /// The message has another version, or an invalid routing key.
+    /// The message has an unsupported version or an invalid routing key.
     pub(super) fn of(message: &'a ProducerMessage) -> Result<Self, String> {
         if let Some(version) = message.header(VERSION_HEADER).filter(|version| *version != VERSION) {
             let version: String = version.chars().take(20).collect();

@@ -5,9 +5,10 @@ use bytes::Bytes;
 use crate::event::Event;
 use crate::refused::Refused;
 
-/// An event of a message, or why it cannot be read.
+/// An event of a message, or the reason why it cannot be read.
 pub(super) struct MessageEvent<'a> {
     pub(super) event: Result<Event<'a>, Refused>,
-    /// The body of a message with this event alone; `None` if only the body of the whole message has it.
+    /// The body of a message that would contain only this event. `None` if the event exists only in the body of the whole
+    /// message.
     pub(super) alone: Option<Bytes>,
 }

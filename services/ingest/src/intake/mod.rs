@@ -1,13 +1,15 @@
-//! Intake: accepts events from the exchange `postrider.events`, through the queue behind it.
+//! Intake: accepts events from the exchange `postrider.events`, through the queue behind the exchange.
 //!
-//! A message is acked once the broker has confirmed all of its events, as over HTTP. An event that cannot be accepted becomes a
-//! dead letter with the reason, while the other events of its batch are accepted. A message that cannot be accepted *now* is
-//! tried again: when the broker is away, the inner queues are too deep, or its tenant's configuration has not arrived. After a
-//! minute it goes to the end of the queue, so that it neither stays unacked nor blocks the messages behind it.
+//! A message is acked after the broker has confirmed all of its events, as over HTTP. An event that cannot be accepted becomes
+//! a dead letter with the reason, and the other events of its batch are accepted. A message that cannot be accepted *now* is
+//! tried again. This happens while the broker is unavailable, while the inner queues contain too much, or when the
+//! configuration of the tenant has not arrived. After a minute, the message moves to the end of the queue, so that it does not
+//! block the messages behind it.
 //!
-//! A message cannot be answered with 429: events over their tenant's rate are accepted, and their deliveries take the bulk lane.
+//! A message cannot be answered with 429. Events that exceed their tenant's rate are accepted, and their deliveries use the
+//! bulk lane.
 //!
-//! Intake does not check who published a message: the broker's permissions do (`docs/publishing.md`).
+//! Intake does not check who published a message. The permissions of the broker do that (`docs/publishing.md`).
 
 mod message;
 mod message_event;
@@ -37,20 +39,21 @@ use crate::event::Event;
 use crate::metrics::{self, Intaken};
 use crate::refused::Refused;
 
-/// Maximum messages in flight. A batch counts as one; events waiting for a confirm have a limit of their own.
+/// Maximum number of messages in flight. A batch counts as one message. There is another limit for the events that wait for a
+/// confirm.
 const MESSAGES_MAX: u16 = 200;
-/// Maximum bytes in flight.
+/// Maximum number of bytes in flight.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
-/// How long a message is tried before it goes to the end of the queue.
+/// Time for which a message is tried before it moves to the end of the queue.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Longest wait for a tenant's configuration before its message goes to the end of the queue.
+/// Maximum time that a message waits for the configuration of its tenant before it moves to the end of the queue.
 const CONFIG_WAIT_MAX: Duration = Duration::from_secs(10);
-/// Maximum number of characters of an unknown tenant's name that a reason shows.
+/// Maximum number of characters of an unknown tenant's name in a reason.
 const TENANT_SHOWN_MAX: usize = 80;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The consumer of the queue behind the public exchange.
+/// Consumes the queue behind the public exchange.
 pub(crate) struct Intake {
     worker: Arc<Worker>,
     broker: Broker,
@@ -68,7 +71,8 @@ impl Intake {
         Self { worker: Arc::new(Worker { ingest, mappings, publisher }), broker }
     }
 
-    /// Consumes messages once the first configuration is loaded, until `stop`; then finishes the messages in flight.
+    /// Consumes messages from the time when the first configuration is loaded until `stop`. Then finishes the messages in
+    /// flight.
     pub(crate) async fn run(self, stop: CancellationToken) {
         if stop.run_until_cancelled(self.worker.ingest.gate.directory.loaded()).await.is_none() {
             return;
@@ -94,7 +98,7 @@ impl Intake {
 }
 
 impl Worker {
-    /// Tries to accept a message until it is accepted, refused, or put at the end of the queue.
+    /// Tries to accept a message until it is accepted, refused, or moved to the end of the queue.
     async fn handle(&self, message: &ProducerMessage, stop: &CancellationToken) -> Result<(), Unsettled> {
         let received = Instant::now();
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
@@ -136,7 +140,8 @@ impl Worker {
         let lane = *attempt.lane.get_or_insert_with(|| gate.lane_of_message(tenant.id, events.len()));
         let admission = Admission { tenant, lane };
 
-        // All events of the message belong to one trace: our span's if spans are exported, else the producer's, else a new one.
+        // All events of the message belong to one trace: the trace of the current span if spans are exported, otherwise the
+        // producer's trace, otherwise a new trace.
         let trace = TraceContext::onward(&Span::current(), message.header(TRACEPARENT));
         let accepter = &self.ingest.accepter;
         let (events, bodies): (Vec<_>, Vec<_>) = events.into_iter().map(|read| (read.event, read.alone)).unzip();
@@ -144,16 +149,16 @@ impl Worker {
         let results: Vec<_> = events.into_iter().map(accept).collect::<FuturesOrdered<_>>().collect().await;
         let refused: Vec<(usize, Refused)> =
             results.into_iter().enumerate().filter_map(|(index, result)| Some((index, result.err()?))).collect();
-        // After a temporary refusal the whole message is tried again. Events accepted this time are then recognized by their ids
-        // and not published again.
+        // After a temporary refusal, the whole message is tried again. The next try recognizes the accepted events by their ids
+        // and does not publish them again.
         match refused.iter().rev().find(|(_, refused)| refused.is_temporary()) {
             Some((_, temporary)) => Err(temporary.clone()),
             None => self.dead_letter(message, &bodies, refused).await,
         }
     }
 
-    /// Dead-letters each refused event of a message. If it is the only event, returns its refusal instead, so that the whole
-    /// message becomes the dead letter.
+    /// Turns each refused event of a message into a dead letter. If the message contains only one event, returns the refusal
+    /// instead, so that the whole message becomes the dead letter.
     async fn dead_letter(
         &self,
         message: &ProducerMessage,
@@ -173,7 +178,8 @@ impl Worker {
         Ok(Intaken::Accepted)
     }
 
-    /// The tenant of this id or external id. If it is unknown, waits for a configuration at least as new as the message.
+    /// Returns the tenant with this id or external id. If the tenant is unknown, waits for a configuration at least as new as
+    /// the message.
     async fn tenant(&self, name: &str, received: Instant) -> Result<PublishingTenant, Refused> {
         let directory = &self.ingest.gate.directory;
         if let Ok(tenant) = directory.find(name) {
@@ -189,9 +195,9 @@ impl Worker {
     }
 }
 
-/// State that all tries of one message share.
+/// The state that all tries of one message share.
 struct Attempt {
     received: Instant,
-    /// The lane, once the first try has charged the tenant's rate.
+    /// The lane. It is set after the first try has charged the tenant's rate.
     lane: Option<Lane>,
 }

@@ -11,7 +11,7 @@ use crate::event::json::check_size;
 use crate::event::{RawEvent, check, hash};
 use crate::refused::Refused;
 
-/// The events of a record; none if the profile's mapping ignores it.
+/// Returns the events of a record, or none if the mapping of the profile ignores the record.
 ///
 /// # Errors
 /// The profile has no mapping, or the bytes are not a record.
@@ -33,7 +33,7 @@ pub(super) fn read<'a>(
 }
 
 fn message_event<'a>(tenant: TenantId, mapped: MappedEvent) -> MessageEvent<'a> {
-    // The id is a hash of the whole record: the same record again is the same event, another record is another event.
+    // The id is a hash of the whole record. Equal records are the same event, and different records are different events.
     let id = format!("evt_{}", hash(&[b"kumomta", mapped.record.as_bytes(), mapped.recipient.as_bytes()]));
     let fields = RawEvent {
         event_type: Cow::Owned(mapped.event_type.as_str().to_owned()),

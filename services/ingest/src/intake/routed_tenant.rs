@@ -1,4 +1,4 @@
-//! The tenant of a message, by its routing key.
+//! The tenant of a message, determined by the routing key.
 
 use postrider_model::ids::TenantId;
 
@@ -7,7 +7,7 @@ use crate::admission::tenant_directory::TenantDirectory;
 use crate::event::EventTenant;
 use crate::refused::Refused;
 
-/// The tenant of a message's routing key. A `tenant` in the body must agree with it.
+/// The tenant in the routing key of a message. If the body contains `tenant`, it must be the same tenant.
 pub(super) struct RoutedTenant<'a> {
     pub(super) directory: &'a TenantDirectory,
     pub(super) tenant: TenantId,

@@ -1,4 +1,5 @@
-//! A database and a virtual host for each test, the ingest processes that use them, and the events that these publish.
+//! A database and a virtual host for each test, the ingest processes that use them, and the events that these processes
+//! publish.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
 
-/// The services that ingest uses, and the events that it published.
+/// The services that ingest uses, and the events that ingest published.
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) tenant: TenantId,
@@ -40,13 +41,13 @@ pub(crate) struct World {
 pub(crate) struct Ingest {
     router: Router,
     key: String,
-    /// The tasks of the process. They end when this is dropped.
+    /// The tasks of the process. They end when this struct is dropped.
     _role: postrider_ingest::Role,
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Close the connections before the virtual host is deleted: see the harness of the recorder.
+        // The connections are closed before the virtual host is deleted. The reason is in the harness of the recorder's tests.
         let broker = self.broker.clone();
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(broker.close()));
     }
@@ -104,13 +105,13 @@ impl World {
         &self.scope.database_url
     }
 
-    /// The next event that fan-out would get.
+    /// Returns the next event that fan-out would receive.
     pub(crate) async fn next_published(&mut self) -> (AcceptedEvent, Bytes) {
         let next = tokio::time::timeout(std::time::Duration::from_secs(60), self.published.recv()).await;
         next.expect("an event within 30 s").expect("the consumer runs")
     }
 
-    /// Checks that fan-out would get no other event: an event that ingest publishes now must come next.
+    /// Checks that fan-out would receive no other event: the next event must be one that this function publishes.
     pub(crate) async fn nothing_else_is_published(&mut self, ingest: &Ingest) {
         let (status, answer) = ingest.publish(r#"{"type":"last","data":0}"#, &[]).await;
         assert_eq!(status, 202, "{answer:#}");
@@ -124,7 +125,7 @@ pub(crate) fn store(database_url: &str) -> Store {
 }
 
 impl Ingest {
-    /// Publishes an event, and returns the status and the answer.
+    /// Publishes an event, and returns the status and the body of the response.
     pub(crate) async fn publish(&self, body: &str, headers: &[(&str, &str)]) -> (StatusCode, Value) {
         let mut request = Request::post("/v1/publish").header("authorization", format!("Bearer {}", self.key));
         for (name, value) in headers {

@@ -86,13 +86,13 @@ async fn an_id_that_was_made_here_belongs_to_its_event_too() {
     let (status, answer) = publish(r#""type":"a.b","data":{ "v":1.0 }"#).await;
     assert!(status == 202 && duplicate(&answer), "{answer:#}");
 
-    // No content equals expunged content.
+    // Expunged content is not equal to any content.
     world.store.expunge_event(made.tenant, &made.id).await.unwrap();
     let after = world.ingest().await;
     let (status, problem) = after.publish(&format!(r#"{{"id":"{id}","type":"a.b","data":{{"v":1}}}}"#), &[]).await;
     assert_eq!(status, 409, "{problem:#}");
 
-    // A producer may name an id that looks generated, although ingest did not make it.
+    // A producer may choose an id that looks like a generated id, although ingest did not generate it.
     let (status, answer) =
         after.publish(&format!(r#"{{"id":"{}","type":"a.b","data":1}}"#, EventId::generate()), &[]).await;
     assert!(status == 202 && !duplicate(&answer), "{answer:#}");
@@ -105,12 +105,13 @@ async fn a_repeat_is_published_again_unless_the_event_is_known_to_be_safe() {
     let mut world = World::new("ingest_again").await;
     let (one, other) = (world.ingest().await, world.ingest().await);
     let body = |id: &str| format!(r#"{{"id":"{id}","type":"a.b","data":{{"n":1}}}}"#);
-    // Only ingest makes hashes of content, so the test takes the hash from another event with the same content.
+    // Only ingest calculates content hashes, so the test uses the hash of another event with the same content.
     one.publish(&body("known"), &[]).await;
     let (known, data) = world.next_published().await;
     let content_hash = known.content_hash.clone().unwrap();
 
-    // Two events whose process died, or answered 503, after the recorder stored them. Fan-out decided only about the second one.
+    // Two events whose ingest process died or responded with 503. The recorder stored both events. Fan-out decided only about
+    // the second event.
     let accepted_at = UnixMillis(UnixMillis::now().0 - 60_000);
     for id in ["lost", "decided"] {
         let claim =

@@ -1,4 +1,4 @@
-//! Ingest through its routes, over a real PostgreSQL and a real RabbitMQ.
+//! Tests of ingest through its routes, with a real database and a real broker.
 
 mod harness;
 mod identity;

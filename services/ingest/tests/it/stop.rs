@@ -1,4 +1,4 @@
-//! Stopping ingest: its last report covers all events that it accepted.
+//! Tests that the last report of a stopped ingest covers all events that it accepted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +18,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Several times as many messages as the consumer takes at once.
+/// Several times the number of messages that the consumer processes at the same time.
 const MESSAGES: usize = 1_000;
-/// The `instance` of the report that the test publishes last, to mark the end of what it reads.
+/// The `instance` of the last report that the test publishes. It marks the end of the messages to read.
 const END: u64 = 1;
 
-/// What the event log's queue contains: the numbers of accepted events, and the number below which all are settled.
+/// The contents of the event log's queue: the numbers of accepted events, and the number below which all numbers are settled.
 #[derive(Default)]
 struct Log {
     accepted: Vec<u64>,
@@ -75,7 +75,7 @@ async fn the_last_report_of_numbers_follows_the_last_exchange_message() {
     };
     futures::future::try_join_all((0..MESSAGES).map(publish)).await.unwrap();
 
-    // The role is stopped in the middle: some messages are accepted, many are in flight.
+    // The role is stopped while it works: some messages are accepted, and many messages are in flight.
     let read_until = CancellationToken::new();
     let options = ConsumeOptions { prefetch: 1_000, ..ConsumeOptions::default() };
     let mut reader = broker.consume_raw(Queue::EventLog, options, read_until.clone());
@@ -86,7 +86,7 @@ async fn the_last_report_of_numbers_follows_the_last_exchange_message() {
     stop.cancel();
     timeout(PATIENCE, running).await.expect("in time").expect("no panic").expect("no task fails");
 
-    // Every event and report was confirmed before the role ended, so all of them precede this report in the queue.
+    // The broker confirmed every event and report before the role ended, so all of them precede this report in the queue.
     let end = NumbersReport { instance: END, settled_below: 0, given_up: Vec::new(), reported_at: UnixMillis(0) };
     let end = Member::new(&end, Default::default()).unwrap();
     producer.publish(MessageRoute::Queue(Queue::EventLog.name()), &[end]).await.unwrap();

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-/// Returns the canonical spelling of `json`, which is valid and nests no deeper than an event may. Equal values have the same
-/// spelling, other values do not. Members are sorted by name; members with equal names keep their order.
+/// Returns the canonical spelling of `json`, which must be valid and nested no deeper than an event may be. Equal values have
+/// the same spelling, and different values have different spellings. Members are sorted by name. Members with equal names
+/// remain in their order.
 pub(super) fn canonical(json: &str) -> Vec<u8> {
     let mut reader = Reader { json: json.as_bytes(), at: 0 };
     let mut out = Vec::with_capacity(json.len() + 16);
@@ -16,7 +17,7 @@ struct Reader<'a> {
     at: usize,
 }
 
-/// The place of an object's member in the output.
+/// The position of a member of an object in the output.
 struct JsonMember {
     begin: usize,
     name_end: usize,
@@ -24,7 +25,7 @@ struct JsonMember {
 }
 
 impl<'a> Reader<'a> {
-    /// Skips whitespace and separators, and returns the next byte without taking it.
+    /// Skips whitespace and separators, and returns the next byte without consuming it.
     fn next_byte(&mut self) -> Option<u8> {
         let separates = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':');
         let rest = self.json.get(self.at..).unwrap_or_default();
@@ -72,7 +73,7 @@ impl<'a> Reader<'a> {
         out.push(b'}');
     }
 
-    /// Takes a string with its quotes.
+    /// Consumes a string with its quotes.
     fn string(&mut self) -> &'a [u8] {
         let (start, json) = (self.at, self.json);
         self.at += 1;
@@ -83,17 +84,17 @@ impl<'a> Reader<'a> {
         &json[start..self.at]
     }
 
-    /// Takes a number, `true`, `false` or `null`.
+    /// Consumes a number, `true`, `false` or `null`.
     fn scalar(&mut self) -> &'a [u8] {
         let (start, json) = (self.at, self.json);
         let ends = |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r');
-        // At least one byte, so that reading always advances.
+        // Consumes at least one byte, so that the reader always advances.
         self.at += json[start..].iter().take_while(|byte| !ends(byte)).count().max(1);
         &json[start..self.at.min(json.len())]
     }
 }
 
-/// Sorts the members by name. The first one begins at `start`.
+/// Sorts the members by name. `start` is the position of the first member.
 fn sort(out: &mut Vec<u8>, start: usize, members: &mut [JsonMember]) {
     let name = |member: &JsonMember| &out[member.begin..member.name_end];
     if members.is_sorted_by_key(name) {
@@ -106,8 +107,8 @@ fn sort(out: &mut Vec<u8>, start: usize, members: &mut [JsonMember]) {
     out.append(&mut sorted);
 }
 
-/// Writes a string as its number of bytes and its characters without escapes. A string that escapes half of a surrogate pair
-/// cannot be written like that: it stays as it is, with another mark.
+/// Writes a string as its number of bytes and its characters without escapes. A string with an escaped half of a surrogate pair
+/// cannot be written without escapes. Such a string is written unchanged, with a different mark.
 fn string(quoted: &[u8], out: &mut Vec<u8>) {
     let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
     let (mark, text) = match inner.contains(&b'\\') {
@@ -123,8 +124,8 @@ fn string(quoted: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&text);
 }
 
-/// Writes a number by its exact value: its significant digits and the power of ten. A number whose exponent is beyond 64 bits
-/// stays as it is.
+/// Writes a number by its exact value: its significant digits and the power of ten. A number whose exponent does not fit in 64
+/// bits is written unchanged.
 fn number(text: &[u8], out: &mut Vec<u8>) {
     let written = String::from_utf8_lossy(text);
     let (sign, unsigned) = written.strip_prefix('-').map_or(("", &*written), |rest| ("-", rest));

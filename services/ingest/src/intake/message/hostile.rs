@@ -1,4 +1,5 @@
-//! Hostile messages: each makes events within the limits, makes none, or is refused with a reason of bounded size.
+//! Hostile messages. Each message results in events within the limits, in no events, or in a refusal with a reason of limited
+//! length.
 
 use proptest::prelude::*;
 
@@ -21,7 +22,7 @@ const TYPES: [&str; 3] =
 const RECORD: &str = r#"{"type":"Delivery","id":"1d98","sender":"b@mail.example.com","recipient":["a@example.com"],"timestamp":1678069691,
     "response":{"code":250,"content":"OK"},"meta":{"campaign_id":123}}"#;
 
-/// Bodies of every kind.
+/// Bodies of every kind: single events, a batch, and a KumoMTA record.
 fn bodies() -> Vec<String> {
     let batch = format!(r#"{{"tenant":"ten_operator","events":[{}]}}"#, EVENTS.join(","));
     EVENTS.iter().map(|event| (*event).to_owned()).chain([batch, RECORD.to_owned()]).collect()

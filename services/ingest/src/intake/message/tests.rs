@@ -10,7 +10,7 @@ fn message(routing_key: &str, body: &str) -> ProducerMessage {
     ProducerMessage { routing_key: routing_key.into(), body: body.to_owned().into(), ..ProducerMessage::default() }
 }
 
-/// Reads a message: the id of each event, or the status and detail of its refusal.
+/// Reads a message. Returns the id of each event, or the status and the detail of its refusal.
 fn read(message: &ProducerMessage) -> Result<Vec<Result<String, String>>, String> {
     let address = Address::of(message)?;
     let mappings = Mappings::load(None).unwrap();
@@ -136,7 +136,7 @@ fn a_record_of_no_interest_is_nothing_and_one_that_is_none_is_refused() {
     assert!(reason.contains("standard.toml in POSTRIDER_MAPPINGS_DIR"), "{reason}");
 }
 
-/// Messages that differ from a good one in one field, and whether each is accepted.
+/// Messages that differ from a valid message in one field, and whether each message is accepted.
 fn messages() -> Vec<(Value, bool)> {
     let alone = |member: &str, value: Value| {
         let mut event = json!({"tenant": "ten_operator", "type": "a", "data": {}, "id": "e1"});
@@ -189,7 +189,7 @@ fn messages() -> Vec<(Value, bool)> {
         messages.push((batch(member, value), good));
     }
     messages.extend([
-        // In a message with a single event, the message_id may be the event's id.
+        // For a message with a single event, the `message_id` may be the event's id.
         (alone("id", json!(null)), true),
         (batch("id", json!(null)), false),
         (alone("tenant", json!(7)), false),
