@@ -1,5 +1,5 @@
-//! Counts the values of event attributes in memory and writes the counts at intervals, so that writing a batch does not wait
-//! for the counts.
+//! Counts the values of event attributes in memory, and writes the counts at intervals. So writing a batch of rows does not
+//! wait for the counts.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::config::Config;
 pub(crate) struct Attributes(Mutex<AttributeTally>);
 
 impl Attributes {
-    /// Adds the counts of a written batch.
+    /// Adds the counts of a batch that was written.
     pub(crate) fn add(&self, tally: AttributeTally) {
         self.0.lock().merge(tally);
     }
@@ -31,7 +31,7 @@ impl Attributes {
         }
     }
 
-    /// Writes the counts. If the database fails, they stay in memory for the next write.
+    /// Writes the counts. If the database fails, the counts remain in memory for the next write.
     pub(crate) async fn write(&self, store: &Store) {
         let tally = std::mem::take(&mut *self.0.lock());
         if let Err(error) = store.record().add_attribute_values(&tally).await {

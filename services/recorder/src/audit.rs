@@ -1,4 +1,4 @@
-//! Runs the audit periodically, and exports the result as a metric. A recorder that starts exports the last stored result.
+//! Runs the audit periodically, and exports the result as metrics. When the recorder starts, it exports the last stored result.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 
-/// Audits take at most 1/`SHARE` of the time: the pause after a slow audit is longer.
+/// Audits take at most 1/`SHARE` of the time, so the pause after a slow audit is longer.
 const SHARE: u32 = 20;
 
 /// Runs audits until `stop`.
@@ -19,7 +19,7 @@ pub(crate) async fn run(store: Store, every: Duration, stop: CancellationToken) 
             metrics::audited(last.gaps(), last.unbalanced(), last.ran_at);
             every.saturating_sub(last.ran_at.until(UnixMillis::now()))
         }
-        // No audit has run yet, or the database is away. In both cases an audit starts now, and logs the error if there is one.
+        // Either no audit has run yet, or the database is unavailable. An audit starts now. If it fails, it logs the error.
         Ok(None) | Err(_) => Duration::ZERO,
     };
     while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {

@@ -7,56 +7,59 @@ use postrider_broker::ConsumeOptions;
 /// Settings of the recorder. The defaults are for production.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Retention of events, deliveries and attempts, in days; older partitions are dropped.
+    /// Retention of events, deliveries and attempts, in days. Older partitions are dropped.
     pub retention_days: u32,
-    /// Prefetch of each queue in messages (bundles). While the database is away the recorder keeps this many unacked.
+    /// Prefetch of each queue in messages (bundles). While the database is unavailable, this number of messages remains
+    /// unacked.
     pub prefetch: u16,
-    /// Maximum bytes of unacked messages from each queue.
+    /// Maximum bytes of unacked messages of each queue.
     pub bytes_max: usize,
-    /// Members that end the gathering of a batch if no other batch is being written.
+    /// Number of members at which a batch is complete if no other batch is being written.
     pub batch_members: usize,
-    /// Maximum members of a batch. It gathers up to this many while another batch is being written.
+    /// Maximum number of members in a batch. A batch grows up to this number while another batch is being written.
     pub batch_members_max: usize,
-    /// How long a batch with fewer members gathers before it is written.
+    /// Maximum time to wait for further members before a smaller batch is written.
     pub batch_wait: Duration,
-    /// How often partitions are created ahead and dropped.
+    /// Interval at which partitions are created ahead and dropped.
     pub maintain_every: Duration,
-    /// The pause after a failure to create or drop partitions.
+    /// Pause after partitions could not be created or dropped.
     pub maintain_again_after: Duration,
-    /// Lock timeout of each statement that drops a partition; readers of the partition hold the lock.
+    /// Lock timeout of each statement that drops a partition. Transactions that read the partition hold a lock on it.
     pub partition_lock_timeout: Duration,
-    /// How often counts of attribute values are written.
+    /// Interval at which counts of attribute values are written.
     pub attributes_every: Duration,
-    /// How often the outbox relay looks for entries to publish.
+    /// Interval at which the outbox relay checks for entries to publish.
     pub relay_every: Duration,
-    /// Minimum age of an entry that the outbox relay publishes. Younger entries are left to the process that committed them.
+    /// Minimum age of an entry that the outbox relay publishes. A younger entry is published by the process that committed it.
     pub relay_after: Duration,
     /// Settings of the replayer.
     pub replay: ReplayConfig,
     /// Settings of the reconciler.
     pub reconcile: ReconcileConfig,
-    /// How often the history is audited; less often if an audit is slow.
+    /// Minimum interval between audits of the history. The interval is longer if an audit is slow.
     pub audit_every: Duration,
-    /// How often pending deliveries are counted; less often if a count is slow.
+    /// Minimum interval between counts of pending deliveries. The interval is longer if a count is slow.
     pub count_waiting_every: Duration,
 }
 
-/// How the reconciler distinguishes lost messages from late ones, and how fast it repairs.
+/// How the reconciler distinguishes lost messages from late messages, and the speed of its repairs.
 #[derive(Debug, Clone)]
 pub struct ReconcileConfig {
-    /// How often the reconciler scans; less often if a scan is slow.
+    /// Minimum interval between scans of the reconciler. The interval is longer if a scan is slow.
     pub every: Duration,
-    /// How long all queues must stay empty, with nothing written, before the reconciler assumes that nothing is left to read.
+    /// Time for which all queues must be empty, and nothing written, before the reconciler assumes that there are no more
+    /// messages to read.
     pub quiet_for: Duration,
-    /// An undecided event counts as lost once an event that was accepted this much later is decided.
+    /// An undecided event counts as lost when an event that was accepted later by this duration is decided.
     pub decided_after: Duration,
-    /// An attempt counts as lost once an outcome this much later is recorded. Longer than any hold: a hold reports nothing.
+    /// An attempt counts as lost when an outcome that is later by this duration is recorded. The duration must be longer than
+    /// any hold, because a held delivery has no outcome.
     pub attempted_after: Duration,
-    /// Depth of any queue in messages (bundles) above which nothing is repaired.
+    /// Maximum length of the queues, in messages (bundles). If any queue is longer, nothing is repaired.
     pub waiting_max: u32,
-    /// Maximum events or deliveries in one repair.
+    /// Maximum number of events or deliveries in one repair.
     pub page: u32,
-    /// The pause before the next page of a scan or a repair.
+    /// Pause before the next page of a scan or a repair.
     pub page_every: Duration,
 }
 
@@ -75,7 +78,8 @@ impl Default for ReconcileConfig {
 }
 
 impl ReconcileConfig {
-    /// Sets when attempts count as lost, for deployments with shorter holds and for tests. Caps all other waits at that time.
+    /// Sets the time after which attempts count as lost, for deployments with shorter holds and for tests. The other times
+    /// become at most this long.
     #[must_use]
     pub fn attempted_after(self, attempted_after: Duration) -> Self {
         Self {
@@ -88,20 +92,20 @@ impl ReconcileConfig {
     }
 }
 
-/// How fast replays are fed; slow enough not to delay live deliveries.
+/// The speed at which replays create deliveries. It is low enough that live deliveries are not delayed.
 #[derive(Debug, Clone)]
 pub struct ReplayConfig {
-    /// Maximum events that are read for a page.
+    /// Maximum number of events that are read for a page.
     pub page_events: u32,
-    /// A page ends with the event that reaches this number of deliveries.
+    /// A page ends with the event at which it contains this number of deliveries.
     pub page_deliveries: u64,
-    /// The pause after each page, and between checks of a bulk lane that is too deep.
+    /// Pause after each page, and between two checks while the bulk lane is too long.
     pub page_every: Duration,
-    /// Depth of the bulk lane in messages (bundles) at which feeding pauses.
+    /// Length of the bulk lane, in messages (bundles), at which replays pause.
     pub waiting_max: u32,
-    /// How long the broker may take to confirm a page. After that the page is fed again.
+    /// Maximum time until the broker confirms a page. After that, the page is published again.
     pub confirm_timeout: Duration,
-    /// How often to look for a replay while none is running.
+    /// Interval at which the replayer checks for a new replay while no replay is running.
     pub look_every: Duration,
 }
 

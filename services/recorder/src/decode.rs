@@ -1,4 +1,4 @@
-//! Decodes messages into rows. A message that cannot be decoded becomes a dead letter with the reason.
+//! Decodes messages into rows. A message that cannot be decoded becomes a dead letter, which contains the reason.
 
 use bytes::Bytes;
 use postrider_broker::topology::{CUT_HEADER, is_producers_key};
@@ -10,10 +10,10 @@ use postrider_store::record::{DeadLetter, RecordBatch};
 use postrider_wire::bundle::{self, DecodeError, Member};
 use postrider_wire::messages::{AcceptedEvent, Decision, NumbersReport, OutcomeReport};
 
-/// Maximum characters kept of a reason that a producer claims.
+/// Maximum number of characters of a reason in a producer's header that are stored.
 const CLAIM_CHARS_MAX: usize = 200;
 
-/// Adds the members of a message to `rows`. Returns the time of the oldest member; `None` if no member has a time.
+/// Adds the members of a message to `rows`. Returns the time of the oldest member, or `None` if no member has a time.
 pub(crate) fn decode(queue: Queue, message: &RawMessage, rows: &mut RecordBatch) -> Option<UnixMillis> {
     decode_parts(queue, &message.body, &message.headers, rows)
 }
@@ -58,7 +58,7 @@ fn decode_member(queue: Queue, member: Member, rows: &mut RecordBatch) -> Option
     }
 }
 
-/// Decodes a member of the event log: an event, or a report of ingest about its sequence numbers.
+/// Decodes a member of the event log: an event, or ingest's report about its sequence numbers.
 fn decode_logged(member: &Member, rows: &mut RecordBatch) -> Result<UnixMillis, DecodeError> {
     match member.head::<AcceptedEvent>() {
         Ok(event) => {
@@ -75,7 +75,7 @@ fn decode_logged(member: &Member, rows: &mut RecordBatch) -> Result<UnixMillis, 
     }
 }
 
-/// The dead letter for a message that this recorder could not read.
+/// Creates the dead letter for a message that this recorder could not read.
 pub(crate) fn unreadable(queue: Queue, body: Bytes, reason: &str) -> DeadLetter {
     let reason = reason.replace('\0', "\\0");
     DeadLetter {
@@ -92,9 +92,10 @@ pub(crate) fn unreadable(queue: Queue, body: Bytes, reason: &str) -> DeadLetter 
     }
 }
 
-/// Decodes a message in the queue of dead letters.
+/// Decodes a message from the queue of dead letters.
 ///
-/// Only what the broker verifies identifies the publisher: routing key and `user_id`. Headers count only from our own user.
+/// The publisher is identified only by data that the broker verifies: the routing key and `user_id`. Headers are trusted only
+/// if our own user published the message.
 fn dead_letter(body: Bytes, headers: &RawHeaders) -> DeadLetter {
     let original = &headers.original;
     let from_intake = is_producers_key(&original.routing_key);
@@ -120,7 +121,8 @@ fn dead_letter(body: Bytes, headers: &RawHeaders) -> DeadLetter {
     }
 }
 
-/// Why a message became a dead letter, as one of our services or the broker says. A producer's claim is marked as unverified.
+/// Returns the reason why a message became a dead letter, as stated by one of our services or by the broker. A reason that a
+/// producer may have written is marked as unverified.
 fn reason(headers: &RawHeaders) -> String {
     match (&headers.reason, &headers.first_death_reason) {
         (Some(reason), _) if headers.by_our_user => reason.clone(),
@@ -137,17 +139,17 @@ fn reason(headers: &RawHeaders) -> String {
     }
 }
 
-/// The part of a producer's message to keep, and the message's full length in bytes if it was cut.
+/// Returns the part of a producer's message to store, and the full length of the message in bytes if it was cut.
 fn kept(body: Bytes, headers: &RawHeaders) -> (Bytes, Option<u64>) {
     if body.len() > DEAD_LETTER_WHOLE_BYTES_MAX {
-        // Copies the part, because a slice of `Bytes` would keep the whole body in memory.
+        // Copies the part, because a slice of `Bytes` would prevent the whole body from being freed.
         return (Bytes::copy_from_slice(&body[..DEAD_LETTER_KEPT_BYTES]), Some(body.len() as u64));
     }
     let cut = headers.original.header(CUT_HEADER).filter(|_| headers.by_our_user);
     (body, cut.and_then(|bytes| bytes.parse().ok()))
 }
 
-/// The tenant in a routing key, as text; empty if the key names none.
+/// Returns the tenant in a routing key as text. The text is empty if the key contains no tenant.
 fn tenant(routing_key: &str) -> String {
     let name = routing_key.split('.').next().and_then(|name| name.parse::<TenantId>().ok());
     name.map(|tenant| tenant.to_string()).unwrap_or_default()
@@ -228,10 +230,10 @@ mod tests {
         let letter = by(RawHeaders { original: keyed("ten_operator.a.b"), ..forged() });
         assert_eq!((letter.source.as_str(), letter.producer.as_deref()), ("postrider.intake", Some("ten_operator")));
         assert!(letter.reason.contains("unverified"), "{}", letter.reason);
-        // With a tenant's routing key the message is always a producer's, even if our user published it.
+        // A message with a tenant's routing key always counts as a producer's message, even if our user published it.
         let ours = by(RawHeaders { original: keyed("ten_operator.a.b"), by_our_user: true, ..forged() });
         assert_eq!((ours.source.as_str(), ours.reason.as_str()), ("postrider.intake", "panic: index out of bounds"));
-        // Without a tenant's routing key and without our user, the source is unknown.
+        // If the routing key contains no tenant and our user did not publish the message, the source is unknown.
         let unknown = by(RawHeaders { original: keyed("live"), ..forged() });
         assert_eq!((unknown.source.as_str(), unknown.producer.as_deref()), ("unknown", Some("")));
         assert_eq!(Queue::requeue_target(&unknown.source, &unknown.routing_key), None);
@@ -246,12 +248,12 @@ mod tests {
         assert_eq!((large.body.len(), large.whole_bytes), (DEAD_LETTER_KEPT_BYTES, Some(256 * 1024 + 1)));
         let whole = dead_letter(body(DEAD_LETTER_WHOLE_BYTES_MAX), &producers);
         assert_eq!((whole.body.len(), whole.whole_bytes), (DEAD_LETTER_WHOLE_BYTES_MAX, None));
-        // The header that marks a cut message is trusted from ingest, not from a producer.
+        // The header that marks a cut message is trusted if ingest wrote it, but not if a producer wrote it.
         let cut = ProducerMessage { headers: vec![(CUT_HEADER.into(), "9437184".into())], ..keyed("ten_operator.a") };
         let by_ingest = RawHeaders { by_our_user: true, original: cut.clone(), ..RawHeaders::default() };
         assert_eq!(dead_letter(body(9), &by_ingest).whole_bytes, Some(9_437_184));
         assert_eq!(dead_letter(body(9), &RawHeaders { original: cut, ..RawHeaders::default() }).whole_bytes, None);
-        // A message of a service is never cut, because it is never larger than an accepted event.
+        // A message of a service is never cut. It is never larger than an accepted event.
         let service = RawHeaders { by_our_user: true, ..says("postrider.fanout", "panic") };
         assert_eq!(dead_letter(body(DEAD_LETTER_WHOLE_BYTES_MAX + 1), &service).whole_bytes, None);
     }

@@ -1,5 +1,6 @@
-//! Disables endpoints that requested it with a status code that their profile defines for this (`410 Gone`), and endpoints whose
-//! attempts have all failed for as many days as their tenant or its profile allows.
+//! Disables two kinds of endpoints: endpoints whose response requested it (with a status code that the profile defines for this
+//! purpose, such as `410 Gone`), and endpoints whose attempts have all failed for the number of days that the tenant or its
+//! profile defines.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,16 +20,17 @@ use crate::write::Stopped;
 const PAUSE: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// An endpoint that requested to be disabled.
+/// An endpoint whose response requested to disable it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Gone {
     endpoint: EndpointId,
-    /// The time of its last request.
+    /// The time of the endpoint's last such response.
     at: UnixMillis,
     reason: String,
 }
 
-/// The endpoints of a batch that requested to be disabled, each once. Responses to test calls do not count.
+/// Returns the endpoints of a batch whose responses requested to disable them, without duplicates. Responses to test calls do
+/// not count.
 pub(crate) fn endpoints_gone(rows: &RecordBatch) -> Vec<Gone> {
     let mut gone: BTreeMap<EndpointId, Gone> = BTreeMap::new();
     let is_test =
@@ -43,7 +45,7 @@ pub(crate) fn endpoints_gone(rows: &RecordBatch) -> Vec<Gone> {
     gone.into_values().collect()
 }
 
-/// Disables the endpoints. Skips an endpoint that was edited after its request, because the message may be a late duplicate.
+/// Disables the endpoints. Skips an endpoint that was edited after the response, because the message may be a late duplicate.
 pub(crate) async fn apply(store: &Store, gone: &[Gone], stop: &CancellationToken) -> Result<(), Stopped> {
     for gone in gone {
         loop {
@@ -79,7 +81,7 @@ pub(crate) async fn apply(store: &Store, gone: &[Gone], stop: &CancellationToken
     Ok(())
 }
 
-/// Disables the endpoints whose attempts have all failed for too many days.
+/// Disables the endpoints whose attempts have all failed for the defined number of days.
 pub(crate) async fn long_failing(store: &Store, profiles: &Profiles) -> Result<(), StoreError> {
     for failing in store.record().long_failing_endpoints().await? {
         let Some(days) = too_long(&failing, profiles) else { continue };
@@ -92,7 +94,8 @@ pub(crate) async fn long_failing(store: &Store, profiles: &Profiles) -> Result<(
     Ok(())
 }
 
-/// The number of days after which to disable an endpoint; `None` if it has not failed for that long.
+/// Returns the number of days after which the endpoint is disabled. Returns `None` if it has not failed for this number of
+/// days.
 fn too_long(failing: &LongFailing, profiles: &Profiles) -> Option<u32> {
     let own = failing.disable_after_days;
     let days = own.or_else(|| profiles.get(&failing.profile)?.disable_after_days).filter(|days| *days > 0)?;

@@ -1,6 +1,7 @@
-//! Gathers messages into batches. A batch has the decoded rows, and the messages to ack after their commit.
+//! Gathers messages into batches. A batch contains the decoded rows, and the messages to ack after the rows are committed.
 //!
-//! The next batch gathers while one is being written. Under load batches therefore grow: one commit covers thousands of rows.
+//! While one batch is being written, the next batch gathers. Therefore batches grow under load: one commit covers thousands of
+//! rows.
 
 use postrider_broker::{Queue, RawMessage};
 use postrider_model::time::UnixMillis;
@@ -12,18 +13,18 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::Config;
 use crate::decode::decode;
 
-/// A message and the queue it came from.
+/// A message and the queue from which it was consumed.
 pub(crate) struct Incoming {
     pub(crate) queue: Queue,
     pub(crate) message: RawMessage,
 }
 
-/// Rows to write in one transaction, and the messages they were decoded from.
+/// Rows to write in one transaction, and the messages that contained them.
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) rows: RecordBatch,
     pub(crate) messages: Vec<RawMessage>,
-    /// The time of the oldest member.
+    /// The time of the oldest member of the batch.
     pub(crate) oldest: Option<UnixMillis>,
 }
 
@@ -36,8 +37,8 @@ impl Batch {
     }
 }
 
-/// Gathers the next batch; `None` once the consumers of all queues have ended. The caller waits until `writing` has ended before
-/// it writes the batch, so that at most one batch gathers while another is being written.
+/// Gathers the next batch. Returns `None` after the consumers of all queues have ended. The caller waits until `writing` has
+/// ended before it writes the batch. So at most one batch gathers while another batch is being written.
 pub(crate) async fn gather(
     received: &mut mpsc::Receiver<Incoming>,
     config: &Config,

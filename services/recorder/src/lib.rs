@@ -1,22 +1,24 @@
-//! The recorder: writes the history to PostgreSQL, off the delivery path.
+//! The recorder: writes the history to the database. Deliveries do not wait for it.
 //!
 //! It owns the history:
 //! - `write`: accepted events, decisions, outcomes and dead letters become rows.
 //! - `maintain`: daily partitions are created ahead and dropped after the retention.
-//! - `outbox_relay`: committed entries of the outbox that were never published are published.
+//! - `outbox_relay`: entries of the outbox that were committed but not published are published.
 //! - `replay`: past events are delivered again on request.
-//! - `reconcile`: events and deliveries on record whose messages were lost are published again.
-//! - `audit`: the rows of the history are checked against each other.
+//! - `reconcile`: events and deliveries that are on record, and whose messages were lost, are published again.
+//! - `audit`: the rows of the history are compared with each other.
 //!
 //! # What it promises
-//! - A message is acked after its rows are committed. If a crash prevents the ack, the message is redelivered and changes no row.
+//! - A message is acked after its rows are committed. If a crash prevents the ack, the message is redelivered and changes no
+//!   row.
 //! - Messages may arrive in any order, and at several recorders.
-//! - While the database is away, messages wait in their queues and deliveries continue.
-//! - A message that the database refuses becomes a dead letter with the reason. The rest of its batch is written.
-//! - The recorder consumes nothing before today's partitions exist.
+//! - While the database is unavailable, messages wait in their queues, and deliveries continue.
+//! - A message that the database refuses becomes a dead letter, which contains the reason. The rest of the batch is written.
+//! - The recorder consumes nothing before the partitions for today exist.
 //!
 //! # What it does not do
-//! It decides nothing about a delivery: the store merges the reports. Rows of a day without a partition are counted and skipped.
+//! It makes no decisions about deliveries: the store merges the reports. Rows of a day without a partition are counted and
+//! skipped.
 
 mod attributes;
 mod audit;
@@ -51,7 +53,7 @@ use crate::attributes::Attributes;
 use crate::gather::{Incoming, gather};
 use crate::watermark::Watermark;
 
-/// The queues whose messages become rows, and the name of the task that consumes each.
+/// The queues whose messages become rows, each with the name of the task that consumes it.
 const QUEUES: [(&str, Queue); 4] = [
     ("recorder.consume_events", Queue::EventLog),
     ("recorder.consume_decisions", Queue::Decisions),
@@ -62,18 +64,18 @@ const QUEUES: [(&str, Queue); 4] = [
 /// Dependencies of the recorder.
 #[derive(Clone)]
 pub struct Deps {
-    /// RabbitMQ.
+    /// The broker.
     pub broker: Broker,
-    /// PostgreSQL.
+    /// The database.
     pub store: Store,
-    /// Every profile, to render deliveries of the outbox and of replays.
+    /// All profiles, to render the deliveries of the outbox and of replays.
     pub profiles: Arc<Profiles>,
-    /// Passes once the partitions exist and the consumers have started.
+    /// The readiness check, which is set to ready when the partitions exist and the consumers have started.
     pub ready: Check,
 }
 
-/// Runs until `stop`, then writes and acks the messages that it consumed. If the database is away then, they return to their
-/// queues.
+/// Runs until `stop`, then writes and acks the messages that it consumed. If the database is unavailable at that time, these
+/// messages return to their queues.
 ///
 /// # Errors
 /// A background task failed.
@@ -100,7 +102,8 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     let counting = Arc::clone(&attributes).write_periodically(store.clone(), config.clone(), stop.clone());
     tasks.spawn("recorder.attributes", counting);
 
-    // One channel for all queues, so that a batch is one commit. It is small, because messages should wait at the broker.
+    // All queues share one channel, so that a batch is one commit. The channel is small, because messages should wait at the
+    // broker.
     let (incoming, mut received) = mpsc::channel(config.prefetch.into());
     for (task, queue) in QUEUES {
         tasks.spawn(task, consume(broker.clone(), queue, config.clone(), incoming.clone(), stop.clone()));
@@ -124,7 +127,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     ended
 }
 
-/// Forwards the messages of one queue to `to`. Returns when each of them is acked or requeued.
+/// Forwards the messages of one queue to `to`. Returns when all of them are acked or requeued.
 async fn consume(broker: Broker, queue: Queue, config: Config, to: mpsc::Sender<Incoming>, stop: CancellationToken) {
     let mut consumer = broker.consume_raw(queue, config.consume_options(), stop);
     while let Some(message) = consumer.recv().await {
@@ -141,7 +144,7 @@ async fn finish(writing: Option<tokio::task::JoinHandle<()>>) {
         Some(writing) => Some(writing.await),
         None => None,
     } {
-        // The task dropped its messages unacked, so the broker redelivers them.
+        // The task dropped its messages without acking them, so the broker redelivers them.
         tracing::error!(%error, "writing a batch ended early");
     }
 }

@@ -1,8 +1,9 @@
-//! Maintains the daily partitions: creates them ahead, before the recorder consumes anything, and drops them after the retention.
+//! Maintains the daily partitions: creates them ahead, and drops them after the retention.
 //!
-//! Creating partitions waits for no reader, and the recorder consumes only after it. Dropping waits for every transaction that
-//! may still read the old partition (`pg_dump`, a report), so a separate task does it. After a lock timeout that task logs the
-//! oldest transaction and retries later. Until then the history has more days than configured.
+//! The recorder consumes nothing before the partitions are created. Creating partitions does not wait for transactions that
+//! read. Dropping a partition waits for every transaction that may still read it (`pg_dump`, a report), so a separate task
+//! drops partitions. After a lock timeout, this task logs the oldest transaction and retries later. Until then, the history
+//! contains more days than configured.
 
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::metrics;
 
-/// Creates the partitions ahead, or waits while another process creates them: consuming may start only when they exist. Returns
-/// `false` if `stop` came first.
+/// Creates the partitions ahead, or waits while another process creates them. The recorder may consume only after the
+/// partitions exist. Returns `false` if `stop` comes first.
 pub(crate) async fn created_ahead(store: &Store, stop: &CancellationToken) -> bool {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     loop {
@@ -35,7 +36,7 @@ pub(crate) async fn created_ahead(store: &Store, stop: &CancellationToken) -> bo
     }
 }
 
-/// Creates partitions ahead at intervals until `stop`. They exist three days ahead, so a failure is not urgent.
+/// Creates partitions ahead at intervals until `stop`. They are created three days ahead, so a failure is not urgent.
 pub(crate) async fn create_ahead(store: Store, config: Config, stop: CancellationToken) {
     let mut pause = config.maintain_every;
     while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
@@ -50,7 +51,7 @@ pub(crate) async fn create_ahead(store: Store, config: Config, stop: Cancellatio
     }
 }
 
-/// Drops partitions older than the retention: immediately, then at intervals until `stop`.
+/// Drops partitions that are older than the retention: first immediately, then at intervals until `stop`.
 pub(crate) async fn drop_expired(store: Store, config: Config, stop: CancellationToken) {
     let drop_and_pause = async || {
         let result = drop(&store, &config).await;
@@ -102,7 +103,7 @@ async fn show_oldest(store: &Store, config: &Config) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Describes the oldest open transaction of the database.
+/// Returns a description of the database's oldest open transaction.
 async fn reader(store: &Store) -> String {
     match store.record().oldest_transaction().await {
         Ok(Some(oldest)) => format!(

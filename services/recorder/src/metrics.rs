@@ -1,4 +1,4 @@
-//! Metrics of the recorder. No label names an endpoint or a tenant.
+//! Metrics of the recorder. No metric has a label for the endpoint or the tenant.
 
 use std::time::Duration;
 
@@ -6,45 +6,46 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use postrider_model::time::UnixMillis;
 use postrider_store::record::{RecordBatch, Written};
 
-/// Rows inserted or changed; label `table`.
+/// Rows that were inserted or changed; label `table`.
 pub(crate) const ROWS: &str = "postrider_recorder_rows_total";
-/// Members in each batch.
+/// Number of members in each batch.
 pub(crate) const BATCH_MEMBERS: &str = "postrider_recorder_batch_members";
 /// Seconds from the first statement of a batch to the end of its commit.
 pub(crate) const WRITE_SECONDS: &str = "postrider_recorder_write_seconds";
-/// Age of the oldest member of the last written batch, seconds.
+/// Age in seconds of the oldest member of the last written batch.
 pub(crate) const LAG_SECONDS: &str = "postrider_recorder_lag_seconds";
-/// Messages skipped because their day has no partition.
+/// Messages that were skipped because their day has no partition.
 pub(crate) const SKIPPED: &str = "postrider_recorder_dropped_messages_total";
-/// Retries of writing a batch.
+/// Batches that were written again after an error.
 pub(crate) const RETRIES: &str = "postrider_recorder_batch_retries_total";
-/// Messages that the database refused; they became dead letters.
+/// Messages that the database refused and that became dead letters.
 pub(crate) const REFUSED: &str = "postrider_recorder_refused_messages_total";
-/// Dead letters of producers that were counted but not kept, because their tenant's daily limit is used up.
+/// Dead letters of producers that were counted but not stored, because the tenant's daily limit was reached.
 pub(crate) const NOT_KEPT: &str = "postrider_recorder_dead_letters_not_kept_total";
-/// Events that became dead letters because their id belongs to an event with other content.
+/// Events that became dead letters because their id belongs to an event with different content.
 pub(crate) const OTHER_EVENTS: &str = "postrider_recorder_conflicting_events_total";
-/// Pending deliveries at the last count.
+/// Number of pending deliveries at the last count.
 pub(crate) const WAITING: &str = "postrider_recorder_waiting_deliveries";
-/// Endpoints disabled automatically.
+/// Endpoints that were disabled automatically.
 pub(crate) const DISABLED: &str = "postrider_recorder_endpoints_disabled_total";
 /// Entries of the outbox that the outbox relay published.
 pub(crate) const RELAYED: &str = "postrider_recorder_outbox_entries_published_total";
 /// Deliveries created by replays.
 pub(crate) const REPLAYED: &str = "postrider_recorder_replayed_deliveries_total";
-/// Partitions; label `what`: `created` or `dropped`.
+/// Partitions that were created or dropped; label `what` (`created`, `dropped`).
 pub(crate) const PARTITIONS: &str = "postrider_recorder_partitions_total";
-/// Age of the oldest partition, days.
+/// Age of the oldest partition in days.
 pub(crate) const OLDEST_PARTITION_DAYS: &str = "postrider_recorder_oldest_partition_days";
-/// `POSTRIDER_RETENTION_DAYS`, to compare [`OLDEST_PARTITION_DAYS`] with.
+/// The value of `POSTRIDER_RETENTION_DAYS`, for comparison with [`OLDEST_PARTITION_DAYS`].
 pub(crate) const RETENTION_DAYS: &str = "postrider_recorder_retention_days";
-/// Repairs by the reconciler; label `what`: `events` and `deliveries` were published again, `ended` were discarded.
+/// Repairs by the reconciler; label `what`. `events` and `deliveries` were published again, and `ended` deliveries were
+/// discarded.
 pub(crate) const RECONCILED: &str = "postrider_recorder_reconciled_total";
-/// Missing rows found by the last audit.
+/// Number of missing rows that the last audit found.
 pub(crate) const AUDIT_GAPS: &str = "postrider_recorder_audit_gaps";
-/// Tenant days that were unbalanced in the last audit.
+/// Number of unbalanced tenant days in the last audit.
 pub(crate) const AUDIT_UNBALANCED: &str = "postrider_recorder_audit_unbalanced_days";
-/// When the last audit ran, Unix seconds.
+/// Time of the last audit in Unix seconds.
 pub(crate) const AUDIT_RAN: &str = "postrider_recorder_audit_timestamp_seconds";
 
 pub(crate) fn describe() {
@@ -68,7 +69,7 @@ pub(crate) fn describe() {
     describe_counter!(PARTITIONS, "partitions created and dropped");
     describe_gauge!(OLDEST_PARTITION_DAYS, "age of the oldest partition in days");
     describe_gauge!(RETENTION_DAYS, "days that partitions are kept");
-    // Each counter is exported as 0 from the start, so that its first increase is visible.
+    // Each counter starts at 0, so that monitoring sees the first increase.
     for name in [SKIPPED, RETRIES, REFUSED, NOT_KEPT, DISABLED, RELAYED, REPLAYED] {
         counter!(name).increment(0);
     }
@@ -134,7 +135,7 @@ pub(crate) fn replayed(deliveries: u64) {
     counter!(REPLAYED).increment(deliveries);
 }
 
-/// `what` is `created` or `dropped`.
+/// Counts partitions. `what` is `created` or `dropped`.
 pub(crate) fn partitions(what: &'static str, days: usize) {
     counter!(PARTITIONS, "what" => what).increment(days as u64);
 }
@@ -144,14 +145,14 @@ pub(crate) fn oldest_partition(age_days: i32, retention_days: u32) {
     gauge!(RETENTION_DAYS).set(f64::from(retention_days));
 }
 
-/// What the reconciler repaired.
+/// The kind of a repair by the reconciler.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reconciled {
     /// Undecided events that were published to fan-out again.
     Events,
     /// Pending deliveries that were published to their lane again.
     Deliveries,
-    /// Pending deliveries that were discarded because nothing can be sent.
+    /// Pending deliveries that were discarded because no request can be sent for them.
     Ended,
 }
 

@@ -1,7 +1,8 @@
-//! The outbox relay: publishes entries that the process which committed them did not publish. Also publishes all operational
-//! events, which no other process publishes.
+//! The outbox relay: publishes entries of the outbox if the process that committed them did not publish them. It also publishes
+//! all operational events, which no other process publishes.
 //!
-//! Publishing an entry twice is harmless: a delivery has one id, and an operational event's id follows from its entry's number.
+//! An entry may be published twice without harm: a delivery has a fixed id, and the id of an operational event is derived from
+//! the number of its entry.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,10 +24,10 @@ use tracing::Instrument;
 use crate::config::Config;
 use crate::{disable, metrics};
 
-/// Entries claimed in one page.
+/// Maximum number of entries in one page.
 const ENTRIES_MAX: u32 = 200;
 
-/// Publishes entries until `stop`.
+/// Publishes entries of the outbox until `stop`.
 pub(crate) async fn run(
     broker: Broker,
     store: Store,
@@ -48,7 +49,7 @@ pub(crate) async fn run(
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        // Runs before the relay, which then publishes the operational events about disabled endpoints in the same round.
+        // Runs before the relay, so that the relay publishes the operational events about disabled endpoints in the same round.
         let disabling = disable::long_failing(&outbox.store, &profiles);
         match stop.run_until_cancelled(disabling).await {
             None => return,
@@ -72,12 +73,12 @@ struct OutboxRelay {
 }
 
 impl OutboxRelay {
-    /// Publishes page by page until no entry is left.
+    /// Publishes page after page until no entry is left.
     async fn relay_all(&self, older_than: Duration) {
         while self.relay_some(older_than).await == ENTRIES_MAX as usize {}
     }
 
-    /// Publishes one page of entries; returns the number of entries in it.
+    /// Publishes one page of entries. Returns the number of entries in the page.
     async fn relay_some(&self, older_than: Duration) -> usize {
         let entries = match self.store.outbox_claim(ENTRIES_MAX, older_than).await {
             Ok(entries) => entries,
@@ -110,9 +111,9 @@ impl OutboxRelay {
         claimed
     }
 
-    /// Publishes an operational event. Returns its entry if the entry can be removed.
+    /// Publishes an operational event. Returns the id of its entry if the entry can be removed.
     async fn event(&self, event: OperationalEvent) -> Option<OutboxId> {
-        // Drops events about the operator's own endpoints, because delivering them would cause further events.
+        // Drops events about the operator's own endpoints. Delivering such an event would cause further events.
         if event.about == TenantId::OPERATOR {
             return Some(event.outbox);
         }
@@ -129,11 +130,11 @@ impl OutboxRelay {
     }
 }
 
-/// Logs the result of publishing a delivery or a dead letter. Returns its entry if the entry can be removed.
+/// Logs the result of publishing a delivery or a dead letter. Returns the id of its entry if the entry can be removed.
 fn published(entry: OutboxId, id: &str, result: Result<(), RelayError>) -> Option<OutboxId> {
     match &result {
         Ok(()) => tracing::info!(id, "published an entry left in the outbox"),
-        // The task that owns the connection logs that the broker is away.
+        // The task that owns the connection already logs that the broker is unavailable.
         Err(RelayError::Publish(error)) => {
             tracing::debug!(%error, id, "cannot publish an entry of the outbox; retrying later")
         }

@@ -1,13 +1,14 @@
-//! The reconciler: republishes events and deliveries on record whose messages were lost (a lost broker disk, a purged queue).
+//! The reconciler: publishes events and deliveries that are on record again, if their messages were lost (a lost broker disk, a
+//! purged queue).
 //!
 //! # What it promises
-//! - It compares with the [`Watermark`], not with the clock: an undecided event counts as lost when events accepted minutes later
-//!   are decided, or when all queues have been empty for a while and nothing was written.
-//! - It repairs only while the queues are short, one page at a time, in one recorder at a time.
-//! - It publishes the same ids with a new epoch. If the original message turns up after all, a dispatcher drops it.
+//! - It compares with the [`Watermark`], not with the clock. An undecided event counts as lost if events that were accepted
+//!   minutes later are decided, or if all queues have been empty for a while and nothing was written.
+//! - It repairs only while the queues are short. It repairs one page at a time, and in one recorder at a time.
+//! - It publishes the same ids with a new epoch. If the original message appears later, a dispatcher drops it.
 //!
 //! # What it does not do
-//! It cannot repair what was never on record. `postrider audit` counts that.
+//! It cannot repair events and deliveries that were never on record. `postrider audit` counts them.
 
 mod scan_cursor;
 
@@ -32,7 +33,7 @@ use crate::config::ReconcileConfig;
 use crate::metrics::{self, Reconciled};
 use crate::watermark::Watermark;
 
-/// The queues from acceptance to attempt, and the queues that the recorder reads.
+/// All queues between acceptance and attempt, and the queues that the recorder consumes.
 const QUEUES: [Queue; 7] = [
     Queue::Fanout,
     Queue::EventLog,
@@ -42,13 +43,14 @@ const QUEUES: [Queue; 7] = [
     Queue::Lane(Lane::Slow),
     Queue::Lane(Lane::Bulk),
 ];
-/// How many days back the reconciler scans: the 7-day lifetime of deliveries, and one day for late decisions.
+/// Number of past days that the reconciler scans: 7 days for the lifetime of deliveries, and one day for late decisions.
 const DAYS: i32 = 8;
-/// Scans for undecided events take at most 1/`SHARE` of the time: the pause after a slow scan is longer.
+/// Scans for undecided events take at most 1/`SHARE` of the time, so the pause after a slow scan is longer.
 const SHARE: u32 = 20;
-/// Scans for overdue deliveries, which read whole days, aim at 1/`OVERDUE_SHARE` of the time. [`overdue_pause`] limits the pause.
+/// Scans for overdue deliveries read whole days. They should take 1/`OVERDUE_SHARE` of the time, but [`overdue_pause`] limits
+/// the pause.
 const OVERDUE_SHARE: u32 = 100;
-/// A delivery that is overdue by this many times [`ReconcileConfig::attempted_after`] counts as lost even if it may be held.
+/// A delivery that is overdue by this multiple of [`ReconcileConfig::attempted_after`] counts as lost even if it may be held.
 const HELD_AT_LATEST: u32 = 4;
 
 /// Reconciles until `stop`.
@@ -89,18 +91,18 @@ pub(crate) async fn run(
     }
 }
 
-/// What to do after a scan. After several scans, the greatest of their values applies.
+/// The next action after a scan. After several scans, the greatest value applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Next {
-    /// Wait for the next scan.
+    /// Wait until the next regular scan.
     Rest,
-    /// Continue scanning: part of the range was not scanned yet.
+    /// Continue scanning, because part of the range was not scanned yet.
     Look,
-    /// Repair another page: the last one was full, so there may be more.
+    /// Repair another page. The last page was full, so there may be more.
     Repair,
 }
 
-/// Why a scan failed.
+/// The reason why a scan failed.
 #[derive(Debug, thiserror::Error)]
 enum LookError {
     #[error(transparent)]
@@ -123,7 +125,7 @@ struct Reconciler {
     /// The older day that was scanned last, as a number of days before yesterday.
     older: i32,
     days: HashMap<Day, ScanCursor>,
-    /// When to scan for overdue deliveries next.
+    /// The time of the next scan for overdue deliveries.
     overdue_at: Instant,
 }
 
@@ -131,11 +133,11 @@ struct Reconciler {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Found {
     next: Next,
-    /// Whether all events of the slice are decided; `None` if the slice must be scanned again first.
+    /// Whether all events of the slice are decided. `None` if the slice must be scanned again first.
     decided: Option<bool>,
 }
 
-/// Since `since`, the queues have been empty and nothing was written.
+/// A period that began at `since`, in which the queues were empty and nothing was written.
 #[derive(Debug, Clone, Copy)]
 struct Quiet {
     since: Instant,
@@ -189,7 +191,8 @@ impl Reconciler {
         Ok(depths)
     }
 
-    /// The horizon of a scan that started at `looked_at`. After [`ReconcileConfig::quiet_for`] of quiet it is that time.
+    /// Returns the horizon of a scan that started at `looked_at`. After a quiet period of [`ReconcileConfig::quiet_for`], both
+    /// times of the horizon are `looked_at`.
     fn watermark(&self, looked_at: UnixMillis) -> Horizon {
         if self.quiet.is_some_and(|quiet| quiet.since.elapsed() >= self.config.quiet_for) {
             return Horizon { decided: looked_at, attempted: looked_at };
@@ -197,7 +200,7 @@ impl Reconciler {
         Horizon { decided: self.watermark.decided(), attempted: self.watermark.attempted() }
     }
 
-    /// Today, yesterday, and one older day, in turn; only days with partitions.
+    /// Returns the days to scan: today, yesterday, and one of the older days in turn. Skips days without partitions.
     fn next_days(&mut self, today: Day, there: &[Day]) -> Vec<Day> {
         self.older = self.older % (DAYS - 1) + 1;
         let wanted = [today, today.plus_days(-1), today.plus_days(-1 - self.older)];
@@ -208,7 +211,8 @@ impl Reconciler {
         self.days.entry(day).or_insert_with(|| ScanCursor::nothing(day, Instant::now()))
     }
 
-    /// Scans the next slice of a day's new events. Once that reaches the newest, also scans a slice of older ones again, if due.
+    /// Scans the next slice of a day's new events. After the newest slice, also scans a slice of older events again, if one is
+    /// due.
     async fn undecided(&mut self, day: Day, watermark: UnixMillis) -> Result<Next, LookError> {
         let before = watermark.minus(self.config.decided_after);
         let new = self.seen(day).new_slice(before);
@@ -262,15 +266,16 @@ impl Reconciler {
         Ok(Found { next: Next::Rest, decided: Some(false) })
     }
 
-    /// Puts pending deliveries whose messages were lost into the outbox, for the relay to publish. Returns whether more are left.
+    /// Adds pending deliveries whose messages were lost to the outbox, and the outbox relay publishes them. Returns whether
+    /// there are more.
     async fn overdue(&self, day: Day, watermark: UnixMillis, on_lanes: u32) -> Result<bool, LookError> {
         let after = self.config.attempted_after;
         let before = watermark.minus(after);
         if before < day.start() || !self.store.has_overdue(day, before).await? {
             return Ok(false);
         }
-        // A held delivery reports nothing. Up to the number of deliveries that the ladder and the lanes may contain, overdue
-        // deliveries are assumed to be held.
+        // A held delivery has no outcome. The ladder and the lanes can contain a certain number of deliveries. Up to that
+        // number, overdue deliveries are assumed to be held.
         let held_max = on_lanes as usize * BUNDLE_MEMBERS_MAX + self.on_the_ladder().await;
         let overdue = Overdue { before, at_latest: watermark.minus(after * HELD_AT_LATEST), held_max };
         let page = self.config.page as usize;
@@ -284,7 +289,8 @@ impl Reconciler {
         Ok(again + ended == page)
     }
 
-    /// The number of messages on the rungs that hold deliveries. The queue of a rung that was never used does not exist.
+    /// Returns the number of messages on the rungs that may contain held deliveries. The queue of a rung that was never used
+    /// does not exist.
     async fn on_the_ladder(&self) -> usize {
         let mut messages = 0;
         for rung in ladder::rungs().iter().take_while(|rung| rung.delay() <= HOLD_MAX) {
@@ -295,13 +301,14 @@ impl Reconciler {
     }
 }
 
-/// The pause after a scan for overdue deliveries that took `took`. At most `attempted_after`, because one slow scan on a busy
-/// machine says little about the next one.
+/// Returns the pause after a scan for overdue deliveries that took `took`. The pause is at most `attempted_after`, because one
+/// slow scan on a busy machine does not mean that the next scan is slow.
 fn overdue_pause(took: Duration, attempted_after: Duration) -> Duration {
     (took * OVERDUE_SHARE).min(attempted_after)
 }
 
-/// The quiet after a scan. It continues if the queues are empty and nothing was written since the previous scan.
+/// Returns the quiet period after a scan. The period continues if the queues are empty and nothing was written since the
+/// previous scan.
 fn still_quiet(before: Option<Quiet>, empty: bool, batches: u64) -> Option<Quiet> {
     match before {
         _ if !empty => None,

@@ -1,7 +1,8 @@
-//! The replayer: creates the deliveries of replays, page by page, and publishes them to the bulk lane.
+//! The replayer: creates the deliveries of replays page by page, and publishes them to the bulk lane.
 //!
-//! It feeds only while the bulk lane is short, so that a replay delays neither live deliveries nor another tenant's burst. Each
-//! recorder has a replayer; a row lock in the database prevents two of them from feeding one replay at the same time.
+//! It publishes only while the bulk lane is short, so that a replay delays neither live deliveries nor the bursts of other
+//! tenants. Each recorder has a replayer. A row lock in the database prevents two replayers from processing the same replay at
+//! the same time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use crate::metrics;
 /// Pause after a failure.
 const COME_BACK: Duration = Duration::from_secs(2);
 
-/// Feeds replays until `stop`, then finishes the page in progress.
+/// Processes replays until `stop`, then finishes the page in progress.
 pub(crate) async fn run(
     broker: Broker,
     store: Store,
@@ -43,7 +44,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Why a page was not published.
+/// The reason why a page was not published.
 #[derive(Debug, thiserror::Error)]
 enum NotPublished {
     #[error(transparent)]
@@ -63,7 +64,7 @@ struct Replayer {
 }
 
 impl Replayer {
-    /// Feeds a page, if a replay is running and the lane has room. Returns the pause until the next step.
+    /// Publishes a page, if a replay is running and the bulk lane has room. Returns the pause until the next step.
     async fn step(&self) -> Duration {
         match self.has_room().await {
             Ok(true) => {}
@@ -96,7 +97,7 @@ impl Replayer {
         Ok(depth.messages < self.config.waiting_max)
     }
 
-    /// Renders a page and publishes it. Returns when the broker has confirmed every delivery.
+    /// Renders a page and publishes it. Returns after the broker has confirmed all of its deliveries.
     async fn publish(&self, page: Rendition) -> Result<(), NotPublished> {
         let members = members(&page)?;
         let limit = self.config.confirm_timeout;
@@ -105,11 +106,11 @@ impl Replayer {
     }
 }
 
-/// The messages of a page. Renders each event once for each body format of its endpoints.
+/// Returns the messages of a page. Renders each event once for each body format of its endpoints.
 fn members(page: &Rendition) -> Result<Vec<Member>, serde_json::Error> {
     let mut members = Vec::new();
     for replayed in &page.events {
-        // The store returns only events with a payload, so nothing is skipped here.
+        // The store returns only events with a payload, so no event is skipped here.
         let Some(view) = body::view(&replayed.event) else { continue };
         let mut bodies: Vec<(BodyKind, Bytes)> = Vec::with_capacity(1);
         for (task, kind) in &replayed.tasks {

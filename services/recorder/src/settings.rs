@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use postrider_settings::{CheckSettings, SettingError, duration, number};
 
-/// Minimum days of retention. A delivery may be pending for [`DELIVERY_LIFETIME`](postrider_model::limits::DELIVERY_LIFETIME); a
-/// shorter retention would drop the rows of deliveries that are still attempted.
+/// Minimum retention in days. A delivery may be pending for [`DELIVERY_LIFETIME`](postrider_model::limits::DELIVERY_LIFETIME).
+/// A shorter retention would drop the rows of pending deliveries.
 const RETENTION_DAYS_MIN: u16 = 8;
 const _: () = assert!(RETENTION_DAYS_MIN as u64 * 86_400 > postrider_model::limits::DELIVERY_LIFETIME.as_secs());
 
@@ -13,8 +13,8 @@ const _: () = assert!(RETENTION_DAYS_MIN as u64 * 86_400 > postrider_model::limi
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Settings {
-    /// The number of days for which events, deliveries and attempts are kept: at least 8, because a delivery may be pending for 7
-    /// days. Use the same value for every process.
+    /// Number of days for which events, deliveries and attempts are stored. The minimum is 8, because a delivery may be pending
+    /// for 7 days. Use the same value for every process.
     #[arg(
         id = "retention-days", long = "retention-days",
         env = "POSTRIDER_RETENTION_DAYS",
@@ -25,9 +25,9 @@ pub struct Settings {
     )]
     pub retention_days: u16,
 
-    /// A delivery whose attempt is overdue by more than this counts as lost and is published again. Use a longer time than
-    /// deliveries wait for their endpoint's rate or concurrency. One such wait is at most 10 minutes, but several may follow each
-    /// other.
+    /// A delivery whose attempt is overdue by more than this duration counts as lost and is published again. Use a duration
+    /// that is longer than deliveries wait for their endpoint's rate or concurrency. One such wait is at most 10 minutes, but a
+    /// delivery may wait several times.
     #[arg(
         id = "reconcile-after", long = "reconcile-after",
         env = "POSTRIDER_RECONCILE_AFTER",
@@ -39,9 +39,9 @@ pub struct Settings {
     pub reconcile_after: Duration,
 }
 
-/// With a shorter time even a delivery that is being attempted would count as overdue.
+/// Minimum of `reconcile_after`. With a shorter duration, even a delivery that is being attempted would count as overdue.
 const AFTER_MIN: Duration = Duration::from_secs(1);
-/// A longer time has no effect, because no delivery is pending for longer.
+/// Maximum of `reconcile_after`. A longer duration has no effect, because no delivery is pending for longer.
 const AFTER_MAX: Duration = postrider_model::limits::DELIVERY_LIFETIME;
 
 impl CheckSettings for Settings {

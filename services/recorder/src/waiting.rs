@@ -1,4 +1,5 @@
-//! Counts pending deliveries every few seconds: ingest enforces limits with the counts, and operators see them.
+//! Counts pending deliveries every few seconds. Ingest needs the counts to enforce limits, and the counts are shown to
+//! operators.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 
-/// Counts take at most 1/`SHARE` of the time: the pause after a slow count is longer.
+/// Counts take at most 1/`SHARE` of the time, so the pause after a slow count is longer.
 const SHARE: u32 = 20;
 
 /// Counts pending deliveries until `stop`.

@@ -1,12 +1,12 @@
-//! The watermark: up to which time the recorder has read decisions and outcomes. It distinguishes lost messages from late ones.
-//! The clock cannot: after an hour of downtime every message is an hour old, and none is lost.
+//! The watermark: the time up to which the recorder has read decisions and outcomes. It distinguishes lost messages from late
+//! messages. The clock cannot do that: after an hour of downtime, every message is an hour old, and none is lost.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use postrider_model::time::UnixMillis;
 use postrider_store::record::RecordBatch;
 
-/// The watermark of this recorder: what it has committed since its start.
+/// The watermark of this recorder. It covers only what this recorder committed since it started.
 #[derive(Debug)]
 pub(crate) struct Watermark {
     decided: AtomicI64,
@@ -14,16 +14,16 @@ pub(crate) struct Watermark {
     batches: AtomicU64,
 }
 
-/// How far one batch advances the watermark.
+/// The times to which one batch advances the watermark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reached {
-    /// Time of acceptance of the youngest decided event in the batch.
+    /// Acceptance time of the newest decided event in the batch.
     decided: UnixMillis,
-    /// Time of the youngest outcome in the batch.
+    /// Time of the newest outcome in the batch.
     attempted: UnixMillis,
 }
 
-/// The time before any batch.
+/// The value of the watermark before the first batch.
 const NOTHING: UnixMillis = UnixMillis(i64::MIN);
 
 impl Default for Watermark {
@@ -42,24 +42,25 @@ impl Reached {
 }
 
 impl Watermark {
-    /// Advances the watermark by a committed batch.
+    /// Advances the watermark after a batch was committed.
     pub(crate) fn add(&self, reached: Reached) {
         self.decided.fetch_max(reached.decided.0, Ordering::Relaxed);
         self.attempted.fetch_max(reached.attempted.0, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Decisions about events accepted well before this time are on record, unless they were lost: queues keep their order.
+    /// Returns a time. Decisions about events that were accepted well before this time are on record, unless they were lost,
+    /// because queues preserve the order.
     pub(crate) fn decided(&self) -> UnixMillis {
         UnixMillis(self.decided.load(Ordering::Relaxed))
     }
 
-    /// Outcomes reported well before this time are on record, unless they were lost.
+    /// Returns a time. Outcomes that were reported well before this time are on record, unless they were lost.
     pub(crate) fn attempted(&self) -> UnixMillis {
         UnixMillis(self.attempted.load(Ordering::Relaxed))
     }
 
-    /// The number of batches so far. It stops growing when there is nothing to read.
+    /// Returns the number of batches so far. It does not grow while there are no messages to read.
     pub(crate) fn batches(&self) -> u64 {
         self.batches.load(Ordering::Relaxed)
     }

@@ -1,4 +1,5 @@
-//! Writes a batch. Retries while the database is away, and halves the batch repeatedly when the database refuses its data.
+//! Writes a batch. Retries while the database is unavailable. If the database refuses the data, halves the batch repeatedly to
+//! find the refused rows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The error of a write that `stop` ended before the batch was committed.
 pub(crate) struct Stopped;
 
-/// Writes a batch and acks its messages. If `stop` comes while the database is away, the messages return to their queues.
+/// Writes a batch and acks its messages. If `stop` comes while the database is unavailable, the messages return to their
+/// queues.
 pub(crate) async fn write_and_ack(
     store: Store,
     attributes: Arc<Attributes>,
@@ -42,7 +44,7 @@ pub(crate) async fn write_and_ack(
     write_all_and_ack(store, &attributes, &watermark, batch, stop).instrument(span).await;
 }
 
-/// The span of writing a batch, linked to the trace of every event and attempt in it.
+/// Creates the span for writing a batch. The span is linked to the trace of every event and attempt in the batch.
 fn span(batch: &Batch) -> Span {
     let Batch { rows, messages, .. } = batch;
     let events = rows.events.iter().map(|(event, _)| event.traceparent.as_deref());
@@ -67,7 +69,7 @@ async fn write_all_and_ack(
     }
     attributes.add(seen);
     watermark.add(reached);
-    // Before the acks: if a crash prevents disabling, these outcomes are redelivered.
+    // This is done before the acks. If a crash prevents it, the outcomes are redelivered.
     if disable::apply(&store, &gone, &stop).await.is_err() {
         return;
     }
@@ -78,7 +80,7 @@ async fn write_all_and_ack(
     metrics::lag(oldest.map(|at| at.until(UnixMillis::now())));
 }
 
-/// Writes every row that the database accepts. A row that it refuses becomes a dead letter.
+/// Writes all rows that the database accepts. A row that the database refuses becomes a dead letter.
 pub(crate) async fn write(store: &Store, rows: RecordBatch, stop: &CancellationToken) -> Result<(), Stopped> {
     let mut todo = vec![rows];
     while let Some(rows) = todo.pop() {
@@ -108,7 +110,7 @@ pub(crate) async fn write(store: &Store, rows: RecordBatch, stop: &CancellationT
     Ok(())
 }
 
-/// Retries until the batch is written or the database refuses its data; the inner error is the refusal.
+/// Retries until the batch is written or the database refuses the data. The inner error is the refusal.
 async fn write_whole(
     store: &Store,
     rows: &RecordBatch,
@@ -127,7 +129,8 @@ async fn write_whole(
         };
         metrics::retried();
         let pause = backoff.next_delay();
-        // Includes errors that an operator must fix (a missing table, a wrong password); the messages wait meanwhile.
+        // These errors include errors that an operator must fix (a missing table, a wrong password). The messages wait until
+        // then.
         tracing::warn!(%error, rows = rows.len(), retry_in_ms = pause.as_millis(), "cannot write a batch; retrying");
         tokio::select! {
             () = stop.cancelled() => return Err(Stopped),
@@ -136,7 +139,8 @@ async fn write_whole(
     }
 }
 
-/// Dead letters for events whose id belongs to another event. They are written before the batch is acked: a crash loses none.
+/// Creates dead letters for events whose id belongs to another event. The dead letters are written before the batch is acked,
+/// so a crash loses none of them.
 fn of_other_events(rows: &RecordBatch, places: &[usize]) -> Vec<DeadLetter> {
     let letter = |(event, data): &(AcceptedEvent, Bytes)| {
         let reason = format!(
@@ -149,7 +153,7 @@ fn of_other_events(rows: &RecordBatch, places: &[usize]) -> Vec<DeadLetter> {
     places.iter().filter_map(|place| rows.events.get(*place)).map(letter).collect()
 }
 
-/// The dead letter for the single row in `rows`; `None` if that row is a dead letter itself.
+/// Returns the dead letter for the single row in `rows`, or `None` if this row is itself a dead letter.
 fn refused(mut rows: RecordBatch, reason: &str) -> Option<DeadLetter> {
     let reason = format!("refused by the database: {reason}");
     let encode = |queue, member: Result<Member, serde_json::Error>| {

@@ -1,39 +1,43 @@
-//! Decides which events of a day to scan next: slices of new events, and every hour slices of all older ones again. Pure.
+//! Decides which events of a day are scanned next: slices of new events, and once per hour, slices of all older events again.
+//! Does no IO.
 
 use std::time::{Duration, Instant};
 
 use postrider_model::time::{Day, UnixMillis};
 
-/// Target duration of one scan, short enough not to delay other queries.
+/// Target duration of one scan. It is short enough that other queries are not delayed.
 const SCAN: Duration = Duration::from_millis(100);
 /// Timeout of a scan.
 const SCAN_MAX: Duration = Duration::from_millis(1_000);
-/// Timeout of a scan of the smallest slice, which must succeed on a busy database and on days without an index by time.
+/// Timeout of a scan of a slice with the minimum length. Such a scan must succeed on a busy database and on days without an
+/// index by time.
 const SMALLEST_SCAN_MAX: Duration = Duration::from_secs(60);
-/// Minimum length of a slice, in time of acceptance.
+/// Minimum length of a slice, by the acceptance times of its events.
 const SLICE_MIN: Duration = Duration::from_secs(1);
-/// Maximum length of a slice, and the length of a day's first slice.
+/// Maximum length of a slice, and the length of the first slice of a day.
 const SLICE_MAX: Duration = Duration::from_secs(24 * 3_600);
-/// After a scan that timed out, the next slice is shorter by this factor.
+/// Factor by which the next slice is shorter after a scan that timed out.
 const CANCELLED_FACTOR: u32 = 16;
-/// How often all events of a day are scanned again, to find events that were recorded late.
+/// Interval at which all events of a day are scanned again, to find events that were recorded late.
 const AGAIN_EVERY: Duration = Duration::from_secs(3_600);
-/// How far the next slice of new events overlaps the scanned ones.
+/// Length by which the next slice of new events overlaps with the events that were already scanned.
 const OVERLAP: Duration = Duration::from_secs(10);
 
-/// Events accepted from the first time (inclusive) to the second (exclusive).
+/// Events that were accepted from the first time (inclusive) to the second time (exclusive).
 pub(super) type Slice = (UnixMillis, UnixMillis);
 
-/// How far the events of a day are known to be decided. Decisions are final, so only events recorded late need a second scan.
+/// The events of a day that are known to be decided. Decisions are final, so a second scan is only needed for events that are
+/// recorded late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ScanCursor {
     /// The start of the next slice of new events.
     new_from: UnixMillis,
-    /// The start of the earliest slice with undecided events. Once all new events are scanned, scanning continues from here.
+    /// The start of the earliest slice with undecided events. After all new events are scanned, scanning continues from this
+    /// time.
     doubtful_from: Option<UnixMillis>,
     /// The start of the next slice to scan again.
     again_from: UnixMillis,
-    /// When the current pass over the older events started.
+    /// The time at which the current pass over the older events started.
     again_started: Instant,
     /// The length of the next slice.
     covers: Duration,
@@ -45,12 +49,12 @@ impl ScanCursor {
         Self { new_from: begin, doubtful_from: None, again_from: begin, again_started: now, covers: SLICE_MAX }
     }
 
-    /// The next slice of new events: those accepted before `before` (exclusive).
+    /// Returns the next slice of new events. It contains only events that were accepted before `before` (exclusive).
     pub(super) fn new_slice(&self, before: UnixMillis) -> Slice {
         (self.new_from, self.new_from.plus(self.covers).min(before))
     }
 
-    /// Records that a slice of new events was scanned. `decided`: whether all of its events are decided.
+    /// Records that a slice of new events was scanned. `decided` is `true` if all of its events are decided.
     pub(super) fn new_looked(&mut self, (from, until): Slice, before: UnixMillis, decided: bool) {
         self.doubt(from, decided);
         if until < before {
@@ -61,7 +65,7 @@ impl ScanCursor {
         self.new_from = self.doubtful_from.take().map_or(overlapping, |doubtful| doubtful.min(overlapping));
     }
 
-    /// The next slice to scan again; `None` if none is due.
+    /// Returns the next slice to scan again, or `None` if no slice is due.
     pub(super) fn again_slice(&mut self, day: Day, now: Instant) -> Option<Slice> {
         if self.again_from >= self.new_from {
             if now.duration_since(self.again_started) < AGAIN_EVERY {
@@ -72,7 +76,7 @@ impl ScanCursor {
         Some((self.again_from, self.again_from.plus(self.covers).min(self.new_from)))
     }
 
-    /// Records that a slice was scanned again. `decided`: whether all of its events are decided.
+    /// Records that a slice was scanned again. `decided` is `true` if all of its events are decided.
     pub(super) fn again_looked(&mut self, (from, until): Slice, decided: bool) {
         self.doubt(from, decided);
         self.again_from = until;
@@ -84,12 +88,12 @@ impl ScanCursor {
         }
     }
 
-    /// The timeout of the next scan.
+    /// Returns the timeout of the next scan.
     pub(super) fn within(&self) -> Duration {
         if self.covers > SLICE_MIN { SCAN_MAX } else { SMALLEST_SCAN_MAX }
     }
 
-    /// Adapts the length of the next slice to the duration of the last scan; `None`: that scan timed out.
+    /// Adapts the length of the next slice to the duration of the last scan. `None` means that the last scan timed out.
     pub(super) fn took(&mut self, took: Option<Duration>) {
         let covers = match took {
             None => self.covers / CANCELLED_FACTOR,
@@ -111,7 +115,7 @@ mod tests {
         UnixMillis(1_800_000_000_000).day()
     }
 
-    /// The time that is `minutes` after the start of the day.
+    /// Returns the time `minutes` after the start of the day.
     fn at(minutes: u32) -> UnixMillis {
         day().start().plus(MINUTE * minutes)
     }

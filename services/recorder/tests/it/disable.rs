@@ -1,4 +1,4 @@
-//! An endpoint that responded with 410 is disabled, unless it was edited since.
+//! Tests that an endpoint that responded with 410 is disabled, unless it was edited after the response.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ async fn a_410_disables_the_endpoint_and_emits_an_operational_event() {
     let recorder = world.recorder();
     let gone = outcome(&event(endpoint.tenant), endpoint.id, 410);
     world.publish(Queue::Outcomes, &[member(&gone, b"")]).await;
-    // The operational event goes to the operator's own tenant, and is recorded like any other event.
+    // The operational event belongs to the operator's own tenant and is recorded like any other event.
     world.wait_for_rows("events", 1).await;
     let events = world
         .store
@@ -29,7 +29,7 @@ async fn a_410_disables_the_endpoint_and_emits_an_operational_event() {
     assert_eq!(disabled.status, EndpointStatus::Disabled);
     assert!(disabled.disabled_reason.is_some_and(|reason| reason.contains("410")));
 
-    // After the endpoint is activated again, a duplicate of the message changes nothing.
+    // If the endpoint was activated again, a duplicate of the message changes nothing.
     let on = |draft: &mut postrider_store::config::EndpointDraft| {
         draft.status = EndpointStatus::Active;
         Ok::<(), ()>(())
@@ -37,7 +37,7 @@ async fn a_410_disables_the_endpoint_and_emits_an_operational_event() {
     world.store.config().edit_endpoint(None, endpoint.id, None, on).await.unwrap();
     let mut unlike = outcome(&event(endpoint.tenant), endpoint.id, 200);
     unlike.at = UnixMillis::now().plus(Duration::from_secs(1));
-    // A test call with a 410 response changes nothing either.
+    // A test call with a 410 response also changes nothing.
     let mut tested = outcome(&event(endpoint.tenant), endpoint.id, 410);
     tested.at = unlike.at;
     tested.attempt.as_mut().unwrap().trigger = Trigger::Test;

@@ -1,4 +1,4 @@
-//! A database and a virtual host for one test, a recorder between them, and messages as the other services send them.
+//! A database and a virtual host for each test, a recorder that uses them, and messages as the other services publish them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::NoTls;
 use tokio_util::sync::CancellationToken;
 
-/// Timeout of waits in tests.
+/// Timeout of the waits in tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct World {
@@ -55,8 +55,9 @@ impl Recorder {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Close the connections before the virtual host is deleted: a connection that finds the host missing would declare its
-        // queues again, and the dead-letter workers of RabbitMQ 3.10.8 crash if the host is deleted at that moment.
+        // The connections are closed before the virtual host is deleted. A connection that finds the virtual host missing would
+        // declare its queues again, and the dead-letter workers of RabbitMQ 3.10.8 crash if the virtual host is deleted at that
+        // moment.
         let broker = self.broker.clone();
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(broker.close()));
     }
@@ -69,7 +70,7 @@ impl World {
         world
     }
 
-    /// A world whose database is not migrated.
+    /// Creates a world with a database that is not migrated.
     pub(crate) async fn bare(name: &str) -> Self {
         let scope = Scope::new(name).await;
         let keys = MasterKeys::parse(&MasterKeys::generate_text("k1")).unwrap();
@@ -84,7 +85,7 @@ impl World {
         self.reconciling_recorder(ReconcileConfig::default())
     }
 
-    /// Starts a recorder with these settings of the reconciler.
+    /// Starts a recorder with these settings of its reconciler.
     pub(crate) fn reconciling_recorder(&self, reconcile: ReconcileConfig) -> Recorder {
         let stop = CancellationToken::new();
         let deps = Deps {
@@ -108,7 +109,7 @@ impl World {
         self.singles.publish(MessageRoute::Queue(queue.name()), members).await.unwrap();
     }
 
-    /// Runs SQL as the database's owner.
+    /// Runs SQL as the owner of the database.
     pub(crate) async fn sql(&self, url: &str, sql: &str) -> Vec<tokio_postgres::SimpleQueryMessage> {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
         let driver = tokio::spawn(connection);
@@ -118,7 +119,7 @@ impl World {
         rows
     }
 
-    /// The number of rows of a table.
+    /// Returns the number of rows in a table.
     pub(crate) async fn count(&self, table: &str) -> u64 {
         let rows = self.sql(&self.scope.database_url, &format!("SELECT count(*) FROM {table}")).await;
         let row = rows.iter().find_map(|message| match message {
@@ -128,7 +129,7 @@ impl World {
         row.unwrap().parse().unwrap()
     }
 
-    /// Waits until a table has exactly `rows` rows; more of them fail the test.
+    /// Waits until a table contains exactly `rows` rows. The test fails if the table contains more rows.
     pub(crate) async fn wait_for_rows(&self, table: &str, rows: u64) {
         let started = std::time::Instant::now();
         loop {
@@ -141,7 +142,7 @@ impl World {
         }
     }
 
-    /// Waits until a table has no rows.
+    /// Waits until a table is empty.
     pub(crate) async fn wait_for_none(&self, table: &str) {
         let started = std::time::Instant::now();
         while self.count(table).await > 0 {
@@ -150,7 +151,7 @@ impl World {
         }
     }
 
-    /// A tenant of the profile `standard` with one endpoint.
+    /// Creates a tenant with the profile `standard` and with one endpoint.
     pub(crate) async fn endpoint(&self) -> Endpoint {
         let tenant = self.store.config().create_tenant(&TenantDraft::new("Acme", "standard")).await.unwrap();
         let document = EndpointDocument {
@@ -165,23 +166,23 @@ impl World {
     }
 }
 
-/// An event as ingest publishes it.
+/// Creates an event as ingest publishes it.
 pub(crate) fn event(tenant: TenantId) -> AcceptedEvent {
     testing::accepted(tenant, "user.created".parse().unwrap(), UnixMillis::now())
 }
 
-/// The decision about `event` as fan-out publishes it.
+/// Creates the decision about `event` as fan-out publishes it.
 pub(crate) fn decision(event: &AcceptedEvent, config_version: i64, matched: Vec<EndpointId>) -> Decision {
     testing::decision(event, matched, config_version)
 }
 
-/// The outcome of one attempt as a dispatcher publishes it.
+/// Creates the outcome of one attempt as a dispatcher publishes it.
 pub(crate) fn outcome(event: &AcceptedEvent, endpoint: EndpointId, code: u16) -> OutcomeReport {
     let status = if (200..300).contains(&code) { DeliveryStatus::Delivered } else { DeliveryStatus::Failed };
     testing::attempted(event, endpoint, 1, UnixMillis::now(), status, Some(code))
 }
 
-/// A member with this head and payload.
+/// Creates a member with this head and payload.
 pub(crate) fn member(head: &impl serde::Serialize, payload: &'static [u8]) -> Member {
     Member::new(head, Bytes::from_static(payload)).unwrap()
 }

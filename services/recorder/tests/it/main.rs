@@ -1,4 +1,4 @@
-//! The recorder with a real RabbitMQ and a real PostgreSQL.
+//! Tests of the recorder with a real broker and a real database.
 
 mod disable;
 mod harness;

@@ -1,4 +1,4 @@
-//! While the database is away, messages wait; nothing is lost or written twice.
+//! Tests that messages wait while the database is unavailable, and that no message is lost or written twice.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use postrider_model::ids::TenantId;
 use crate::harness::{PATIENCE, World, event, member};
 
 impl World {
-    /// Allows or refuses connections to the test's database.
+    /// Allows or refuses connections to the database of the test.
     async fn let_in(&self, allowed: bool) {
         let mut admin = self.scope.database_url.clone();
         admin.truncate(admin.rfind('/').unwrap());

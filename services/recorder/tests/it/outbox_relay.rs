@@ -1,4 +1,4 @@
-//! The outbox relay publishes committed entries that were never published.
+//! Tests that the outbox relay publishes entries that were committed but not published.
 
 use bytes::Bytes;
 use postrider_broker::{ConsumeOptions, ProducerMessage, Queue};
@@ -26,7 +26,7 @@ async fn a_retry_whose_api_crashed_after_the_commit_reaches_its_lane_once() {
     world.wait_for_rows("events", 1).await;
     world.wait_for_rows("decisions", 1).await;
 
-    // The retry is committed and not published, as if the process had crashed.
+    // The retry is committed but not published, as if the process had crashed between the two steps.
     let pending =
         retry_delivery(&world.store, None, failed.delivery.id, Lane::Live).await.unwrap().committed().unwrap();
 
@@ -39,7 +39,7 @@ async fn a_retry_whose_api_crashed_after_the_commit_reaches_its_lane_once() {
     assert_eq!((task.delivery.id, task.trigger), (pending.task.delivery.id, Trigger::Manual));
     assert!(swept.payload.ends_with(b"\"data\":{\"n\":1}}"), "{:?}", swept.payload);
     world.wait_for_none("outbox").await;
-    // The outbox relay is stopped first, so that no other message can follow.
+    // The outbox relay is stopped first, so that it cannot publish another message.
     recorder.stop().await;
     stop.cancel();
     assert!(lane.recv().await.is_none());
@@ -63,7 +63,7 @@ async fn a_dead_letter_whose_api_crashed_after_the_commit_is_requeued_unchanged(
     let letter = world.store.history().list_dead_letters(&PageRequest::default()).await.unwrap().items.remove(0);
     assert_eq!((letter.source.as_str(), letter.reason.as_str()), ("postrider.intake", "not JSON"));
 
-    // The requeue is committed and not published, as if the process had crashed.
+    // The requeue is committed but not published, as if the process had crashed between the two steps.
     world.store.requeue_dead_letter(letter.id).await.unwrap();
     let twice = world.store.requeue_dead_letter(letter.id).await;
     assert!(matches!(twice, Err(StoreError::Conflict(_))), "{twice:?}");

@@ -1,4 +1,4 @@
-//! A message that cannot be written becomes a dead letter; the rest of its batch is written.
+//! Tests that a message that cannot be written becomes a dead letter, and that the rest of its batch is written.
 
 use bytes::Bytes;
 use postrider_broker::{ProducerMessage, Queue};

@@ -1,4 +1,4 @@
-//! Lost messages are published again; late messages are not.
+//! Tests that lost messages are published again, and that late messages are not.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{PATIENCE, World, decision, event, member, outcome};
 
-/// Scans often, and counts an attempt as lost after a second.
+/// Settings with frequent scans, in which an attempt counts as lost after a second.
 fn impatient() -> ReconcileConfig {
     let after = ReconcileConfig::default().attempted_after(Duration::from_secs(1));
     ReconcileConfig { every: Duration::from_millis(100), quiet_for: Duration::from_millis(500), ..after }
 }
 
-/// Takes the next `count` messages of a queue and returns their heads.
+/// Consumes the next `count` members of a queue and returns their heads.
 async fn take<T: serde::de::DeserializeOwned>(world: &World, queue: Queue, count: usize) -> Vec<T> {
     let stop = CancellationToken::new();
     let mut consumer = world.broker.consume_raw(queue, ConsumeOptions::default(), stop.clone());
@@ -40,7 +40,7 @@ async fn messages_removed_from_queues_are_published_again_in_a_new_epoch() {
     let (undecided, decided) = (event(endpoint.tenant), event(endpoint.tenant));
     world.publish(Queue::EventLog, &[member(&undecided, b"{\"n\":1}"), member(&decided, b"{\"n\":2}")]).await;
     world.publish(Queue::Decisions, &[member(&decision(&decided, endpoint.version, vec![endpoint.id]), b"")]).await;
-    // Neither the queue of fan-out nor a lane has a message, as if their messages had been lost.
+    // The queue of fan-out and the lanes contain no messages, as if the messages had been lost.
     let recorder = world.reconciling_recorder(impatient());
     let events: Vec<AcceptedEvent> = take(&world, Queue::Fanout, 1).await;
     assert_eq!((&events[0].id, events[0].epoch), (&undecided.id, 1));
@@ -52,8 +52,8 @@ async fn messages_removed_from_queues_are_published_again_in_a_new_epoch() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_long_outage_no_old_message_counts_as_lost() {
     let world = World::new("rec_absent").await;
-    // A backlog from a time without a recorder: every event is old enough to count as lost, and its decision and outcome wait
-    // behind hundreds of others.
+    // Creates a backlog from a time without a recorder. Every event is old enough to count as lost. Its decision and its
+    // outcome wait behind those of hundreds of other events.
     let events: Vec<AcceptedEvent> = (0..2_000)
         .map(|n| {
             let mut event = event(TenantId::OPERATOR);
@@ -73,7 +73,7 @@ async fn after_a_long_outage_no_old_message_counts_as_lost() {
         world.publish(Queue::Decisions, &decided).await;
         world.publish(Queue::Outcomes, &delivered).await;
     }
-    // `quiet_for` is longer than any pause that a busy machine makes.
+    // `quiet_for` is longer than the pauses of a busy machine.
     let recorder = world.reconciling_recorder(ReconcileConfig { quiet_for: Duration::from_secs(5), ..impatient() });
     world.wait_for_rows("decisions", 2_000).await;
     world.wait_for_rows("attempts", 2_000).await;

@@ -1,4 +1,4 @@
-//! Tests that messages become the same rows in every order of arrival, with or without duplicates.
+//! Tests that messages result in the same rows in every order of arrival, with or without duplicates.
 
 use postrider_broker::Queue;
 use postrider_model::delivery::DeliveryStatus;
@@ -12,7 +12,7 @@ async fn every_kind_of_message_becomes_rows_in_any_order() {
     let endpoint = world.endpoint().await;
     let (early, late) = (event(endpoint.tenant), event(endpoint.tenant));
     let recorder = world.recorder();
-    // The outcome of `early` arrives before its event and decision, the outcome of `late` after them.
+    // The outcome of `early` arrives before the event and its decision. The outcome of `late` arrives after them.
     world.publish(Queue::Outcomes, &[member(&outcome(&early, endpoint.id, 200), b"fine")]).await;
     world.wait_for_rows("attempts", 1).await;
     let decisions = [&early, &late].map(|event| member(&decision(event, endpoint.version, vec![endpoint.id]), b""));
@@ -73,7 +73,7 @@ async fn two_recorders_and_duplicate_messages_make_each_row_once() {
     let recorders = [world.recorder(), world.recorder()];
     for round in 0..2 {
         for (queue, members) in &kinds {
-            // The second round has another order and other bundles, so that both recorders write the same rows.
+            // The second round publishes the members again, in another order and in other bundles. So both recorders write them.
             let mut members = members.clone();
             if round == 1 {
                 members.reverse();
