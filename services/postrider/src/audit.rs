@@ -1,4 +1,4 @@
-//! `postrider audit`: checks that every accepted event is accounted for, and reports the gaps.
+//! `postrider audit`: checks that no accepted event is missing in the history, and reports the gaps.
 
 use std::process::ExitCode;
 
@@ -8,12 +8,13 @@ use postrider_settings::CheckSettings;
 use crate::cli::AuditArgs;
 use crate::wiring;
 
-/// Exit code: something is missing.
+/// Exit code if rows are missing.
 const GAPS: u8 = 1;
-/// Exit code: the audit failed.
+/// Exit code if the audit failed.
 const UNKNOWN: u8 = 2;
 
-/// Audits and prints the report. The exit code is 0 if nothing is missing, 1 if something is, 2 if the audit failed.
+/// Runs an audit and prints the report. The exit code is 0 if nothing is missing, 1 if something is missing, and 2 if the audit
+/// failed.
 pub(crate) async fn run(args: &AuditArgs) -> ExitCode {
     match audit(args).await {
         Ok(true) => ExitCode::SUCCESS,
@@ -34,7 +35,7 @@ async fn audit(args: &AuditArgs) -> anyhow::Result<bool> {
     Ok(report.conserved)
 }
 
-/// The report as text.
+/// Returns the report as text.
 fn table(report: &AuditReport) -> String {
     let days: Vec<String> = report.days.iter().map(ToString::to_string).collect();
     let mut lines = vec![format!("audit of {} ({} ms)", days.join(", "), report.took_ms)];

@@ -1,4 +1,4 @@
-//! The command line: one subcommand per service, and the tools. `--help` is the reference of all settings.
+//! The command line: one subcommand for each service and tool. `--help` is the reference of all settings.
 
 use postrider_settings::{CheckSettings, SettingError};
 use postrider_store::{DatabaseSettings, MasterKeySettings};
@@ -11,7 +11,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What to run.
+/// The subcommands.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Accept events over HTTP and from the exchange.
@@ -28,18 +28,18 @@ pub(crate) enum Command {
     All(AllArgs),
     /// Bring the database schema up to date. Safe to repeat and to run concurrently.
     Migrate(MigrateArgs),
-    /// Check that no accepted event or delivery is missing in the history. Exits with 0 if none is missing, 1 if one is, 2 if the
-    /// check fails.
+    /// Check that no accepted event or delivery is missing in the history. The exit code is 0 if nothing is missing, 1 if
+    /// something is missing, and 2 if the check fails.
     Audit(AuditArgs),
     /// Encrypt every secret with the first key of POSTRIDER_MASTER_KEYS, so that the other keys can be removed.
     Reencrypt(ReencryptArgs),
     /// Print the OpenAPI 3.1 document.
     Openapi,
-    /// Check whether a running service is ready. Exits with 0 if it is, and with 1 if it is not.
+    /// Check whether a running service is ready. The exit code is 0 if the service is ready, and 1 if it is not.
     Healthcheck(HealthcheckArgs),
 }
 
-/// Settings of every service.
+/// Settings that all services share.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ServiceArgs {
     #[command(flatten)]
@@ -126,10 +126,10 @@ pub(crate) struct AllArgs {
 pub(crate) struct AuditArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseSettings,
-    /// Days to check, including today.
+    /// Number of days to check, including today.
     #[arg(long, value_name = "DAYS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(crate) days: u32,
-    /// How long to wait before checking again for rows that are missing at first, because their messages may be in flight.
+    /// Time to wait before missing rows are checked again, because their messages may be in flight.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) recheck_after: std::time::Duration,
     /// Print JSON instead of a table.
@@ -156,16 +156,16 @@ pub(crate) struct MigrateArgs {
 /// Settings of `postrider healthcheck`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct HealthcheckArgs {
-    /// The address of the service to check: its POSTRIDER_LISTEN.
+    /// Address of the service to check. It is the service's POSTRIDER_LISTEN.
     #[arg(long, env = "POSTRIDER_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub(crate) listen: std::net::SocketAddr,
-    /// The address of the service's probes, if they have a separate one: its POSTRIDER_MANAGEMENT_LISTEN.
+    /// Address of the service's probes, if they have a separate address. It is the service's POSTRIDER_MANAGEMENT_LISTEN.
     #[arg(long, env = "POSTRIDER_MANAGEMENT_LISTEN", value_name = "ADDRESS")]
     pub(crate) management_listen: Option<std::net::SocketAddr>,
 }
 
 impl Command {
-    /// The name of the process in logs, metrics and broker connections.
+    /// Returns the name of the process in logs, metrics and broker connections.
     pub(crate) fn service(&self) -> &'static str {
         match self {
             Self::Ingest(_) => "ingest",
@@ -185,7 +185,7 @@ impl Command {
     /// Checks all settings.
     ///
     /// # Errors
-    /// The first setting that cannot be used.
+    /// The first setting whose value cannot be used.
     pub(crate) fn check(&self) -> Result<(), SettingError> {
         self.settings().into_iter().try_for_each(CheckSettings::check)
     }

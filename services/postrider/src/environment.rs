@@ -1,9 +1,9 @@
-//! Reads settings from the environment and the flags, with errors that name the variable.
+//! Reads settings from the environment and the flags. Errors contain the name of the variable.
 //!
-//! A variable that is set but blank counts as unset. A `POSTRIDER_…` variable that no service knows is an error: it is nearly
-//! always misspelt, and a setting that is silently ignored is worse than a process that does not start. Processes of a deployment may
-//! share an environment, so each knows the variables of every service, of the project's tools, of Compose and of Kubernetes
-//! (service links).
+//! A variable that is set but blank counts as unset. A `POSTRIDER_…` variable is an error if no service uses it. Such a name is
+//! nearly always misspelt, and a setting that is silently ignored is worse than a process that does not start. Processes of a
+//! deployment may share an environment. Therefore each process accepts the variables of all services, of the project's tools,
+//! of Compose and of Kubernetes (service links).
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -15,11 +15,11 @@ use postrider_settings::redacted_url;
 
 use crate::cli::{Cli, Command};
 
-/// The exit code of clap for an invalid command line.
+/// Exit code of clap for an invalid command line.
 const USAGE: u8 = 2;
 const PREFIX: &str = "POSTRIDER_";
 
-/// Variables of Compose, of the tests and of the development tools, which services may find in their environment.
+/// Variables of Compose, of the tests and of the development tools. The environment of a service may contain them.
 const TOOLS: [&str; 13] = [
     "POSTRIDER_AMQP_API",
     "POSTRIDER_BENCH_KEY",
@@ -35,17 +35,17 @@ const TOOLS: [&str; 13] = [
     "POSTRIDER_RABBITMQ_SERVER",
     "POSTRIDER_TEST",
 ];
-/// Prefixes of such variables.
+/// Prefixes of variables of the tests and tools.
 const TOOL_PREFIXES: [&str; 4] = ["POSTRIDER_BENCH_", "POSTRIDER_DEV_", "POSTRIDER_TEST_", "POSTRIDER_XTASK_"];
 
-/// A command and the settings that it takes.
+/// A command with its settings.
 pub(crate) struct Parsed {
     pub(crate) command: Command,
-    /// Each setting with its value for the log; secrets are left out.
+    /// The name and the value of each setting, for the log. Secrets are omitted.
     pub(crate) summary: Vec<(String, String)>,
 }
 
-/// Reads the command line and the environment. Writes errors to standard error.
+/// Reads the command line and the environment. Prints errors to standard error.
 pub(crate) fn parse() -> Result<Parsed, ExitCode> {
     let command = without_blanks(Cli::command());
     let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
@@ -53,12 +53,12 @@ pub(crate) fn parse() -> Result<Parsed, ExitCode> {
         Ok(matches) => parsed(&matches).map_err(|error| vec![error.to_string()]),
         Err(error) => match explain(&error, &Cli::command()) {
             Some(lines) => Err(lines),
-            // Help, a version, or an invalid flag: clap prints it.
+            // clap prints the help, the version, or the error about an invalid flag.
             None => error.exit(),
         },
     });
     let checked = parsed.and_then(|parsed| match parsed.command {
-        // These commands ignore unknown variables.
+        // These commands accept unknown variables.
         Command::Openapi | Command::Healthcheck(_) => Ok(parsed),
         _ => check_names(&variables, &settings(&Cli::command())).map(|()| parsed),
     });
@@ -73,7 +73,7 @@ fn parsed(matches: &ArgMatches) -> Result<Parsed, clap::Error> {
     Ok(Parsed { command: Cli::from_arg_matches(matches)?.command, summary })
 }
 
-/// The settings of a subcommand, by the name of their variable.
+/// Returns the settings of a subcommand: the names of their variables, and their values without secrets.
 fn summary(subcommand: &str, matches: &ArgMatches) -> Vec<(String, String)> {
     let command = Cli::command();
     let arguments = command.find_subcommand(subcommand).into_iter().flat_map(Clap::get_arguments);
@@ -85,7 +85,7 @@ fn summary(subcommand: &str, matches: &ArgMatches) -> Vec<(String, String)> {
     arguments.filter_map(setting).collect()
 }
 
-/// A setting's value without its secret part.
+/// Returns the value of a setting without its secret part.
 fn redacted(arg: &Arg, value: &str) -> String {
     if value.is_empty() {
         "-".to_owned()
@@ -115,12 +115,12 @@ fn without_blanks(command: Clap) -> Clap {
     })
 }
 
-/// Every argument of every subcommand.
+/// Returns all arguments of all subcommands.
 fn arguments(command: &Clap) -> impl Iterator<Item = &Arg> {
     command.get_subcommands().flat_map(Clap::get_arguments)
 }
 
-/// The variables of every service, sorted.
+/// Returns the variables of all services, sorted by name.
 fn settings(command: &Clap) -> Vec<String> {
     let mut names: Vec<String> =
         arguments(command).filter_map(|arg| arg.get_env()?.to_str().map(str::to_owned)).collect();
@@ -129,7 +129,7 @@ fn settings(command: &Clap) -> Vec<String> {
     names
 }
 
-/// Refuses values of Postrider's variables that are not UTF-8 text.
+/// Returns an error if the value of a `POSTRIDER_…` variable is not UTF-8 text.
 fn check_text(variables: &[(OsString, OsString)]) -> Result<(), Vec<String>> {
     let wrong: Vec<String> = ours(variables)
         .filter(|(_, value)| value.to_str().is_none())
@@ -138,7 +138,7 @@ fn check_text(variables: &[(OsString, OsString)]) -> Result<(), Vec<String>> {
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
-/// The variables whose names begin with `PREFIX`.
+/// Returns the variables whose names begin with `PREFIX`.
 fn ours(variables: &[(OsString, OsString)]) -> impl Iterator<Item = (&str, &OsString)> {
     variables.iter().filter_map(|(name, value)| {
         let name = name.to_str()?;
@@ -146,7 +146,7 @@ fn ours(variables: &[(OsString, OsString)]) -> impl Iterator<Item = (&str, &OsSt
     })
 }
 
-/// Refuses variables that no service knows. A blank variable counts as unset.
+/// Returns an error if there are variables that no service uses. A blank variable counts as unset.
 fn check_names(variables: &[(OsString, OsString)], known: &[String]) -> Result<(), Vec<String>> {
     let wrong: Vec<String> = ours(variables)
         .filter(|(_, value)| value.to_str().is_none_or(|text| !text.trim().is_empty()))
@@ -164,8 +164,8 @@ fn check_names(variables: &[(OsString, OsString)], known: &[String]) -> Result<(
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
-/// Whether Kubernetes made the variable, for a Service whose name begins with `postrider`: `…_SERVICE_HOST`, `…_SERVICE_PORT`,
-/// `…_SERVICE_PORT_<NAME>`, `…_PORT` with a URL, or `…_PORT_<NUMBER>_<PROTOCOL>`, with or without a suffix.
+/// Whether Kubernetes created the variable, for a Service whose name begins with `postrider`: `…_SERVICE_HOST`,
+/// `…_SERVICE_PORT`, `…_SERVICE_PORT_<NAME>`, `…_PORT` with a URL, or `…_PORT_<NUMBER>_<PROTOCOL>`, with or without a suffix.
 fn is_service_link(name: &str, value: &str) -> bool {
     let url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
     let numbered = || {
@@ -173,7 +173,7 @@ fn is_service_link(name: &str, value: &str) -> bool {
             name.rsplit_once("_PORT_").filter(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()))?;
         rest.split('_').nth(1).map(|protocol| ["TCP", "UDP", "SCTP"].contains(&protocol))
     };
-    // `…_PORT_80_TCP_PORT` and `…_PORT_80_TCP_PROTO` have the number before the last `_PORT`.
+    // In `…_PORT_80_TCP_PORT` and `…_PORT_80_TCP_PROTO`, the number is before the last `_PORT`.
     let suffixes = ["_ADDR", "_PROTO", "_PORT"];
     let appended = suffixes.iter().any(|suffix| {
         name.strip_suffix(suffix).is_some_and(|name| ["_TCP", "_UDP", "_SCTP"].iter().any(|end| name.ends_with(end)))
@@ -186,7 +186,8 @@ fn is_service_link(name: &str, value: &str) -> bool {
         || appended
 }
 
-/// Rewords an error of clap about a setting to name its variable. `None` if the error is about something else.
+/// Rewrites an error of clap about a setting, so that the error contains the name of the variable. Returns `None` if the error
+/// is about something else.
 fn explain(error: &clap::Error, command: &Clap) -> Option<Vec<String>> {
     let find = |shown: &str| {
         let long = shown.strip_prefix("--")?.split([' ', '=']).next()?;

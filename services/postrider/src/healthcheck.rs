@@ -1,4 +1,4 @@
-//! `postrider healthcheck`: requests `/readyz`, for images without a shell and curl.
+//! `postrider healthcheck`: requests `/readyz`. It is for images that contain no shell and no curl.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Longest wait for the answer.
+/// Maximum time until the response.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
-/// Exit code 0 when the service at `listen` is ready, else 1 with the answer on standard error.
+/// Returns exit code 0 if the service at `listen` is ready. Otherwise returns exit code 1 and prints the response to standard
+/// error.
 #[expect(clippy::print_stderr, reason = "a container runtime shows it for a failing check")]
 pub(crate) async fn run(listen: SocketAddr) -> ExitCode {
     match tokio::time::timeout(ANSWER_MAX, ask(listen)).await {

@@ -1,6 +1,7 @@
-//! Reports this process every few seconds in a row of the database, which `GET /v1/system` reads.
+//! Writes a report about this process to a row of the database every few seconds. `GET /v1/system` reads the row.
 //!
-//! Nothing depends on the report: while the database is unavailable the row ages, which shows operators that it is stale.
+//! No other part depends on the report. While the database is unavailable, the row is not updated, and its age shows operators
+//! that it is out of date.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,12 +13,12 @@ use postrider_store::services::ServiceReport;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// How often the row is rewritten.
+/// Interval at which the row is updated.
 const EVERY: Duration = Duration::from_secs(10);
-/// Longest wait of a stopping process for the deletion of its row.
+/// Maximum time that a stopping process waits until its row is deleted.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
-/// Reports until `stop`, then deletes the report.
+/// Updates the report until `stop`, then deletes it.
 pub(crate) async fn run(service: &'static str, broker: Broker, store: Store, stop: CancellationToken) {
     let (instance, started_at) = (broker.instance().to_owned(), UnixMillis::now());
     loop {

@@ -1,4 +1,4 @@
-//! `postrider`: every service in one binary. This is the only place that reads the environment.
+//! `postrider`: all services in one binary. Except for the variables of telemetry, only this crate reads the environment.
 
 mod audit;
 mod cli;
@@ -19,7 +19,7 @@ use postrider_telemetry::signals;
 use crate::cli::Command;
 use crate::environment::Parsed;
 
-/// Many small allocations on many threads: mimalloc saves a tenth of the CPU against the system's allocator.
+/// The process makes many small allocations on many threads. mimalloc needs a tenth less CPU than the allocator of the system.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -42,7 +42,7 @@ async fn run(Parsed { command, summary }: Parsed) -> anyhow::Result<ExitCode> {
     match &command {
         Command::Openapi => return print(&format!("{:#}", postrider_api::openapi())),
         Command::Healthcheck(args) => return Ok(healthcheck::run(args.management_listen.unwrap_or(args.listen)).await),
-        // Without logs: their output is their result.
+        // These commands write no logs, because their output is their result.
         Command::Audit(args) => return Ok(audit::run(args).await),
         Command::Reencrypt(args) => return reencrypt::run(args).await,
         _ => {}
@@ -58,9 +58,9 @@ async fn run(Parsed { command, summary }: Parsed) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One crypto provider for every TLS connection of the process.
+/// Installs one crypto provider for all TLS connections of the process.
 pub(crate) fn install_crypto() {
-    // An error means that it is installed already.
+    // An error means that a provider is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 

@@ -1,26 +1,26 @@
-//! Metrics of every process. Names are documented in `docs/metrics.md`.
+//! Metrics of every process. `docs/metrics.md` documents the names.
 
 use std::time::Duration;
 
 use ::metrics::{Unit, describe_gauge, gauge};
 use postrider_store::Store;
 
-/// Connections to the database; label `state`: `in_use` or `idle`.
+/// Connections to the database; label `state` (`in_use`, `idle`).
 const CONNECTIONS: &str = "postrider_store_connections";
-/// The maximum number of connections to the database.
+/// Maximum number of connections to the database.
 const CONNECTIONS_MAX: &str = "postrider_store_connections_max";
-/// Tasks waiting for a connection.
+/// Number of tasks that wait for a connection.
 const WAITING: &str = "postrider_store_waiting_tasks";
-/// Version of the configuration in the database, for comparison with the versions that services use.
+/// Configuration version in the database, for comparison with the versions in force in the services.
 const CONFIG_VERSION: &str = "postrider_store_config_version";
 
-/// How often the pool is sampled.
+/// Interval at which the connection pool is sampled.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often the configuration's version is queried.
+/// Interval at which the configuration version is queried.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
-/// Publishes the version of the configuration in the database until the process ends. It queries the database, so the figure
-/// stays current when a feed has stopped.
+/// Sets the metric of the configuration version until the process ends. The version is read from the database, so the metric is
+/// up to date even if a configuration feed has stopped.
 #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^53 edits")]
 pub(crate) async fn watch_config_version(store: Store) {
     describe_gauge!(CONFIG_VERSION, "version of the configuration in the database");
@@ -33,7 +33,7 @@ pub(crate) async fn watch_config_version(store: Store) {
     }
 }
 
-/// Publishes the use of the connection pool until the process ends.
+/// Sets the metrics of the connection pool until the process ends.
 #[expect(clippy::cast_precision_loss, reason = "a pool has fewer than 2^53 connections")]
 pub(crate) async fn watch_pool(store: Store) {
     describe_gauge!(CONNECTIONS, Unit::Count, "connections to the database");

@@ -1,4 +1,4 @@
-//! A serving process: its port, its connections, its roles and background tasks, and the order in which they stop.
+//! A serving process: its port, its connections, its roles and background tasks, and the order in which they are stopped.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,9 +27,9 @@ use tower::ServiceExt;
 use crate::cli::ServiceArgs;
 use crate::{heartbeat, metrics, wiring};
 
-/// How often a stopping process logs which role it waits for.
+/// Interval at which a stopping process logs the role that it waits for.
 const SAY_EVERY: Duration = Duration::from_secs(2);
-/// Minimum part of the drain for the roles after HTTP.
+/// Minimum part of the drain time that remains for the roles after HTTP has stopped.
 const ROLES_DRAIN_MIN: Duration = Duration::from_secs(5);
 
 /// The connections that all roles of the process share.
@@ -49,7 +49,7 @@ struct Role {
 }
 
 impl Role {
-    /// Waits until the role ends. Every few seconds it logs which role the stop waits for.
+    /// Waits until the role has ended. Logs every few seconds that the stop waits for this role.
     async fn ended(&mut self, broker: &Broker) {
         let started_at = Instant::now();
         while !self.task.is_finished() {
@@ -71,38 +71,38 @@ impl Role {
     }
 }
 
-/// The messages in flight, by queue, for a log line.
+/// Returns the number of messages in flight in each queue, for a log line.
 fn in_hand(broker: &Broker) -> String {
     let counts = broker.in_flight().into_iter().map(|(queue, messages)| format!("{queue} {messages}"));
     let counts: Vec<String> = counts.collect();
     if counts.is_empty() { "no messages".to_owned() } else { counts.join(", ") }
 }
 
-/// A process under construction, then running.
+/// A process that is being started or is running.
 pub(crate) struct Process {
     pub(crate) shared: Shared,
     started: Check,
     drain_max: Duration,
     routes: Arc<OnceCell<Router>>,
-    /// Without this check the process would be ready before a role has added its own checks.
+    /// Without this check, the process would be ready before a role has added its own checks.
     routes_open: Check,
     http: Role,
-    /// Reports this process until everything else has ended.
+    /// Updates the report about this process until everything else has ended.
     heartbeat: Role,
-    /// Background tasks of the process, until it ends.
+    /// Background tasks that run until the process ends.
     tasks: Tasks,
-    /// Background tasks of the routes, until the port closes.
+    /// Background tasks of the routes. They run until the port closes.
     http_tasks: Tasks,
-    /// The roles in the order in which work flows. They stop in this order.
+    /// The roles in the order of an event's way. They are stopped in this order.
     roles: Vec<Role>,
     stop: CancellationToken,
 }
 
 impl Process {
-    /// Opens the port, then waits for the broker and the database. `None` when `stop` came first.
+    /// Opens the port, then waits for the broker and the database. Returns `None` if `stop` comes first.
     ///
     /// # Errors
-    /// A port that is taken, settings that cannot be used, or queues that exist with other arguments.
+    /// The port is in use, a setting cannot be used, or a queue exists with other arguments.
     pub(crate) async fn start(
         service: &'static str,
         args: &ServiceArgs,
@@ -113,7 +113,7 @@ impl Process {
         let store = wiring::store(&args.database, master_keys)?;
         let amqp = wiring::broker_config(&args.amqp, service)?;
         let health = Health::new();
-        // Before the port opens, because without any check the process would be ready.
+        // These checks are added before the port opens. Without any check, the process would be ready.
         let started = health.check("started");
         let routes_open = health.check("start");
         let routes = Arc::new(OnceCell::new());
@@ -150,7 +150,7 @@ impl Process {
         }))
     }
 
-    /// Adds a role, to be stopped after those added before it.
+    /// Adds a role. It is stopped after the roles that were added earlier.
     pub(crate) fn role<F>(&mut self, name: &'static str, run: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = Result<(), TaskFailed>> + Send + 'static,
@@ -160,17 +160,17 @@ impl Process {
         self.roles.push(Role { name, stop, task });
     }
 
-    /// Tasks that stop when the port closes.
+    /// Returns the group of tasks that are stopped when the port closes.
     pub(crate) fn http_tasks(&self) -> Tasks {
         self.http_tasks.clone()
     }
 
-    /// Opens the routes and runs until the stop, the unexpected end of a role, or the failure of a background task.
+    /// Opens the routes. Runs until the process is stopped, a role ends unexpectedly, or a background task fails.
     ///
     /// # Errors
-    /// The role that ended on its own, or the task that failed.
+    /// A role ended unexpectedly, or a background task failed.
     pub(crate) async fn run(mut self, routes: Router) -> anyhow::Result<()> {
-        // The routes are set only here, so this cannot fail.
+        // The routes are set only in this function, so no error can occur.
         let _ = self.routes.set(server::with_fallback(routes));
         self.started.ok();
         self.routes_open.ok();
@@ -195,7 +195,7 @@ impl Process {
                 role.stop.cancel();
                 role.ended(broker).await;
             }
-            // The tasks stop before the broker closes, because one of them watches the broker and would fail.
+            // The tasks are stopped before the broker closes. One of them watches the broker and would fail.
             self.tasks.stop().cancel();
             broker.close().await;
         })
@@ -220,7 +220,7 @@ async fn connect(amqp: BrokerConfig, store: &Store, stop: &CancellationToken) ->
     wiring::broker(amqp, stop).await
 }
 
-/// The error of the first role that ends on its own.
+/// Waits until a role ends unexpectedly, and returns an error that contains its name.
 async fn first_to_end(roles: impl Iterator<Item = &mut Role>) -> anyhow::Error {
     let mut tasks: futures::stream::FuturesUnordered<_> = roles
         .map(|role| {
@@ -241,7 +241,7 @@ async fn first_to_end(roles: impl Iterator<Item = &mut Role>) -> anyhow::Error {
     }
 }
 
-/// Serves probes and metrics immediately, and the routes from the time that they are set.
+/// Serves probes and metrics immediately. Serves the routes as soon as they are set.
 async fn serve_http(
     service: &'static str,
     args: &postrider_http::Settings,

@@ -1,4 +1,4 @@
-//! `postrider reencrypt`: seals every secret with the first master key.
+//! `postrider reencrypt`: encrypts every secret with the first master key.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,8 @@ use postrider_settings::CheckSettings;
 use crate::cli::ReencryptArgs;
 use crate::wiring;
 
-/// Seals every secret, and prints for each other key how many values it had sealed.
+/// Encrypts every secret with the first master key. For each other key, prints how many values were encrypted with it until
+/// now.
 pub(crate) async fn run(args: &ReencryptArgs) -> anyhow::Result<ExitCode> {
     args.database.check()?;
     args.master_keys.check()?;

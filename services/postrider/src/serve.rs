@@ -1,4 +1,4 @@
-//! Runs the commands that serve, and `migrate`.
+//! Runs the commands of the services, and `migrate`.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::cli::{Command, MigrateArgs};
 use crate::process::Process;
 use crate::wiring;
 
-/// Runs a command that serves, or migrates.
+/// Runs the command of a service, or `migrate`.
 pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<()> {
     let service = command.service();
     match command {
@@ -153,7 +153,8 @@ fn api(
     api.routes.merge(postrider_dashboard::router(pages, &tasks))
 }
 
-/// Migrates the database. While the server is unreachable it waits; a refused login or a missing database is an error immediately.
+/// Migrates the database. Waits while the database server is unreachable. A refused login or a missing database is an error
+/// immediately.
 async fn migrate(args: &MigrateArgs, stop: &CancellationToken) -> anyhow::Result<()> {
     let store = wiring::store(&args.database, None)?;
     if store.wait_unless_refused(stop).await.context("POSTRIDER_DATABASE_URL")? {

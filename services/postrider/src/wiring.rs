@@ -1,4 +1,4 @@
-//! Builds the shared clients from the settings: one of each per process.
+//! Creates the shared clients from the settings: one client of each kind per process.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use postrider_telemetry::health::Health;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-/// The client of the database, not yet connected. Services that read no secrets have no master key.
+/// Creates the client of the database without connecting. Services that read no secrets have no master key.
 pub(crate) fn store(database: &DatabaseSettings, keys: Option<&MasterKeySettings>) -> anyhow::Result<Store> {
     let keys = match keys {
         Some(keys) => MasterKeys::parse(keys.master_keys.expose_secret()).context("POSTRIDER_MASTER_KEYS")?,
@@ -26,7 +26,7 @@ pub(crate) fn store(database: &DatabaseSettings, keys: Option<&MasterKeySettings
     Store::connect(config, keys).context("POSTRIDER_DATABASE_URL")
 }
 
-/// The broker's settings, checked without a connection.
+/// Creates the broker's settings and checks them without a connection.
 pub(crate) fn broker_config(amqp: &postrider_broker::Settings, service: &str) -> anyhow::Result<BrokerConfig> {
     let mut config = BrokerConfig::new(amqp.url.expose_secret(), format!("postrider {service}"));
     config.ca_file.clone_from(&amqp.ca_file.0);
@@ -34,7 +34,7 @@ pub(crate) fn broker_config(amqp: &postrider_broker::Settings, service: &str) ->
     Ok(config)
 }
 
-/// Connects to the broker and declares the topology; waits without a limit. `None` if `stop` comes first.
+/// Connects to the broker and declares the topology. Waits without a time limit. Returns `None` if `stop` comes first.
 pub(crate) async fn broker(config: BrokerConfig, stop: &CancellationToken) -> anyhow::Result<Option<Broker>> {
     match Broker::connect(config, stop.clone()).await {
         Err(BrokerError::Stopped) => Ok(None),
@@ -42,13 +42,13 @@ pub(crate) async fn broker(config: BrokerConfig, stop: &CancellationToken) -> an
     }
 }
 
-/// Built-in profiles and those of the directory.
+/// Loads the built-in profiles and the profiles in the directory.
 pub(crate) fn profiles(args: &postrider_profiles::Settings) -> anyhow::Result<Arc<Profiles>> {
     Ok(Arc::new(Profiles::load(args.directory.as_deref()).context("POSTRIDER_PROFILES_DIR")?))
 }
 
-/// Built-in mappings and those of the directory. A type that is not in the catalog of the profile with the mapping's name is refused
-/// here, because all its events would become dead letters.
+/// Loads the built-in mappings and the mappings in the directory. An event type in a mapping is an error if the profile with
+/// the same name does not define it, because all events of such a type would become dead letters.
 pub(crate) fn mappings(
     settings: &postrider_ingest::Settings,
     profile_settings: &postrider_profiles::Settings,
@@ -64,7 +64,7 @@ pub(crate) fn mappings(
     Ok(Arc::new(mappings))
 }
 
-/// The client for requests to endpoints.
+/// Creates the client for requests to endpoints.
 pub(crate) fn egress(args: &postrider_egress::Settings) -> anyhow::Result<Egress> {
     let config = EgressConfig {
         allow: args.allow.0.clone(),
@@ -76,7 +76,7 @@ pub(crate) fn egress(args: &postrider_egress::Settings) -> anyhow::Result<Egress
     Egress::new(config).context("POSTRIDER_EGRESS_CA_FILE or POSTRIDER_EGRESS_PROXY")
 }
 
-/// Shows on `/readyz` whether publishing is possible. Ends when the broker client no longer works.
+/// Shows on `/readyz` whether messages can be published. Ends when the broker client stops working.
 pub(crate) fn watch_broker(broker: &Broker, health: &Health) -> impl Future<Output = ()> + Send + 'static {
     let check = health.check("broker");
     let mut state = broker.publish_state();

@@ -1,4 +1,4 @@
-//! An invalid setting ends the process with an error that names the variable, never with a panic.
+//! Tests that an invalid setting ends the process with an error that contains the name of the variable, and never with a panic.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use postrider_testkit::engines::Scope;
 
-/// How long a process may take to end or to listen, on a busy machine.
+/// Maximum time until a process ends or listens, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const REQUIRED: [(&str, &str); 4] = [
@@ -20,13 +20,13 @@ const REQUIRED: [(&str, &str); 4] = [
 /// The result of starting a process.
 #[derive(Debug)]
 enum Came {
-    /// It accepts connections: every setting is usable.
+    /// The process accepts connections, so all settings can be used.
     Listening,
-    /// It ended with this code and this output.
+    /// The process ended with this exit code and this output.
     Ended(Option<i32>, String),
 }
 
-/// Runs `postrider` with the required variables and these, until it ends or listens.
+/// Runs `postrider` with the required variables and the given variables, until it ends or listens.
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Came {
     let address = free_address();
     let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
@@ -69,7 +69,7 @@ fn wait(child: &mut Child, address: SocketAddr) -> Option<Option<i32>> {
     }
 }
 
-/// Every variable of docs/configuration.md; another test compares that page with the flags.
+/// Returns all variables in docs/configuration.md. Another test compares that page with the flags.
 fn documented() -> Vec<String> {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
     let page = std::fs::read_to_string(page).unwrap();
@@ -80,9 +80,10 @@ fn documented() -> Vec<String> {
     names
 }
 
-/// Checks that the value is accepted, or refused with an error that names the variable.
+/// Checks that the value is either accepted or refused with an error that contains the name of the variable.
 fn check_value(name: &str, value: &str) {
-    // A blank address is unset: the process listens on the default address, which is not checked here.
+    // A blank address counts as unset. The process would then listen on the default address, which this function does not
+    // check.
     if name == "POSTRIDER_LISTEN" && value.trim().is_empty() {
         return;
     }
@@ -93,7 +94,7 @@ fn check_value(name: &str, value: &str) {
         Came::Ended(code, words) => {
             let shown = &value[..value.len().min(40)];
             assert!(matches!(code, Some(1 | 2)), "{name}={shown}: exit code {code:?}: {words}");
-            // The error may contain a value of several lines.
+            // The error may contain a value with several lines.
             let last = words.rsplit("postrider: ").next().unwrap_or_default();
             assert!(last.contains(name), "{name}={shown}: {last}");
             assert!(last.len() < 1_000, "{name}={shown}: {} bytes of words", last.len());
@@ -136,7 +137,7 @@ fn an_invalid_value_is_refused_with_its_name_and_the_allowed_values() {
     refused(&[(collector, "collector:4318")], "OTEL_EXPORTER_OTLP_ENDPOINT: `collector:4318` is not a URL");
     let certificate = ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nope");
     refused(&[(collector, "https://127.0.0.1:1"), certificate], "OTEL_EXPORTER_OTLP_CERTIFICATE: cannot read the file");
-    // The process checks the log filter after it has created the exporter of traces.
+    // The process checks the log filter after it has created the exporter for traces.
     refused(&[(collector, "http://127.0.0.1:1"), ("RUST_LOG", "postrider=loud")], "RUST_LOG is not valid");
 }
 
@@ -172,7 +173,7 @@ async fn migrate_ends_at_once_if_the_login_is_refused() {
     }
 }
 
-/// Kills the process when a test ends.
+/// A process that is killed at the end of a test.
 struct Running(Child);
 
 impl Drop for Running {
@@ -182,7 +183,7 @@ impl Drop for Running {
     }
 }
 
-/// The status line of `GET path`.
+/// Returns the status line of the response to `GET path`.
 fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -200,7 +201,7 @@ fn the_management_port_answers_while_clients_hold_every_connection() {
     command.env("POSTRIDER_MANAGEMENT_LISTEN", management.to_string()).env("POSTRIDER_HTTP_CONNECTIONS_MAX", "1");
     let mut running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     assert_eq!(wait(&mut running.0, public), None, "it listens");
-    // Without a broker and a database the public port answers 503 to every request; it has no probes.
+    // Without a broker and a database, the public port responds with 503 to every request. It serves no probes.
     assert_eq!(get(public, "/healthz"), "HTTP/1.1 503 Service Unavailable");
     let _held = TcpStream::connect(public).unwrap();
     for (path, status) in [("/healthz", "200 OK"), ("/metrics", "200 OK"), ("/readyz", "503 Service Unavailable")] {

@@ -1,10 +1,11 @@
-//! Tests of the settings of `postrider all`. Values come from flags, because the environment belongs to the whole process.
+//! Tests of the settings of `postrider all`. The values are passed as flags, because the tests of a process share its
+//! environment.
 
 use clap::{CommandFactory, Parser};
 
 use super::*;
 
-/// 32 bytes.
+/// A key of 32 bytes.
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 fn parse(more: &[&str]) -> Result<AllArgs, String> {
@@ -98,7 +99,7 @@ fn the_flags_agree_with_each_other() {
     Cli::command().debug_assert();
 }
 
-/// A file of the repository, from its root.
+/// Reads a file of the repository. `path` is relative to the root of the repository.
 fn file(path: &str) -> String {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     std::fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
