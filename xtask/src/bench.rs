@@ -1,21 +1,21 @@
-//! `cargo xtask bench`: measures optimised binaries on private engines.
+//! `cargo xtask bench`: measures optimized binaries with engines of its own.
 
 use crate::child::{self, Guarded};
 use crate::test_engines::{Release, TestEngines};
 use crate::{InstallArgs, report};
 use anyhow::{Result, bail};
 
-/// What to measure.
+/// Arguments of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     install: InstallArgs,
-    /// Passed on to `postrider-bench run`; `cargo xtask bench -- --help` lists them.
+    /// Arguments for `postrider-bench run`. `cargo xtask bench -- --help` lists them.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
-/// Builds, starts engines, measures.
+/// Builds the binaries, starts engines, and measures.
 pub(crate) async fn run(args: BenchArgs) -> Result<bool> {
     report::step("building with optimisation (cargo build --release)");
     let build = child::cargo(&["build", "--release", "-p", "postrider", "-p", "postrider-bench"]);

@@ -1,4 +1,4 @@
-//! Child processes that end with `xtask`.
+//! Child processes that are stopped when `xtask` ends.
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -9,13 +9,15 @@ use nix::unistd::Pid;
 use postrider_testkit::procs;
 use tokio::process::{Child, Command};
 
-/// The variable that marks every descendant of a run: tests start brokers and services in their own process groups.
+/// The variable that marks all descendants of a run. The mark is needed because tests start brokers and services in their own
+/// process groups.
 const RUN: &str = "POSTRIDER_XTASK_RUN";
 
-/// Maximum time of a graceful stop: longer than the drain of Postrider and the stop of engines.
+/// Maximum time of a graceful stop. It is longer than the drain of Postrider and the stop of the engines.
 const STOP_MAX: Duration = Duration::from_secs(60);
 
-/// A process in its own group, so that only `xtask` gets a Ctrl-C of the terminal. Dropping this stops the process and its descendants.
+/// A process in its own group, so that Ctrl-C in the terminal reaches only `xtask`. Dropping this struct stops the process and
+/// its descendants.
 pub(crate) struct Guarded {
     child: Child,
     group: Pid,
@@ -24,7 +26,7 @@ pub(crate) struct Guarded {
 }
 
 impl Guarded {
-    /// Starts it.
+    /// Starts the process.
     pub(crate) fn spawn(mut command: Command, name: &str) -> Result<Self> {
         let run = format!("{}-{:016x}", std::process::id(), rand::random::<u64>());
         let child = command.env(RUN, &run).process_group(0).spawn().with_context(|| format!("cannot start {name}"))?;
@@ -32,12 +34,12 @@ impl Guarded {
         Ok(Self { child, group, run, name: name.to_owned() })
     }
 
-    /// Its stdout, if it was piped.
+    /// Returns the standard output of the process, if it was piped.
     pub(crate) fn stdout(&mut self) -> Option<tokio::process::ChildStdout> {
         self.child.stdout.take()
     }
 
-    /// Waits for its end.
+    /// Waits until the process ends.
     pub(crate) async fn wait(&mut self) -> Result<ExitStatus> {
         self.child.wait().await.with_context(|| format!("waiting for {}", self.name))
     }
@@ -58,11 +60,11 @@ impl Drop for Guarded {
     }
 }
 
-/// The `cargo` that runs `xtask`, in the checkout.
+/// Returns a command that runs, in the checkout, the `cargo` that started `xtask`.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(checkout());
-    // `cargo run` set these variables for `xtask`. They would cause build scripts to run again.
+    // `cargo run` sets these variables for `xtask`. With them, build scripts would run again.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
             command.env_remove(name);
@@ -71,18 +73,19 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command to its end; false if it failed.
+/// Runs a command until it ends. Returns `false` if the command failed.
 pub(crate) async fn run(command: Command, name: &str) -> Result<bool> {
     let mut child = Guarded::spawn(command, name)?;
     Ok(child.wait().await?.success())
 }
 
-/// The root of the checkout.
+/// Returns the root of the checkout.
 pub(crate) fn checkout() -> &'static std::path::Path {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(std::path::Path::new("."))
 }
 
-/// The path of a program that cargo built for a profile (`debug`, `release`), in the target folder of this program.
+/// Returns the path of a program that cargo built for a profile (`debug`, `release`), in the target folder that contains this
+/// program.
 pub(crate) fn built(profile: &str, name: &str) -> Result<std::path::PathBuf> {
     let own = std::env::current_exe()?;
     let target = own.ancestors().nth(2).context("xtask is not where cargo builds it")?;

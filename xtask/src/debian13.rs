@@ -1,8 +1,9 @@
-//! A Debian 13 in a folder of the checkout, with RabbitMQ 4.0 and PostgreSQL 17, on any Debian.
+//! A Debian 13 system in a folder of the checkout, with RabbitMQ 4.0 and PostgreSQL 17. It works on any Debian.
 //!
-//! Owns: creating it once with `debootstrap`, from the mirror and proxy of this machine's apt; and a script that runs a program of this
-//! checkout inside it. Promises: the folder is complete or absent, because it is created under another name and then moved; a program
-//! inside has the pid of the process that was started, and its mounts end with it.
+//! Owns: the creation of the folder with `debootstrap`, which uses the mirror and the proxy of this machine's apt; and a script
+//! that runs a program of this checkout in the Debian 13 system. Promises: the folder is complete or absent, because it is
+//! created with another name and then renamed. A program in the system has the pid of the process that was started, and its
+//! mounts end when it ends.
 
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,11 +20,12 @@ use postrider_testkit::procs;
 use crate::child::checkout;
 use crate::report::step;
 
-// A path that sudo preserved may lack the folders of root's programs.
+// sudo may preserve a `PATH` that does not contain the folders of root's programs.
 const DEBOOTSTRAP: &str = r#"PATH="$PATH:/usr/sbin:/sbin"; exec debootstrap "$@""#;
 const PACKAGES: &str = "rabbitmq-server,postgresql";
 
-/// A script that enters the Debian 13. The checkout and the folder for temporary files have the same paths inside.
+/// Returns a script that enters the Debian 13 system. The checkout and the folder for temporary files have the same paths
+/// inside it.
 fn enter_script(root: &Path) -> String {
     let [root, checkout, temporary] = [root, checkout(), &std::env::temp_dir()].map(|path| path.display().to_string());
     format!(
@@ -42,16 +44,17 @@ exec chroot "{root}" /bin/sh -c 'cd "$0" && exec "$@"' "$PWD" "$@"
     )
 }
 
-/// The folder of the Debian 13 in the checkout.
+/// Returns the folder of the Debian 13 system in the checkout.
 pub(crate) fn folder() -> PathBuf {
     default_folder().join("debian13")
 }
 
-/// Creates the folder if it does not exist, and returns the script that runs a program in it. Creating takes one to two minutes
-/// and 850 MB, of which 700 MB remain.
+/// Creates the Debian 13 system if it does not exist, and returns the script that runs a program in it. The creation takes one
+/// to two minutes and 850 MB, of which 700 MB remain.
 ///
 /// # Errors
-/// This user may not enter it, a package is missing, or debootstrap fails; the error contains the end of its log.
+/// This user may not enter the system, a package is missing, or debootstrap fails. In the last case, the error contains the end
+/// of debootstrap's log.
 pub(crate) fn prepare(install: Install) -> Result<PathBuf> {
     check_rights()?;
     let missing = || {
@@ -76,13 +79,13 @@ pub(crate) fn prepare(install: Install) -> Result<PathBuf> {
 fn create(folder: &Path, root: &Path) -> Result<()> {
     let unfinished = folder.join("unfinished");
     if unfinished.exists() {
-        // Processes of a killed run may still write to it.
+        // Processes of a killed run may still write to this folder.
         procs::kill_marked(&unfinished);
         std::fs::remove_dir_all(&unfinished).with_context(|| format!("removing {}", unfinished.display()))?;
     }
     let log = folder.join("debootstrap.log");
     let output = File::create(&log).context("debootstrap's log")?;
-    // Its mounts end with its namespace, even if it is killed.
+    // The mounts of debootstrap end with its namespace, even if debootstrap is killed.
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "/bin/sh", "-c", DEBOOTSTRAP, "debootstrap", "--variant=minbase"])
@@ -103,7 +106,7 @@ fn create(folder: &Path, root: &Path) -> Result<()> {
         let end = procs::tail(&log, 20);
         bail!("debootstrap could not create a Debian 13 ({status}); {} ends with\n{end}", log.display());
     }
-    // The downloaded packages are no longer needed.
+    // The installed system does not need the downloaded packages.
     let _ = std::fs::remove_dir_all(unfinished.join("var/cache/apt/archives"));
     std::fs::rename(&unfinished, root).with_context(|| format!("moving it to {}", root.display()))
 }

@@ -1,7 +1,7 @@
-//! cargo-deny, which checks `deny.toml`: licences, sources, and permitted dependencies.
+//! Runs cargo-deny, which checks the rules in `deny.toml`: licences, sources, and permitted dependencies.
 //!
-//! Owns: finding it, or else compiling it once into the checkout's ignored folder. Does not: check advisories, whose database needs the
-//! network (SECURITY.md).
+//! Owns: finding cargo-deny, or compiling it once into the ignored folder of the checkout. Does not check advisories, because
+//! their database needs the network (SECURITY.md).
 
 use std::path::PathBuf;
 
@@ -11,10 +11,10 @@ use postrider_testkit::paths::default_folder;
 
 use crate::{child, report};
 
-/// The version that is compiled. It must build with the toolchain of rust-toolchain.toml.
+/// The version of cargo-deny to compile. It must build with the toolchain in rust-toolchain.toml.
 const VERSION: &str = "0.20.2";
 
-/// Runs the check; false if it finds a violation of `deny.toml` or cargo-deny cannot be compiled.
+/// Runs the check. Returns `false` if it finds a violation of `deny.toml` or cargo-deny cannot be compiled.
 pub(crate) async fn check(install: Install) -> Result<bool> {
     let mut path: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
     let has = |folder: &PathBuf| folder.join("cargo-deny").is_file();
@@ -29,7 +29,7 @@ pub(crate) async fn check(install: Install) -> Result<bool> {
                 return Ok(true);
             }
             report::step(&format!("compiling cargo-deny {VERSION} into {} (once)", root.display()));
-            // Without optimisation it compiles in a fraction of the time and still checks in seconds.
+            // Without optimization, cargo-deny compiles in a fraction of the time, and the check still takes only seconds.
             let mut install = child::cargo(&["install", "--quiet", "--locked", "--debug"]);
             install.arg(format!("cargo-deny@{VERSION}")).arg("--root").arg(&root);
             if !child::run(install, "cargo install").await? {

@@ -1,4 +1,5 @@
-//! The fault table: the rows that the scenarios write (`tests/it/harness/fault.rs`), printed and written to `docs/faults.md`.
+//! The fault table: the rows that the scenarios write (`tests/it/harness/fault.rs`). The table is printed and written to
+//! `docs/faults.md`.
 
 use std::path::{Path, PathBuf};
 
@@ -6,16 +7,16 @@ use anyhow::{Context, Result};
 
 use crate::{child, marked, report};
 
-/// The variable that names the file to which scenarios append their rows.
+/// The variable that contains the path of the file to which scenarios append their rows.
 pub(crate) const VARIABLE: &str = "POSTRIDER_FAULTS_FILE";
 const DOCUMENT: &str = "docs/faults.md";
 const HEADER: &str = "| fault | accepted | delivered | lost | duplicates | worst delay | time to recover | audit |\n|---|---|---|---|---|---|---|---|";
 const BEGIN: &str = "<!-- begin: written by `cargo xtask test --faults` -->";
 
-/// Removes the results of an earlier run, and returns the path of the results' file.
+/// Removes the results of an earlier run, and returns the path of the file for the results.
 ///
 /// # Errors
-/// The file of an earlier run cannot be removed.
+/// The results of an earlier run cannot be removed.
 pub(crate) fn begin() -> Result<PathBuf> {
     let path = child::checkout().join("target/faults.md");
     if path.exists() {
@@ -24,7 +25,7 @@ pub(crate) fn begin() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Prints the table, and writes it to the documentation if the run was `whole`: complete and without a failure.
+/// Prints the table. Also writes it to the documentation if `whole` is `true`: the run was complete and no test failed.
 ///
 /// # Errors
 /// The document cannot be read or written.

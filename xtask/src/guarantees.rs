@@ -1,8 +1,8 @@
 //! `cargo xtask guarantees`: writes docs/guarantees.md from the doc comments of the end-to-end tests.
 //!
-//! The doc comment of a test or of a whole file states its promise in a paragraph of one of two forms:
-//! `Guarantee (<section of the page>): <promise>.` or, if another test has the same promise, ``Guarantee: as `<file>::<test>`.``
-//! Only the tables of the page are generated.
+//! The doc comment of a test or of a whole file states a promise in a paragraph with one of two forms: `Guarantee (<section of
+//! the page>): <promise>.` or, if another test has the same promise, ``Guarantee: as `<file>::<test>`.`` Only the tables of the
+//! page are generated.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::{child, marked, report};
 const PAGE: &str = "docs/guarantees.md";
 const BEGIN: &str = "<!-- begin: written by `cargo xtask guarantees` -->";
 
-/// A promise and its tests.
+/// A promise and the tests that check it.
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
     section: String,
@@ -30,7 +30,7 @@ pub(crate) fn write() -> Result<()> {
     Ok(())
 }
 
-/// The page with tables from the current tests.
+/// Returns the page with tables that are generated from the current tests.
 fn current(page: &str) -> Result<String> {
     let mut stated = Vec::new();
     for folder in ["tests/it", "tests/faults"] {
@@ -44,7 +44,7 @@ fn current(page: &str) -> Result<String> {
     with_tables(page, &rows(stated)?)
 }
 
-/// The Rust files below a folder, sorted.
+/// Returns the Rust files in a folder and its subfolders, sorted by path.
 pub(crate) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -59,7 +59,8 @@ pub(crate) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Every `Guarantee` paragraph of a file with the name of its test; `<module>::…` for the paragraph of the whole file.
+/// Returns all `Guarantee` paragraphs of a file, each with the name of its test. For the paragraph of the whole file, the name
+/// is `<module>::…`.
 fn statements(module: &str, text: &str) -> Vec<(String, String)> {
     let (mut found, mut waiting): (Vec<(String, String)>, Vec<String>) = Default::default();
     let mut in_paragraph = false;
@@ -83,7 +84,7 @@ fn statements(module: &str, text: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The statements as rows. A statement that refers to another test is added to the row of that test.
+/// Converts the statements to rows. A statement that refers to another test is added to the row of that test.
 fn rows(stated: Vec<(String, String)>) -> Result<Vec<Row>> {
     let (promises, references): (Vec<_>, Vec<_>) =
         stated.into_iter().partition(|(_, words)| words.starts_with("Guarantee ("));
@@ -101,7 +102,7 @@ fn rows(stated: Vec<(String, String)>) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The page with the table of each section.
+/// Returns the page with the generated table in each section.
 fn with_tables(page: &str, rows: &[Row]) -> Result<String> {
     let mut written = 0;
     let mut sections = page.split_inclusive("\n## ").map(str::to_owned).collect::<Vec<_>>();

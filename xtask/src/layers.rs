@@ -1,5 +1,5 @@
-//! Compares the dependencies of the crates with the table "Who may import whom" in ARCHITECTURE.md. cargo-deny checks `deny.toml`, which
-//! cannot tell tests from what is shipped.
+//! Compares the dependencies of the crates with the table "Who may import whom" in ARCHITECTURE.md. cargo-deny cannot do that
+//! with `deny.toml`, because it does not distinguish dependencies of tests from dependencies of shipped code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::child::checkout;
 
-/// From the lowest layer up: a crate may depend on crates of lower layers only. All services are in one layer, so they never depend on
-/// each other.
+/// The layers, from the lowest to the highest. A crate may depend only on crates of lower layers. All services are in one
+/// layer, so no service depends on another service.
 const LAYERS: &[&[&str]] = &[
     &["postrider-backoff", "postrider-model", "postrider-settings"],
     &["postrider-profiles", "postrider-schema", "postrider-wire"],
@@ -29,10 +29,10 @@ const LAYERS: &[&[&str]] = &[
     &["postrider"],
 ];
 
-/// Crates that are never shipped.
+/// Crates that are not shipped.
 const TOOLS: &[&str] = &["postrider-testkit", "postrider-fuzz", "postrider-tests", "postrider-bench", "xtask"];
 
-/// Libraries, and the one crate that may use each outside of its tests, if any.
+/// Libraries. Only the given crate, if there is one, may use the library outside of tests.
 const OWNERS: &[(&str, Option<&str>)] = &[
     ("lapin", Some("postrider-broker")),
     ("tokio-postgres", Some("postrider-store")),
@@ -44,7 +44,7 @@ const OWNERS: &[(&str, Option<&str>)] = &[
     ("jsonschema", Some("postrider-schema")),
 ];
 
-/// What each crate of the workspace depends on outside of its tests.
+/// Returns the dependencies of each crate in the workspace, without the dependencies of its tests.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let arguments = ["metadata", "--format-version", "1", "--no-deps"];

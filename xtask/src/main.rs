@@ -1,8 +1,8 @@
-//! `cargo xtask`: the commands of developers. `up` runs Postrider, `test` runs every check of CI, `bench` measures.
+//! `cargo xtask`: the commands for developers. `up` runs Postrider, `test` runs all checks of CI, and `bench` measures.
 //!
-//! Owns: the order in which things are prepared, started and stopped. Promises: everything that it started is stopped when it ends, also
-//! after Ctrl-C, SIGTERM or a failure. Does not change anything outside the checkout, except for packages that `up` and `test` announce
-//! and install with apt.
+//! Owns: the order in which everything is prepared, started and stopped. Promises: everything that `xtask` started is stopped
+//! when it ends, also after Ctrl-C, SIGTERM or a failure. Changes nothing outside the checkout, except that `up` and `test`
+//! install packages with apt, which they announce.
 
 mod bench;
 mod child;
@@ -45,13 +45,13 @@ struct Cli {
 enum Command {
     /// Start Postrider with RabbitMQ, PostgreSQL and a demo tenant, until Ctrl-C.
     Up(up::UpArgs),
-    /// Run every check of CI, with real engines.
+    /// Run all checks of CI, with real engines.
     Test(test::TestArgs),
-    /// Measure optimised binaries: throughput, latency, CPU and isolation.
+    /// Measure optimized binaries: throughput, latency, CPU and isolation.
     Bench(bench::BenchArgs),
     /// Write docs/guarantees.md from the doc comments of the end-to-end tests.
     Guarantees,
-    /// Keep the test engines running until Ctrl-C, for `cargo test` by hand.
+    /// Run the test engines until Ctrl-C, for manual calls of `cargo test`.
     Engines {
         #[command(flatten)]
         install: InstallArgs,
@@ -61,10 +61,10 @@ enum Command {
     },
 }
 
-/// What to do about missing packages.
+/// Arguments about missing packages.
 #[derive(Debug, Clone, Copy, clap::Args)]
 struct InstallArgs {
-    /// Only list missing packages.
+    /// Only list missing packages; do not install them.
     #[arg(long)]
     no_install: bool,
 }
@@ -91,7 +91,7 @@ async fn main() -> ExitCode {
             }
         }
     };
-    // A signal drops the work, whose guards stop everything that it started.
+    // A signal drops the future `work`. Its guards stop everything that it started.
     let ended = tokio::select! {
         ended = work => ended,
         name = stop::requested() => {

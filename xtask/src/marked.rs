@@ -1,10 +1,11 @@
-//! Generated parts of documentation pages: the text between a line `<!-- begin … -->` and the next `<!-- end -->`.
+//! Generated parts of documentation pages. A generated part is the text between a line `<!-- begin … -->` and the next line
+//! `<!-- end -->`.
 
 use anyhow::{Context, Result};
 
 const END: &str = "<!-- end -->";
 
-/// The page with `text` between the first `begin` line and its end.
+/// Returns the page with `text` between the first `begin` line and the end line that follows it.
 ///
 /// # Errors
 /// The page lacks one of the two lines.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::child::checkout;
 use crate::guarantees::sources;
 
-/// The names of metrics between two quotes, without names in the file's tests.
+/// Returns the names of metrics that are enclosed in `quote`, without the names in the tests of the file.
 fn names(text: &str, quote: char) -> BTreeSet<String> {
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let is_name = |part: &&str| {
@@ -24,7 +24,8 @@ fn names(text: &str, quote: char) -> BTreeSet<String> {
 fn the_page_of_metrics_names_each_metric_and_no_other() {
     let files = ["services", "shared"].map(|folder| sources(&checkout().join(folder)).expect("sources"));
     let text = |path: PathBuf| std::fs::read_to_string(path).expect("a file");
-    // Reads only files named metrics.rs: elsewhere `postrider_…` is also the name of a crate in a log filter, or of a database.
+    // Reads only files named metrics.rs. In other files, `postrider_…` may also be the name of a crate in a log filter, or of a
+    // database.
     let counted = files.into_iter().flatten().filter(|path| path.ends_with("metrics.rs")).map(text);
     let in_code: BTreeSet<String> = counted.flat_map(|text| names(&text, '"')).collect();
     let in_page = names(&text(checkout().join("docs/metrics.md")), '`');

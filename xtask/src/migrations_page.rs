@@ -1,4 +1,5 @@
-//! Checks that docs/deployment.md describes every migration, and that no migration removes what the previous release may still use.
+//! Checks that docs/deployment.md describes every migration, and that no migration removes something that the previous release
+//! may still use.
 
 use crate::child::checkout;
 

@@ -1,5 +1,5 @@
-//! Checks the documentation: relative links lead to files and headings, docs/README.md lists every page, and ARCHITECTURE.md names only
-//! tests that exist.
+//! Checks the documentation: relative links lead to files and headings that exist, docs/README.md lists every page, and
+//! ARCHITECTURE.md contains only names of tests that exist.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::child::checkout;
 use crate::guarantees::sources;
 
-/// The Markdown files of the root and of `docs/`, relative to the checkout.
+/// Returns the Markdown files in the root and in `docs/`, with paths relative to the checkout.
 fn pages() -> Vec<PathBuf> {
     let mut found = Vec::new();
     for folder in ["", "docs", "docs/operations"] {
@@ -20,13 +20,13 @@ fn pages() -> Vec<PathBuf> {
     found
 }
 
-/// The page without its code blocks.
+/// Returns the page without its code blocks.
 fn prose(page: &Path) -> String {
     let text = std::fs::read_to_string(checkout().join(page)).expect("a page");
     text.split("```").step_by(2).collect()
 }
 
-/// A heading's anchor, as GitHub makes it.
+/// Returns the anchor of a heading, as GitHub generates it.
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | ' '));
     kept.collect::<String>().trim().to_lowercase().replace(' ', "-")
@@ -38,7 +38,7 @@ fn anchors(page: &Path) -> BTreeSet<String> {
     headings.map(|line| anchor(line.trim_start_matches('#'))).collect()
 }
 
-/// The targets of the page's links within the repository, with their anchors.
+/// Returns the targets of the page's links within the repository, and the anchors of the links.
 fn links(page: &Path) -> Vec<(PathBuf, Option<String>)> {
     let text = prose(page);
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
@@ -53,7 +53,7 @@ fn links(page: &Path) -> Vec<(PathBuf, Option<String>)> {
         .collect()
 }
 
-/// The path without `..`.
+/// Returns the path without `..`.
 fn normalised(path: &Path) -> PathBuf {
     let mut parts = PathBuf::new();
     for component in path.components() {

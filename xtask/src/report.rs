@@ -1,9 +1,9 @@
-//! Lines for the terminal.
+//! Prints lines to the terminal.
 
 use std::fmt::Display;
 use std::io::Write as _;
 
-/// Prints a line. An error of a closed terminal is ignored.
+/// Prints a line. Ignores the error if the terminal is closed.
 pub(crate) fn line(text: impl Display) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{text}");

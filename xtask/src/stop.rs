@@ -1,4 +1,4 @@
-//! Signals that stop `xtask`: Ctrl-C, SIGTERM, and the end of the terminal.
+//! Signals that stop `xtask`: Ctrl-C (SIGINT), SIGTERM, and SIGHUP, which is sent when the terminal closes.
 
 use tokio::signal::unix::{SignalKind, signal};
 

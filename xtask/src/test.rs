@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that CI checks.
+//! `cargo xtask test`: runs all checks of CI.
 
 use std::time::Instant;
 
@@ -10,7 +10,8 @@ use crate::child;
 use crate::test_engines::{Release, TestEngines};
 use crate::{InstallArgs, deny, faults, report};
 
-/// The tests that kill, starve or flood something: the fast ones in the targets `it`, and the slow ones in `faults`.
+/// The tests that kill, starve or flood a service or an engine. The fast tests are in the targets `it`, and the slow tests are
+/// in `faults`.
 const FAULTS: &[&str] = &[
     "crash::",
     "restarts::",
@@ -25,8 +26,8 @@ const FAULTS: &[&str] = &[
     "long_outages::",
 ];
 
-/// The targets and modules whose tests depend on the release of the engines: the tests of the broker and store crates, and the scenarios
-/// that kill or starve engines.
+/// The targets and modules whose tests depend on the release of the engines. They are the tests of the broker and store crates,
+/// and the scenarios that kill or starve engines.
 const ENGINES_TARGETS: &[&str] = &["store", "engines"];
 const ENGINES_MODULES: &[&str] = &[
     // shared/broker
@@ -45,25 +46,25 @@ const ENGINES_MODULES: &[&str] = &[
     "restarts::",
 ];
 
-/// What to check.
+/// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TestArgs {
-    /// Only the fault tests, including the slow ones; prints a table of their results and writes it to docs/faults.md.
+    /// Run only the fault tests, including the slow tests. Print a table of their results and write it to docs/faults.md.
     #[arg(long)]
     faults: bool,
-    /// Only tests whose name contains this; formatting, lints and documentation are not checked then.
+    /// Run only tests whose name contains this text. Formatting, lints and documentation are not checked.
     filter: Option<String>,
-    /// The engines to test with. Without a filter, `debian13` runs only the tests that depend on the release of the engines.
+    /// Engines to test with. Without a filter, `debian13` runs only the tests that depend on the release of the engines.
     #[arg(long, value_enum, default_value_t)]
     engines: Release,
     #[command(flatten)]
     install: InstallArgs,
 }
 
-/// Runs every check, also after one failed; false when any did.
+/// Runs all checks, even if a check fails. Returns `false` if any check failed.
 pub(crate) async fn run(args: TestArgs) -> Result<bool> {
     let started = Instant::now();
-    // A missing package ends the run here, before ten minutes of compiling.
+    // If a package is missing, the run ends here, before ten minutes of compiling.
     let install = Install::from(args.install);
     ensure(missing_tools, install, report::step)?;
     let engines = TestEngines::start(args.engines, install).await?;
@@ -90,8 +91,8 @@ pub(crate) async fn run(args: TestArgs) -> Result<bool> {
         optional("cargo-machete", &["machete"], &mut failed).await?;
     }
 
-    // The scenarios run the real binary. All targets in one call: cargo compiles dependencies with more features for tests than for
-    // binaries alone, and would otherwise compile them twice.
+    // The scenarios run the real binary. All targets are built in one call: cargo compiles dependencies with more features for
+    // tests than for binaries alone, so separate calls would compile the dependencies twice.
     report::step("cargo build --workspace --all-targets");
     if !child::run(child::cargo(&["build", "--workspace", "--all-targets"]), "cargo build").await? {
         failed.push("cargo build");
@@ -110,7 +111,7 @@ pub(crate) async fn run(args: TestArgs) -> Result<bool> {
     Ok(failed.is_empty())
 }
 
-/// A check by a tool that may not be installed.
+/// Runs a check by a tool that may not be installed.
 async fn optional(tool: &'static str, arguments: &[&str], failed: &mut Vec<&str>) -> Result<()> {
     if on_path(tool).is_none() {
         report::line(format!("» not run: {tool} is not installed"));
@@ -130,7 +131,7 @@ struct Call<'a> {
     names: Vec<&'a str>,
 }
 
-/// The calls of `cargo test` for these arguments, in order. They cover the whole workspace, because for fewer packages cargo
+/// Returns the calls of `cargo test` for these arguments, in order. They cover the whole workspace. With fewer packages, cargo
 /// would compile the dependencies again with fewer features.
 fn calls(args: &TestArgs) -> Vec<Call<'_>> {
     let names = |modules: &[&'static str]| args.filter.as_deref().map_or(modules.to_vec(), |filter| vec![filter]);
@@ -147,12 +148,12 @@ fn calls(args: &TestArgs) -> Vec<Call<'_>> {
     vec![Call { targets, names: Vec::new() }, Call { targets: modules, names: names(ENGINES_MODULES) }]
 }
 
-/// Runs `cargo test`; false if a test failed.
+/// Runs `cargo test`. Returns `false` if a test failed.
 async fn cargo_test(args: &TestArgs, engines: &TestEngines) -> Result<bool> {
     let table = if args.faults { Some(faults::begin()?) } else { None };
     let mut passed = true;
     for call in calls(args) {
-        // Passing tests print figures: lateness, duplicates, time to recover.
+        // `--show-output` is set because passing tests print measurements: delays, duplicates, time to recover.
         let arguments =
             [&["test", "--no-fail-fast"], &call.targets[..], &["--", "--show-output"], &call.names].concat();
         report::step(&format!("cargo {}", arguments.join(" ")));
@@ -162,7 +163,7 @@ async fn cargo_test(args: &TestArgs, engines: &TestEngines) -> Result<bool> {
         passed &= child::run(command, "cargo test").await?;
     }
     if let Some(table) = table {
-        // The table in the documentation is for the installed engines.
+        // The table in the documentation contains results for the installed engines only.
         faults::end(&table, passed && args.filter.is_none() && args.engines == Release::Installed)?;
     }
     Ok(passed)

@@ -1,4 +1,4 @@
-//! The engines of tests: those of this machine, or those of a Debian 13 in a folder.
+//! The engines for tests: the engines of this machine, or the engines of a Debian 13 system in a folder.
 
 use std::process::Stdio;
 
@@ -11,34 +11,34 @@ use tokio::process::Command;
 use crate::child::Guarded;
 use crate::{debian13, report};
 
-/// The release of RabbitMQ and PostgreSQL.
+/// The release of RabbitMQ and PostgreSQL to test with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Release {
     /// The installed release.
     #[default]
     Installed,
-    /// RabbitMQ 4.0 and PostgreSQL 17 of Debian 13, in a folder of the checkout (Debian, root).
+    /// RabbitMQ 4.0 and PostgreSQL 17 of Debian 13, in a folder of the checkout. Requires Debian and root.
     Debian13,
 }
 
 /// The prefix of an exported variable in the output of `cargo xtask engines`.
 pub(crate) const EXPORT: &str = "  export ";
 
-/// Running engines, and the variables by which tests find them.
+/// Running engines, and the variables that contain their addresses for the tests.
 pub(crate) struct TestEngines {
-    /// For the environment of `cargo test`.
+    /// Variables for the environment of `cargo test`.
     pub(crate) variables: Vec<(String, String)>,
     running: Running,
 }
 
 enum Running {
     Here(Engines),
-    /// `cargo xtask engines` inside the Debian 13.
+    /// `cargo xtask engines` in the Debian 13 system.
     Inside(Guarded),
 }
 
 impl TestEngines {
-    /// Starts the engines, or finds running ones.
+    /// Starts the engines, or uses engines that are running already.
     pub(crate) async fn start(release: Release, install: Install) -> Result<Self> {
         match release {
             Release::Installed => Self::here(install).await,
@@ -59,8 +59,8 @@ impl TestEngines {
         Ok(Self { variables, running: Running::Here(engines) })
     }
 
-    /// Runs `cargo xtask engines` inside the Debian 13. Cargo's runner runs the tests there, too, so that a test that starts its
-    /// own engine gets that release.
+    /// Runs `cargo xtask engines` in the Debian 13 system. Cargo's runner runs the tests there too, so that a test that starts
+    /// its own engine uses the release of Debian 13.
     async fn inside(install: Install) -> Result<Self> {
         if std::env::var_os("POSTRIDER_TEST_AMQP_URL").is_some() {
             bail!("POSTRIDER_TEST_AMQP_URL names other engines than --engines debian13: unset it, or omit --engines");
@@ -93,7 +93,7 @@ impl TestEngines {
     }
 }
 
-/// The host's target as cargo's variables write it: `X86_64_UNKNOWN_LINUX_GNU`.
+/// Returns the target of the host in the form of cargo's variables, such as `X86_64_UNKNOWN_LINUX_GNU`.
 async fn target() -> Result<String> {
     let output = Command::new("rustc").arg("-vV").output().await.context("running rustc")?;
     let text = String::from_utf8(output.stdout)?;

@@ -1,4 +1,5 @@
-//! `cargo xtask up`: a working Postrider on this machine, with a demo tenant of each profile, whose deliveries show in the terminal.
+//! `cargo xtask up`: runs Postrider on this machine with a demo tenant of each profile, and prints the tenants' deliveries to
+//! the terminal.
 
 mod api;
 mod demo;
@@ -19,22 +20,22 @@ use crate::child::{self, Guarded};
 use crate::{InstallArgs, report};
 
 /// Builds the binary with the features of dependencies that the workspace's tests enable, so that `cargo xtask test` and `up`
-/// compile each dependency once. Cargo enables these features only if it also builds a test; `settings` is a small one.
+/// compile each dependency once. Cargo enables these features only if it also builds a test. `settings` is a small test.
 const BUILD: [&str; 6] = ["build", "--workspace", "--bin", "postrider", "--test", "settings"];
 
-/// How to start.
+/// Arguments of `cargo xtask up`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UpArgs {
     #[command(flatten)]
     install: InstallArgs,
-    /// Delete this checkout's RabbitMQ and PostgreSQL data, keys and demo tenants first.
+    /// Before the start, delete this checkout's data of RabbitMQ and PostgreSQL, its keys and its demo tenants.
     #[arg(long)]
     reset: bool,
 }
 
 /// Starts everything and runs until a service ends. Dropping the future stops everything.
 pub(crate) async fn run(args: UpArgs) -> Result<()> {
-    // A wrong setting ends `up` here, before the build, which takes minutes.
+    // If a setting is invalid, `up` ends here, before the build, which takes minutes.
     let listen: SocketAddr = set("POSTRIDER_LISTEN")
         .unwrap_or_else(|| "127.0.0.1:8080".into())
         .parse()
@@ -78,7 +79,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
         let receiver = receiver::serve(receiver_port, &demo).await?;
         demo::write_script(&folder, listen, &demo)?;
         announce(&engines, &keys, listen, &folder, &demo);
-        // The receiver never ends, so this waits until `up` is stopped.
+        // The receiver never ends, so this line waits until `up` is stopped.
         tokio::join!(receiver, demo::greet(&api, &demo)).0
     };
     tokio::select! {
@@ -96,7 +97,7 @@ fn check_free(address: SocketAddr, user: &str, other: &str) -> Result<()> {
     Ok(())
 }
 
-/// The settings of `postrider`; variables that are set already take precedence.
+/// Returns the settings of `postrider`. A variable that is already set takes precedence.
 async fn environment(engines: &Engines, keys: &keys::Keys, listen: SocketAddr) -> Result<Vec<(&'static str, String)>> {
     let mut wanted = vec![
         ("POSTRIDER_LISTEN", listen.to_string()),

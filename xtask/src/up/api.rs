@@ -1,4 +1,4 @@
-//! The calls of Postrider's HTTP API that `up` makes.
+//! The client for the calls of Postrider's HTTP API that `up` makes.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 
-/// The running Postrider.
+/// The API of the running Postrider.
 pub(super) struct Api {
     client: Client,
     base: String,
@@ -16,7 +16,7 @@ pub(super) struct Api {
 
 impl Api {
     pub(super) fn new(listen: SocketAddr, operator: &str) -> Result<Self> {
-        // A service that listens on all addresses is called over loopback.
+        // If the service listens on all addresses, the loopback address is used.
         let host = if listen.ip().is_unspecified() { "127.0.0.1".into() } else { listen.ip().to_string() };
         let host = if listen.is_ipv6() && !listen.ip().is_unspecified() { format!("[{host}]") } else { host };
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?;
@@ -42,7 +42,7 @@ impl Api {
         }
     }
 
-    /// Waits until ingest and fan-out apply this version of the configuration.
+    /// Waits until this configuration version or a later version is in force in ingest and fan-out.
     pub(super) async fn wait_applied(&self, version: i64) -> Result<()> {
         let give_up = Instant::now() + Duration::from_secs(20);
         loop {
@@ -58,7 +58,7 @@ impl Api {
         }
     }
 
-    /// Sends a request and returns the status and the body of any answer.
+    /// Sends a request. Returns the status and the body of the response, even if the status is an error.
     pub(super) async fn ask(
         &self,
         method: Method,
@@ -76,12 +76,12 @@ impl Api {
         Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
     }
 
-    /// Whether a GET with the operator key succeeds.
+    /// Whether a GET with the operator key is successful.
     pub(super) async fn exists(&self, path: &str) -> Result<bool> {
         Ok(self.ask(Method::GET, path, &self.operator, None).await?.0.is_success())
     }
 
-    /// A POST with the operator key or the given one; an answer other than success is an error.
+    /// Sends a POST with the given key, or with the operator key if none is given. Any status except success is an error.
     pub(super) async fn create(&self, path: &str, key: Option<&str>, body: &Value) -> Result<Value> {
         let (status, answer) = self.ask(Method::POST, path, key.unwrap_or(&self.operator), Some(body)).await?;
         if !status.is_success() {
@@ -91,12 +91,12 @@ impl Api {
     }
 }
 
-/// The first value of a gauge in the text of `/metrics`.
+/// Returns the first value of a gauge in the text of `/metrics`.
 fn gauge(metrics: &str, name: &str) -> Option<i64> {
     metrics.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().last()?.parse().ok()
 }
 
-/// A string member of an answer.
+/// Returns a string member of a response.
 pub(super) fn text(answer: &Value, member: &str) -> Result<String> {
     Ok(answer[member].as_str().with_context(|| format!("an answer without {member:?}: {answer}"))?.to_owned())
 }

@@ -1,4 +1,5 @@
-//! The demo tenants, one for each product: created through the API at the first start and used again by later ones.
+//! The demo tenants, one for each product. They are created through the API at the first start, and later starts use them
+//! again.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,13 +12,14 @@ use super::api::{Api, text};
 use super::keys;
 use crate::report;
 
-/// The content of `.postrider/demo.json`, readable by its owner only: the API shows secrets and keys once.
+/// The content of `.postrider/demo.json`. Only the owner of the file can read it. The content is stored because the API shows
+/// secrets and keys only once.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(super) struct Demo {
     pub(super) tenants: Vec<DemoTenant>,
 }
 
-/// One tenant with one endpoint at the built-in receiver.
+/// A tenant with an endpoint at the built-in receiver.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct DemoTenant {
     pub(super) profile: String,
@@ -28,20 +30,21 @@ pub(super) struct DemoTenant {
     pub(super) secret: String,
 }
 
-/// The profiles of the demo tenants. The `curl` command of the first one is printed.
+/// The profiles of the demo tenants. `up` prints the `curl` command of the first tenant.
 const PROFILES: [&str; 6] = ["magnetite", "migma", "migomail", "metigan", "mumara", "standard"];
 
 fn path(folder: &Path) -> PathBuf {
     folder.join("demo.json")
 }
 
-/// Removes the files, so that the next start creates new tenants.
+/// Removes the files of the demo tenants, so that the next start creates new tenants.
 pub(super) fn forget(folder: &Path) -> Result<()> {
     keys::remove(&path(folder))?;
     keys::remove(&script_path(folder))
 }
 
-/// Finds the tenants of an earlier start that are still in the database, creates the others, and waits until these can be used.
+/// Returns the demo tenants. Uses tenants of an earlier start that are still in the database, creates the others, and waits
+/// until the new tenants can be used.
 pub(super) async fn find_or_make(folder: &Path, api: &Api, port: u16) -> Result<Demo> {
     let kept: Demo =
         std::fs::read(path(folder)).ok().and_then(|raw| serde_json::from_slice(&raw).ok()).unwrap_or_default();
@@ -68,7 +71,7 @@ pub(super) async fn find_or_make(folder: &Path, api: &Api, port: u16) -> Result<
     Ok(demo)
 }
 
-/// Creates a tenant, its key and its endpoint; returns it with the configuration version of the last of these edits.
+/// Creates a tenant, its key and its endpoint. Returns the tenant and the configuration version of the last of these edits.
 async fn create(api: &Api, profile: &str, url: String) -> Result<(DemoTenant, i64)> {
     let body = json!({"name": format!("Demo ({profile})"), "profile": profile});
     let tenant = text(&api.create("/v1/tenants", None, &body).await?, "id")?;
@@ -81,7 +84,7 @@ async fn create(api: &Api, profile: &str, url: String) -> Result<(DemoTenant, i6
     Ok((DemoTenant { profile: profile.to_owned(), tenant, key, endpoint: id, url, secret }, version))
 }
 
-/// Sends a test event to each tenant's endpoint; the receiver prints the result of its check.
+/// Sends a test event to the endpoint of each tenant. The receiver prints the result of its check.
 pub(super) async fn greet(api: &Api, demo: &Demo) {
     for tenant in &demo.tenants {
         let path = format!("/v1/endpoints/{}/test", tenant.endpoint);
@@ -91,9 +94,9 @@ pub(super) async fn greet(api: &Api, demo: &Demo) {
     }
 }
 
-/// The complete shell command that publishes one event.
+/// Returns the shell command that publishes one event.
 pub(super) fn curl(listen: SocketAddr, tenant: &DemoTenant) -> String {
-    // As text, which keeps the members in the order in which a person would write them.
+    // The event is written as text, so that its members remain in the order in which a person would write them.
     let event = match tenant.profile.as_str() {
         "magnetite" => concat!(
             r#"{"type":"lead.created","data":{"email":"ada@example.com","name":"Ada"},"#,
@@ -119,12 +122,13 @@ pub(super) fn curl(listen: SocketAddr, tenant: &DemoTenant) -> String {
     )
 }
 
-/// Where [`write_script`] puts it.
+/// Returns the path of the file that [`write_script`] writes.
 pub(super) fn script_path(folder: &Path) -> PathBuf {
     folder.join("publish.sh")
 }
 
-/// Writes a script with this command for every product: `sh publish.sh migma`. Only its owner can read it, because it holds keys.
+/// Writes a script that publishes an event for any of the products, such as `sh publish.sh migma`. Only the owner can read the
+/// file, because it contains keys.
 pub(super) fn write_script(folder: &Path, listen: SocketAddr, demo: &Demo) -> Result<()> {
     keys::write_private(&script_path(folder), script(listen, demo).as_bytes())
 }

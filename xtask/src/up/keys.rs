@@ -1,4 +1,4 @@
-//! The operator key and the master key of this checkout, created once.
+//! The operator key and the master key of this checkout. They are created once.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -10,13 +10,13 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use postrider_testkit::paths::set;
 use serde::{Deserialize, Serialize};
 
-/// The keys of the services.
+/// The operator keys and the master keys of the services.
 pub(super) struct Keys {
-    /// The first operator key, which `up` uses and prints.
+    /// The first operator key. `up` uses and prints it.
     pub(super) operator: String,
-    /// `POSTRIDER_OPERATOR_KEYS`.
+    /// The value of `POSTRIDER_OPERATOR_KEYS`.
     pub(super) operator_keys: String,
-    /// `POSTRIDER_MASTER_KEYS`.
+    /// The value of `POSTRIDER_MASTER_KEYS`.
     pub(super) master: String,
 }
 
@@ -30,7 +30,7 @@ fn path(folder: &Path) -> PathBuf {
     folder.join("keys.json")
 }
 
-/// The keys from the environment, or else from an earlier start, or else new keys.
+/// Returns the keys in the environment, otherwise the keys of an earlier start, otherwise new keys.
 pub(super) fn load_or_make(folder: &Path) -> Result<Keys> {
     let kept: Kept = match std::fs::read(path(folder)) {
         Ok(raw) => serde_json::from_slice(&raw).with_context(|| format!("{}", path(folder).display()))?,
@@ -48,14 +48,14 @@ pub(super) fn load_or_make(folder: &Path) -> Result<Keys> {
     Ok(Keys { operator, operator_keys, master: set("POSTRIDER_MASTER_KEYS").unwrap_or(kept.master_keys) })
 }
 
-/// Removes the keys, so that the next start creates new ones.
+/// Removes the keys, so that the next start creates new keys.
 pub(super) fn forget(folder: &Path) -> Result<()> {
     remove(&path(folder))
 }
 
-/// A file that only its owner can read.
+/// Writes a file that only its owner can read.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    // The mode applies only to a new file, so an existing one is removed.
+    // The mode applies only to a new file. Therefore an existing file is removed.
     remove(path)?;
     let mut file = std::fs::File::options()
         .create_new(true)

@@ -1,7 +1,8 @@
-//! The built-in receiver: checks each delivery as a customer's server would, and prints a line about it.
+//! The built-in receiver: checks each delivery as a customer's server would, and prints a line about the delivery.
 //!
-//! `/<profile>` is the URL of a demo tenant's endpoint: the receiver knows its secret and refuses a wrong signature. Every other path is
-//! for endpoints that a developer adds: their secrets are unknown here, so it accepts every delivery unchecked.
+//! `/<profile>` is the URL of a demo tenant's endpoint. The receiver has the secret of this endpoint and refuses an invalid
+//! signature. All other paths are for endpoints that a developer adds. The receiver does not have their secrets, so it accepts
+//! these deliveries without a check.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use postrider_signature::verify;
 use super::demo::{Demo, DemoTenant};
 use crate::report;
 
-/// Binds the port; the returned future serves.
+/// Binds the port and returns a future that serves the requests.
 pub(super) async fn serve(port: u16, demo: &Demo) -> Result<impl Future<Output = Result<()>> + use<>> {
     let router = Router::new().fallback(receive).with_state(Arc::new(demo.clone()));
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
@@ -51,7 +52,7 @@ async fn receive(State(demo): State<Arc<Demo>>, uri: Uri, headers: HeaderMap, bo
     (status, answer)
 }
 
-/// What to do about a signature that does not fit the secret of the demo endpoint.
+/// Returns the advice for a delivery whose signature does not match the secret of the demo endpoint.
 fn advice(tenant: &DemoTenant) -> String {
     format!(
         "This URL accepts only deliveries that are signed with the secret of the demo endpoint {}. An endpoint that you added has \
@@ -61,12 +62,12 @@ fn advice(tenant: &DemoTenant) -> String {
     )
 }
 
-/// The receiver's URL for endpoints that a developer adds, next to the URL of a demo endpoint.
+/// Returns the receiver's URL for endpoints that a developer adds. It is derived from the URL of a demo endpoint.
 pub(super) fn own_url(demo_url: &str) -> String {
     demo_url.rsplit_once('/').map_or(demo_url, |(base, _)| base).to_owned() + "/mine"
 }
 
-/// Checks `webhook-signature` and the product's own header, and returns the names of both.
+/// Checks `webhook-signature` and the signature header of the product. Returns the names of both headers.
 fn check(tenant: &DemoTenant, headers: &HeaderMap, body: &[u8]) -> Result<String> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let (secret, now) = (tenant.secret.as_str(), UnixMillis::now());
@@ -78,7 +79,7 @@ fn check(tenant: &DemoTenant, headers: &HeaderMap, body: &[u8]) -> Result<String
     Ok(format!("{}, webhook-signature", scheme.header))
 }
 
-/// UTC, to the millisecond.
+/// Returns the current time of day in UTC, to the millisecond.
 fn time_of_day() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = now.as_secs() % 86_400;
