@@ -1,8 +1,9 @@
-//! The bare path, the yardstick: publish with confirm to a quorum queue, consume, POST, ack and nothing else.
+//! The bare path, with which Postrider is compared: publish with confirm to a quorum queue, consume, POST, ack, and nothing
+//! else.
 //!
-//! It does only what any delivery through RabbitMQ needs, as cheaply as possible: pipelined confirms, a large prefetch,
-//! keep-alive connections, multiple acks. It has no validation, no database and no signature. In a closed loop at most
-//! [`OUTSTANDING_MAX`] messages are between publish and ack; with `--rate` it measures latency instead.
+//! It does only what any delivery through the broker needs, as cheaply as possible: pipelined confirms, a large prefetch,
+//! keep-alive connections, multiple acks. It has no validation, no database and no signature. In a closed loop, at most
+//! [`OUTSTANDING_MAX`] messages are between publish and ack. With `--rate`, it measures latency instead.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -27,27 +28,27 @@ use crate::ledger::{Accepted, Latency};
 use crate::payload::{EVENT_BYTES, Event};
 use crate::processes::own_usage;
 
-/// Maximum messages between publish and ack in the closed loop.
+/// Maximum number of messages between publish and ack in the closed loop.
 const OUTSTANDING_MAX: usize = 2_000;
-/// Maximum outstanding confirms.
+/// Maximum number of outstanding confirms.
 const UNCONFIRMED_MAX: usize = 1_000;
-/// Maximum publishes passed to lapin together.
+/// Maximum number of publishes that are passed to lapin together.
 const TOGETHER_MAX: usize = 128;
 const QUEUE: &str = "postrider-bench.bare";
 
 /// Options of `bare`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BareArgs {
-    /// The broker.
+    /// AMQP URL of the broker.
     #[arg(long, env = "POSTRIDER_AMQP_URL", hide_env_values = true)]
     amqp_url: String,
-    /// The sink, `host:port`.
+    /// Address of the sink, as `host:port`.
     #[arg(long)]
     sink: String,
-    /// How long to publish, in seconds.
+    /// Time to publish, in seconds.
     #[arg(long, default_value_t = 8.0)]
     seconds: f64,
-    /// Open loop: messages per second.
+    /// Messages per second (open loop).
     #[arg(long)]
     rate: Option<f64>,
     /// Length of a message in bytes.
@@ -55,17 +56,17 @@ pub(crate) struct BareArgs {
     bytes: usize,
 }
 
-/// Keep-alive connections to the sink.
+/// Number of keep-alive connections to the sink.
 const CONNECTIONS: usize = 64;
 
-/// A consumed message for a connection to the sink.
+/// A consumed message that is sent over a connection to the sink.
 struct Job {
     tag: u64,
     id: String,
     body: Vec<u8>,
 }
 
-/// Publishes, forwards, prints [`Generated`] as JSON.
+/// Publishes and forwards messages. Prints [`Generated`] as JSON.
 pub(crate) async fn run(args: BareArgs) -> anyhow::Result<()> {
     let publishing = broker::connect(&args.amqp_url, "postrider-bench bare publish").await?;
     let consuming = broker::connect(&args.amqp_url, "postrider-bench bare consume").await?;
@@ -73,14 +74,14 @@ pub(crate) async fn run(args: BareArgs) -> anyhow::Result<()> {
     let consume_channel = consuming.create_channel().await?;
     declare(&publish_channel).await?;
     let outstanding = Rc::new(Semaphore::new(OUTSTANDING_MAX));
-    // The consumer and the connections to the sink exist before the clock starts.
+    // The consumer and the connections to the sink are created before the measured time starts.
     let consumer = consumer(&consume_channel).await?;
     let connections = try_join_all((0..CONNECTIONS).map(|_| Connection::open(&args.sink))).await?;
     let forwarding = forward(consume_channel, consumer, connections, args.sink.clone(), Rc::clone(&outstanding));
     let forwarding = tokio::task::spawn_local(forwarding);
     let mut lateness_ns = Vec::new();
     let accepted = publish(&publish_channel, &args, &outstanding, &mut lateness_ns).await?;
-    // All permits are back once all messages are acked.
+    // All permits are available again after all messages are acked.
     let all = outstanding.acquire_many(OUTSTANDING_MAX as u32);
     tokio::select! {
         all = all => drop(all?),
@@ -113,8 +114,8 @@ async fn publish(
     let mut unconfirmed: VecDeque<PublisherConfirm> = VecDeque::new();
     let mut accepted: Vec<Accepted> = Vec::new();
     loop {
-        // lapin's publish resolves when its frames are written. Publishes that are passed together share the round trip to its
-        // IO thread and the write to the socket.
+        // lapin's publish resolves when its frames are written. Publishes that are passed together share one round trip to
+        // lapin's IO thread and one write to the socket.
         let mut together = Vec::new();
         while together.len() < TOGETHER_MAX {
             let sent_ns = match &mut due {
@@ -195,7 +196,7 @@ async fn forward(
         let delivery = delivery?;
         let id = delivery.properties.message_id().as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default();
         let job = Job { tag: delivery.delivery_tag, id, body: delivery.data };
-        // Round robin: the sink answers all connections equally fast.
+        // Connections are used in turn, because the sink responds equally fast on all of them.
         turn = (turn + 1) % CONNECTIONS;
         if workers[turn].send(job).is_err() {
             bail!("a connection to the sink failed");

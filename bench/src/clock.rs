@@ -1,25 +1,27 @@
-//! The clock of a run, and the pacer of fixed rates.
+//! The clock of a run, and the pacer for fixed rates.
 //!
-//! Sender and receiver are processes of one machine and share the wall clock. If that clock is set during a run, latencies are
-//! impossible values.
+//! The sender and the receiver are processes of one machine and use the same wall clock. If the wall clock is set during a run,
+//! the measured latencies are wrong.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 
-/// Nanoseconds since the Unix epoch.
+/// Returns the nanoseconds since the Unix epoch.
 pub(crate) fn now_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
-/// Shortest sleep of the pacer.
+/// Minimum sleep of the pacer.
 const SLEEP_MIN: Duration = Duration::from_micros(100);
 
-/// Sends the time (nanoseconds since the epoch) at which each of `count` requests is due, as soon as it is due.
+/// Sends a message for each of `count` requests when the request is due. The message is the due time in nanoseconds since the
+/// epoch.
 ///
-/// The times are fixed in advance: a slow answer does not postpone later requests, so it cannot hide the waiting it causes
-/// (coordinated omission). A thread sleeps between them, at least for [`SLEEP_MIN`]; requests that become due meanwhile are sent
-/// together, because waking for each would take more CPU than sending. The runtime's timers are less precise.
+/// The due times are fixed in advance. A slow response does not postpone later requests, so the measured latency includes the
+/// wait that the response causes (no coordinated omission). A thread sleeps between due times, at least for [`SLEEP_MIN`].
+/// Requests that become due during a sleep are sent together, because waking up for each request would take more CPU than
+/// sending it. The timers of the runtime are less precise than this thread.
 pub(crate) fn pace(per_second: f64, count: u64) -> mpsc::UnboundedReceiver<u64> {
     let (sender, receiver) = mpsc::unbounded_channel();
     std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! Standard output.
+//! Prints to standard output.
 
 /// Prints a line.
 #[expect(clippy::print_stdout, reason = "the figures are what this program is for")]

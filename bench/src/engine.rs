@@ -1,6 +1,7 @@
-//! Starts, configures and stops the services under test: five processes or one.
+//! Starts, configures and stops the services under test, in five processes or in one.
 //!
-//! It uses the interfaces of a user: binary, environment, HTTP API. The log of each process is a file in the run's folder.
+//! It uses only interfaces that users have: the binary, the environment and the HTTP API. The log of each process is a file in
+//! the folder of the run.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -28,10 +29,10 @@ use crate::processes::{Kind, Watched};
 pub(crate) const OPERATOR_KEY: &str = "postrider_bench_operator_key_0123456789abcdef";
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(20);
-/// How often queue depths are read during a measurement. Each reading costs the broker CPU.
+/// Interval at which the lengths of the queues are read during a measurement. Each reading uses CPU of the broker.
 const DEPTHS_EVERY: Duration = Duration::from_secs(1);
 
-/// The queues that must be empty before a workload counts as done.
+/// The queues that must be empty before a workload counts as finished.
 const QUEUES: [&str; 7] = [
     "postrider.fanout",
     "postrider.lane.live",
@@ -42,33 +43,33 @@ const QUEUES: [&str; 7] = [
     "postrider.outcomes",
 ];
 
-/// How the services are started.
+/// The options with which the services are started.
 #[derive(Debug, Clone)]
 pub(crate) struct EngineOptions {
-    /// The `postrider` binary.
+    /// The path of the `postrider` binary.
     pub(crate) binary: PathBuf,
     pub(crate) amqp_url: String,
     pub(crate) database_url: String,
-    /// Which processes run the services.
+    /// The processes that run the services.
     pub(crate) processes: Processes,
-    /// The folder of the services' logs.
+    /// The folder for the logs of the services.
     pub(crate) folder: PathBuf,
 }
 
-/// Which processes run the services.
+/// The processes that run the services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Processes {
-    /// `postrider all`.
+    /// One process: `postrider all`.
     One,
-    /// One process per service, except for the dispatchers.
+    /// One process per service, but several dispatchers if requested.
     Separate {
-        /// Dispatcher processes.
+        /// Number of dispatcher processes.
         dispatchers: usize,
     },
 }
 
 impl Processes {
-    /// The role of each process.
+    /// Returns the role of each process.
     fn roles(self) -> Vec<&'static str> {
         match self {
             Self::One => vec!["all"],
@@ -78,7 +79,7 @@ impl Processes {
         }
     }
 
-    /// For the output: `1 process` (`postrider all`) or `5 processes`.
+    /// Returns a text for the output: `1 process` (`postrider all`) or, for example, `5 processes`.
     pub(crate) fn label(self) -> String {
         let count = self.roles().len();
         format!("{count} process{}", if count == 1 { "" } else { "es" })
@@ -90,7 +91,7 @@ struct Service {
     child: Child,
     address: String,
     started: Instant,
-    /// The time from the start of the process until it was ready.
+    /// Time from the start of the process until it was ready.
     ready_after: Duration,
 }
 
@@ -124,14 +125,14 @@ impl Service {
     }
 }
 
-/// Running services.
+/// The running services.
 pub(crate) struct Engine {
     processes: Processes,
     services: Vec<Service>,
     depths: Depths,
 }
 
-/// A tenant for one workload.
+/// A tenant that is created for one workload.
 #[derive(Debug)]
 pub(crate) struct Tenant {
     pub(crate) id: String,
@@ -140,7 +141,7 @@ pub(crate) struct Tenant {
 }
 
 impl Engine {
-    /// Migrates, starts every service and waits until all are ready.
+    /// Migrates the database, starts all services, and waits until they are ready.
     pub(crate) async fn start(options: &EngineOptions) -> anyhow::Result<Self> {
         let migrated = command(options, "migrate", "127.0.0.1:0")?.status().await.context("run postrider migrate")?;
         if !migrated.success() {
@@ -157,17 +158,17 @@ impl Engine {
         Ok(Self { processes: options.processes, services, depths })
     }
 
-    /// The address of ingest.
+    /// Returns the address of ingest.
     pub(crate) fn ingest(&self) -> &str {
         self.address("ingest")
     }
 
-    /// The address of the API and the dashboard.
+    /// Returns the address of the API and the dashboard.
     pub(crate) fn api_address(&self) -> &str {
         self.address("api")
     }
 
-    /// The process that runs a service.
+    /// Returns the process that runs a service.
     fn service(&self, role: &str) -> Option<&Service> {
         self.services.iter().find(|service| service.role == role || service.role == "all")
     }
@@ -176,27 +177,27 @@ impl Engine {
         self.service(role).map_or("", |service| service.address.as_str())
     }
 
-    /// How long a service took to become ready. The services started before it are waited for first.
+    /// Returns the time until a service was ready. It includes the waits for the services that were started earlier.
     pub(crate) fn ready_after(&self, role: &str) -> Duration {
         self.service(role).map_or(Duration::ZERO, |service| service.ready_after)
     }
 
-    /// The process that runs a service.
+    /// Returns the process that runs a service, for measurements.
     pub(crate) fn watched_service(&self, role: &str) -> Option<Watched> {
         self.service(role).and_then(Service::watched)
     }
 
-    /// The services' processes.
+    /// Returns the processes of all services, for measurements.
     pub(crate) fn watched(&self) -> Vec<Watched> {
         self.services.iter().filter_map(Service::watched).collect()
     }
 
-    /// Which processes run the services, for the output.
+    /// Returns a text for the output about the processes that run the services.
     pub(crate) fn services_label(&self) -> String {
         self.processes.label()
     }
 
-    /// Creates a tenant of the profile `standard` with a key.
+    /// Creates a tenant with the profile `standard` and an API key.
     pub(crate) async fn tenant(&self, name: &str, limits: Value) -> anyhow::Result<Tenant> {
         let asked = json!({ "name": name, "profile": "standard", "limits": limits });
         let tenant = self.api("POST", "/v1/tenants", asked).await?;
@@ -206,19 +207,19 @@ impl Engine {
         Ok(Tenant { key: text(&key, "key")?, id })
     }
 
-    /// Deletes a tenant with its endpoints.
+    /// Deletes a tenant and its endpoints.
     pub(crate) async fn delete_tenant(&self, tenant: &Tenant) -> anyhow::Result<()> {
         self.api("DELETE", &format!("/v1/tenants/{}", tenant.id), Value::Null).await.map(drop)
     }
 
-    /// Creates an endpoint; returns its id.
+    /// Creates an endpoint and returns its id.
     pub(crate) async fn endpoint(&self, tenant: &Tenant, mut endpoint: Value) -> anyhow::Result<String> {
         endpoint["channel"] = json!("web");
         let made = self.api("POST", &format!("/v1/endpoints?tenant={}", tenant.id), endpoint).await?;
         text(&made, "id")
     }
 
-    /// How many deliveries the tenant's endpoints count as succeeded.
+    /// Returns the number of successful deliveries, as counted by the tenant's endpoints.
     pub(crate) async fn recorded(&self, tenant: &Tenant) -> anyhow::Result<u64> {
         let target = format!("/v1/endpoints?tenant={}&limit=200", tenant.id);
         let page = self.api("GET", &target, Value::Null).await?;
@@ -226,7 +227,7 @@ impl Engine {
         Ok(endpoints.iter().filter_map(|endpoint| endpoint["successes"].as_u64()).sum())
     }
 
-    /// Waits at most `limit` until the tenant's endpoints count `due` deliveries as succeeded. Returns the count.
+    /// Waits at most `limit` until the tenant's endpoints have counted `due` successful deliveries. Returns the count.
     pub(crate) async fn wait_recorded(&self, tenant: &Tenant, due: u64, limit: Duration) -> anyhow::Result<u64> {
         let deadline = Instant::now() + limit;
         loop {
@@ -238,7 +239,7 @@ impl Engine {
         }
     }
 
-    /// Waits until every queue is empty and stays empty.
+    /// Waits until all queues have been empty for 750 ms.
     pub(crate) async fn wait_until_queues_are_empty(&self, limit: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + limit;
         let mut empty_since: Option<Instant> = None;
@@ -252,7 +253,8 @@ impl Engine {
             }
             if !waiting.is_empty() {
                 empty_since = None;
-            // A depth excludes unacked messages. Within this time they are acked, or return to the queue and are counted.
+            // The length of a queue excludes unacked messages. Within this time, they are acked, or they return to the queue
+            // and are counted.
             } else if empty_since.get_or_insert_with(Instant::now).elapsed() > Duration::from_millis(750) {
                 return Ok(());
             }
@@ -263,7 +265,7 @@ impl Engine {
         }
     }
 
-    /// Updates the maximum depth of each queue until the future is dropped or fails.
+    /// Updates the maximum length of each queue until the future is dropped or fails.
     pub(crate) async fn watch_depths(&self, deepest: &mut BTreeMap<&'static str, u32>) -> anyhow::Result<Infallible> {
         loop {
             for queue in QUEUES {
@@ -275,7 +277,7 @@ impl Engine {
         }
     }
 
-    /// Fails when a service has ended.
+    /// Returns an error if a service has ended.
     pub(crate) fn check_alive(&mut self) -> anyhow::Result<()> {
         for service in &mut self.services {
             if let Some(status) = service.child.try_wait()? {
@@ -285,7 +287,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Stops every service; kills what does not stop in time.
+    /// Stops all services. Kills a service that does not stop in time.
     pub(crate) async fn stop(mut self) {
         for service in &self.services {
             if let Some(pid) = service.child.id() {
@@ -335,7 +337,7 @@ async fn is_ready(address: &str) -> anyhow::Result<bool> {
     Ok(answer.status == 200)
 }
 
-/// Limits that no measurement reaches.
+/// Limits that are higher than the load of any measurement.
 pub(crate) fn no_limits() -> Value {
     json!({ "events_per_second": 1_000_000, "waiting_deliveries": 100_000_000 })
 }

@@ -1,41 +1,41 @@
-//! The everyday workloads: at full speed, at fixed rates, after a small tenant's burst, and without traffic.
+//! The everyday workloads: at full speed, at fixed rates, after the burst of a small tenant, and without traffic.
 //!
-//! The name of each is also its row in the table of targets ([`crate::targets`]).
+//! The name of a workload is also the name of its row in the table of targets ([`crate::targets`]).
 
 use crate::engine::{Engine, no_limits};
 use crate::load::{Load, Plan, Traffic};
 use crate::report::Report;
 use crate::workload::{Bench, endpoint, in_force};
 
-/// The yardstick at full speed.
+/// The bare path at full speed.
 pub(crate) const BARE: &str = "bare path";
 /// Single events for one endpoint at full speed.
 pub(crate) const ONE: &str = "one endpoint";
 /// Events in batches for one endpoint at full speed.
 pub(crate) const BATCHES: &str = "one endpoint, batches of 100";
-/// Single events for ten endpoints each at full speed.
+/// Single events at full speed, each for ten endpoints.
 pub(crate) const TEN: &str = "ten endpoints";
 /// Single events for one endpoint at a low rate.
 pub(crate) const SLOW: &str = "one endpoint at 100/s";
-/// Single events for one endpoint at a rate that is normal for a busy deployment.
+/// Single events for one endpoint at a rate that is normal in a busy deployment.
 pub(crate) const BUSY: &str = "one endpoint at 1000/s";
-/// The load of [`BUSY`], immediately after another tenant's burst.
+/// The same load as [`BUSY`], immediately after the burst of another tenant.
 pub(crate) const AFTER_BURST: &str = "one endpoint at 1000/s after a small tenant";
 /// No traffic.
 pub(crate) const IDLE: &str = "idle";
-/// The bare path at [`SLOW`].
+/// The bare path at the rate of [`SLOW`].
 pub(crate) const BARE_SLOW: &str = "bare path at 100/s";
-/// The bare path at [`BUSY`].
+/// The bare path at the rate of [`BUSY`].
 pub(crate) const BARE_BUSY: &str = "bare path at 1000/s";
 
 /// All workloads that need the services.
 const ALL: [&str; 7] = [ONE, BATCHES, TEN, SLOW, BUSY, AFTER_BURST, IDLE];
 /// The rates of [`SLOW`] and [`BUSY`], in events per second.
 const RATES: [f64; 2] = [100.0, 1_000.0];
-/// Events of the small tenant's burst.
+/// Number of events in the burst of the small tenant.
 const BURST: u64 = 500;
 
-/// Measures the bare path, and the wanted workloads.
+/// Measures the bare path and the selected workloads.
 pub(crate) async fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let wants = |name: &str| bench.wants("everyday", name);
     report.add(bench.bare(BARE, Load::full_speed(bench.times.full_speed), bench.times.warm_up).await?);
@@ -44,7 +44,7 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()
             report.add(bench.bare(name, Load::at(rate, bench.times.fixed_rate), 1.0).await?);
         }
     }
-    // A row after a burst is compared with the row without it.
+    // The row after a burst is compared with the row without a burst, so both are measured.
     let wanted: Vec<_> = ALL.into_iter().filter(|name| wants(name) || *name == BUSY && wants(AFTER_BURST)).collect();
     if wanted.is_empty() {
         return Ok(());

@@ -1,7 +1,8 @@
-//! The load generator: publishes events over HTTP and prints the accepted ones.
+//! The load generator: publishes events over HTTP and prints the accepted events.
 //!
-//! Closed loop: each connection posts, waits for the answer, posts the next. Open loop (`--rate`): requests are due
-//! at fixed times, and latency counts from when a request was due. `--batch` posts that many events per request.
+//! In a closed loop, each connection sends a request, waits for the response, and sends the next request. In an open loop
+//! (`--rate`), requests are due at fixed times, and latency starts at the time at which a request was due. `--batch` is the
+//! number of events in a request.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -20,37 +21,37 @@ use crate::ledger::{Accepted, Latency};
 use crate::payload::{EVENT_BYTES, Event};
 use crate::processes::{Usage, own_usage};
 
-/// How long a connection pauses after an answer other than 202.
+/// Pause of a connection after a response other than 202.
 const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(20);
 
-/// Connections of a closed loop, and the minimum of an open loop.
+/// Number of connections in a closed loop, and minimum number of connections in an open loop.
 const CONNECTIONS: usize = 64;
-/// Open loop: how long answers may take before a due request must wait for a free connection. With fewer connections the
-/// generator would amplify a short delay of the services.
+/// In an open loop, responses may take this long before a due request must wait for a free connection. With fewer connections,
+/// the generator would amplify a short delay of the services.
 const ANSWER_SECONDS: f64 = 0.2;
 
 /// Options of `generate`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct GenerateArgs {
-    /// Where ingest listens, `host:port`.
+    /// Address of ingest, as `host:port`.
     #[arg(long)]
     pub(crate) address: String,
     /// API keys with the scope `publish`. Requests use them in turn.
     #[arg(long = "key", env = "POSTRIDER_BENCH_KEYS", hide_env_values = true, value_delimiter = ',', required = true)]
     pub(crate) keys: Vec<String>,
-    /// Event type.
+    /// Type of the events.
     #[arg(long = "type")]
     pub(crate) event_type: String,
-    /// How long to publish, in seconds.
+    /// Time to publish, in seconds.
     #[arg(long, default_value_t = 10.0)]
     pub(crate) seconds: f64,
-    /// Stop after this many events instead.
+    /// Number of events after which to stop, instead of a time.
     #[arg(long)]
     pub(crate) events: Option<u64>,
-    /// Open loop: events per second.
+    /// Events per second (open loop).
     #[arg(long)]
     pub(crate) rate: Option<f64>,
-    /// Events per request; 1 publishes singly.
+    /// Events per request. With 1, each event is published in its own request.
     #[arg(long, default_value_t = 1)]
     pub(crate) batch: usize,
     /// Length of an event in bytes.
@@ -58,16 +59,16 @@ pub(crate) struct GenerateArgs {
     pub(crate) bytes: usize,
 }
 
-/// What the generator prints when it is done.
+/// The result that the generator prints at the end.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Generated {
-    /// Answers other than 202, counted in events.
+    /// Number of events in requests that were answered with another status than 202.
     pub(crate) refused: u64,
-    /// The first of these answers.
+    /// The first response with another status than 202.
     pub(crate) first_refusal: Option<String>,
-    /// Open loop: the time from when a request was due until it was sent. It is part of the latency.
+    /// Time from when a request was due until it was sent (open loop only). It is part of the latency.
     pub(crate) lateness: Option<Latency>,
-    /// What this process used.
+    /// The resources that this process used.
     pub(crate) usage: Usage,
     /// The accepted events.
     pub(crate) accepted: Vec<Accepted>,
@@ -75,17 +76,17 @@ pub(crate) struct Generated {
 
 struct Shared {
     args: GenerateArgs,
-    /// The request's head for each key.
+    /// The head of a request, for each key.
     heads: Vec<String>,
     counter: Cell<u64>,
     deadline_ns: u64,
-    /// Requests that are due. The connection that holds the lock takes the next one.
+    /// The requests that are due. The connection that holds the lock receives the next request.
     due: Option<Mutex<UnboundedReceiver<u64>>>,
     lateness_ns: RefCell<Vec<u64>>,
     done: RefCell<Generated>,
 }
 
-/// Publishes, prints [`Generated`] as JSON.
+/// Publishes events. Prints [`Generated`] as JSON.
 pub(crate) async fn run(args: GenerateArgs) -> anyhow::Result<()> {
     let batched = args.batch > 1;
     let target = if batched { "/v1/publish/batch" } else { "/v1/publish" };
@@ -97,7 +98,7 @@ pub(crate) async fn run(args: GenerateArgs) -> anyhow::Result<()> {
     };
     let heads = args.keys.iter().map(head).collect();
     let connections = args.rate.map_or(0, |rate| (rate / args.batch as f64 * ANSWER_SECONDS) as usize).max(CONNECTIONS);
-    // Opened before the clock starts: connecting is not part of the measurement.
+    // The connections are opened before the measured time starts, because connecting is not part of the measurement.
     let connections = try_join_all((0..connections).map(|_| Connection::open(&args.address))).await?;
     let due = args.rate.map(|rate| {
         let count = args.events.unwrap_or((rate * args.seconds) as u64);
@@ -129,7 +130,8 @@ pub(crate) async fn run(args: GenerateArgs) -> anyhow::Result<()> {
 }
 
 impl Shared {
-    /// Returns the number of the next request's first event, and when the request is due. `None` at the end.
+    /// Returns the number of the first event in the next request, and the time at which the request is due. Returns `None` at
+    /// the end.
     async fn next(&self) -> Option<(u64, u64)> {
         let due = match &self.due {
             Some(due) => due.lock().await.recv().await?,
@@ -144,7 +146,7 @@ impl Shared {
         Some((first, due))
     }
 
-    /// Records an answer; false if it is not 202.
+    /// Records a response. Returns `false` if its status is not 202.
     fn take(&self, answer: &Answer<'_>, sent_ns: u64) -> anyhow::Result<bool> {
         let (batch, answered_ns) = (self.args.batch, now_ns());
         if answer.status != 202 {
@@ -202,7 +204,7 @@ async fn post(shared: Rc<Shared>, mut connection: Connection) -> anyhow::Result<
     Ok(())
 }
 
-/// The body of a request with `batch` events, numbered from `first`.
+/// Writes the body of a request with `batch` events. The events are numbered from `first`.
 fn write_body(body: &mut Vec<u8>, event: &mut Event, first: u64, batch: usize) {
     body.clear();
     if batch == 1 {
@@ -218,7 +220,8 @@ fn write_body(body: &mut Vec<u8>, event: &mut Event, first: u64, batch: usize) {
     body.extend_from_slice(b"]}");
 }
 
-/// The value of the member `"id"` of a single answer. Searching for the name is enough: ids contain no escapes.
+/// Returns the value of the member `"id"` in the response for a single event. Searching for the name is enough, because ids
+/// contain no escapes.
 fn id_in(body: &[u8]) -> Option<String> {
     const MEMBER: &str = r#""id":""#;
     let text = std::str::from_utf8(body).ok()?;
@@ -226,7 +229,7 @@ fn id_in(body: &[u8]) -> Option<String> {
     rest.split('"').next().map(str::to_owned)
 }
 
-/// The id of each result of a batch; `None` for an error.
+/// Returns the id of each result of a batch. An error has no id.
 fn ids_in_batch(body: &[u8]) -> anyhow::Result<Vec<Option<String>>> {
     #[derive(Deserialize)]
     struct Answer {

@@ -1,13 +1,14 @@
-//! The subset of HTTP/1.1 that generator, sink and bare path use: keep-alive, `Content-Length` bodies.
+//! The subset of HTTP/1.1 that the generator, the sink and the bare path use: keep-alive connections, and bodies with
+//! `Content-Length`.
 //!
-//! Not a general client or server. A chunked body is an error.
+//! This is not a general client or server. A chunked body is an error.
 
 use anyhow::{Context as _, bail, ensure};
 use httparse::{EMPTY_HEADER, Header, Status};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Maximum headers of a request or an answer.
+/// Maximum number of headers in a request or response.
 const HEADERS_MAX: usize = 64;
 
 /// The parsed head of a request.
@@ -15,17 +16,17 @@ const HEADERS_MAX: usize = 64;
 pub(crate) struct Head<'a> {
     /// The method.
     pub(crate) method: &'a str,
-    /// The request's target.
+    /// The target of the request.
     pub(crate) target: &'a str,
-    /// The head's length in bytes, the empty line included.
+    /// Length of the head in bytes, including the empty line.
     pub(crate) head_bytes: usize,
-    /// `Content-Length`, 0 if absent.
+    /// Value of `Content-Length`, or 0 if the header is absent.
     pub(crate) body_bytes: usize,
-    /// `webhook-id`, empty if absent.
+    /// Value of `webhook-id`, empty if the header is absent.
     pub(crate) webhook_id: &'a [u8],
 }
 
-/// Parses the request's head at the start of `buffer`; `None` while it is incomplete.
+/// Parses the head of a request at the start of `buffer`. Returns `None` while the head is incomplete.
 pub(crate) fn parse_head(buffer: &[u8]) -> anyhow::Result<Option<Head<'_>>> {
     let mut headers = [EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
@@ -49,7 +50,7 @@ fn header<'a>(headers: &[Header<'a>], name: &str) -> Option<&'a [u8]> {
     headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
 }
 
-/// An answer, borrowed from its connection.
+/// A response. Its body is borrowed from the connection.
 #[derive(Debug)]
 pub(crate) struct Answer<'a> {
     /// The status code.
@@ -58,7 +59,7 @@ pub(crate) struct Answer<'a> {
     pub(crate) body: &'a [u8],
 }
 
-/// One keep-alive connection of a client.
+/// A keep-alive connection of a client.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
@@ -73,7 +74,7 @@ impl Connection {
         Ok(Self { stream, buffer: Vec::with_capacity(4096) })
     }
 
-    /// Sends a whole request (head and body in one) and reads the whole answer.
+    /// Sends a whole request (head and body together) and reads the whole response.
     pub(crate) async fn send(&mut self, request: &[u8]) -> anyhow::Result<Answer<'_>> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
@@ -93,7 +94,7 @@ impl Connection {
     }
 }
 
-/// The bytes of a request to `host` with a JSON body; `headers` are whole lines with their ends.
+/// Returns the bytes of a request to `host` with a JSON body. `headers` consists of whole lines with line ends.
 pub(crate) fn request(method: &str, target: &str, host: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = format!(
         "{method} {target} HTTP/1.1\r\nhost: {host}\r\n{headers}content-type: application/json\r\ncontent-length: {}\r\n\r\n",
@@ -104,7 +105,7 @@ pub(crate) fn request(method: &str, target: &str, host: &str, headers: &str, bod
     bytes
 }
 
-/// One JSON request with the operator's or a tenant's key, for set-up.
+/// Sends a JSON request with the key of the operator or of a tenant. It is for the preparation of a measurement.
 pub(crate) async fn call(
     address: &str,
     key: &str,

@@ -1,13 +1,14 @@
-//! Isolation: what a bad neighbour does to the p99 latency of a healthy endpoint, or of a quiet tenant.
+//! Isolation: how a bad neighbour affects the p99 latency of a healthy endpoint or of a quiet tenant.
 //!
-//! **Bad endpoints of the same tenant.** The healthy endpoint gets half of the measured capacity, for three times the timeout of
-//! the bad endpoints. In that time more of their attempts become due than a dispatcher prefetches. Its p99 beside them is
-//! compared with its p99 alone.
+//! **Bad endpoints of the same tenant.** The healthy endpoint receives half of the measured capacity. The measurement lasts
+//! three times the timeout of the bad endpoints. In that time, the bad endpoints have more due attempts than a dispatcher
+//! prefetches. The p99 of the healthy endpoint with these neighbours is compared with its p99 without them.
 //!
-//! **Another tenant's flood.** The quiet tenant's p99 beside a tenant that sends half of the capacity is compared with its p99
-//! beside the same load from [`SPREAD`] tenants: the load itself costs latency; only the difference shows unfairness.
+//! **Another tenant's flood.** One tenant sends half of the capacity. The p99 of the quiet tenant during this flood is compared
+//! with its p99 while [`SPREAD`] tenants send the same load. The load itself increases the latency, so only the difference
+//! shows unfairness.
 //!
-//! Each pair has new tenants and endpoints (closed breakers). The median of the pairs' ratios counts.
+//! Each pair has new tenants and endpoints, so that all breakers are closed. The result is the median of the pairs' ratios.
 
 use serde_json::{Value, json};
 
@@ -19,29 +20,30 @@ use crate::report::{Pairs, Report, Row};
 use crate::sink::Behaviour;
 use crate::workload::{Bench, endpoint, in_force};
 
-/// Messages that a dispatcher prefetches from its live lane.
+/// Number of messages that a dispatcher prefetches from the live lane.
 const PREFETCH: f64 = 1_000.0;
 /// Number of dead endpoints.
 const DEAD: u32 = 1_000;
-/// Pairs per neighbour.
+/// Number of measured pairs for each neighbour.
 const PAIRS: usize = 5;
-/// Tenants that the flood's load is spread over for the comparison.
+/// Number of tenants that send the load of the flood in the measurement for comparison.
 const SPREAD: u32 = 20;
-/// The quiet tenant's share of the flood's load: half of what each of [`SPREAD`] tenants sends. A tenant that sends more than
-/// each of them exceeds its fair share, so its p99 would be no reference.
+/// The load of the quiet tenant as a share of the flood's load. It is half of what each of the [`SPREAD`] tenants sends. If the
+/// quiet tenant sent more than each of them, it would exceed its fair share, and its p99 would not be a valid reference.
 const QUIET_SHARE: f64 = 0.025;
-/// The share of the flood's load that a limit accepts.
+/// The share of the flood's load that the limit accepts.
 const LIMIT_SHARE: f64 = 0.1;
 
 /// A bad neighbour.
 enum Neighbour {
-    /// Endpoints of the same tenant, and events per second for all of them.
+    /// Bad endpoints of the same tenant, and the number of events per second for all of them together.
     Endpoints { urls: Vec<String>, per_second: f64 },
-    /// Another tenant that sends half of the capacity. With `limited`, its limit `events_per_second` accepts a tenth of that.
+    /// Another tenant, which sends half of the capacity. With `limited`, its limit `events_per_second` accepts a tenth of this
+    /// load.
     Flood { limited: bool },
 }
 
-/// What one pair needs.
+/// The data and services that the measurement of one pair needs.
 struct Setting<'a> {
     bench: &'a Bench,
     engine: &'a mut Engine,
@@ -50,7 +52,7 @@ struct Setting<'a> {
     half: f64,
 }
 
-/// Measures every wanted neighbour.
+/// Measures all selected neighbours.
 pub(crate) async fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let mut wanted = neighbours(bench);
     wanted.retain(|(name, _)| bench.wants("isolation", name));
@@ -94,7 +96,7 @@ async fn measure(
 }
 
 fn neighbours(bench: &Bench) -> Vec<(&'static str, Neighbour)> {
-    // At this rate more attempts become due within the measured time than a dispatcher prefetches.
+    // At this rate, more attempts become due within the measured time than a dispatcher prefetches.
     let per_second = (PREFETCH * 1.5 / bench.times.beside_seconds()).ceil();
     let one = |url: String| Neighbour::Endpoints { urls: vec![url], per_second };
     let [black_hole, dribbling, refusing] =
@@ -105,14 +107,14 @@ fn neighbours(bench: &Bench) -> Vec<(&'static str, Neighbour)> {
         ("one byte a second", one(dribbling)),
         ("a refusing port", one(refusing)),
         ("no such name", one("http://nobody.invalid/".to_owned())),
-        // Each event is delivered to all of them.
+        // Each event is delivered to all of these endpoints.
         ("1,000 dead endpoints", Neighbour::Endpoints { urls: dead, per_second: 0.5 }),
         ("a tenant flood", Neighbour::Flood { limited: false }),
         ("a flood within a limit", Neighbour::Flood { limited: true }),
     ]
 }
 
-/// Deliveries per second of one endpoint at full speed: as measured in this run, or measured now.
+/// Returns the deliveries per second of one endpoint at full speed. Measures the value if this run has not measured it yet.
 async fn capacity(bench: &Bench, engine: &mut Engine, report: &mut Report) -> anyhow::Result<f64> {
     if let Some(capacity) = report.deliveries_per_second(ONE) {
         return Ok(capacity);
@@ -128,7 +130,7 @@ async fn capacity(bench: &Bench, engine: &mut Engine, report: &mut Report) -> an
 }
 
 impl Setting<'_> {
-    /// Measures a workload and returns its p99 in ms.
+    /// Measures a workload and returns its p99 in milliseconds.
     async fn p99_ms(&mut self, plan: &Plan<'_>) -> anyhow::Result<f64> {
         let row: Row = Box::pin(self.bench.measure(self.engine, plan)).await?;
         let p99_ms = row.balance.latency.p99_ms;
@@ -136,7 +138,7 @@ impl Setting<'_> {
         Ok(p99_ms)
     }
 
-    /// Measures a healthy endpoint, alone and beside bad endpoints of the same tenant.
+    /// Measures a healthy endpoint, first alone and then together with bad endpoints of the same tenant.
     async fn endpoints(&mut self, pairs: &mut Pairs, urls: &[String], per_second: f64) -> anyhow::Result<()> {
         let (bench, seconds, name) = (self.bench, self.bench.times.beside_seconds(), pairs.neighbour);
         let tenant = self.engine.tenant(name, json!({ "endpoints": DEAD + 10 })).await?;
@@ -153,7 +155,7 @@ impl Setting<'_> {
             self.engine.endpoint(&tenant, bad).await?;
         }
         in_force().await;
-        // No warm-up, because the breakers must be closed at first.
+        // There is no warm-up, because the breakers must be closed at the start.
         let beside = Plan {
             beside: Some(Traffic::of(&tenant, "bench.unheard", Load::at(per_second, seconds))),
             ..Plan::of(&format!("beside {name}"), traffic, 0.0)
@@ -162,8 +164,8 @@ impl Setting<'_> {
         self.engine.delete_tenant(&tenant).await
     }
 
-    /// Measures a quiet tenant beside a flood of one tenant, and beside the same load of many tenants, in alternating order. With
-    /// `limit`, the flooding tenants together may send that many events per second.
+    /// Measures a quiet tenant during a flood of one tenant, and during the same load from many tenants. The order alternates.
+    /// `limit` is the number of events per second that the flooding tenants together may send.
     async fn flood(&mut self, pairs: &mut Pairs, limit: Option<f64>, number: usize) -> anyhow::Result<()> {
         let (name, seconds, warm_up) = (pairs.neighbour, self.bench.times.beside_seconds(), self.bench.times.warm_up);
         let quiet = self.tenant("quiet", no_limits(), &self.bench.sink).await?;
@@ -195,7 +197,8 @@ impl Setting<'_> {
         Ok(())
     }
 
-    /// Creates tenants with endpoints at the other sink. With `limit`, all together may send that many events per second.
+    /// Creates tenants with endpoints at the other sink. `limit` is the number of events per second that all of them together
+    /// may send.
     async fn tenants(&self, count: u32, limit: Option<f64>) -> anyhow::Result<Vec<Tenant>> {
         let limits = limit.map_or_else(
             no_limits,

@@ -1,73 +1,73 @@
-//! Compares the accepted events and their times with the received deliveries and their times.
+//! Compares the accepted events with the received deliveries, and calculates rates and latencies from their times.
 
 use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-/// An event that was accepted (202), or a message that was confirmed.
+/// An event that was accepted (202), or a message that the broker confirmed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Accepted {
-    /// The event's id.
+    /// The id of the event.
     pub(crate) id: String,
-    /// When it was sent or, at a fixed rate, when it was due. Nanoseconds since the epoch.
+    /// The time at which the event was sent, or at a fixed rate, the time at which it was due. In nanoseconds since the epoch.
     pub(crate) sent_ns: u64,
-    /// When the answer was read.
+    /// The time at which the response was read, in nanoseconds since the epoch.
     pub(crate) answered_ns: u64,
 }
 
 /// A delivery that the sink received.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Received {
-    /// The event's id.
+    /// The id of the event.
     pub(crate) id: String,
-    /// The endpoint's number.
+    /// The number of the endpoint.
     pub(crate) endpoint: u16,
-    /// When it was received, nanoseconds since the epoch.
+    /// The time at which the delivery was received, in nanoseconds since the epoch.
     pub(crate) at_ns: u64,
 }
 
 /// The result of the comparison.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Balance {
-    /// Events accepted.
+    /// Number of accepted events.
     pub(crate) accepted: u64,
-    /// Accepted events a second, from the first sent to the last answered.
+    /// Accepted events per second, from the first request sent to the last response.
     pub(crate) accepted_per_second: f64,
-    /// Distinct deliveries received.
+    /// Number of distinct deliveries that were received.
     pub(crate) deliveries: u64,
-    /// Deliveries a second, from the first received to the last.
+    /// Deliveries per second, from the first to the last received delivery.
     pub(crate) deliveries_per_second: f64,
-    /// Deliveries that were not received.
+    /// Number of deliveries that were not received.
     pub(crate) lost: u64,
-    /// Deliveries received more than once.
+    /// Number of deliveries that were received more than once.
     pub(crate) duplicated: u64,
-    /// Deliveries of events that were not answered with 202 (a 503 means "unknown").
+    /// Number of deliveries whose events were not answered with 202. (503 means that the event may have been accepted.)
     pub(crate) unannounced: u64,
-    /// The time from when an event was sent (at a fixed rate: was due) until the sink received it.
+    /// The time from when an event was sent, or at a fixed rate was due, until the sink received it.
     pub(crate) latency: Latency,
 }
 
-/// Percentiles in milliseconds.
+/// Percentiles of latency in milliseconds.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Latency {
     /// The median.
     pub(crate) p50_ms: f64,
-    /// 95 of 100 are at most this.
+    /// The 95th percentile.
     pub(crate) p95_ms: f64,
-    /// 99 of 100 are at most this.
+    /// The 99th percentile.
     pub(crate) p99_ms: f64,
-    /// The longest.
+    /// The maximum.
     pub(crate) max_ms: f64,
 }
 
 impl Latency {
-    /// As part of a line.
+    /// Returns a text for a line of the output.
     pub(crate) fn text(&self) -> String {
         let Self { p50_ms, p95_ms, p99_ms, max_ms } = self;
         format!("p50 {p50_ms:.2}  p95 {p95_ms:.2}  p99 {p99_ms:.2}  max {max_ms:.2}")
     }
 
-    /// Exact percentiles of `samples` (nanoseconds), which it sorts.
+    /// Calculates exact percentiles of `samples` (nanoseconds). Sorts the samples.
     pub(crate) fn of(samples: &mut [u64]) -> Self {
         samples.sort_unstable();
         let at = |share: f64| {
@@ -78,7 +78,7 @@ impl Latency {
     }
 }
 
-/// Compares accepted events with received deliveries. Every event must reach the endpoints 0 to `endpoints` - 1.
+/// Compares accepted events with received deliveries. Each event must reach the endpoints 0 to `endpoints` - 1.
 pub(crate) fn balance(accepted: &[Accepted], received: &[Received], endpoints: u16) -> Balance {
     let mut balance = Balance { accepted: accepted.len() as u64, ..Balance::default() };
     let known: HashSet<&str> = accepted.iter().map(|event| event.id.as_str()).collect();

@@ -1,13 +1,13 @@
-//! The benchmark of Postrider: the real services, a load generator and a receiver (the sink), each in its own process, and the
-//! **bare path** (publish, consume, POST, ack and nothing else) that figures are compared with.
+//! The benchmark of Postrider. It consists of the real services, a load generator, a receiver (the sink), and the **bare path**
+//! (publish, consume, POST, ack and nothing else), whose figures are the reference. Each of them has its own process.
 //!
-//! `cargo xtask bench` builds everything with optimisation, starts private engines and calls `run`; the other subcommands are the
-//! parts that `run` starts. `docs/performance.md` explains each row of the output.
+//! `cargo xtask bench` builds everything with optimization, starts its own engines and calls `run`. The other subcommands are
+//! the parts that `run` starts. `docs/performance.md` explains each row of the output.
 //!
-//! Generator, sink and bare path share the machine with the services. To use little CPU, they speak a subset of HTTP/1.1 over
-//! keep-alive connections.
+//! The generator, the sink and the bare path run on the same machine as the services. To use little CPU, they implement only a
+//! subset of HTTP/1.1 over keep-alive connections.
 //!
-//! Figures of different machines, or of a busy machine, are not comparable. Compare ratios within one run.
+//! Figures of different machines, or of a busy machine, are not comparable. Compare only ratios within one run.
 
 mod bare;
 mod broker;
@@ -37,7 +37,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Measures Postrider: throughput, latency, CPU and memory by process, lost and duplicated deliveries.
+/// Measures Postrider: throughput, latency, CPU and memory by process, and lost and duplicated deliveries.
 #[derive(Debug, Parser)]
 #[command(name = "postrider-bench", version)]
 struct Cli {
@@ -47,15 +47,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run every workload against private service processes and print the figures.
+    /// Run all workloads with newly started services and print the figures.
     Run(run::RunArgs),
-    /// Receive deliveries: answer 200 on one port, never or one byte per second on others.
+    /// Receive deliveries. One port responds with 200, and the other ports respond never, respond with one byte per second, or
+    /// refuse connections.
     Sink,
     /// Publish events over HTTP, in a closed loop or at a fixed rate.
     Generate(generate::GenerateArgs),
-    /// The bare path: publish, consume, POST, ack.
+    /// Measure the bare path: publish, consume, POST, ack.
     Bare(bare::BareArgs),
-    /// Time matches against the index of a fan-out.
+    /// Measure the time that fan-out's index needs to match an event.
     Match(matches::MatchArgs),
 }
 
@@ -67,7 +68,7 @@ fn main() -> ExitCode {
 }
 
 fn start() -> anyhow::Result<()> {
-    // One thread each is enough, and threads that wake each other would use the CPU that is being measured.
+    // Each part needs only one thread. Several threads that wake each other would use the CPU that is being measured.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {

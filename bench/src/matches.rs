@@ -1,4 +1,4 @@
-//! Measures how long fan-out's index takes to match one event, in a process without the rest of fan-out.
+//! Measures the time that fan-out's index needs to match one event, in a process without the rest of fan-out.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,14 +14,14 @@ use postrider_store::feed::{Changes, EndpointSubscription, FeedTenant};
 use crate::console::say;
 use crate::ledger::Latency;
 
-/// Endpoints of each tenant except the large one.
+/// Number of endpoints of each small tenant.
 pub(crate) const SMALL_TENANT: u32 = 100;
-/// Types that these endpoints select, one each.
+/// Number of event types that the endpoints of small tenants select. Each endpoint selects one type.
 pub(crate) const TYPES: u32 = 20;
-/// The type that every endpoint of the large tenant selects.
+/// The event type that all endpoints of the large tenant select.
 pub(crate) const LARGE_TENANTS_TYPE: &str = "bench.match";
 
-/// Endpoints of the large tenant.
+/// Returns the number of endpoints of the large tenant.
 pub(crate) fn large_tenant(subscriptions: u32) -> u32 {
     subscriptions / 10
 }
@@ -29,15 +29,15 @@ pub(crate) fn large_tenant(subscriptions: u32) -> u32 {
 /// Options of `match`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MatchArgs {
-    /// Active endpoints, in whole thousands.
+    /// Number of active endpoints, a multiple of 1,000.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
     subscriptions: u32,
-    /// Events to match, one at a time.
+    /// Number of events to match, one at a time.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     events: u32,
 }
 
-/// Builds the index, times matches, prints their [`Latency`] as JSON.
+/// Builds the index, measures matches, and prints their [`Latency`] as JSON.
 pub(crate) fn run(args: &MatchArgs) -> anyhow::Result<()> {
     ensure!(
         args.subscriptions.is_multiple_of(1_000),
@@ -61,12 +61,12 @@ pub(crate) fn run(args: &MatchArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The number of small tenants.
+/// Returns the number of small tenants.
 pub(crate) fn tenants(subscriptions: u32) -> u32 {
     (subscriptions - large_tenant(subscriptions)).div_ceil(SMALL_TENANT)
 }
 
-/// The first tenant is the large one. In a small tenant, each type is selected by five endpoints.
+/// Returns a configuration in which the first tenant is the large tenant. In a small tenant, five endpoints select each type.
 fn configuration(tenants: &[TenantId], subscriptions: u32) -> Changes {
     let large = large_tenant(subscriptions);
     let of_large = (0..large)
@@ -109,7 +109,7 @@ fn subscription(tenant: TenantId, event_type: String, domain: Option<String>) ->
     }
 }
 
-/// Every other event is the large tenant's; the rest is random.
+/// Returns an event and its tenant. Events with even numbers belong to the large tenant. The other choices are random.
 fn event(number: u32, tenants: &[TenantId], subscriptions: u32) -> anyhow::Result<(TenantId, EventType, Attributes)> {
     let domain = rand::random_range(0..large_tenant(subscriptions));
     let attributes = Attributes([("sending_domain".into(), format!("d{domain}.example.com").into())].into());

@@ -1,7 +1,9 @@
-//! Matching: how the number of subscriptions affects start, memory, the time until an edit is in force, and a match.
+//! Matching: how the number of subscriptions affects the start, the memory, the time until an edit is in force, and the time of
+//! a match.
 //!
-//! Each row has its own database, and the endpoints are inserted with SQL. A tenth of them belong to one tenant and select the same type and
-//! a different sending domain each; the others belong to tenants with a hundred endpoints, which select one of twenty types.
+//! Each row has its own database, into which the endpoints are inserted with SQL. A tenth of the endpoints belong to one
+//! tenant. They select the same event type, and each of them selects a different sending domain. The other endpoints belong to
+//! tenants with a hundred endpoints each, and each of them selects one of twenty types.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +23,7 @@ use crate::report::{MIB, Matching};
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(20);
 const QUEUES_EMPTY_WITHIN: Duration = Duration::from_secs(30);
 
-/// Measures a row for each of `sizes`.
+/// Measures one row for each of `sizes`.
 pub(crate) async fn run(options: &EngineOptions, sink: &Sink, sizes: &[u32]) -> anyhow::Result<Vec<Matching>> {
     let mut rows = Vec::new();
     for subscriptions in sizes {
@@ -66,7 +68,7 @@ async fn measure(
     })
 }
 
-/// Writes tenants and endpoints. Their secrets are empty: nothing is sent to them.
+/// Inserts tenants and endpoints. The secrets are empty, because no requests are sent to these endpoints.
 async fn fill(database_url: &str, tenant: &Tenant, subscriptions: u32) -> anyhow::Result<()> {
     let large = large_tenant(subscriptions);
     let (others, tenants) = (subscriptions - large, tenants(subscriptions));
@@ -98,7 +100,7 @@ async fn fill(database_url: &str, tenant: &Tenant, subscriptions: u32) -> anyhow
     driving.await?.context("the connection to PostgreSQL")
 }
 
-/// Creates an endpoint in the large tenant; returns the time until it gets events.
+/// Creates an endpoint in the large tenant. Returns the time until the endpoint receives events.
 async fn edit(engine: &Engine, tenant: &Tenant, sink: &Sink) -> anyhow::Result<Duration> {
     let before = sink.received().await?;
     let asked = json!({

@@ -1,4 +1,4 @@
-//! Runs parts of the benchmark as processes of this program.
+//! Runs parts of the benchmark as separate processes of this program.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use serde::de::DeserializeOwned;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// A command that runs this program. The caller adds the part as an argument.
+/// Returns a command that runs this program. The caller adds the name of the part as an argument.
 pub(crate) fn own_command() -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("the path of this program")?);
     command.kill_on_drop(true);
     Ok(command)
 }
 
-/// Runs a part to its end and reads the JSON that it printed.
+/// Runs a part until it ends, and reads the JSON that it printed.
 pub(crate) async fn output<T: DeserializeOwned>(command: &mut Command) -> anyhow::Result<T> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let output =

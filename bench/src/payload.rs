@@ -1,11 +1,11 @@
-//! The published events: JSON of a given length with a counter.
+//! The events to publish: JSON of a given length that contains a counter.
 
 /// Default length of an event in bytes.
 pub(crate) const EVENT_BYTES: usize = 500;
 
 const COUNTER_DIGITS: usize = 12;
 
-/// The JSON of an event. The next event is the same buffer with another counter.
+/// The JSON of an event. The next event uses the same buffer with another counter.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
     bytes: Vec<u8>,
@@ -13,7 +13,8 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// An event of the type `event_type`, padded to `length` bytes; longer if `length` is too short for the members.
+    /// Creates an event of the type `event_type`, padded to `length` bytes. It is longer if `length` is too short for its
+    /// members.
     pub(crate) fn new(event_type: &str, length: usize) -> Self {
         let start = format!(r#"{{"type":"{event_type}","data":{{"counter":""#);
         let middle = format!(
@@ -26,7 +27,7 @@ impl Event {
         Self { bytes, counter_at: start.len() }
     }
 
-    /// The event with the counter `counter`.
+    /// Returns the event with the counter set to `counter`.
     pub(crate) fn numbered(&mut self, counter: u64) -> &[u8] {
         let digits = &mut self.bytes[self.counter_at..self.counter_at + COUNTER_DIGITS];
         let mut rest = counter;

@@ -1,8 +1,8 @@
-//! CPU and memory of the processes of a run, from `/proc`.
+//! Measures the CPU and memory of the processes of a run, from `/proc`.
 //!
-//! Broker and database are found by the port they listen on. If that fails (another machine, another user) they are left
-//! out of the figures, and the output says so. Each counts as one process with its children: the CPU of a child that
-//! ended is part of its parent's, so nothing is missed and nothing counts twice.
+//! The broker and the database are found by the ports on which they listen. If that fails (another machine, another user), the
+//! figures do not include them, and the output contains a note. Each of them counts as one process together with its children.
+//! The CPU of a child that ended is part of its parent's CPU, so no CPU is missed or counted twice.
 
 use std::collections::HashSet;
 use std::fs;
@@ -12,60 +12,60 @@ use procfs::process::{FDTarget, Process, all_processes};
 use procfs::{CurrentSI as _, KernelStats};
 use serde::{Deserialize, Serialize};
 
-/// What a process used.
+/// The resources that a process used.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Usage {
-    /// CPU seconds, user and system, since the process started.
+    /// CPU time in seconds (user and system) since the process started.
     pub(crate) cpu_seconds: f64,
     /// Peak resident memory in bytes.
     pub(crate) peak_bytes: u64,
 }
 
-/// What a process belongs to. CPU per event excludes [`Kind::Instrument`].
+/// The group to which a process belongs. CPU per event excludes [`Kind::Instrument`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
-    /// Postrider's services.
+    /// The services of Postrider.
     Service,
     /// RabbitMQ.
     Broker,
     /// PostgreSQL.
     Database,
-    /// Generator, sink, bare path and `run`.
+    /// The generator, the sink, the bare path and `run`.
     Instrument,
 }
 
-/// A process, or a process and its children, under a name.
+/// A process, or a process with its children, with a name for the output.
 #[derive(Debug, Clone)]
 pub(crate) struct Watched {
     /// The name in the output.
     pub(crate) name: String,
-    /// What it belongs to.
+    /// The group to which the process belongs.
     pub(crate) kind: Kind,
     pid: i32,
     family: bool,
 }
 
 impl Watched {
-    /// One process.
+    /// Returns a single process.
     pub(crate) fn process(name: &str, kind: Kind, pid: u32) -> Self {
         Self { name: name.to_owned(), kind, pid: pid.cast_signed(), family: false }
     }
 
-    /// The owner of the socket that listens on `port`, with its children.
+    /// Returns the process that listens on `port`, with its children.
     pub(crate) fn listener(name: &str, kind: Kind, port: u16) -> Option<Self> {
         listener(port).map(|pid| Self { family: true, ..Self::process(name, kind, pid) })
     }
 
-    /// Resets the peak of resident memory, where the kernel allows it.
+    /// Resets the peak of resident memory, if the kernel allows it.
     pub(crate) fn reset_peak(&self) {
         for process in self.processes() {
             let _ = fs::write(format!("/proc/{}/clear_refs", process.pid), "5");
         }
     }
 
-    /// What it used since it started. The peak of a process with children is an estimate: the private peak of each and the
-    /// largest shared part.
+    /// Returns the resources used since the start of the process. For a process with children, the peak of memory is an
+    /// estimate: the sum of the private peaks, plus the largest shared part.
     pub(crate) fn usage(&self) -> Usage {
         let mut sum = Usage::default();
         let mut shared_max = 0;
@@ -86,7 +86,7 @@ impl Watched {
     }
 }
 
-/// The machine's processor time so far, in seconds.
+/// The processor time of the whole machine so far, in seconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct MachineTime {
     busy: f64,
@@ -94,27 +94,27 @@ pub(crate) struct MachineTime {
 }
 
 impl MachineTime {
-    /// Reads the time so far; 0 if the kernel does not provide it.
+    /// Reads the processor time so far. All values are 0 if the kernel does not provide it.
     pub(crate) fn now() -> Self {
         let Ok(KernelStats { total, .. }) = KernelStats::current() else { return Self::default() };
         let busy = total.user + total.nice + total.system + total.irq.unwrap_or(0) + total.softirq.unwrap_or(0);
-        // Steal is neither busy nor idle.
+        // Steal time is neither busy nor idle.
         let all = busy + total.idle + total.iowait.unwrap_or(0) + total.steal.unwrap_or(0);
         Self { busy: seconds(busy), all: seconds(all) }
     }
 
-    /// How busy all processors together were since `before`.
+    /// Returns how busy all processors together were since `before`, in percent.
     pub(crate) fn busy_percent_since(self, before: Self) -> f64 {
         (self.busy - before.busy) * 100.0 / (self.all - before.all).max(0.01)
     }
 
-    /// CPU of all other processes since `before`, in percent of all processors.
+    /// Returns the CPU of all other processes since `before`, in percent of all processors.
     pub(crate) fn other_percent_since(self, before: Self, measured_seconds: f64) -> f64 {
         (self.busy - before.busy - measured_seconds).max(0.0) * 100.0 / (self.all - before.all).max(0.01)
     }
 }
 
-/// What this process used so far.
+/// Returns the resources that this process used so far.
 pub(crate) fn own_usage() -> Usage {
     Process::myself().map(|process| usage(&process, false).0).unwrap_or_default()
 }
@@ -131,7 +131,8 @@ fn seconds(ticks: u64) -> f64 {
     ticks as f64 / procfs::ticks_per_second() as f64
 }
 
-/// What a process used, and its shared memory in bytes. A child that ended counts with the parent that waited for it.
+/// Returns the resources that a process used, and its shared memory in bytes. With `with_ended_children`, the CPU of children
+/// that ended is included.
 fn usage(process: &Process, with_ended_children: bool) -> (Usage, u64) {
     let (Ok(stat), Ok(status)) = (process.stat(), process.status()) else { return Default::default() };
     let ended = if with_ended_children { (stat.cutime + stat.cstime).cast_unsigned() } else { 0 };
@@ -146,7 +147,7 @@ fn listener(port: u16) -> Option<u32> {
     let inodes: HashSet<u64> = listening.map(|entry| entry.inode).collect();
     let holders: Vec<Process> = all().filter(|process| holds_socket(process, &inodes)).collect();
     let is_holder = |pid| holders.iter().any(|process| process.pid == pid);
-    // Children inherit the socket: the server is the holder whose parent is not a holder.
+    // Children inherit the socket. The server is the holder whose parent is not a holder.
     let server = holders.iter().find(|process| !parent(process).is_some_and(is_holder));
     server.map(|process| process.pid.cast_unsigned())
 }

@@ -1,4 +1,4 @@
-//! The sink's process, as `run` sees it.
+//! The process of the sink, from the view of `run`.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -14,20 +14,20 @@ use crate::part::own_command;
 use crate::processes::{Kind, Watched};
 use crate::sink::Behaviour;
 
-/// Time without any delivery after which missing ones count as lost.
+/// Time without any delivery after which missing deliveries count as lost.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A running sink.
 pub(crate) struct Sink {
     child: Child,
-    /// The process ends when this closes.
+    /// Standard input of the process. The process ends when it is closed.
     _lifeline: ChildStdin,
-    /// The port of each [`Behaviour`].
+    /// The port for each [`Behaviour`].
     ports: [u16; 4],
 }
 
 impl Sink {
-    /// Starts it.
+    /// Starts the sink.
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let mut child = own_command()?.arg("sink").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let lifeline = child.stdin.take().context("the sink's input")?;
@@ -36,22 +36,22 @@ impl Sink {
         Ok(Self { child, _lifeline: lifeline, ports: serde_json::from_str(&line)? })
     }
 
-    /// `host:port` where deliveries are answered.
+    /// Returns the address (`host:port`) at which deliveries are answered with 200.
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.ports[Behaviour::Answers as usize])
     }
 
-    /// The URL of the endpoint `number`.
+    /// Returns the URL of the endpoint `number`.
     pub(crate) fn url(&self, number: u16) -> String {
         format!("http://{}/e/{number}", self.address())
     }
 
-    /// The URL of an endpoint that behaves badly.
+    /// Returns the URL of a bad endpoint.
     pub(crate) fn bad_url(&self, behaviour: Behaviour) -> String {
         format!("http://127.0.0.1:{}/e/0", self.ports[behaviour as usize])
     }
 
-    /// Its process.
+    /// Returns the process of the sink, for measurements.
     pub(crate) fn watched(&self) -> Option<Watched> {
         Some(Watched::process("sink", Kind::Instrument, self.child.id()?))
     }
@@ -62,12 +62,12 @@ impl Sink {
         Ok(connection.send(&http::request(method, target, &address, "", b"")).await?.body.to_vec())
     }
 
-    /// Deliveries received so far.
+    /// Returns the number of deliveries received so far.
     pub(crate) async fn received(&self) -> anyhow::Result<u64> {
         Ok(serde_json::from_slice(&self.ask("GET", "/count").await?)?)
     }
 
-    /// Compares `accepted` with what was received since the last reset.
+    /// Compares `accepted` with the deliveries received since the last reset.
     pub(crate) async fn balance(&self, accepted: &[Accepted], endpoints: u16) -> anyhow::Result<Balance> {
         let received: Vec<Received> = serde_json::from_slice(&self.ask("GET", "/ledger").await?)?;
         Ok(ledger::balance(accepted, &received, endpoints))
@@ -78,7 +78,7 @@ impl Sink {
         self.ask("POST", "/reset").await.map(drop)
     }
 
-    /// Waits until `expected` deliveries were received, or until none was received for [`PATIENCE`].
+    /// Waits until `expected` deliveries are received, or until no delivery is received for [`PATIENCE`].
     pub(crate) async fn wait_for(&self, expected: u64) -> anyhow::Result<()> {
         let (mut last, mut since) = (0, Instant::now());
         loop {

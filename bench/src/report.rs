@@ -1,4 +1,4 @@
-//! The figures of a run: rows as text for people, and all of them as JSON.
+//! The figures of a run: as rows of text for people, and all of them as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,138 +13,140 @@ use crate::targets::Verdict;
 
 /// Bytes in a MiB.
 pub(crate) const MIB: f64 = 1024.0 * 1024.0;
-/// CPU of other programs, in percent of all processors, from which a row gets a note.
+/// If other programs use more CPU than this (in percent of all processors), the row gets a note.
 const OTHER_PERCENT_MAX: f64 = 10.0;
 
 /// The figures of a whole run.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
-    /// An event's length in bytes.
+    /// Length of an event in bytes.
     pub(crate) event_bytes: usize,
-    /// Processors of the machine.
+    /// Number of processors of the machine.
     pub(crate) processors: usize,
-    /// The current run, from 1.
+    /// Number of the current run, from 1.
     #[serde(skip)]
     pub(crate) run: usize,
-    /// How often the everyday workloads are measured.
+    /// Number of runs of the everyday workloads.
     pub(crate) runs: usize,
-    /// A row for each workload, in the order they ran.
+    /// A row for each workload, in the order in which the workloads ran.
     pub(crate) rows: Vec<Row>,
-    /// What bad neighbours do to a healthy endpoint.
+    /// The effect of bad neighbours on a healthy endpoint or a quiet tenant.
     pub(crate) isolation: Vec<Pairs>,
-    /// What subscriptions cost a fan-out.
+    /// The costs of subscriptions in fan-out.
     pub(crate) matching: Vec<Matching>,
-    /// The pages of the dashboard with much on record.
+    /// The pages of the dashboard with many attempts on record.
     pub(crate) pages: Vec<PageRow>,
-    /// The figures that have a target.
+    /// The figures that are compared with targets.
     pub(crate) targets: Vec<Verdict>,
 }
 
-/// One workload's figures.
+/// The figures of one workload.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Row {
-    /// Which workload.
+    /// The name of the workload.
     pub(crate) workload: String,
-    /// Which run, from 1.
+    /// Number of the run, from 1.
     pub(crate) run: usize,
-    /// Which processes ran the services; empty for the bare path.
+    /// A text about the processes that ran the services. It is empty for the bare path.
     pub(crate) services: String,
-    /// Without traffic: for how long, in seconds.
+    /// Duration of a measurement without traffic, in seconds.
     pub(crate) idle_seconds: Option<f64>,
-    /// Whether events were due at fixed times, so that `latency` counts from then.
+    /// Whether events were due at fixed times. If so, `latency` starts at these times.
     pub(crate) fixed_rate: bool,
-    /// The comparison of the ledgers.
+    /// The comparison of accepted events and received deliveries.
     #[serde(flatten)]
     pub(crate) balance: Balance,
-    /// Deliveries a second as a share of the bare path's in the same run, in percent.
+    /// Deliveries per second, in percent of those of the bare path in the same run.
     pub(crate) percent_of_bare: Option<f64>,
-    /// Events that were answered with anything but 202.
+    /// Number of events that were answered with another status than 202.
     pub(crate) refused: u64,
-    /// At a fixed rate: from when a request was due until the generator sent it. It is part of the latency.
+    /// Time from when a request was due until the generator sent it (at a fixed rate only). It is part of the latency.
     pub(crate) lateness: Option<Latency>,
-    /// From the last delivery received until all are recorded, in seconds; absent with traffic beside it.
+    /// Seconds from the last received delivery until all deliveries are recorded. Absent if other traffic was published at the
+    /// same time.
     pub(crate) recorded_after_seconds: Option<f64>,
-    /// Deliveries that the API counts as succeeded.
+    /// Number of deliveries that the API counts as successful.
     pub(crate) recorded: Option<u64>,
     /// How busy all processors were while events were published, in percent.
     pub(crate) machine_busy_percent: f64,
-    /// CPU of everything except `processes` until all was recorded, in percent of all processors.
+    /// CPU of everything except `processes` until all deliveries were recorded, in percent of all processors.
     pub(crate) other_percent: f64,
-    /// The maximum depth of each internal queue; messages pile up before the slow part.
+    /// The maximum length of each internal queue. Messages accumulate in the queue in front of the slowest part.
     pub(crate) deepest: BTreeMap<&'static str, u32>,
-    /// By process.
+    /// The figures of each process.
     pub(crate) processes: Vec<ProcessRow>,
-    /// What a reader must know about the row.
+    /// Notes that a reader of the row needs.
     pub(crate) notes: Vec<String>,
 }
 
-/// A healthy endpoint's p99 beside a bad neighbour and without it, in pairs.
+/// The p99 of a healthy endpoint or quiet tenant with a bad neighbour and without it, in pairs.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Pairs {
     /// The name of the neighbour.
     pub(crate) neighbour: &'static str,
-    /// What the p99 is compared with.
+    /// A name for the reference, with which the p99 is compared.
     pub(crate) reference: &'static str,
-    /// p99 of the reference, by pair.
+    /// The p99 of the reference, for each pair.
     pub(crate) p99_reference_ms: Vec<f64>,
-    /// p99 beside the neighbour, by pair.
+    /// The p99 with the neighbour, for each pair.
     pub(crate) p99_beside_ms: Vec<f64>,
-    /// p99 alone, where that is not the reference; for information.
+    /// The p99 alone, if that is not the reference. It is only for information.
     pub(crate) p99_alone_ms: Vec<f64>,
 }
 
-/// What a number of subscriptions costs.
+/// The costs of a number of subscriptions.
 #[derive(Debug, Serialize)]
 pub(crate) struct Matching {
-    /// Which processes ran the services. In one process, start and memory are those of all services.
+    /// A text about the processes that ran the services. If all services ran in one process, the start and the memory are those
+    /// of all services.
     pub(crate) services: String,
-    /// Active endpoints.
+    /// Number of active endpoints.
     pub(crate) subscriptions: u32,
-    /// From the start of the fan-out's process until it is ready, in seconds.
+    /// Seconds from the start of the fan-out process until it is ready.
     pub(crate) ready_seconds: f64,
-    /// Peak resident memory of the fan-out's process, MiB.
+    /// Peak resident memory of the fan-out process in MiB.
     pub(crate) peak_mib: f64,
-    /// From the answer to an edit until an event that matches only the edited endpoint was received, in seconds.
+    /// Seconds from the response to an edit until an event that matches only the edited endpoint is received.
     pub(crate) edit_in_force_seconds: f64,
-    /// Matches, timed one by one.
+    /// Durations of single matches.
     pub(crate) matches: Latency,
 }
 
-/// One process's share of a workload.
+/// The figures of one process in a workload.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ProcessRow {
-    /// The service, `broker`, `PostgreSQL`, `generator`, `sink` or `bare`.
+    /// The name: the service, `broker`, `PostgreSQL`, `generator`, `sink` or `bare`.
     pub(crate) name: String,
-    /// What the process belongs to.
+    /// The group to which the process belongs.
     pub(crate) kind: Kind,
-    /// CPU seconds, from the start of the generator until all was recorded.
+    /// CPU seconds from the start of the generator until all deliveries are recorded.
     pub(crate) cpu_seconds: f64,
     /// Peak resident memory in MiB.
     pub(crate) peak_mib: f64,
 }
 
 impl ProcessRow {
-    /// What a process used.
+    /// Creates the row of a process from its used resources.
     pub(crate) fn of(name: &str, kind: Kind, used: Usage) -> Self {
         Self { name: name.to_owned(), kind, cpu_seconds: used.cpu_seconds, peak_mib: used.peak_bytes as f64 / MIB }
     }
 }
 
 impl Pairs {
-    /// The ratio of each pair.
+    /// Returns the ratio of each pair.
     pub(crate) fn ratios(&self) -> Vec<f64> {
         self.p99_beside_ms.iter().zip(&self.p99_reference_ms).map(|(beside, reference)| beside / reference).collect()
     }
 }
 
 impl Row {
-    /// CPU seconds of one kind of process; `None` if it was not measured.
+    /// Returns the CPU seconds of all processes of one kind. Returns `None` if they were not measured.
     pub(crate) fn cpu_seconds(&self, kind: Kind) -> Option<f64> {
         let processes = self.processes.iter().filter(|process| process.kind == kind);
         processes.map(|process| process.cpu_seconds).reduce(|sum, next| sum + next)
     }
 
-    /// Adds notes on what makes the row unreliable.
+    /// Adds notes about circumstances that make the row unreliable.
     pub(crate) fn add_warnings(&mut self) {
         if self.recorded.is_some_and(|recorded| recorded != self.balance.deliveries) {
             self.notes.push("the recorded deliveries differ from the received ones".to_owned());
@@ -154,13 +156,13 @@ impl Row {
         }
     }
 
-    /// CPU of all processes in ms per delivery.
+    /// Returns the CPU of all processes in milliseconds per delivery.
     fn cpu_ms_per_delivery(&self) -> f64 {
         let sum: f64 = self.processes.iter().map(|process| process.cpu_seconds).sum();
         sum * 1_000.0 / self.balance.deliveries as f64
     }
 
-    /// Name, processes and run.
+    /// Returns the title of the row: the name, the processes and the run.
     fn title(&self, runs: usize) -> String {
         let services = if self.services.is_empty() { String::new() } else { format!(" ({})", self.services) };
         let run = if runs > 1 { format!(", run {} of {runs}", self.run) } else { String::new() };
@@ -209,7 +211,7 @@ impl Row {
 }
 
 impl Matching {
-    /// The row as text.
+    /// Returns the row as text.
     pub(crate) fn text(&self) -> String {
         let Self { services, subscriptions, ready_seconds, peak_mib, edit_in_force_seconds, matches } = self;
         let [p50, p99, max] = [matches.p50_ms, matches.p99_ms, matches.max_ms].map(|ms| ms * 1_000.0);
@@ -223,20 +225,20 @@ impl Matching {
 }
 
 impl Report {
-    /// Prints a row of the current run and keeps it.
+    /// Prints a row of the current run and stores it.
     pub(crate) fn add(&mut self, mut row: Row) {
         row.run = self.run;
         say(&row.text(self.runs));
         self.rows.push(row);
     }
 
-    /// Deliveries per second of a row of the current run.
+    /// Returns the deliveries per second in a row of the current run.
     pub(crate) fn deliveries_per_second(&self, workload: &str) -> Option<f64> {
         let row = self.rows.iter().find(|row| row.run == self.run && row.workload == workload);
         row.map(|row| row.balance.deliveries_per_second)
     }
 
-    /// A line for each row.
+    /// Returns a table with a line for each row.
     pub(crate) fn summary(&self) -> String {
         let mut text = format!(
             "\n{:<60}{:>10}{:>12}{:>8}{:>9}{:>9}{:>9}{:>6}{:>6}{:>9}\n",
@@ -246,7 +248,7 @@ impl Report {
             let Balance { accepted_per_second, deliveries_per_second, lost, duplicated, latency, .. } = &row.balance;
             let share = row.percent_of_bare.map_or(String::from("-"), |share| format!("{share:.0}"));
             let Latency { p50_ms, p95_ms, p99_ms, .. } = latency;
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
                 "{:<60}{accepted_per_second:>10.0}{deliveries_per_second:>12.0}{share:>8}{p50_ms:>9.2}{p95_ms:>9.2}{p99_ms:>9.2}{lost:>6}{duplicated:>6}{:>9.3}",

@@ -1,4 +1,4 @@
-//! `run`: starts the parts, runs the workloads in order, prints the figures.
+//! `run`: starts the parts, runs the workloads in order, and prints the figures.
 
 use std::path::PathBuf;
 
@@ -16,36 +16,36 @@ use crate::report::Report;
 use crate::workload::Bench;
 use crate::{everyday, isolation, log, matching, targets};
 
-/// Numbers of subscriptions that an event is matched against; `--quick` omits the last.
+/// Numbers of subscriptions for the measurement of matching. `--quick` omits the last number.
 const SUBSCRIPTIONS: [u32; 4] = [1_000, 10_000, 100_000, 1_000_000];
 
-/// Attempts on record for the pages of the dashboard; with `--quick` a tenth.
+/// Number of attempts on record for the measurement of the dashboard's pages. `--quick` uses a tenth.
 const ATTEMPTS: u64 = 10_000_000;
 
-/// Options of `run`. Broker and database are those of the tests: `POSTRIDER_TEST_AMQP_URL`, `POSTRIDER_TEST_AMQP_API` and
-/// `POSTRIDER_TEST_DATABASE_URL`.
+/// Options of `run`. The broker and the database are those of the tests: `POSTRIDER_TEST_AMQP_URL`, `POSTRIDER_TEST_AMQP_API`
+/// and `POSTRIDER_TEST_DATABASE_URL`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
-    /// The `postrider` binary, built with optimisation.
+    /// Path of the `postrider` binary, built with optimization.
     #[arg(long, env = "POSTRIDER_BIN")]
     bin: PathBuf,
-    /// Run all services in one process (`postrider all`) instead of one process each.
+    /// Run all services in one process (`postrider all`) instead of one process per service.
     #[arg(long, conflicts_with = "dispatchers")]
     all: bool,
-    /// Dispatcher processes.
+    /// Number of dispatcher processes.
     #[arg(long, default_value_t = 1)]
     dispatchers: usize,
-    /// Only these workloads: a group (everyday, isolation, matching, log) or a part of their names. The bare path
+    /// Run only these workloads: a group (everyday, isolation, matching, log) or a part of a workload's name. The bare path
     /// always runs.
     #[arg(long = "only", value_name = "GROUP|NAME")]
     only: Vec<String>,
-    /// How often to measure the everyday workloads. The table of targets shows every value and the median.
+    /// Number of measurements of the everyday workloads. The table of targets shows every value and the median.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     repeat: u16,
-    /// About a third of the time for each workload: to try the benchmark, not for figures.
+    /// Use about a third of the time for each workload. Only for trying the benchmark: the figures are not reliable.
     #[arg(long)]
     quick: bool,
-    /// Seconds of each workload at full speed.
+    /// Duration of each workload at full speed, in seconds.
     #[arg(long)]
     seconds: Option<f64>,
     /// Length of an event in bytes.
@@ -54,7 +54,7 @@ pub(crate) struct RunArgs {
     /// Also write the figures to this file, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// The folder of the services' logs.
+    /// Folder for the logs of the services.
     #[arg(long, default_value = ".postrider/bench")]
     folder: PathBuf,
 }
@@ -70,7 +70,7 @@ impl RunArgs {
     }
 }
 
-/// Runs everything. On Ctrl-C it ends early, with its processes.
+/// Runs the benchmark. On Ctrl-C, the run and its processes end early.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     std::fs::create_dir_all(&args.folder).with_context(|| format!("create {}", args.folder.display()))?;
     tokio::select! {
@@ -103,7 +103,7 @@ async fn measure(args: &RunArgs) -> anyhow::Result<()> {
         event_bytes: args.bytes,
     };
     let result = Box::pin(workloads(args.quick, &bench, &mut report)).await;
-    // If a workload failed, the figures measured before it are still printed.
+    // If a workload failed, the figures that were measured until then are still printed.
     report.targets = targets::verdicts(&report);
     say(&report.summary());
     say(&targets::text(&report.targets));
@@ -113,7 +113,7 @@ async fn measure(args: &RunArgs) -> anyhow::Result<()> {
     result
 }
 
-/// Broker and database, found by the ports in their URLs.
+/// Returns the processes of the broker and the database, found by the ports in their URLs.
 fn engines(scope: &Scope) -> anyhow::Result<Vec<Watched>> {
     let broker = ("broker", Kind::Broker, &scope.amqp_url, 5672);
     let mut found = Vec::new();

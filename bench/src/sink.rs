@@ -1,10 +1,11 @@
-//! The sink: answers every POST with 200 and an empty body, and stores event id, endpoint and time of each.
+//! The sink: responds to every POST with 200 and an empty body, and stores the event id, the endpoint and the time of each
+//! POST.
 //!
-//! `POST /e/<n>` is endpoint `n`. A second port reads requests and never answers (the black hole), a third answers one byte per
-//! second, a fourth refuses connections. `run` calls `GET /count`, `GET /ledger` and `POST /reset` on the first port. The process
-//! stops when its standard input ends, so it does not outlive `run`.
+//! `POST /e/<n>` is endpoint `n`. A second port reads requests and never responds (a black hole). A third port responds with
+//! one byte per second. A fourth port refuses connections. `run` calls `GET /count`, `GET /ledger` and `POST /reset` on the
+//! first port. The process stops when its standard input is closed, so it does not outlive `run`.
 //!
-//! For each delivery it only appends to a vector; `ledger` finds duplicates afterwards.
+//! For each delivery, the sink only appends to a vector. `ledger` finds duplicates afterwards.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -18,23 +19,23 @@ use crate::console::say;
 use crate::http::{Head, parse_head};
 use crate::ledger::Received;
 
-/// How often the dribbling port sends a byte.
+/// Interval at which the third port sends a byte.
 const DRIBBLE_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// What happens to requests on a port. The sink has one port for each behaviour, in this order.
+/// The behaviour of a port. The sink has one port for each behaviour, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
-    /// Answered with 200.
+    /// Responds with 200.
     Answers,
-    /// Never answered.
+    /// Never responds.
     Swallows,
-    /// Answered one byte per second.
+    /// Responds with one byte per second.
     Dribbles,
-    /// Connections are refused.
+    /// Refuses connections.
     Refuses,
 }
 
-/// Serves until standard input ends. Prints the ports.
+/// Prints the ports, and serves until standard input is closed.
 pub(crate) async fn run() -> anyhow::Result<()> {
     let received = Rc::new(RefCell::new(Vec::new()));
     let mut ports = Vec::new();
@@ -43,7 +44,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         ports.push(listener.local_addr()?.port());
         tokio::task::spawn_local(accept(listener, Rc::clone(&received), behaviour));
     }
-    // Bound but not listening: the port is reserved, and connections to it are refused.
+    // The socket is bound but does not listen. So the port is reserved, and connections to it are refused.
     let refusing = TcpSocket::new_v4()?;
     refusing.bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).context("bind")?;
     ports.push(refusing.local_addr()?.port());

@@ -1,6 +1,6 @@
 //! The targets of the benchmark, and whether a run meets them.
 //!
-//! All targets are constants of this file. Percentages and ratios compare rows of one run. If a figure was measured
+//! All targets are constants in this file. Percentages and ratios compare rows of the same run. If a figure was measured
 //! several times, its median is compared with the target.
 
 use std::fmt::Write as _;
@@ -13,18 +13,18 @@ use crate::log::PageRow;
 use crate::processes::Kind;
 use crate::report::{Report, Row};
 
-/// Maximum p99 of a healthy endpoint beside a bad neighbour, as a multiple of its p99 without that neighbour.
+/// Maximum p99 of a healthy endpoint with a bad neighbour, as a multiple of its p99 without this neighbour.
 const ISOLATION: Bound = Bound { more_is_better: false, bound: 1.5, aim: None };
 
-/// Maximum time and size of a page of the dashboard.
+/// Maximum time, in milliseconds, and maximum size, in kilobytes, of a page of the dashboard.
 const PAGE_MS: Bound = Bound { more_is_better: false, bound: 100.0, aim: None };
 const PAGE_KB: Bound = Bound { more_is_better: false, bound: 300.0, aim: None };
 
-/// The target of counts that must be 0 over all rows of all runs.
+/// The target of counts that must be 0 in all rows of all runs together.
 const NONE: Bound = Bound { more_is_better: false, bound: 0.0, aim: None };
 
-/// The figures of the everyday workloads, in the order of the output. All except those for information have a target: a bound
-/// that must be kept, and an aim.
+/// The figures of the everyday workloads, in the order of the output. Figures for information have no target. Every other
+/// figure has a bound, which it must not exceed or fall below, and may have an aim.
 const FIGURES: [Figure; 22] = [
     at_least("one endpoint, % of the bare path", 45.0, 60.0, |run| run.share(ONE)),
     at_least("ten endpoints, % of the bare path", 100.0, 130.0, |run| run.share(TEN)),
@@ -58,14 +58,14 @@ const FIGURES: [Figure; 22] = [
 
 type Value = fn(&Run<'_>) -> Option<f64>;
 
-/// A figure that each run has once.
+/// A figure that is measured once in each run.
 struct Figure {
     name: &'static str,
     bound: Option<Bound>,
     value: Value,
 }
 
-/// What a figure must keep, and what it should reach.
+/// The bound that a figure must meet, and the aim that it should reach.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Bound {
     more_is_better: bool,
@@ -96,7 +96,7 @@ impl Bound {
     }
 }
 
-/// A figure with what was measured.
+/// A figure with its measured values and its verdict.
 #[derive(Debug, Serialize)]
 pub(crate) struct Verdict {
     figure: String,
@@ -115,7 +115,7 @@ impl Verdict {
     }
 }
 
-/// One run's rows.
+/// The rows of one run.
 struct Run<'a> {
     report: &'a Report,
     number: usize,
@@ -130,13 +130,13 @@ impl<'a> Run<'a> {
         self.row(name)?.percent_of_bare
     }
 
-    /// CPU of services, broker and database in ms per event.
+    /// Returns the CPU of services, broker and database in milliseconds per event.
     fn cpu(&self, name: &str) -> Option<f64> {
         let kinds = [Kind::Service, Kind::Broker, Kind::Database];
         kinds.into_iter().map(|kind| self.cpu_of(name, kind)).sum()
     }
 
-    /// CPU of one kind of process in ms per event; `None` if the process was not found.
+    /// Returns the CPU of one kind of process in milliseconds per event. Returns `None` if the process was not found.
     fn cpu_of(&self, name: &str, kind: Kind) -> Option<f64> {
         let row = self.row(name)?;
         Some(row.cpu_seconds(kind)? * 1_000.0 / row.balance.accepted as f64)
@@ -151,7 +151,7 @@ impl<'a> Run<'a> {
         self.row(name).map(|row| of(&row.balance.latency))
     }
 
-    /// A percentile of the row `name` as a multiple of the same percentile of the row `reference`.
+    /// Returns a percentile of the row `name` as a multiple of the same percentile of the row `reference`.
     fn times(&self, name: &str, reference: &str, of: fn(&Latency) -> f64) -> Option<f64> {
         Some(self.latency(name, of)? / self.latency(reference, of)?)
     }
@@ -162,7 +162,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The verdicts on all figures that were measured.
+/// Returns the verdicts on all figures that were measured.
 pub(crate) fn verdicts(report: &Report) -> Vec<Verdict> {
     let runs: Vec<Run<'_>> = (1..=report.runs).map(|number| Run { report, number }).collect();
     let everyday = FIGURES
@@ -197,7 +197,7 @@ pub(crate) fn verdicts(report: &Report) -> Vec<Verdict> {
     everyday.chain(isolation).chain(alone).chain(pages).chain(faults).filter(|verdict| !verdict.measured.is_empty()).collect()
 }
 
-/// The verdicts as a table.
+/// Returns the verdicts as a table.
 pub(crate) fn text(verdicts: &[Verdict]) -> String {
     let mut text = format!("\n{:<68}{:>9}  {:<9}{:<8}{:<18}measured\n", "figure", "median", "bound", "aim", "verdict");
     for Verdict { figure, measured, median, target, verdict } in verdicts {
@@ -207,13 +207,13 @@ pub(crate) fn text(verdicts: &[Verdict]) -> String {
             bound = format!("{} {}", if target.more_is_better { ">=" } else { "<=" }, target.bound);
             aim = target.aim.map(|aim| aim.to_string()).unwrap_or_default();
         }
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "{figure:<68}{median:>9.3}  {bound:<9}{aim:<8}{verdict:<18}{measured}");
     }
     text
 }
 
-/// The middle value, or the mean of the two in the middle; 0 without values.
+/// Returns the middle value, or the mean of the two middle values. Returns 0 if there are no values.
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! Measures one workload: warm up, publish, wait until all is received and recorded, compare the ledgers.
+//! Measures one workload: warms up, publishes, waits until all deliveries are received and recorded, and compares the ledgers.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -17,38 +17,38 @@ use crate::processes::{Kind, MachineTime, Usage, Watched};
 use crate::receiver::Sink;
 use crate::report::{ProcessRow, Row};
 
-/// Longest time until everything is recorded, and until the queues are empty.
+/// Maximum time until all deliveries are recorded. It is also the maximum time until the queues are empty.
 const QUEUES_EMPTY_WITHIN: Duration = Duration::from_secs(120);
-/// A tenant that published within the last five seconds counts as active for the shares of other tenants (`tenant_shares.rs` in
-/// fan-out). A workload starts when only its own tenant is active.
+/// Pause after which other tenants are inactive. Fan-out's fair shares count a tenant as active if it published within the last
+/// five seconds (`tenant_shares.rs`). A workload starts when only its own tenant is active.
 const INACTIVE_AFTER: Duration = Duration::from_secs(6);
 
-/// What all workloads share.
+/// The state that all workloads share.
 pub(crate) struct Bench {
-    /// Receives the measured deliveries.
+    /// The sink that receives the measured deliveries.
     pub(crate) sink: Sink,
-    /// Receives the deliveries of other tenants. Its CPU is not measured.
+    /// The sink that receives the deliveries of other tenants. Its CPU is not measured.
     pub(crate) other_sink: Sink,
-    /// Broker and database, if their processes were found.
+    /// The processes of the broker and the database, if they were found.
     pub(crate) engines: Vec<Watched>,
-    /// How the services are started.
+    /// The options with which the services are started.
     pub(crate) options: EngineOptions,
-    /// How long workloads take.
+    /// The durations of the workloads.
     pub(crate) times: Times,
-    /// The wanted groups and parts of names; empty: everything.
+    /// The selected groups and parts of names. If empty, all workloads are selected.
     pub(crate) only: Vec<String>,
     /// Length of an event in bytes.
     pub(crate) event_bytes: usize,
 }
 
-/// CPU readings at the start of a measurement.
+/// Readings of CPU time at the start of a measurement.
 struct Start {
     processes: Vec<(Watched, Usage)>,
     machine: MachineTime,
 }
 
 impl Start {
-    /// Reads the CPU of `processes` and resets their peaks of memory.
+    /// Reads the CPU time of `processes` and resets their peaks of memory.
     fn of(processes: impl Iterator<Item = Watched>) -> Self {
         let reading = |process: Watched| {
             process.reset_peak();
@@ -58,7 +58,7 @@ impl Start {
         Self { processes: processes.map(reading).collect(), machine: MachineTime::now() }
     }
 
-    /// What each process has used since.
+    /// Returns the resources that each process has used since the start.
     fn used(&self) -> Vec<ProcessRow> {
         let used = |(process, before): &(Watched, Usage)| {
             let after = process.usage();
@@ -68,7 +68,8 @@ impl Start {
         self.processes.iter().map(used).collect()
     }
 
-    /// Sets the row's processes to what was used until now. The generator (or bare path) has ended and is in `done`.
+    /// Sets the processes of the row to the resources used until now. The generator (or the bare path) has already ended, so
+    /// its resources are read from `done`.
     fn account(&self, row: &mut Row, generator: &str, done: &Generated) {
         row.processes = self.used();
         row.processes.push(ProcessRow::of(generator, Kind::Instrument, done.usage));
@@ -78,7 +79,7 @@ impl Start {
 }
 
 impl Bench {
-    /// Whether a workload is wanted, by itself or by its group.
+    /// Whether a workload is selected by its name or by its group.
     pub(crate) fn wants(&self, group: &str, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == group || name.contains(only.as_str()))
     }
@@ -103,7 +104,8 @@ impl Bench {
         output(&mut command).await
     }
 
-    /// Measures a workload. Without traffic beside it, it ends when everything is recorded.
+    /// Measures a workload. If no other traffic is published at the same time, the measurement ends when all deliveries are
+    /// recorded.
     pub(crate) async fn measure(&self, engine: &mut Engine, plan: &Plan<'_>) -> anyhow::Result<Row> {
         let Plan { name, traffic, endpoints, .. } = plan;
         if plan.warm_up_seconds > 0.0 {
@@ -145,7 +147,8 @@ impl Bench {
         Ok(row)
     }
 
-    /// Publishes the workload's traffic unmeasured, and waits until it is delivered and recorded and only its tenant is active.
+    /// Publishes the traffic of the workload without measuring it. Waits until the deliveries are received and recorded, and
+    /// until no other tenant is active.
     async fn warm_up(&self, engine: &Engine, plan: &Plan<'_>) -> anyhow::Result<()> {
         engine.wait_until_queues_are_empty(QUEUES_EMPTY_WITHIN).await?;
         let others_stopped = Instant::now();
@@ -158,7 +161,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Measures what services, broker and database use within `seconds` without traffic.
+    /// Measures the resources that the services, the broker and the database use in `seconds` without traffic.
     pub(crate) async fn idle(&self, engine: &mut Engine, name: &str, seconds: f64) -> anyhow::Result<Row> {
         engine.wait_until_queues_are_empty(QUEUES_EMPTY_WITHIN).await?;
         sleep(INACTIVE_AFTER).await;
@@ -179,14 +182,14 @@ impl Bench {
         output(&mut command).await
     }
 
-    /// Broker, database, sink and this process.
+    /// Returns the processes of the broker, the database and the sink, and this process.
     fn instruments(&self) -> impl Iterator<Item = Watched> {
         let own = Watched::process("bench", Kind::Instrument, std::process::id());
         self.engines.iter().cloned().chain(self.sink.watched()).chain([own])
     }
 }
 
-/// A row with the figures that are known when publishing ends.
+/// Creates a row with the figures that are known when publishing ends.
 fn row(name: &str, load: Load, done: &Generated, start: MachineTime) -> Row {
     let refusal = done.first_refusal.iter().map(|answer| format!("the first refusal: {answer}"));
     Row {
@@ -200,7 +203,8 @@ fn row(name: &str, load: Load, done: &Generated, start: MachineTime) -> Row {
     }
 }
 
-/// How many events of the traffic beside a workload were accepted until the workload's own last answer, and in all.
+/// Returns a note about the other traffic: how many of its events per second were accepted until the last response of the
+/// measured traffic, and how many in total.
 fn accepted_beside(own: &[Accepted], beside: &[Accepted]) -> anyhow::Result<String> {
     let first = own.iter().map(|event| event.sent_ns).min().context("nothing was accepted")?;
     let last = own.iter().map(|event| event.answered_ns).max().context("nothing was accepted")?;
@@ -209,12 +213,12 @@ fn accepted_beside(own: &[Accepted], beside: &[Accepted]) -> anyhow::Result<Stri
     Ok(format!("beside it {per_second:.0} events/s were accepted, {} in all", beside.len()))
 }
 
-/// An endpoint's request body for [`Engine::endpoint`].
+/// Returns the body of a request to create an endpoint, for [`Engine::endpoint`].
 pub(crate) fn endpoint(name: &str, url: &str, event_type: &str) -> Value {
     json!({ "name": name, "url": url, "event_types": [event_type] })
 }
 
-/// Waits until the configuration is in force everywhere, which takes at most two seconds.
+/// Waits until the configuration is in force in all processes, which takes at most two seconds.
 pub(crate) async fn in_force() {
     sleep(Duration::from_millis(2_500)).await;
 }
