@@ -13,7 +13,7 @@ pub const ATTEMPTS: &str = "postrider_dispatcher_attempts_total";
 pub const ATTEMPT_SECONDS: &str = "postrider_dispatcher_attempt_seconds";
 /// Attempts in flight.
 pub const IN_FLIGHT: &str = "postrider_dispatcher_attempts_in_flight";
-/// Seconds by which retries started after their planned time.
+/// Seconds from the planned time of a retry to its start.
 pub const LATE_SECONDS: &str = "postrider_dispatcher_retry_late_seconds";
 /// Seconds from accepting an event to the end of its first attempt; label `profile`.
 pub const PROMISE_SECONDS: &str = "postrider_dispatcher_accepted_to_first_attempt_seconds";
@@ -34,8 +34,8 @@ pub const STALE: &str = "postrider_dispatcher_stale_copies_total";
 /// Renderings of bodies that waited on the ladder as references; label `result` (`same`, `changed`, `not_now`). `not_now` means
 /// that the event is not recorded yet, the database is unavailable, or the memory budget is used up.
 pub const BODIES: &str = "postrider_dispatcher_bodies_rendered_total";
-/// Breakers that are not closed, as known to all dispatchers; label `state` (`open`, `half_open`). Each dispatcher reports the
-/// total, so use the maximum over the dispatchers, not the sum.
+/// Breakers that are not closed, counted over all dispatchers; label `state` (`open`, `half_open`). Each dispatcher reports
+/// this total, so use the maximum of the dispatchers' values, not the sum.
 pub const BREAKERS: &str = "postrider_dispatcher_breakers";
 /// Transitions of breakers; label `to` (`open`, `half_open`, `closed`).
 pub const BREAKER: &str = "postrider_dispatcher_breaker_transitions_total";

@@ -8,8 +8,7 @@ use url::Url;
 #[group(skip)]
 #[command(next_help_heading = "Egress")]
 pub struct Settings {
-    /// Base URL of Pushover's API. Other values are for tests. Egress rules apply to its address as to the addresses of
-    /// endpoints.
+    /// Base URL of Pushover's API. Other values are for tests. The egress rules for endpoints also apply to this URL.
     #[arg(
         id = "pushover-url",
         long = "pushover-url",

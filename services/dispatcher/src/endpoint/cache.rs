@@ -1,8 +1,8 @@
 //! Caches the pace of each endpoint, and the endpoint's state in the database.
 //!
-//! An entry is valid for the configuration version at which it was read. It remains valid for later versions as long as the
-//! configuration feed does not report a change of the endpoint. A message with a version that the entry is not valid for causes
-//! a read. While the database is unavailable, an entry of any age is used; without an entry, the delivery waits.
+//! An entry is valid for the configuration version at which it was read. It is also valid for later versions that the
+//! configuration feed has reached without reporting a change of the endpoint. A message that needs a newer version causes a
+//! read. While the database is unavailable, an entry of any age is used; without an entry, the delivery waits.
 //!
 //! [`CacheLimits`] limits the size of the cache. An endpoint that was removed from the cache starts again with the pace of a
 //! new endpoint.
@@ -159,7 +159,7 @@ impl EndpointCache {
             Some(ids) => ids.iter().filter_map(|id| self.entries.get(id)).for_each(mark),
             None => self.entries.iter().for_each(|(_, entry)| mark(entry)),
         }
-        // This store must come last. Otherwise a changed entry could count as valid for this version before it is marked.
+        // This update must come last. Otherwise a changed entry could count as valid for this version before it is marked.
         self.feed.fetch_max(version, Ordering::AcqRel);
     }
 

@@ -280,8 +280,8 @@ impl Pace {
 
     /// Whether deliveries to the endpoint belong to the slow lane.
     ///
-    /// An endpoint that is slow or broken belongs to the slow lane. So does an endpoint whose window is full and at least half
-    /// of whose POSTs have been in flight for over a second, unless this process may be the cause. If an endpoint has never
+    /// An endpoint belongs to the slow lane if it is slow or broken. It also does if its window is full and at least half of
+    /// its POSTs have been in flight for over a second, unless this process may be the cause. If an endpoint has never
     /// answered, one such POST is enough. Otherwise a thousand dead endpoints would occupy thousands of the live lane's members
     /// in flight.
     pub(crate) fn is_slow(&mut self, now: Instant) -> bool {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(super) struct Pause {
     until: Option<Instant>,
-    /// The endpoint's configuration version that received the 429. A newer version ends the pause, because its URL may be
+    /// The endpoint's configuration version that received the 429. A newer version ends the pause, because its URL may lead to
     /// another server.
     version: i64,
 }
