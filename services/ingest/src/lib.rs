@@ -79,7 +79,7 @@ pub struct Role {
     tasks: Tasks,
     /// The task that reports sequence numbers until all numbers are settled.
     reporting: Tasks,
-    /// Stop the tasks if the role is dropped without being stopped.
+    /// These guards stop the tasks if the role is dropped before it was stopped.
     _ends: [DropGuard; 2],
 }
 

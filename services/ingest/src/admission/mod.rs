@@ -41,7 +41,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Starts the tasks that update the measurements.
+    /// Starts the tasks that measure the waiting messages and deliveries.
     pub(crate) fn start(
         config: &Config,
         directory: Arc<TenantDirectory>,

@@ -25,8 +25,8 @@ use super::event_types::EventTypes;
 use crate::metrics;
 use crate::refused::{Refused, TenantError};
 
-/// Maximum age of the database's last confirmation of the configuration at which a key or tenant that is not in memory counts
-/// as unknown. With an older confirmation, the key or tenant may be new.
+/// A key or tenant that is not in memory counts as unknown only if the database has confirmed the configuration within this
+/// time. Otherwise the key or tenant may be new.
 const FRESH: Duration = Duration::from_secs(5);
 /// Time after which a producer should repeat an event if the tenant's profile is not loaded in this process.
 const PROFILE_RETRY: Duration = Duration::from_secs(30);
@@ -237,7 +237,7 @@ impl TenantDirectory {
         if changes.snapshot {
             before = std::mem::take(&mut table.tenants);
             table.external_ids.clear();
-            // A snapshot contains all event types, so the old ones are removed. The rate limiters are preserved.
+            // A snapshot contains all event types, so the old event types are removed. The rate limiters are preserved.
             before.values_mut().for_each(|tenant| tenant.event_types = Arc::default());
         }
         for tenant in &changes.tenants {

@@ -139,8 +139,8 @@ fn open<'a>(ingest: &'a Ingest, uri: &Uri, headers: &HeaderMap) -> Result<Sender
     Ok(sender)
 }
 
-/// Admits the events of a batch that specify their own tenants. Each tenant is charged for its own events. If a tenant is
-/// refused, the events of the other tenants are not affected.
+/// Admits a batch whose events specify their own tenants. Each tenant is charged for its own events. If a tenant is refused,
+/// the events of the other tenants are not affected.
 fn admit_each(ingest: &Ingest, events: &[Result<Event<'_>, Refused>]) -> HashMap<TenantId, Result<Admission, Refused>> {
     let mut counts = BTreeMap::<TenantId, usize>::new();
     for event in events.iter().flatten() {

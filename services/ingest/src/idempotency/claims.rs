@@ -44,8 +44,8 @@ impl Claims {
         Self { asked, confirmed }
     }
 
-    /// Claims an id. Returns `None` if the database does not respond. `insist` takes over the claim of an event that may not
-    /// have been accepted, even if another process may be publishing the event.
+    /// Claims an id. Returns `None` if the database does not respond. With `insist`, takes over the claim of an event that is
+    /// not known to be accepted, even if another process may be publishing the event.
     pub(crate) async fn claim(&self, claim: Claim, insist: bool) -> Option<Claimed> {
         let (answer, answered) = oneshot::channel();
         self.asked.try_send(Request { claim, insist, answer }).ok()?;

@@ -1,8 +1,8 @@
 //! Recognizes repeats of events whose producers send an id or an idempotency key. Other events do not reach this module.
 //!
 //! An id belongs to the event that claimed it first, across all ingest processes and restarts. A claim is a row in the
-//! database. A repeat is a duplicate if the first event is safe: this process has the broker's confirm, the claim is marked as
-//! confirmed by another process, or fan-out has decided about the event. Otherwise the repeat waits briefly for the process
+//! database. A repeat is a duplicate if the first event is safe: this process has the broker's confirm, another process has
+//! marked the claim as confirmed, or fan-out has decided about the event. Otherwise the repeat waits briefly for the process
 //! that may be publishing the event. After that, the event is published again with the first acceptance time, so that its
 //! deliveries have the same ids.
 //!
