@@ -19,7 +19,8 @@ pub(crate) async fn run(store: Store, every: Duration, stop: CancellationToken) 
             metrics::audited(last.gaps(), last.unbalanced(), last.ran_at);
             every.saturating_sub(last.ran_at.until(UnixMillis::now()))
         }
-        // Either no audit has run yet, or the database is unavailable. An audit starts now. If it fails, it logs the error.
+        // Either no audit has run yet, or the database is unavailable. An audit starts now. If the audit fails, the error is
+        // logged.
         Ok(None) | Err(_) => Duration::ZERO,
     };
     while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {

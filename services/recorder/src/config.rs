@@ -50,10 +50,10 @@ pub struct ReconcileConfig {
     /// Time for which all queues must be empty, and nothing written, before the reconciler assumes that there are no more
     /// messages to read.
     pub quiet_for: Duration,
-    /// An undecided event counts as lost when an event that was accepted later by this duration is decided.
+    /// An undecided event counts as lost after the decision about an event that was accepted at least this duration later.
     pub decided_after: Duration,
-    /// An attempt counts as lost when an outcome that is later by this duration is recorded. The duration must be longer than
-    /// any hold, because a held delivery has no outcome.
+    /// A due attempt counts as lost after the recorder has written an outcome that is at least this duration later than the due
+    /// time. The duration must be longer than any hold, because no outcome is published while a delivery is held.
     pub attempted_after: Duration,
     /// Maximum length of the queues, in messages (bundles). If any queue is longer, nothing is repaired.
     pub waiting_max: u32,

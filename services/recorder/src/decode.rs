@@ -10,7 +10,7 @@ use postrider_store::record::{DeadLetter, RecordBatch};
 use postrider_wire::bundle::{self, DecodeError, Member};
 use postrider_wire::messages::{AcceptedEvent, Decision, NumbersReport, OutcomeReport};
 
-/// Maximum number of characters of a reason in a producer's header that are stored.
+/// Maximum number of characters that are stored of a reason in a producer's header.
 const CLAIM_CHARS_MAX: usize = 200;
 
 /// Adds the members of a message to `rows`. Returns the time of the oldest member, or `None` if no member has a time.

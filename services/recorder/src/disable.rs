@@ -1,6 +1,6 @@
-//! Disables two kinds of endpoints: endpoints whose response requested it (with a status code that the profile defines for this
-//! purpose, such as `410 Gone`), and endpoints whose attempts have all failed for the number of days that the tenant or its
-//! profile defines.
+//! Disables two kinds of endpoints: endpoints that requested it by a status code that the profile defines for this purpose
+//! (such as `410 Gone`), and endpoints whose attempts have all failed for the number of days that the tenant or its profile
+//! defines.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,17 +20,16 @@ use crate::write::Stopped;
 const PAUSE: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// An endpoint whose response requested to disable it.
+/// An endpoint that requested to be disabled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Gone {
     endpoint: EndpointId,
-    /// The time of the endpoint's last such response.
+    /// The time of the endpoint's last response that requested it.
     at: UnixMillis,
     reason: String,
 }
 
-/// Returns the endpoints of a batch whose responses requested to disable them, without duplicates. Responses to test calls do
-/// not count.
+/// Returns the endpoints of a batch that requested to be disabled, without duplicates. Responses to test calls do not count.
 pub(crate) fn endpoints_gone(rows: &RecordBatch) -> Vec<Gone> {
     let mut gone: BTreeMap<EndpointId, Gone> = BTreeMap::new();
     let is_test =

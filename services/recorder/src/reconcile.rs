@@ -1,5 +1,5 @@
-//! The reconciler: publishes events and deliveries that are on record again, if their messages were lost (a lost broker disk, a
-//! purged queue).
+//! The reconciler: finds events and deliveries on record whose messages were lost (a lost broker disk, a purged queue), and
+//! publishes them again.
 //!
 //! # What it promises
 //! - It compares with the [`Watermark`], not with the clock. An undecided event counts as lost if events that were accepted
@@ -266,7 +266,7 @@ impl Reconciler {
         Ok(Found { next: Next::Rest, decided: Some(false) })
     }
 
-    /// Adds pending deliveries whose messages were lost to the outbox, and the outbox relay publishes them. Returns whether
+    /// Finds pending deliveries whose messages were lost, and adds them to the outbox for the outbox relay. Returns whether
     /// there are more.
     async fn overdue(&self, day: Day, watermark: UnixMillis, on_lanes: u32) -> Result<bool, LookError> {
         let after = self.config.attempted_after;

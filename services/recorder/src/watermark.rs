@@ -49,13 +49,14 @@ impl Watermark {
         self.batches.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns a time. Decisions about events that were accepted well before this time are on record, unless they were lost,
-    /// because queues preserve the order.
+    /// Returns the time up to which decisions are on record. A decision about an event that was accepted well before this time
+    /// is on record, unless it was lost, because queues preserve the order.
     pub(crate) fn decided(&self) -> UnixMillis {
         UnixMillis(self.decided.load(Ordering::Relaxed))
     }
 
-    /// Returns a time. Outcomes that were reported well before this time are on record, unless they were lost.
+    /// Returns the time up to which outcomes are on record. An outcome that was reported well before this time is on record,
+    /// unless it was lost.
     pub(crate) fn attempted(&self) -> UnixMillis {
         UnixMillis(self.attempted.load(Ordering::Relaxed))
     }
