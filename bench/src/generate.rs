@@ -62,9 +62,9 @@ pub(crate) struct GenerateArgs {
 /// The result that the generator prints at the end.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Generated {
-    /// Number of events in requests that were answered with another status than 202.
+    /// Number of events in requests that were answered with a status other than 202.
     pub(crate) refused: u64,
-    /// The first response with another status than 202.
+    /// The first response with a status other than 202.
     pub(crate) first_refusal: Option<String>,
     /// Time from when a request was due until it was sent (open loop only). It is part of the latency.
     pub(crate) lateness: Option<Latency>,

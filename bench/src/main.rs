@@ -49,7 +49,7 @@ struct Cli {
 enum Command {
     /// Run all workloads with newly started services and print the figures.
     Run(run::RunArgs),
-    /// Receive deliveries. One port responds with 200, and the other ports respond never, respond with one byte per second, or
+    /// Receive deliveries. The first port responds with 200. The other ports never respond, respond with one byte per second, or
     /// refuse connections.
     Sink,
     /// Publish events over HTTP, in a closed loop or at a fixed rate.

@@ -58,7 +58,7 @@ pub(crate) struct Row {
     pub(crate) balance: Balance,
     /// Deliveries per second, in percent of those of the bare path in the same run.
     pub(crate) percent_of_bare: Option<f64>,
-    /// Number of events that were answered with another status than 202.
+    /// Number of events that were answered with a status other than 202.
     pub(crate) refused: u64,
     /// Time from when a request was due until the generator sent it (at a fixed rate only). It is part of the latency.
     pub(crate) lateness: Option<Latency>,
