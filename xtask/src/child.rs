@@ -60,7 +60,7 @@ impl Drop for Guarded {
     }
 }
 
-/// Returns a command that runs, in the checkout, the `cargo` that started `xtask`.
+/// Returns a command for the `cargo` that started `xtask`. The command runs in the checkout.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(checkout());

@@ -2,8 +2,8 @@
 //!
 //! Owns: the creation of the folder with `debootstrap`, which uses the mirror and the proxy of this machine's apt; and a script
 //! that runs a program of this checkout in the Debian 13 system. Promises: the folder is complete or absent, because it is
-//! created with another name and then renamed. A program in the system has the pid of the process that was started, and its
-//! mounts end when it ends.
+//! created with another name and then renamed. A program in the system has the pid of the process that was started, and the
+//! mounts of the program end with the program.
 
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
