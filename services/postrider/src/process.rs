@@ -29,7 +29,7 @@ use crate::{heartbeat, metrics, wiring};
 
 /// Interval at which a stopping process logs the role that it waits for.
 const SAY_EVERY: Duration = Duration::from_secs(2);
-/// Minimum part of the drain time that remains for the roles after HTTP has stopped.
+/// Minimum time limit for stopping HTTP and all roles together. It applies if the drain timeout is shorter.
 const ROLES_DRAIN_MIN: Duration = Duration::from_secs(5);
 
 /// The connections that all roles of the process share.
