@@ -4,11 +4,12 @@
 //! the history does not wait for the counts.
 //!
 //! # What it promises
-//! A value appears soon. The limits are 1,000 values of an attribute and 10,000 of a tenant a day, and 50,000 between two writes.
-//! At a limit the values that came first are kept, and of values written together the most frequent.
+//! A value appears soon. The limits are 1,000 values of an attribute and 10,000 of a tenant a day, and 50,000 between two
+//! writes. At a limit, earlier values are kept; of the values in one write, the most frequent are kept.
 //!
 //! # What it does not do
-//! Counts are approximate: a crash loses unwritten ones, and an event reported twice counts twice. The history is exact.
+//! Counts are approximate: a crash loses counts that are not written, and an event that is reported twice counts twice. The
+//! history is exact.
 
 use std::collections::HashMap;
 
@@ -23,7 +24,7 @@ use crate::error::StoreError;
 use crate::sql::{Date, Ts, clean, from_row, signed};
 use crate::store::{History, RecordStore};
 
-/// Maximum values in memory between two writes.
+/// Maximum number of values in memory between two writes.
 const TALLY_MAX: usize = 50_000;
 
 /// The key of a count.
@@ -39,7 +40,7 @@ struct Key {
 #[derive(Debug, Default)]
 pub struct AttributeTally {
     counts: HashMap<Key, (u64, UnixMillis)>,
-    /// Number of values of each tenant, so that one tenant cannot use up the limit of all.
+    /// Number of values of each tenant, so that one tenant cannot use up the limit of all tenants.
     of_tenant: HashMap<TenantId, u32>,
 }
 
@@ -87,7 +88,7 @@ impl AttributeTally {
 pub struct AttributeValue {
     /// The value.
     pub value: String,
-    /// Events with this value, approximately.
+    /// Approximate number of events with this value.
     pub events: u64,
     /// When the last of these events was accepted.
     pub seen_at: UnixMillis,
@@ -95,7 +96,8 @@ pub struct AttributeValue {
 
 from_row!(AttributeValue { value, events, seen_at });
 
-/// Adds to the counts of known values, and inserts new values up to the limits. Sorted by key, so that recorders cannot deadlock.
+/// Adds to the counts of existing values, and inserts new values up to the limits. Rows are written sorted by key, so that
+/// recorders cannot deadlock.
 const ADD: &str = "\
 WITH seen AS (
     SELECT unnest($1::uuid[]) AS tenant, unnest($2::date[]) AS day, unnest($3::text[]) AS name, unnest($4::text[]) AS value,
@@ -129,7 +131,8 @@ impl RecordStore {
     /// Adds the counts to the table.
     ///
     /// # Errors
-    /// The database's. Nothing was added unless the connection broke in the commit: keep the counts ([`AttributeTally::merge`]).
+    /// An error of the database. Nothing was added, unless the connection broke during the commit: keep the counts
+    /// ([`AttributeTally::merge`]).
     pub async fn add_attribute_values(&self, tally: &AttributeTally) -> Result<(), StoreError> {
         if tally.is_empty() {
             return Ok(());
@@ -154,7 +157,7 @@ impl RecordStore {
 }
 
 impl History {
-    /// The values of an attribute in a tenant's events of the last [`ATTRIBUTE_VALUES_DAYS`] days, most frequent first.
+    /// Returns the values of an attribute in a tenant's events of the last [`ATTRIBUTE_VALUES_DAYS`] days, most frequent first.
     pub async fn attribute_values(
         &self,
         tenant: TenantId,

@@ -17,9 +17,9 @@ use crate::services::LastAudit;
 use crate::sql::{Date, FromRow, RowExt, Ts, from_row, read_all};
 use crate::store::History;
 
-/// Maximum missing rows that are listed of each kind, for a tenant and day.
+/// Maximum number of missing rows of each kind that are listed for a tenant and day.
 const MISSING_MAX: i64 = 100_000;
-/// A block has 2 to the power of this sequence numbers.
+/// A block has 2 to the power of `BLOCK_BITS` sequence numbers.
 pub const BLOCK_BITS: u32 = 14;
 
 /// A repeatable-read snapshot, on a connection of its own. Dropping it closes the connection.
@@ -28,7 +28,7 @@ pub struct AuditSnapshot {
     _driver: Driver,
 }
 
-/// Counts of one tenant and day. Each is counted on its own, not computed from others.
+/// Counts of one tenant and day. Each count has its own query; no count is computed from others.
 #[derive(Debug, Clone, Default)]
 pub struct DayCounts {
     /// Events.
@@ -39,7 +39,7 @@ pub struct DayCounts {
     pub matched: u64,
     /// Events without a decision.
     pub undecided: u64,
-    /// Events' own deliveries, by status.
+    /// Deliveries that events caused (not retries, replays or tests), by status.
     pub deliveries: Vec<(DeliveryStatus, u64)>,
     /// Other deliveries, by kind of generation (`retry`, `replay` or `test`) and by status.
     pub requested: Vec<(String, DeliveryStatus, u64)>,
@@ -61,9 +61,9 @@ pub struct ReplayCounts {
     pub tenant: TenantId,
     /// The replay.
     pub replay: ReplayId,
-    /// Deliveries that the replay says it created.
+    /// Number of deliveries that the replay's row says it created.
     pub requested: u64,
-    /// Deliveries of the replay on record.
+    /// Number of the replay's deliveries on record.
     pub recorded: u64,
 }
 
@@ -72,7 +72,7 @@ pub struct ReplayCounts {
 pub struct IngestReport {
     /// The process.
     pub instance: u64,
-    /// Every number below this one (exclusive) was confirmed or given up.
+    /// Every number below this number was confirmed or given up.
     pub settled_below: u64,
     /// The time of the first report.
     pub first_at: UnixMillis,
@@ -149,7 +149,7 @@ impl AuditSnapshot {
         Ok(self.client.query(sql, &[&Date(day)]).await?)
     }
 
-    /// Decisions about events that are not on record, with the time of each decision.
+    /// Returns decisions about events that are not on record, with the time of each decision.
     pub async fn decisions_without_event(
         &self,
         tenant: TenantId,
@@ -161,7 +161,7 @@ impl AuditSnapshot {
         self.missing(sql, tenant, day).await
     }
 
-    /// The endpoints in decisions for which no delivery is on record, with the event.
+    /// Returns endpoints in decisions for which no delivery is on record, each with its event.
     pub async fn matches_without_delivery(
         &self,
         tenant: TenantId,
@@ -174,7 +174,8 @@ impl AuditSnapshot {
         self.missing(sql, tenant, day).await
     }
 
-    /// Events' own deliveries whose endpoint no decision on record contains, with the time at which each delivery was created.
+    /// Returns deliveries that events caused although no decision on record contains their endpoint, each with the time of its
+    /// creation.
     pub async fn deliveries_without_decision(
         &self,
         tenant: TenantId,
@@ -196,7 +197,7 @@ impl AuditSnapshot {
         self.client.query_one("SELECT max(reported_at) AS last FROM ingest_numbers", &[]).await?.col("last")
     }
 
-    /// Both counts of each replay that was created on `first` or later.
+    /// Returns both counts of each replay that was created on `first` or later.
     pub async fn replays_since(&self, first: Day) -> Result<Vec<ReplayCounts>, StoreError> {
         let sql = "SELECT r.tenant, r.id, r.deliveries, (SELECT count(*) FROM deliveries d
                        WHERE d.generation = 'replay:' || 'rpl_' || replace(r.id::text, '-', '') AND d.delivery_day >= $2) AS recorded
@@ -204,13 +205,14 @@ impl AuditSnapshot {
         read_all(self.client.query(sql, &[&Ts(first.start()), &Date(first)]).await?)
     }
 
-    /// The reports of ingest processes whose last report is from `first` or later.
+    /// Returns the reports of ingest processes whose last report is from `first` or later.
     pub async fn ingest_reports_since(&self, first: Day) -> Result<Vec<IngestReport>, StoreError> {
         let sql = format!("SELECT {} FROM ingest_numbers WHERE reported_at >= $1", IngestReport::COLUMNS);
         read_all(self.client.query(&sql, &[&Ts(first.start())]).await?)
     }
 
-    /// Counts events by block, on the first to the last day (inclusive), for numbers below that of their instance in `settled`.
+    /// Counts events by block, over the first to the last of `days` (inclusive). Counts only events with a number below the
+    /// settled number of their instance, which `settled` contains.
     pub async fn count_blocks(&self, days: (Day, Day), settled: &[(u64, u64)]) -> Result<Vec<BlockCount>, StoreError> {
         let (ids, below) = signed_columns(settled);
         let sql = format!(
@@ -221,7 +223,8 @@ impl AuditSnapshot {
         read_all(self.client.query(&sql, &[&Date(days.0), &Date(days.1), &ids, &below]).await?)
     }
 
-    /// The numbers of these `(instance, block)` that are excused or on record on these days, as `(instance, number)`.
+    /// Returns the numbers in these `(instance, block)` pairs that are excused or on record on these days, as `(instance,
+    /// number)`.
     pub async fn known_numbers(&self, days: (Day, Day), blocks: &[(u64, u64)]) -> Result<Vec<(u64, u64)>, StoreError> {
         let (ids, numbers) = signed_columns(blocks);
         let wanted = "unnest($1::bigint[], $2::bigint[]) AS wanted(instance, block)";

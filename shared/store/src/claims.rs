@@ -1,7 +1,7 @@
 //! Claims of event ids. An id belongs to the first event that was published with it, in all ingest processes and across restarts.
 //!
-//! Before ingest publishes an event with a producer's id, it claims the id; after the broker's confirm it records that. A claim
-//! is kept [`EVENT_ID_DAYS_AFTER_RETENTION`](postrider_model::limits::EVENT_ID_DAYS_AFTER_RETENTION) days longer than the event.
+//! Ingest claims a producer's id before it publishes the event, and records the broker's confirm in the claim. A claim is kept
+//! [`EVENT_ID_DAYS_AFTER_RETENTION`](postrider_model::limits::EVENT_ID_DAYS_AFTER_RETENTION) days longer than the event.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -25,15 +25,15 @@ pub struct Claim {
     pub id: EventId,
     /// A hash of the event's content.
     pub content_hash: String,
-    /// When the event is accepted if the id is free.
+    /// The time of acceptance to store if the id is free.
     pub accepted_at: UnixMillis,
 }
 
 /// The result of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
-    /// The caller publishes the event as accepted at this time. The time is earlier than requested if the claim was taken over
-    /// from another publisher of the same event.
+    /// The caller publishes the event with this time of acceptance. The time is earlier than requested if the claim was taken
+    /// over from another publisher of the same event.
     Ours(UnixMillis),
     /// The id already belongs to an event.
     Taken {
@@ -46,8 +46,9 @@ pub enum Claimed {
     },
 }
 
-/// Claims free ids. Takes over a claim with the same content that is older than `$6` ms, if its event may be lost. If the claim's
-/// event day is two or more days older, its time of acceptance is replaced, because that day's partition may have been dropped.
+/// Claims free ids. Takes over a claim with the same content that is older than `$6` ms, if its event may be lost. If the event
+/// day of that claim is at least two days before the new one, the new time of acceptance replaces the old one, because the
+/// partition of the old day may have been dropped.
 const CLAIM: &str = "\
 INSERT INTO event_ids AS c (claimed_at, accepted_at, tenant, event_day, confirmed, id, content_hash)
 SELECT now(), w.accepted_at, w.tenant, w.event_day, false, w.id, w.content_hash
@@ -74,7 +75,7 @@ FROM (SELECT e.tenant, e.id FROM (SELECT unnest($1::uuid[]) AS tenant, unnest($2
     JOIN event_ids e ON e.tenant = w.tenant AND e.id = w.id ORDER BY e.tenant, e.id FOR NO KEY UPDATE OF e) locked
 WHERE c.tenant = locked.tenant AND c.id = locked.id AND NOT c.confirmed";
 
-/// Maximum rows that one statement deletes, so that no statement holds row locks for long.
+/// Maximum number of rows that one statement deletes, so that no statement holds row locks for long.
 const FORGOTTEN_AT_ONCE: i64 = 10_000;
 const FORGET: &str = "\
 DELETE FROM event_ids WHERE ctid = ANY (ARRAY (SELECT ctid FROM event_ids WHERE event_day < $1 LIMIT $2))";
@@ -84,13 +85,13 @@ impl ClaimStore {
     /// with the same content is taken over if that process did not confirm its event within `patience`.
     ///
     /// # Errors
-    /// The database's. It is then unknown which ids were claimed, and the claims may be repeated.
+    /// An error of the database. It is then unknown which ids were claimed, and the claims may be repeated.
     pub async fn claim(&self, claims: &[Claim], patience: Duration) -> Result<Vec<Claimed>, StoreError> {
         if claims.is_empty() {
             return Ok(Vec::new());
         }
         let client = self.0.client().await?;
-        // Every process claims in the same order, so that two cannot deadlock.
+        // Every process claims ids in the same order, so that two processes cannot deadlock.
         let mut sorted: Vec<&Claim> = claims.iter().collect();
         sorted.sort_unstable_by(|a, b| (a.tenant, &a.id).cmp(&(b.tenant, &b.id)));
         let (tenants, ids) = columns(sorted.iter().map(|claim| (claim.tenant, &claim.id)));
@@ -115,7 +116,7 @@ impl ClaimStore {
         }
         let answer = |claim: &Claim| {
             found.get(&(claim.tenant, claim.id.clone())).cloned().unwrap_or_else(|| Claimed::Taken {
-                // Another process deleted the claim between the statements. The caller treats this as a claim to repeat.
+                // Another process deleted the claim between the two statements. For this result the caller repeats the claim.
                 content_hash: claim.content_hash.clone(),
                 accepted_at: claim.accepted_at,
                 safe: false,
@@ -127,7 +128,7 @@ impl ClaimStore {
     /// Records that the broker confirmed the events with these ids.
     ///
     /// # Errors
-    /// The database's. Nothing is lost: once the event's decision is on record, the claim counts as safe too.
+    /// An error of the database. Nothing is lost: once the event's decision is on record, the claim counts as safe too.
     pub async fn confirm_claims(&self, events: &[(TenantId, EventId)]) -> Result<(), StoreError> {
         let client = self.0.client().await?;
         let statement = client.prepare_cached(CONFIRM).await?;
@@ -136,7 +137,7 @@ impl ClaimStore {
         Ok(())
     }
 
-    /// The event on record with this generated id, if it was accepted on `day` or the day after.
+    /// Returns the event on record with this generated id, if it was accepted on `day` or the day after.
     pub async fn event_with_generated_id(
         &self,
         tenant: TenantId,

@@ -1,7 +1,8 @@
 //! Seals secrets for the database, with ChaCha20-Poly1305 and a master key.
 //!
-//! A sealed value names the key that sealed it, so that keys can be rotated: the first master key seals, all of them can open.
-//! The additional data binds a value to its row and column, so that it cannot be moved to another one.
+//! A sealed value names the key that sealed it, so that keys can be rotated: the first master key seals, and every master key
+//! can open. The additional data binds a value to its row and column, so that the value cannot be moved to another row or
+//! column.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use zeroize::Zeroizing;
 const FORMAT: u8 = 1;
 const NONCE_BYTES: usize = 12;
 
-/// The master keys are malformed, or cannot open a value. Never contains key material or plain text.
+/// The master keys are malformed, or cannot open a value. The error never contains key material or plain text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CryptoError {
     /// A key is not `id:base64`.
@@ -52,7 +53,7 @@ pub enum CryptoError {
     Damaged,
 }
 
-/// The keys that seal secrets. The first seals, all of them can open. Cheap to clone; zeroised when dropped.
+/// The keys that seal secrets. The first key seals; every key can open. Cheap to clone; zeroised when dropped.
 #[derive(Clone)]
 pub struct MasterKeys(Arc<Vec<MasterKey>>);
 

@@ -18,7 +18,7 @@ pub struct DispatchEndpoint {
     pub tenant: TenantId,
     /// Channel, URL, schedule, timeout, rate and all other settings that are not secret.
     pub document: EndpointDocument,
-    /// Whether it receives events.
+    /// Whether the endpoint receives events.
     pub status: EndpointStatus,
     /// Its signing secrets.
     pub secrets: EndpointSecrets,
@@ -28,19 +28,21 @@ pub struct DispatchEndpoint {
     pub profile: String,
     /// The limits of its tenant.
     pub limits: TenantLimits,
-    /// Its tenant's setting: days of failures after which an endpoint is disabled.
+    /// The tenant's setting: number of days of failures after which an endpoint is disabled.
     pub disable_after_days: Option<u32>,
     /// Configuration version of its last edit.
     pub version: i64,
-    /// Configuration version at which the endpoint was read. It serves messages that require this version or an earlier one.
+    /// Configuration version at which the endpoint was read. The endpoint is recent enough for messages that require this
+    /// version or an earlier one.
     pub config_version: i64,
 }
 
 impl ConfigStore {
-    /// The endpoint as it is now. `None`: it was deleted, because every endpoint is committed before a message names it.
+    /// Returns the endpoint as it is now. `None` means that it was deleted, because every endpoint is committed before a
+    /// message names it.
     ///
     /// # Errors
-    /// The database's, or [`StoreError::Crypto`] when a master key is missing.
+    /// An error of the database, or [`StoreError::Crypto`] if a master key is missing.
     pub async fn endpoint_for_dispatch(&self, id: EndpointId) -> Result<Option<DispatchEndpoint>, StoreError> {
         let client = self.0.client().await?;
         // One statement reads one snapshot, so the version is exactly the version of the row.

@@ -19,10 +19,10 @@ pub enum StoreError {
     /// The object does not exist, belongs to another tenant, or was deleted.
     #[error("no such {what}")]
     NotFound {
-        /// The kind of object, in the glossary's word.
+        /// The kind of object, as a term of the glossary.
         what: &'static str,
     },
-    /// `If-Match` named another version than the current one.
+    /// The version in `If-Match` differs from the current version.
     #[error("the current version is {current}")]
     VersionMismatch {
         /// The current version.
@@ -31,7 +31,7 @@ pub enum StoreError {
     /// The edit conflicts with the current state, or the tenant has reached a limit.
     #[error("{0}")]
     Conflict(String),
-    /// The cursor is not one that this list returned.
+    /// This list did not return the cursor.
     #[error("the cursor is not valid")]
     InvalidCursor,
     /// A secret could not be sealed or opened.
@@ -54,7 +54,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the database is away: the caller may use its cache, or respond with 503.
+    /// Whether the database cannot be used at present: the caller may use its cache, or respond with 503.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Refused(_))
     }
@@ -96,7 +96,7 @@ pub(crate) fn cannot_connect(error: tokio_postgres::Error) -> StoreError {
     }
 }
 
-/// Whether the error means that the connection or the server is gone, rather than that the statement is wrong.
+/// Whether the error means that the connection broke or the server stopped, rather than that the statement is wrong.
 pub(crate) fn is_connection_error(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         Some(code) => {
@@ -110,7 +110,7 @@ pub(crate) fn is_connection_error(error: &tokio_postgres::Error) -> bool {
                         | SqlState::TOO_MANY_CONNECTIONS
                 )
         }
-        // Without a code it is an error of the client: a failed conversion is a bug, all others concern the connection.
+        // An error without a code comes from the client: a failed conversion is a bug, all other errors concern the connection.
         None => error.is_closed() || std::error::Error::source(error).is_some_and(|s| s.is::<std::io::Error>()),
     }
 }

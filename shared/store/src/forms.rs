@@ -1,7 +1,8 @@
-//! Forms that visitors of the dashboard sent, with their results.
+//! Forms that visitors of the dashboard submitted, with their results.
 //!
-//! A process claims a form before it processes it, so that two identical requests act once, even in two processes. The result is
-//! sealed with the master keys, because it may contain a secret. Rows are deleted when they expire or their session ends.
+//! A process claims a form before it processes it, so that two identical requests take effect once, even in two processes. The
+//! result is sealed with the master keys, because it may contain a secret. Rows are deleted when they expire or their session
+//! ends.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::store::SessionStore;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FormHash(pub [u8; 32]);
 
-/// The answer to [`SessionStore::claim_form`].
+/// The result of [`SessionStore::claim_form`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
     /// The form is new. The caller processes it, then calls [`SessionStore::finish_form`] or [`SessionStore::release_form`].
@@ -27,7 +28,7 @@ pub enum Claim {
     Running,
     /// The form was processed; this is its result.
     Finished(Zeroizing<Vec<u8>>),
-    /// There is no such session, or it ended.
+    /// The session does not exist, or it ended.
     NoSession,
 }
 
@@ -38,11 +39,11 @@ fn context(session: &KeyHash, form: FormHash) -> String {
 }
 
 impl SessionStore {
-    /// Claims a form that was sent in the session with this token. The claim, later with its result, is kept for `keep` or until
-    /// the session expires, whichever is earlier. Also deletes expired claims and results of all sessions.
+    /// Claims a form that was submitted in the session with this token. The claim, and later the result, is kept for `keep` or
+    /// until the session expires, whichever is earlier. Also deletes expired claims and results of all sessions.
     ///
     /// # Errors
-    /// The database's; [`StoreError::Crypto`] if the stored result cannot be opened.
+    /// An error of the database; [`StoreError::Crypto`] if the stored result cannot be opened.
     pub async fn claim_form(&self, session: &str, form: FormHash, keep: Duration) -> Result<Claim, StoreError> {
         let (hash, now) = (KeyHash::of(session), UnixMillis::now());
         self.delete_expired_forms(now).await?;
@@ -66,10 +67,10 @@ impl SessionStore {
         }
     }
 
-    /// Seals the result of a claimed form and stores it. Keeps only the newest `FORM_RESULTS_MAX` results of the session.
+    /// Seals the result of a claimed form and stores it. Of each session, only the newest `FORM_RESULTS_MAX` results are kept.
     ///
     /// # Errors
-    /// The database's; [`StoreError::Crypto`] if no master key is configured.
+    /// An error of the database; [`StoreError::Crypto`] if no master key is configured.
     pub async fn finish_form(&self, session: &str, form: FormHash, result: &[u8]) -> Result<(), StoreError> {
         let hash = KeyHash::of(session);
         let sealed = self.0.keys().seal(&context(&hash, form), result)?;
@@ -83,7 +84,7 @@ impl SessionStore {
         Ok(())
     }
 
-    /// Releases a claim, so that the same form can be sent again.
+    /// Releases a claim, so that the same form can be submitted again.
     pub async fn release_form(&self, session: &str, form: FormHash) -> Result<(), StoreError> {
         let sql = "DELETE FROM dashboard_forms WHERE session_hash = $1 AND form_hash = $2 AND result IS NULL";
         self.0.execute(sql, &[&&KeyHash::of(session).0[..], &&form.0[..]]).await?;

@@ -1,8 +1,8 @@
-//! API requests with an `Idempotency-Key`. Such a request acts once, and its repeats get the first response.
+//! API requests with an `Idempotency-Key`. Such a request takes effect once, and its repeats get the first response.
 //!
-//! A request claims its key before it acts. The transaction of its change marks the claim as used; then the response is sealed
-//! and stored. A repeat can therefore tell three cases apart: the first request committed nothing (the repeat acts), it committed
-//! a change whose response was lost, or there is a stored response.
+//! A request claims its key before it changes anything. The transaction of its change marks the claim as used; then the
+//! response is sealed and stored. A repeat can therefore distinguish three cases: the first request committed nothing (the
+//! repeat is processed), it committed a change but its response was lost, or its response is stored.
 
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ pub struct IdempotentRequest<'a> {
 /// The result of a claim.
 #[derive(Debug)]
 pub enum Claimed {
-    /// The request is the first with the key, or earlier ones changed nothing. The caller acts under this claim, see
-    /// [`Acting::claim`](crate::audit_log::Acting::claim).
+    /// The request is the first with the key, or earlier requests changed nothing. The caller makes its change under this
+    /// claim, see [`Acting::claim`](crate::audit_log::Acting::claim).
     Now(Uuid),
     /// An earlier request got this response.
     Answered(Zeroizing<Vec<u8>>),
@@ -67,7 +67,7 @@ impl IdempotencyStore {
         }
         let sql = "SELECT request, committed, answer, claimed_at < $3 AS over FROM idempotent_requests
                    WHERE caller = $1 AND key = $2";
-        // The row was just deleted, because its request was refused: the caller may retry.
+        // The row was deleted a moment ago, because its request was refused: the caller may retry.
         let Some(row) = client.query_opt(sql, &[&caller, &key, &held]).await? else { return Ok(Claimed::Running) };
         if row.col::<Vec<u8>>("request")? != asked {
             return Ok(Claimed::OtherRequest);
@@ -96,7 +96,7 @@ impl IdempotencyStore {
         Ok(())
     }
 
-    /// Releases the key of a refused request, unless that request changed something. A repeat of the request then acts.
+    /// Releases the key of a refused request, unless that request changed something. A repeat of the request is then processed.
     pub async fn release_idempotency_key(&self, claim: Uuid) -> Result<(), StoreError> {
         let sql = "DELETE FROM idempotent_requests WHERE claim = $1 AND NOT committed AND answer IS NULL";
         self.0.execute(sql, &[&claim]).await?;
@@ -107,7 +107,7 @@ impl IdempotencyStore {
 /// Marks the claim of a request as used. Call this in the transaction that makes the request's change.
 ///
 /// # Errors
-/// [`StoreError::Conflict`]: another request took over the claim, so this one must not change anything.
+/// [`StoreError::Conflict`]: another request took over the claim, so the caller must not commit its change.
 pub(crate) async fn committed(tx: &Transaction<'_>, claim: Uuid) -> Result<(), StoreError> {
     let sql = "UPDATE idempotent_requests SET committed = true WHERE claim = $1";
     if tx.execute(sql, &[&claim]).await? == 0 {

@@ -1,5 +1,5 @@
-//! Interventions: they make messages of deliveries stale that are already in queues. Nothing searches the queues: a dispatcher
-//! drops a stale message when it receives it.
+//! Interventions make messages of deliveries stale that are already in queues. The queues are not searched: a dispatcher drops
+//! a stale message when it receives it.
 
 use deadpool_postgres::Transaction;
 use postrider_model::delivery::DeliveryStatus;
@@ -9,7 +9,7 @@ use postrider_model::time::{Day, UnixMillis};
 use crate::error::StoreError;
 use crate::sql::{Coded, Column, Date, Ts, coded, from_row};
 
-/// A least epoch above that of any copy, so that every copy is stale.
+/// An epoch above the epoch of every copy. As the least epoch of an intervention, it makes every copy stale.
 pub const EVERY_EPOCH: u32 = i32::MAX as u32;
 
 /// The target of an intervention.
@@ -49,19 +49,19 @@ impl InterventionTarget {
     }
 }
 
-/// Why copies are stale. Decides how a stale copy ends.
+/// Why copies are stale. The reason decides what the dispatcher reports about a stale copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InterventionReason {
-    /// A retry or a repair made a newer copy. The dispatcher drops this one without a report.
+    /// A retry or a repair made a newer copy. The dispatcher drops the stale copy without a report.
     Superseded,
-    /// The dispatcher drops it and reports `cancelled`.
+    /// The delivery was cancelled. The dispatcher drops the copy and reports `cancelled`.
     Cancelled,
-    /// The dispatcher drops it and reports `discarded` with the reason `expunged`.
+    /// The payload was expunged. The dispatcher drops the copy and reports `discarded` with the reason `expunged`.
     Expunged,
 }
 
 impl InterventionReason {
-    /// The status that a dispatcher reports when it drops a stale copy; `None`: it reports nothing.
+    /// The status that a dispatcher reports when it drops a stale copy; `None`: no report.
     pub fn reports(self) -> Option<DeliveryStatus> {
         match self {
             Self::Superseded => None,
@@ -76,13 +76,13 @@ impl InterventionReason {
 pub struct Intervention {
     /// Its target.
     pub target: InterventionTarget,
-    /// The event's day, if known, because a later event may have the same id.
+    /// The event's day, if known: another event may have the same id on a later day.
     pub event_day: Option<Day>,
     /// Copies with a lower epoch are stale.
     pub least_epoch: u32,
-    /// Why they are stale, and so how they end.
+    /// Why the copies are stale.
     pub reason: InterventionReason,
-    /// When it was made. It is kept for as long as a delivery of that time may be pending.
+    /// When it was made. The intervention is kept for as long as a delivery of that time may be pending.
     pub created_at: UnixMillis,
     /// The configuration version that made it.
     pub version: i64,
@@ -100,7 +100,8 @@ impl Column for InterventionTarget {
 }
 
 impl Intervention {
-    /// Writes the intervention as part of an edit. For the same event, the least epoch of a target never decreases.
+    /// Writes the intervention as part of an edit. The least epoch of a target never decreases while it concerns the same
+    /// event.
     pub(crate) async fn save(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
         Self::save_all(std::slice::from_ref(self), tx).await
     }

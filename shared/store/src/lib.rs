@@ -10,17 +10,17 @@
 //! - **The history merges in any order.** [`record`] upserts decisions and outcomes. The final row is the same for every
 //!   order, with or without duplicates.
 //! - **Secrets are never in a column as plain text**, see [`crypto`].
-//! - A connection that died in the pool costs one reconnect, not an error.
+//! - A pooled connection that is closed causes a reconnect, not an error.
 //!
 //! # Errors
 //!
-//! Every call that uses the database returns its error when the database is away or refuses the statement. Then nothing was
-//! changed, unless the function's documentation says otherwise. The section `Errors` of a function names only the other errors.
+//! Every call that uses the database returns an error if the database is away or refuses the statement. Then nothing was
+//! changed, unless the function's documentation says otherwise. The section `Errors` of a function lists only the other errors.
 //!
 //! # What it does not do
 //!
-//! It validates no endpoint (the API does, with the tenant's profile), and it renders, sends and publishes nothing. Messages to
-//! publish after a commit stay in the [`outbox`] until the caller removes them.
+//! It validates no endpoint (the API validates, with the tenant's profile), and it renders, sends and publishes nothing.
+//! Messages to publish after a commit remain in the [`outbox`] until the caller removes them.
 
 pub mod attributes;
 pub mod audit;

@@ -1,4 +1,4 @@
-//! Advisory locks, each with its own number, and the settings of scans that run while deliveries do.
+//! Advisory locks, each with its own number, and settings for scans that run at the same time as deliveries.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use deadpool_postgres::Transaction;
 
 use crate::error::StoreError;
 
-/// Held by the process that migrates.
+/// The lock of the process that migrates.
 pub(crate) const MIGRATION_LOCK: i64 = 0x706f_7374_7269_6401;
-/// Held by the process that drops partitions.
+/// The lock of the process that drops partitions.
 pub(crate) const RETENTION_LOCK: i64 = 0x706f_7374_7269_6402;
-/// Held by the process that creates partitions.
+/// The lock of the process that creates partitions.
 pub(crate) const CREATION_LOCK: i64 = 0x706f_7374_7269_6403;
-/// Held by the recorder that counts pending deliveries.
+/// The lock of the recorder that counts pending deliveries.
 pub(crate) const COUNT_LOCK: i64 = 0x706f_7374_7269_6404;
-/// Held by the recorder that reconciles.
+/// The lock of the recorder that reconciles.
 pub(crate) const RECONCILE_LOCK: i64 = 0x706f_7374_7269_6405;
 
 /// Takes a lock until the end of the transaction. Returns `false` if another session has it.

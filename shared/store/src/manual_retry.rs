@@ -1,4 +1,5 @@
-//! Retries of deliveries that a person requests: reads the rows that the rules need, and commits the retry. The caller has the rules.
+//! Retries of deliveries that a person requests: reads the rows that the rules need, and commits the retry. The caller contains
+//! the rules.
 
 use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::delivery::{DeliveryStatus, EndpointStatus, Trigger};
@@ -16,16 +17,16 @@ use crate::record::{self, Report};
 use crate::sql::{Coded, Date, RowExt, from_row, read_optional};
 use crate::store::Store;
 
-/// What the rules of a requested retry need to know about the delivery.
+/// The input of the rules for a requested retry.
 #[derive(Debug, Clone)]
 pub struct RetryState {
     /// The delivery.
     pub row: DeliveryRow,
-    /// The configuration version of the event's decision; for a test call, which has no decision, the current one.
+    /// The configuration version of the event's decision. A test call has no decision; for it, this is the current version.
     pub config_version: i64,
     /// Number of attempts that people requested while the delivery was pending. Does not include the first attempt.
     pub extra: u16,
-    /// The input for rendering its body, or why that is missing.
+    /// The input for rendering the delivery's body, or why that input is missing.
     pub source: Result<BodySource, SourceMissing>,
     /// The current state of the endpoint; `None`: it was deleted.
     pub endpoint: Option<EndpointState>,
@@ -51,7 +52,7 @@ from_row!(EndpointState { status, disabled_reason });
 pub enum RetryPlan {
     /// An attempt of this delivery is already due or in progress; nothing changes.
     UnderWay(DeliveryId),
-    /// The attempt to make. If it belongs to the same delivery, it makes the waiting copy stale.
+    /// The attempt to make. If the attempt belongs to the same delivery, it makes the delivery's waiting copy stale.
     Attempt(Box<DeliveryTask>),
 }
 
@@ -122,10 +123,11 @@ async fn state(
 }
 
 impl Store {
-    /// Retries a delivery as `decide` decides. The caller publishes the result; after a crash the outbox relay does.
+    /// Retries a delivery by the plan that `decide` returns. The caller publishes the result; after a crash the outbox relay
+    /// publishes it.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], also for another tenant's delivery; [`SourceMissing`]; the error of `decide`.
+    /// [`StoreError::NotFound`], also if the delivery belongs to another tenant; [`SourceMissing`]; the error of `decide`.
     pub async fn retry_delivery<E: From<StoreError> + From<SourceMissing>>(
         &self,
         tenant: Option<TenantId>,

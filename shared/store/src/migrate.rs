@@ -17,25 +17,25 @@ mod embedded {
 }
 
 impl Store {
-    /// Migrates the schema to this build, then creates the operator's own tenant and the partitions of the coming days.
-    /// Idempotent, also if run concurrently. Leaves the schema of a later build unchanged.
+    /// Migrates the schema to the version of this build, then creates the operator's own tenant and the partitions of the
+    /// coming days. Idempotent, also if several processes run it at the same time. Does not change the schema of a later build.
     ///
     /// # Errors
-    /// [`StoreError::Migration`] with the name of the migration, also if it waited 5 s for a table that another transaction holds:
-    /// then run it again; or an error of the database.
+    /// [`StoreError::Migration`] with the name of the migration, or an error of the database. A migration also fails if it
+    /// waited 5 s for a table that another transaction has locked: then run it again.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        // Uses a connection of its own, because a session holds the lock until it ends.
+        // Uses a connection outside the pool, because the session holds the lock until it ends.
         let (mut client, _driver) = self.core().dedicated().await?;
         client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
         let runner = embedded::migrations::runner();
         let ours = runner.get_migrations().iter().map(|migration| i64::from(migration.version())).max();
         let applied = newest(&client).await?;
         if applied > ours {
-            // After a rollback to this build nothing needs migrating: this build ignores what later builds added.
+            // After a rollback to this build nothing needs migrating: this build ignores the additions of later builds.
             tracing::warn!(?applied, ?ours, "the schema is from a later release; it is left unchanged");
             return Ok(());
         }
-        // A statement that waits for a table's lock keeps every later statement on the table waiting.
+        // While a statement waits for the lock of a table, every later statement on that table waits too.
         client.batch_execute("SET lock_timeout = '5s'").await?;
         let report = runner.run_async(&mut client).await.map_err(|error| StoreError::Migration(chain(&error)))?;
         for migration in report.applied_migrations() {

@@ -1,11 +1,11 @@
 //! Daily partitions of the history: created ahead, dropped by age.
 //!
-//! There is no default partition: [`crate::record`] skips and counts rows whose day has no partition. A partition is created as a
-//! table of its own and then attached, so that writers never wait. It is detached concurrently before it is dropped. A crash or a
-//! timeout may leave it half detached; the next call finishes that.
+//! There is no default partition: [`crate::record`] skips and counts rows whose day has no partition. A partition is created as
+//! a separate table and then attached, so that writers never wait. A partition is detached concurrently before it is dropped. A
+//! crash or a timeout may leave a partition half detached; the next call finishes detaching it.
 //!
-//! Creating partitions waits for no reader, and a recorder needs it to start. Dropping waits for every transaction that may still
-//! read the partition (`pg_dump`, a report), so it is a separate call, with its own advisory lock and a timeout.
+//! Creating partitions waits for no reader, and a recorder needs it when it starts. Dropping a partition waits for every
+//! transaction that may still read it (`pg_dump`, a report), so it is a separate call with its own advisory lock and timeout.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -23,18 +23,18 @@ use crate::retention::delete_expired;
 use crate::sql::{Date, RowExt, Ts};
 use crate::store::{Core, RecordStore};
 
-/// For how many days after today partitions are created.
+/// Number of days after today for which partitions are created.
 pub const DAYS_AHEAD: i32 = 3;
 
 /// Lock timeout for creating a partition.
 const CREATION_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-/// For how long the answer that a partition is missing is cached.
+/// How long the cache remembers that a partition is missing.
 const MISSING_FOR: Duration = Duration::from_secs(10);
-/// Interventions older than this concern no pending delivery, because deliveries expire after 7 days. Less than
-/// [`EVENT_ID_DAYS_AFTER_RETENTION`], so that every intervention is deleted before its event's id is free again.
+/// Interventions older than this number of days concern no pending delivery, because deliveries expire after 7 days. The number
+/// is less than [`EVENT_ID_DAYS_AFTER_RETENTION`], so that an intervention is deleted before its event's id can be used again.
 const INTERVENTION_DAYS: i32 = 9;
 
-/// The partitioned tables with their fill factors. Only rows of deliveries are updated, so their pages keep free space.
+/// The partitioned tables with their fill factors. Only rows of deliveries are updated, so only their pages have free space.
 const TABLES: [(&str, u8); 4] = [("events", 100), ("decisions", 100), ("deliveries", 50), ("attempts", 100)];
 
 /// The result of creating or dropping partitions.
@@ -46,7 +46,7 @@ pub enum Maintained {
     Busy,
 }
 
-/// The oldest open transaction of this database, except our own. Dropping a partition may be waiting for it.
+/// The oldest open transaction of this database, except that of the query. Dropping a partition may be waiting for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OldestTransaction {
     /// The process id of its backend, for `pg_terminate_backend`.
@@ -103,7 +103,7 @@ fn name(table: &str, day: Day) -> String {
 
 async fn partitions(client: &Client) -> Result<Vec<Partition>, StoreError> {
     let names: Vec<&str> = TABLES.iter().map(|(table, _)| *table).collect();
-    // Matches only names in our own format, so that other tables in the schema are left alone.
+    // Matches only names in the format of this module, so that other tables in the schema are not touched.
     let rows = client
         .query(
             "SELECT m[1] AS parent, to_date(m[2], 'YYYYMMDD') AS day,
@@ -170,11 +170,12 @@ async fn drop_before(client: &Client, oldest_kept: Day) -> Result<Vec<Day>, Stor
     let mut dropped = BTreeSet::new();
     let mut expired: Vec<Partition> = partitions(client).await?;
     expired.retain(|partition| partition.day < oldest_kept);
-    // While one partition of a table is half detached, no other can be detached: those come first, then the oldest.
+    // While one partition of a table is half detached, no other partition can be detached. So half-detached partitions come
+    // first, then the oldest.
     expired.sort_by_key(|partition| (!partition.detaching, partition.day));
     for partition in &expired {
         let (table, child) = (partition.table, name(partition.table, partition.day));
-        // `DETACH … CONCURRENTLY` cannot run in a transaction, so each statement is a call of its own.
+        // `DETACH … CONCURRENTLY` cannot run in a transaction, so each statement is a separate call.
         if partition.detaching {
             client.batch_execute(&format!("ALTER TABLE {table} DETACH PARTITION {child} FINALIZE")).await?;
         } else if partition.attached {
@@ -210,7 +211,7 @@ impl RecordStore {
     /// Creates the missing partitions for the days from yesterday to [`DAYS_AHEAD`] days after `today`. Waits for no reader.
     ///
     /// # Errors
-    /// The database's. Call again later.
+    /// An error of the database. Call again later.
     pub async fn create_partitions(&self, today: Day) -> Result<Maintained, StoreError> {
         let Some((client, _driver)) = locked(&self.0, CREATION_LOCK, CREATION_LOCK_TIMEOUT).await? else {
             return Ok(Maintained::Busy);
@@ -222,12 +223,13 @@ impl RecordStore {
         Ok(Maintained::Days(created))
     }
 
-    /// Drops the partitions more than `retention_days` days before `today`. Deletes dead letters, minutes, hours and replays of
-    /// that age, and old interventions and attribute values. Each statement waits up to `lock_timeout` for readers of a
-    /// partition. A partition that a timeout leaves half detached takes no rows; a later call drops it.
+    /// Drops the partitions that are more than `retention_days` days before `today`. Also deletes dead letters, minutes, hours
+    /// and replays of that age, and old interventions and attribute values. Each statement waits up to `lock_timeout` for
+    /// readers of a partition. No rows are written to a partition that a timeout leaves half detached; a later call drops the
+    /// partition.
     ///
     /// # Errors
-    /// The database's; [`StoreError::is_lock_timeout`] if a reader blocked a statement. Call again later.
+    /// An error of the database; [`StoreError::is_lock_timeout`] if a reader blocked a statement. Call again later.
     pub async fn drop_partitions(
         &self,
         today: Day,
@@ -239,7 +241,7 @@ impl RecordStore {
         };
         let keep = i32::try_from(retention_days).unwrap_or(i32::MAX);
         let oldest_kept = today.plus_days(keep.saturating_neg());
-        // Deletes rows first, because dropping fails while a transaction still reads the partition.
+        // Deletes rows first, because dropping a partition fails while a transaction still reads it.
         delete_old_rows(&client, today, oldest_kept).await?;
         let dropped = drop_before(&client, oldest_kept).await?;
         if !dropped.is_empty() {
@@ -248,13 +250,13 @@ impl RecordStore {
         Ok(Maintained::Days(dropped))
     }
 
-    /// The day of the oldest partition, attached or not; `None` if there is none.
+    /// Returns the day of the oldest partition, attached or not; `None` if there is none.
     pub async fn oldest_partition(&self) -> Result<Option<Day>, StoreError> {
         let client = self.0.client().await?;
         Ok(partitions(&client).await?.iter().map(|partition| partition.day).min())
     }
 
-    /// The oldest open transaction of this database, except the one of this call.
+    /// Returns the oldest open transaction of this database, except that of the query itself.
     pub async fn oldest_transaction(&self) -> Result<Option<OldestTransaction>, StoreError> {
         let client = self.0.client().await?;
         let row = client
@@ -284,8 +286,8 @@ impl RecordStore {
     }
 }
 
-/// Opens a connection that holds an advisory lock until it closes and has `timeout` as its lock timeout. `None`: another process
-/// holds the advisory lock.
+/// Opens a connection that holds an advisory lock until the connection closes. Its lock timeout is `timeout`. Returns `None` if
+/// another process holds the advisory lock.
 async fn locked(store: &Core, lock: i64, timeout: Duration) -> Result<Option<(Client, Driver)>, StoreError> {
     let (client, driver) = store.dedicated().await?;
     client.batch_execute(&format!("SET lock_timeout = {}", timeout.as_millis().max(1))).await?;

@@ -1,4 +1,5 @@
-//! The pool of connections to PostgreSQL, and single connections outside of it. Connects when needed, with TLS as the URL says.
+//! The pool of connections to PostgreSQL, and single connections outside of it. Connects when needed, with TLS if the settings
+//! require it.
 //!
 //! A connection from the pool is tested with an empty query, so a restart of the database delays callers but causes no errors.
 
@@ -16,7 +17,7 @@ use crate::tls::{self, Tls};
 
 /// Timeout of opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Timeout of waiting for a pooled connection while all are in use.
+/// Timeout of waiting for a pooled connection while all connections are in use.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How to reach the database.
@@ -25,7 +26,7 @@ pub struct StoreConfig {
     /// `postgres://user:password@host:port/name?sslmode=…`. `sslmode` `require`, `verify-ca` and `verify-full` all mean TLS with
     /// a verified certificate and name. `disable`, `prefer` and no `sslmode` mean plain TCP, unless `ca_file` is set.
     pub database_url: SecretString,
-    /// A PEM file of the certificate authorities to trust; `None`: the system's.
+    /// A PEM file of the certificate authorities to trust; `None`: the system's certificate authorities.
     pub ca_file: Option<PathBuf>,
     /// Maximum number of pooled connections, 1 or more. Connections outside the pool, such as a feed's, do not count.
     pub pool_max: usize,
@@ -87,7 +88,7 @@ impl Pool {
         Ok(Self { pool, connect, tls })
     }
 
-    /// Takes a connection from the pool, which has checked that it works.
+    /// Takes a connection from the pool, which checks first that the connection works.
     pub(crate) async fn client(&self) -> Result<Object, StoreError> {
         self.pool.get().await.map_err(|error| match error {
             deadpool_postgres::PoolError::Backend(error) => cannot_connect(error),
@@ -101,7 +102,8 @@ impl Pool {
         PoolUsage { max: status.max_size, in_use, idle: status.available, waiting: status.waiting }
     }
 
-    /// Opens a connection outside the pool. Dropping its driver closes it. `notified` gets the payload of each notification.
+    /// Opens a connection outside the pool. Dropping its driver closes it. Calls `notified` with the payload of each
+    /// notification.
     pub(crate) async fn dedicated(
         &self,
         notified: impl FnMut(&str) + Send + 'static,
@@ -133,7 +135,7 @@ impl Driver {
                 match std::future::poll_fn(|cx| connection.poll_message(cx)).await {
                     Some(Ok(AsyncMessage::Notification(note))) => notified(note.payload()),
                     Some(Ok(_)) => {}
-                    // The connection broke: its pending queries fail as closed.
+                    // The connection broke: its pending queries fail with the error that the connection is closed.
                     Some(Err(_)) | None => return,
                 }
             }

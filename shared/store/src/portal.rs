@@ -1,7 +1,8 @@
 //! Portal links: one-time links that open a session of the dashboard without an API key.
 //!
-//! A link's row holds what its session may do. Deleting the row ends the session; rows are deleted when they expire, with their
-//! tenant and with the key that created them. Only the visitor has the link's token; the table has its hash.
+//! The row of a link contains the permissions of its session. Deleting the row ends the session. Rows are deleted when they
+//! expire, with their tenant, and with the key that created them. Only the visitor has the link's token; the table has its
+//! hash.
 
 use std::time::Duration;
 
@@ -23,15 +24,15 @@ use crate::store::SessionStore;
 /// A link to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPortalLink {
-    /// What its session may do.
+    /// The scopes of its session.
     pub scopes: Scopes,
-    /// The person who gets the link, as the product names them.
+    /// The person who gets the link, as the product names that person.
     pub user: Option<String>,
     /// The first page, below the tenant's address, such as `/webhooks`.
     pub landing: String,
     /// Whether it may be opened in a frame.
     pub embedded: bool,
-    /// How long it can be opened.
+    /// How long the link can be opened.
     pub expires_in: Duration,
     /// How long its session lasts.
     pub session: Duration,
@@ -48,7 +49,7 @@ pub struct CreatedPortalLink {
     pub expires_at: UnixMillis,
 }
 
-/// A link that has not expired: it can be opened, or its session is open.
+/// A link that has not expired: the link can be opened, or its session is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortalLink {
     /// Its id.
@@ -61,7 +62,7 @@ pub struct PortalLink {
     pub landing: String,
     /// Whether it may be opened in a frame.
     pub embedded: bool,
-    /// When it was opened; `None`: not yet.
+    /// When it was opened; `None` if it was not opened yet.
     pub opened_at: Option<UnixMillis>,
 }
 
@@ -76,13 +77,13 @@ pub struct OpenedPortalSession {
 
 from_row!(PortalLink { id, tenant, scopes, landing, embedded, opened_at });
 
-/// Locks a tenant's row, so that the tenant's deletion misses no link and concurrent requests keep the limit.
+/// Locks a tenant's row, so that deleting the tenant deletes every link, and so that concurrent requests respect the limit.
 async fn lock_tenant(tx: &Transaction<'_>, tenant: TenantId) -> Result<(), StoreError> {
     let sql = "SELECT 1 FROM tenants WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE";
     tx.query_opt(sql, &[&tenant.0]).await?.map(drop).ok_or(StoreError::NotFound { what: "tenant" })
 }
 
-/// Locks the row of the key that creates a link, so that the key's deletion misses no link.
+/// Locks the row of the key that creates a link, so that deleting the key deletes every link.
 async fn lock_key(tx: &Transaction<'_>, key: Option<Uuid>) -> Result<(), StoreError> {
     let Some(key) = key else { return Ok(()) };
     let sql = "SELECT 1 FROM api_keys WHERE id = $1 AND deleted_at IS NULL FOR SHARE";
@@ -90,10 +91,11 @@ async fn lock_key(tx: &Transaction<'_>, key: Option<Uuid>) -> Result<(), StoreEr
 }
 
 impl SessionStore {
-    /// Creates a link for a tenant, and deletes expired ones of all tenants.
+    /// Creates a link for a tenant, and deletes expired links of all tenants.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] for the tenant or the acting key, [`StoreError::Conflict`] at the limit of links that are not opened.
+    /// [`StoreError::NotFound`] if the tenant or the acting key does not exist; [`StoreError::Conflict`] at the limit of links
+    /// that are not opened.
     pub async fn create_portal_link(
         &self,
         tenant: TenantId,
@@ -144,17 +146,20 @@ impl SessionStore {
         Ok(CreatedPortalLink { id, token: SecretString::from(token.as_str()), expires_at })
     }
 
-    /// The link with this token; `None` if there is none or it has expired.
+    /// Returns the link with this token; `None` if it does not exist or has expired.
     pub async fn portal_link(&self, token: &str) -> Result<Option<PortalLink>, StoreError> {
         let sql = format!("SELECT {} FROM portal_links WHERE token_hash = $1 AND expires_at > $2", PortalLink::COLUMNS);
         self.0.fetch_optional(&sql, &[&&KeyHash::of(token).0[..], &Ts(UnixMillis::now())]).await
     }
 
-    /// Opens a link and its session. `current` is the token of the visitor's present session: if it is the session of a link with
-    /// the same tenant, user, scopes and place, it continues as the session of this link, so that the visitor's other pages keep
-    /// working. Over [`PORTAL_SESSIONS_PER_TENANT_MAX`] opened links, deletes the tenant's oldest ones: first those whose session
-    /// continues as that of a later link, then with their sessions. `None` if the link was opened before, has expired or does not
-    /// exist.
+    /// Opens a link and its session. Returns `None` if the link was already opened, has expired or does not exist.
+    ///
+    /// `current` is the token of the visitor's present session. If a link with the same tenant, user, scopes and `embedded`
+    /// opened that session, the session continues as the session of this link, so that the visitor's other pages continue to
+    /// work.
+    ///
+    /// If the tenant has more than [`PORTAL_SESSIONS_PER_TENANT_MAX`] opened links, deletes its oldest opened links: first
+    /// links without a session of their own, then links with their sessions.
     pub async fn open_portal_link(
         &self,
         id: PortalLinkId,
@@ -181,10 +186,10 @@ impl SessionStore {
         Ok(Some(OpenedPortalSession { token: SecretString::from(token.as_str()), lasts }))
     }
 
-    /// Deletes a tenant's links and ends their sessions. Returns how many there were.
+    /// Deletes a tenant's links and ends their sessions. Returns the number of deleted links.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] for the tenant.
+    /// [`StoreError::NotFound`] if the tenant does not exist.
     pub async fn end_portal_sessions(&self, tenant: TenantId) -> Result<u64, StoreError> {
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
@@ -199,8 +204,8 @@ impl SessionStore {
     }
 }
 
-/// Makes the session with this token the session of a link that was just opened. Returns `false` if it has other rights, or is not
-/// the session of a link.
+/// Makes the session with this token the session of a link that was just opened. Returns `false` if the session has other
+/// rights, or if no link opened it.
 async fn continue_session(tx: &Transaction<'_>, id: PortalLinkId, token: &str) -> Result<bool, StoreError> {
     let sql = "UPDATE dashboard_sessions s SET portal_link = new.id, expires_at = new.expires_at
                FROM portal_links new, portal_links old

@@ -1,7 +1,7 @@
 //! Reads undecided events and overdue deliveries, and commits their repair.
 //!
-//! One transaction gives an event or delivery a new epoch, and writes the intervention that makes every older copy stale. If the
-//! original turns up after all, it is dropped. The caller publishes the result; after a crash, the next scan finds it again.
+//! One transaction gives an event or delivery a new epoch, and writes the intervention that makes every older copy stale. If
+//! the lost copy appears later, it is dropped. The caller publishes the new copy; after a crash, the next scan finds it again.
 //!
 //! The caller decides which messages are lost, and whether an overdue delivery is published again or discarded.
 
@@ -29,7 +29,7 @@ use crate::record::{self, Report, merged};
 use crate::sql::{Coded, Date, FromRow, RowExt, Ts, from_row, read_all};
 use crate::store::Store;
 
-/// Timeout of scans for overdue deliveries. Zero means none: their caller spaces the scans by their duration.
+/// Timeout of scans for overdue deliveries. Zero means no timeout: the caller adapts the pause between scans to their duration.
 const OVERDUE_SCAN_MAX: Duration = Duration::ZERO;
 
 /// Which events [`Store::take_undecided`] scans.
@@ -58,7 +58,7 @@ pub enum Looked {
     Undecided {
         /// Events to publish to fan-out.
         events: Vec<UndecidedEvent>,
-        /// Whether other undecided events were left out, because they were published again recently.
+        /// Whether other undecided events were left out because they were published again recently.
         left_alone: bool,
     },
 }
@@ -91,7 +91,7 @@ pub struct DueDelivery {
 
 from_row!(DueDelivery { id, next_attempt_at });
 
-/// A pending delivery whose message was lost.
+/// A pending delivery whose message is lost.
 #[derive(Debug, Clone)]
 pub struct LostDelivery {
     /// The delivery.
@@ -127,38 +127,38 @@ impl FromRow for LostDelivery {
     }
 }
 
-/// How a lost delivery is repaired.
+/// A repair of a lost delivery.
 #[derive(Debug, Clone)]
 pub enum Repair {
-    /// It is put into the outbox, in a new epoch.
+    /// The delivery is put into the outbox with a new epoch.
     Publish(Box<DeliveryTask>),
-    /// It is discarded.
+    /// The delivery is discarded.
     Discard(DiscardReason),
 }
 
 /// Numbers of repaired deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Repaired {
-    /// Deliveries put into the outbox, in a new epoch.
+    /// Deliveries put into the outbox with a new epoch.
     pub again: usize,
-    /// Deliveries discarded: expired, or without a payload or an endpoint.
+    /// Deliveries discarded because they expired, or because their payload or endpoint is missing.
     pub ended: usize,
 }
 
-/// The pending deliveries `d` of day `$1` whose attempt was due before `$2`. Leaves out deliveries that cannot be repaired, which
-/// would otherwise fill every page.
+/// The pending deliveries `d` of day `$1` whose attempt was due before `$2`. Leaves out deliveries that cannot be repaired,
+/// because they would fill every page.
 const OVERDUE: &str = "FROM deliveries d
     WHERE d.delivery_day = $1 AND d.status = 0 AND d.next_attempt_at < $2
         AND (d.generation IS NULL OR d.generation NOT LIKE 'test:%')
         AND (d.expires_at < $2 OR EXISTS (SELECT FROM events e
             WHERE e.tenant = d.tenant AND e.id = d.event_id AND e.event_day = d.event_day))";
 
-/// The condition on an undecided event `e`.
+/// The condition that an event `e` is undecided.
 const UNDECIDED: &str = "data IS NOT NULL AND NOT EXISTS (SELECT FROM decisions d
     WHERE d.tenant = e.tenant AND d.event_id = e.id AND d.event_day = e.event_day)";
 
 impl Store {
-    /// Whether a delivery day has pending deliveries whose attempt was due before `before`.
+    /// Whether any pending delivery of this delivery day has an attempt that was due before `before`.
     pub async fn has_overdue(&self, day: Day, before: UnixMillis) -> Result<bool, StoreError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
@@ -167,10 +167,10 @@ impl Store {
         Ok(tx.query_one(&sql, &[&Date(day), &Ts(before)]).await?.try_get(0)?)
     }
 
-    /// Finds at most `limit` undecided events of a slice and puts them into a new epoch. The caller publishes them to fan-out.
+    /// Finds at most `limit` undecided events and gives them a new epoch. The caller publishes them to fan-out.
     ///
     /// # Errors
-    /// The database's; then nothing was changed.
+    /// An error of the database; then nothing was changed.
     pub async fn take_undecided(&self, look: Look, limit: u32) -> Result<Looked, StoreError> {
         let Look { day, from, until, handed_out, within } = look;
         let mut client = self.core().client().await?;
@@ -205,11 +205,12 @@ impl Store {
         Ok(Looked::Undecided { events, left_alone })
     }
 
-    /// Repairs overdue deliveries of a delivery day. Reads the first `limit` deliveries due before `before`, the longest overdue
-    /// first; `select` chooses the lost ones, and `repair` decides about each. `None`: another recorder is reconciling.
+    /// Repairs overdue deliveries of a delivery day. Reads the first `limit` deliveries that were due before `before`, longest
+    /// overdue first. `select` returns the ids of lost deliveries, and `repair` returns the repair of each. Returns `None` if
+    /// another recorder is reconciling.
     ///
     /// # Errors
-    /// The database's; then nothing was changed.
+    /// An error of the database; then nothing was changed.
     pub async fn repair_overdue(
         &self,
         day: Day,
@@ -254,8 +255,8 @@ impl Store {
     }
 }
 
-/// Makes older copies of these events stale and commits. Reads the events again under the counter's lock, because they may have
-/// been expunged or decided since they were read. Returns the events that are undecided.
+/// Makes older copies of these events stale and commits. Reads the events again under the counter's lock, because in the
+/// meantime an event may have been expunged or decided. Returns the events that are still undecided.
 async fn supersede(
     tx: Transaction<'_>,
     day: Day,
@@ -300,7 +301,7 @@ fn superseded(
     Intervention { target, event_day, least_epoch, reason: InterventionReason::Superseded, created_at, version }
 }
 
-/// Reads those of the given deliveries that are still pending.
+/// Reads the given deliveries that are still pending.
 async fn lost_deliveries(
     client: &impl GenericClient,
     day: Day,

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use crate::error::StoreError;
 use crate::sql::Ts;
 
-/// Maximum age in days of a configuration version by which fan-out decides.
+/// Maximum age in days of the configuration version that fan-out uses for a decision.
 const VERSION_SLACK_DAYS: i32 = 1;
 
 /// Deletes expired entries of the audit log, expired responses, and endpoint versions that no decision on record used.
@@ -19,8 +19,9 @@ pub(crate) async fn delete_expired(client: &Client, oldest_kept: Day) -> Result<
     versions(client, Ts(oldest_kept.plus_days(-VERSION_SLACK_DAYS).start())).await
 }
 
-/// Deletes endpoint versions that no decision since `oldest` used: of each endpoint all versions before the one that was in force
-/// at `oldest`, and all versions of endpoints deleted before. Also erases the documents, which contain URLs, of those tombstones.
+/// Deletes endpoint versions that no decision since `oldest` used: all versions of an endpoint that a newer version replaced
+/// before `oldest`, and all versions of endpoints that were deleted before `oldest`. Also erases the documents in the
+/// tombstones of these endpoints, because a document contains a URL.
 async fn versions(client: &Client, oldest: Ts) -> Result<(), StoreError> {
     let superseded = "DELETE FROM endpoint_versions v WHERE v.created_at < $1 AND EXISTS (
                           SELECT 1 FROM endpoint_versions n

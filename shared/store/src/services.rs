@@ -1,7 +1,7 @@
-//! Running processes, by their own reports, and the last audit, for the operator's page.
+//! Reports of running processes, and the result of the last audit, for the operator's page.
 //!
-//! A report is a row, not a message. Every API replica can read all reports right after its start, and reports show when a
-//! process last reported even while the broker is away.
+//! A report is a row, not a message. Every API replica can therefore read all reports immediately after its start, and see when
+//! a process last reported even while the broker is away.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub struct ServiceReport {
     pub version: String,
     /// When it started, by its own clock.
     pub started_at: UnixMillis,
-    /// Mean members in a message, by queue, over the messages that the process consumed recently.
+    /// Mean number of members in a message, by queue, over the messages that the process consumed recently.
     pub members_per_message: BTreeMap<String, f64>,
     /// Mean bytes of a message, by queue, over the same messages.
     pub bytes_per_message: BTreeMap<String, f64>,
@@ -66,14 +66,14 @@ impl LastAudit {
         self.report["gaps_total"].as_u64().unwrap_or_default()
     }
 
-    /// The number of unbalanced tenant days, including those without a listed gap.
+    /// The number of unbalanced days, summed over tenants, including days without a listed gap.
     pub fn unbalanced(&self) -> u64 {
         let days = self.report["tenants"].as_array().into_iter().flatten();
         days.filter(|day| day["conserved"] == false).count() as u64
     }
 }
 
-/// Bytes of a message, by queue: the mean over the reports of its consumers.
+/// Mean bytes of a message, by queue, over the reports of the queue's consumers.
 pub fn bytes_per_message(services: &[ServiceStatus]) -> BTreeMap<String, f64> {
     let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for (queue, bytes) in services.iter().flat_map(|seen| &seen.report.bytes_per_message) {

@@ -1,7 +1,7 @@
 //! Dashboard sessions.
 //!
-//! A session refers to the key or the [portal link](crate::portal) that opened it and has the permissions that these have at each
-//! request. Only the visitor has the session's token; the table has its hash.
+//! A session refers to the key or the [portal link](crate::portal) that opened it. At each request the session has the current
+//! permissions of that key or link. Only the visitor has the session's token; the table has its hash.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::portal::PortalLink;
 use crate::sql::{FromRow, RowExt, Ts};
 use crate::store::SessionStore;
 
-/// What opened a session, and therefore says what it may do.
+/// The key or link that opened a session, and that determines the session's permissions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenedBy {
     /// The key with this hash, if it still exists.
@@ -77,7 +77,7 @@ impl SessionStore {
         Ok(())
     }
 
-    /// What opened a session; `None` if the session does not exist or has ended.
+    /// Returns the key or link that opened a session; `None` if the session does not exist or has ended.
     pub async fn session(&self, token: &str) -> Result<Option<OpenedBy>, StoreError> {
         let sql = "SELECT key_hash, portal_link, id, tenant, scopes, landing, embedded, opened_at
                    FROM dashboard_sessions s LEFT JOIN portal_links l ON l.id = s.portal_link

@@ -1,4 +1,4 @@
-//! Settings: where PostgreSQL is, and the keys that secrets are encrypted with at rest.
+//! Settings: the address of PostgreSQL, and the keys that encrypt secrets at rest.
 
 use std::path::PathBuf;
 
@@ -60,7 +60,7 @@ impl CheckSettings for DatabaseSettings {
     }
 }
 
-/// Example keys that this project has published, which are therefore not secret.
+/// Example keys that this project has published. They are not secret.
 const PUBLISHED_MASTER_KEYS: [&str; 1] = ["MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="];
 const PUBLISHED: &str = "a key that was published as an example is not a secret; make one (docs/deployment.md)";
 

@@ -1,4 +1,5 @@
-//! How the types of `model` and `wire` are stored: times, days, enum codes, ids, and text without NUL. Also reads rows as structs.
+//! How the types of `model` and `wire` are stored: times, days, enum codes, ids, and text without NUL. Also reads rows as
+//! structs.
 //!
 //! Types of this crate implement [`Column`] and [`Coded`] where they are defined, so that this module imports no table's module.
 
@@ -67,7 +68,7 @@ pub(crate) struct Date(pub(crate) Day);
 
 impl ToSql for Date {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        // Clamps, because outside this range PostgreSQL has no day, or "infinity".
+        // Clamps, because PostgreSQL has no days outside this range, or reads them as "infinity".
         out.extend_from_slice(&(self.0.0.clamp(FIRST_DAY, LAST_DAY) - EPOCH_DAYS).to_be_bytes());
         Ok(IsNull::No)
     }
@@ -82,12 +83,12 @@ impl<'a> FromSql<'a> for Date {
     accepts!(DATE);
 }
 
-/// A type as which a column is read. Statements take the types above as parameters.
+/// A type that can be read from a column. The types above, such as [`Ts`], are for parameters of statements.
 pub(crate) trait Column: Sized {
     /// The type that `tokio_postgres` reads from the column.
     type Stored: FromSqlOwned;
 
-    /// Converts what is stored, or says why it cannot be converted.
+    /// Converts the stored value, or returns why the value cannot be converted.
     fn of_stored(stored: Self::Stored) -> Result<Self, String>;
 }
 
@@ -107,7 +108,7 @@ impl<T: DeserializeOwned> Column for Json<T> {
     }
 }
 
-/// Implements [`Column`] for types with one stored type, each with its conversion.
+/// Implements [`Column`] for groups of types with the same stored type. Each type has its own conversion.
 macro_rules! columns {
     ($($stored:ty => { $($type:ty = $convert:expr),+ $(,)? })+) => {$($(
         impl Column for $type {
@@ -129,7 +130,7 @@ columns! {
     f64 => { f64 = Ok }
     String => { String = Ok, EventId = parse, EventType = parse }
     JsonText => { Value = |text| parse_json(text.0) }
-    // NULL in the column means the default.
+    // NULL in the column is read as the default value.
     Option<String> => {
         Generation = |text| text.map_or(Ok(Self::First), parse),
         Vec<(String, String)> = |text| text.map_or(Ok(Vec::new()), parse_json),
@@ -184,7 +185,7 @@ impl<'a> FromSql<'a> for JsonText {
     accepts!(TEXT, JSON, JSONB);
 }
 
-/// A number from an integer column of any width.
+/// A number that is read from an integer column of any width.
 pub(crate) struct Integer(i64);
 
 impl Integer {
@@ -330,7 +331,8 @@ pub(crate) fn read_all<T: FromRow>(rows: Vec<Row>) -> Result<Vec<T>, StoreError>
     rows.iter().map(T::read).collect()
 }
 
-/// The column `found`, which is the same in every row: the number of rows before a page was cut. 0 if there are no rows.
+/// Returns the column `found`, which has the same value in every row: the number of rows before the page was shortened. 0 if
+/// there are no rows.
 pub(crate) fn found(rows: &[Row]) -> Result<usize, StoreError> {
     let found: Option<u64> = rows.first().map(|row| row.col("found")).transpose()?;
     Ok(found.map_or(0, |found| usize::try_from(found).unwrap_or(usize::MAX)))
@@ -341,7 +343,7 @@ pub(crate) fn read_optional<T: FromRow>(row: Option<Row>) -> Result<Option<T>, S
     row.as_ref().map(T::read).transpose()
 }
 
-/// Converts a number for a signed column; saturates.
+/// Converts a number for a signed column. A number that is too large becomes the maximum.
 pub(crate) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -350,7 +352,7 @@ pub(crate) fn signed(value: u64) -> i64 {
 pub(crate) mod tests {
     use super::*;
 
-    /// Checks that every code of an enum reads back as its variant, and that others are errors.
+    /// Checks that every code of an enum is read as its variant, and that other codes are errors.
     pub(crate) fn codes_read_back<T: Coded + Column<Stored = i16>>() {
         let known = (0..99).map_while(|code| T::of_stored(code).ok().map(|variant| (code, variant)));
         assert!(known.map(|(code, variant)| assert_eq!(variant.code(), code)).count() > 1);

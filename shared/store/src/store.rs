@@ -1,4 +1,4 @@
-//! The store: one pool, which the handles for single concerns share.
+//! The store: one connection pool, shared by handles for one concern each.
 //!
 //! A service takes only the handles that it needs, such as [`ConfigFeed`], so that its types show what it can read and change.
 
@@ -30,7 +30,7 @@ pub struct Store(Arc<Handles>);
 #[derive(Clone)]
 pub(crate) struct Core {
     shared: Arc<Shared>,
-    /// As whom changes are made.
+    /// The actor as which changes are made.
     pub(crate) acting: Acting,
 }
 
@@ -119,13 +119,13 @@ impl Store {
         Ok(Self(Arc::new(Handles::new(Core { shared: Arc::new(shared), acting: Acting::default() }))))
     }
 
-    /// The same store, which records changes as made by `acting`. The default is Postrider itself.
+    /// Returns a handle to the same store that records changes as made by `acting`. The default actor is Postrider itself.
     #[must_use]
     pub fn acting_as(&self, acting: Acting) -> Self {
         Self(Arc::new(Handles::new(Core { shared: Arc::clone(&self.core().shared), acting })))
     }
 
-    /// Waits until the database answers, even if it refuses the login at first. Returns `false` if `stop` came first.
+    /// Waits until the database answers, even if it refuses the login at first. Returns `false` if `stop` is cancelled first.
     pub async fn wait_ready(&self, stop: &CancellationToken) -> bool {
         loop {
             match self.wait_unless_refused(stop).await {
@@ -142,7 +142,7 @@ impl Store {
         }
     }
 
-    /// Like [`Store::wait_ready`], but fails when the database refuses the login.
+    /// Like [`Store::wait_ready`], but returns an error if the database refuses the login.
     ///
     /// # Errors
     /// [`StoreError::Refused`]: the server refuses the login or does not have the database.
@@ -200,7 +200,7 @@ impl Core {
         Ok(self.client().await?.execute(sql, params).await?)
     }
 
-    /// Takes a connection from the pool, which has checked that it works.
+    /// Takes a connection from the pool, which checks first that the connection works.
     pub(crate) async fn client(&self) -> Result<Object, StoreError> {
         self.shared.pool.client().await
     }
@@ -210,7 +210,7 @@ impl Core {
         self.shared.pool.dedicated(|_| {}).await
     }
 
-    /// Opens a connection outside the pool whose notifications go to `notified`, with their payload.
+    /// Opens a connection outside the pool. Calls `notified` with the payload of each notification.
     pub(crate) async fn listen(
         &self,
         notified: impl FnMut(&str) + Send + 'static,

@@ -14,16 +14,17 @@ use crate::error::StoreError;
 /// How a connection is encrypted.
 #[derive(Clone)]
 pub(crate) enum Tls {
-    /// Not at all: plain TCP, or a Unix socket.
+    /// No encryption: plain TCP, or a Unix socket.
     Off,
     /// TLS with verification.
     On(MakeRustlsConnect),
 }
 
-/// Parses the URL. `tokio_postgres` does not know libpq's `verify-ca` and `verify-full`; here TLS always verifies both.
+/// Parses the URL. `tokio_postgres` does not support libpq's `verify-ca` and `verify-full`; here TLS always verifies the
+/// certificate and the name.
 pub(crate) fn settings(url: &str, ca_file: Option<&Path>) -> Result<(tokio_postgres::Config, Tls), StoreError> {
     let url = url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
-    // The parser's error never contains the URL, which contains the password.
+    // The parser's error never contains the URL. The URL contains the password.
     let mut config: tokio_postgres::Config =
         url.parse().map_err(|error: tokio_postgres::Error| StoreError::Settings(crate::error::describe(&error)))?;
     let wanted = config.get_ssl_mode() == SslMode::Require || ca_file.is_some();

@@ -1,7 +1,8 @@
-//! Numbers of pending deliveries by tenant: those that wait for a first attempt, a retry or a slot. One recorder counts them in
-//! the history every few seconds. Ingest reads the numbers to enforce limits, and the API shows them.
+//! Numbers of pending deliveries by tenant: deliveries that wait for a first attempt, a retry or a slot. One recorder counts
+//! them in the history every few seconds. Ingest reads the numbers to enforce limits, and the API shows them.
 //!
-//! Only rows count, not messages in queues: a delivery counts until its end is on record. Those of deleted tenants do not count.
+//! Only rows count, not messages in queues: a delivery counts until its end is on record. Deliveries of deleted tenants do not
+//! count.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::store::{History, RecordStore};
 
 /// Timeout of a count.
 const COUNT_MAX: Duration = Duration::from_secs(30);
-/// Counts older than this are not used.
+/// Maximum age of a count that is used.
 const COUNT_AGE_MAX: Duration = Duration::from_secs(300);
 
 /// Pending deliveries.
@@ -25,7 +26,7 @@ pub struct Waiting {
     pub deliveries: u64,
     /// Pending deliveries by tenant, highest number first.
     pub tenants: Vec<(TenantId, u64)>,
-    /// When they were counted; `None` if nothing is pending, or no count is younger than five minutes.
+    /// When they were counted; `None` if nothing is pending, or if every count is older than five minutes.
     pub counted_at: Option<UnixMillis>,
 }
 
@@ -43,7 +44,7 @@ impl RecordStore {
     /// Counts pending deliveries, unless another process is counting.
     ///
     /// # Errors
-    /// An error of the database; the last count remains in use.
+    /// An error of the database; then the last count remains in use.
     pub async fn count_waiting(&self) -> Result<(), StoreError> {
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
@@ -58,7 +59,7 @@ impl RecordStore {
 }
 
 impl History {
-    /// The last count, with the `tenants_max` tenants that have the most pending deliveries.
+    /// Returns the last count, with the `tenants_max` tenants that have the most pending deliveries.
     pub async fn waiting(&self, tenants_max: u32) -> Result<Waiting, StoreError> {
         let sql = "SELECT tenant, deliveries, counted_at, (sum(deliveries) OVER ())::bigint AS total FROM waiting_deliveries
                    WHERE counted_at > now() - $1::bigint * interval '1 second' ORDER BY deliveries DESC, tenant LIMIT $2";

@@ -1,4 +1,4 @@
-//! Withdraws pending deliveries: cancels one, or discards all of an event whose payload is expunged.
+//! Withdraws pending deliveries: cancels one delivery, or discards all deliveries of an event whose payload is expunged.
 //!
 //! The rows of the deliveries end immediately, and an intervention makes dispatchers drop their messages. A POST in progress at
 //! that moment may still succeed; then the delivery counts as delivered.
@@ -18,14 +18,15 @@ use crate::record::{self, Report};
 use crate::sql::RowExt;
 use crate::store::Store;
 
-/// Maximum deliveries of an expunged event whose rows end immediately. The others end when a dispatcher receives their message.
+/// Maximum number of deliveries of an expunged event whose rows end immediately. The others end when a dispatcher receives
+/// their message.
 const ENDED_AT_ONCE_MAX: i64 = 1_000;
 
 impl Store {
     /// Cancels a pending delivery: no further attempt starts.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] also for another tenant's delivery; [`StoreError::Conflict`] if it has ended.
+    /// [`StoreError::NotFound`], also if the delivery belongs to another tenant; [`StoreError::Conflict`] if it has ended.
     pub async fn cancel_delivery(&self, tenant: Option<TenantId>, id: DeliveryId) -> Result<(), StoreError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
@@ -58,7 +59,7 @@ impl Store {
     /// Expunges an event's payload: erases `data` and `metadata` in the history and discards the pending deliveries. Idempotent.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] if the event is not on record, or not yet; or an error of the database.
+    /// [`StoreError::NotFound`] if the event is not on record (yet); or an error of the database.
     pub async fn expunge_event(&self, tenant: TenantId, id: &EventId) -> Result<(), StoreError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
@@ -68,7 +69,7 @@ impl Store {
         let event_day = match wiped.as_slice() {
             [] => return Err(StoreError::NotFound { what: "event" }),
             [one] => Some(one.col("event_day")?),
-            // Several events on record have this id, and the intervention covers all of them.
+            // Several events on record have this id. The intervention covers all of them.
             _ => None,
         };
         let now = UnixMillis::now();
@@ -89,7 +90,7 @@ impl Store {
     }
 }
 
-/// Ends the rows of pending deliveries as the reason of an intervention says.
+/// Ends the rows of pending deliveries with the status that belongs to the reason of an intervention.
 pub(crate) async fn end(
     client: &impl GenericClient,
     rows: &[DeliveryRow],

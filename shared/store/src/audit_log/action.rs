@@ -81,7 +81,7 @@ impl std::str::FromStr for AuditAction {
     }
 }
 
-/// The text is not the name of an action.
+/// An error: the text is not the name of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no such action; there are: {}", names())]
 pub struct UnknownAction;

@@ -17,7 +17,7 @@ pub struct AuditEntry {
     pub id: i64,
     /// When the change was made.
     pub at: UnixMillis,
-    /// The tenant whose object was changed; `None`: a change of the deployment.
+    /// The tenant whose object was changed; `None` for a change of the deployment.
     pub tenant: Option<TenantId>,
     /// The kind of actor: `key`, `portal`, `operator` or `postrider`.
     pub actor: String,
@@ -25,7 +25,7 @@ pub struct AuditEntry {
     pub actor_id: Option<String>,
     /// The name of the key or of the portal link's user at that time.
     pub actor_name: Option<String>,
-    /// Where the change was requested: `api` or `dashboard`; `None`: Postrider itself made it.
+    /// Where the change was requested: `api` or `dashboard`; `None` if Postrider itself made it.
     pub via: Option<String>,
     /// The name of an [`AuditAction`].
     pub action: String,

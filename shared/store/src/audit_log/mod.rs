@@ -77,14 +77,14 @@ impl Via {
     }
 }
 
-/// As whom a [`Store`](crate::Store) makes changes.
+/// The actor as which a [`Store`](crate::Store) makes changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Acting {
     /// The actor.
     pub actor: Actor,
-    /// Where the changes are requested; `None`: Postrider itself makes them.
+    /// Where the changes are requested; `None` if Postrider itself makes them.
     pub via: Option<Via>,
-    /// The claim on an `Idempotency-Key` that the change uses, see [`crate::idempotency`].
+    /// The claim on an `Idempotency-Key` under which the change is made, see [`crate::idempotency`].
     pub claim: Option<Uuid>,
 }
 
@@ -161,7 +161,8 @@ impl Core {
     }
 }
 
-/// The members that differ between two objects; of a single object, all members except nulls. Long values become their length.
+/// Returns the members that differ between two objects; of a single object, all members except nulls. A long value is replaced
+/// by its length.
 fn differing(before: Option<Value>, after: Option<Value>) -> (Option<Value>, Option<Value>) {
     let (before, after) = match (before, after) {
         (Some(Value::Object(mut before)), Some(Value::Object(mut after))) => {

@@ -1,4 +1,4 @@
-//! The version counter. Its row's lock makes the order of versions the order of commits.
+//! The version counter. Edits lock its row, so versions are in the order of commits.
 
 use std::cell::Cell;
 
@@ -17,8 +17,8 @@ tokio::task_local! {
     static EDITED: Cell<Option<i64>>;
 }
 
-/// Runs `work`. Returns its output and the configuration version of the last edit that it committed; `None` if it edited nothing.
-/// Edits in tasks that `work` spawns are not observed.
+/// Runs `work`. Returns its output and the configuration version of the last edit that it committed; `None` if it committed no
+/// edit. Edits in tasks that `work` spawns are not observed.
 pub async fn observe_edits<T>(work: impl Future<Output = T>) -> (T, Option<i64>) {
     let observed = async {
         let output = work.await;
@@ -54,7 +54,7 @@ impl Core {
     }
 }
 
-/// Refuses an edit if the object's version is not the one in `If-Match`.
+/// Refuses an edit if the object's version differs from the version in `If-Match`.
 pub(crate) fn check_match(if_match: Option<i64>, current: i64) -> Result<(), StoreError> {
     match if_match {
         Some(wanted) if wanted != current => Err(StoreError::VersionMismatch { current }),

@@ -13,7 +13,7 @@ use tokio_postgres::types::Json;
 use super::{EndpointPrivate, Rotation};
 use crate::sql::Column;
 
-/// The customer's settings of an endpoint, without secrets. A copy is kept of every version.
+/// The customer's settings of an endpoint, without secrets. The store keeps a copy of every version.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct EndpointDocument {
     /// A name for people.
@@ -41,10 +41,10 @@ pub struct EndpointDocument {
     /// The payload filter, as the customer wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload_filter: Option<serde_json::Value>,
-    /// The names of [`EndpointPrivate::headers`], which the store copies here. The values are sealed.
+    /// The names of [`EndpointPrivate::headers`], which the store copies here. The values are sealed elsewhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub header_names: Vec<String>,
-    /// The kind of key that signs its deliveries.
+    /// The kind of key that signs the endpoint's deliveries.
     #[serde(default)]
     pub signature_key: SignatureKey,
     /// The public key (`whpk_…`) of an endpoint that signs with [`SignatureKey::Ed25519`].
@@ -53,19 +53,19 @@ pub struct EndpointDocument {
     /// The public key that replaces `public_key` at the time of a planned rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_public_key: Option<String>,
-    /// Its own retry schedule. `None`: the profile's schedule applies; empty: no retries.
+    /// The endpoint's own retry schedule. `None`: the profile's schedule applies; empty: no retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_schedule_seconds: Option<Vec<u32>>,
-    /// Its own attempt timeout, in seconds.
+    /// The endpoint's own attempt timeout, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<u32>,
-    /// Its own maximum rate, attempts per second.
+    /// The endpoint's own maximum rate, in attempts per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_per_second: Option<f64>,
-    /// Whether its bodies escape all non-ASCII characters.
+    /// Whether the endpoint's bodies escape all non-ASCII characters.
     #[serde(default)]
     pub ascii_json: bool,
-    /// The name of the header that contains its token. Only for profiles that authenticate by a token.
+    /// The name of the header that contains the endpoint's token. Only for profiles that authenticate by a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_header: Option<String>,
 }
@@ -79,13 +79,13 @@ impl Column for EndpointDocument {
 }
 
 impl EndpointDocument {
-    /// The format of its deliveries' bodies.
+    /// The format of the bodies of the endpoint's deliveries.
     pub fn body_kind(&self) -> BodyKind {
         self.channel.body_kind(self.ascii_json)
     }
 
-    /// Stores the public key of a rotation at `now`. `next_from` is the time at which the next key starts to sign, if there is
-    /// one; if that time has passed, the next key becomes the current one first.
+    /// Stores the public key of a rotation at `now`. `next_from` is the time at which the next key starts to sign; `None` if
+    /// there is no next key. If that time has passed, the next key first becomes the current one.
     pub(crate) fn rotate_public_key(
         &mut self,
         new: Option<String>,
@@ -139,11 +139,11 @@ pub struct Endpoint {
     pub disabled_reason: Option<String>,
     /// When Postrider disabled it.
     pub disabled_at: Option<UnixMillis>,
-    /// When each previous secret stops signing, newest secret first. These times may have passed.
+    /// When each previous secret stops signing, newest secret first. Such a time may be in the past.
     pub previous_secrets_until: Vec<UnixMillis>,
     /// When the next secret starts signing.
     pub next_secret_from: Option<UnixMillis>,
-    /// Configuration version of its last edit: its ETag.
+    /// Configuration version of the endpoint's last edit, which is its ETag.
     pub version: i64,
     /// When it was created.
     pub created_at: UnixMillis,
@@ -159,8 +159,7 @@ impl Endpoint {
         key.as_deref()
     }
 
-    /// The public key that will replace the one of [`public_key_at`](Self::public_key_at), if
-    /// [`next_secret_from`](Self::next_secret_from) is after `now`.
+    /// The public key that will replace the current one; `None` if no replacement is planned after `now`.
     pub fn next_public_key_at(&self, now: UnixMillis) -> Option<&str> {
         self.document.next_public_key.as_deref().filter(|_| !self.next_is_in_force(now))
     }
@@ -186,13 +185,13 @@ pub struct EndpointSummary {
 /// One page of a tenant's endpoints.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointList {
-    /// The endpoints, in the order that was asked for.
+    /// The endpoints, in the requested order.
     pub items: Vec<EndpointSummary>,
-    /// The cursor of the next page; `None`: this is the last page.
+    /// The cursor of the next page; `None` for the last page.
     pub next_cursor: Option<String>,
-    /// The number of endpoints that the tenant has.
+    /// Number of endpoints that the tenant has.
     pub usage: u32,
-    /// The number of endpoints that the tenant may have.
+    /// Maximum number of endpoints of the tenant.
     pub limit: u32,
 }
 
@@ -230,7 +229,7 @@ mod tests {
         check("b", overlap, None, ("b", None));
         check("c", Rotation::CutOver { at: now }, None, ("c", None));
         check("d", later, None, ("c", Some("d")));
-        // Before its time a next key can be replaced. From then on it counts as the current key.
+        // Before its start time, a next key can be replaced. After that time it counts as the current key.
         check("e", later, Some(2_000), ("c", Some("e")));
         check("f", later, Some(1_000), ("e", Some("f")));
         check("g", overlap, Some(2_000), ("g", None));

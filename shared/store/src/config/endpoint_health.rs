@@ -1,4 +1,4 @@
-//! Reads what people need to know about an endpoint that fails: since when, why, and which events it may have missed.
+//! Reads the health of an endpoint for people: since when it fails, why, and which events it may have missed.
 
 use postrider_model::attempt::Outcome;
 use postrider_model::ids::{EndpointId, TenantId};
@@ -12,31 +12,31 @@ use crate::store::ConfigStore;
 /// The last failed attempt of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastFailure {
-    /// When it started.
+    /// When the attempt started.
     pub at: UnixMillis,
-    /// How it ended.
+    /// How the attempt ended.
     pub outcome: Outcome,
     /// The response's status code.
     pub status_code: Option<u16>,
-    /// Why it failed, as a text for people.
+    /// Why the attempt failed, as a text for people.
     pub error: Option<String>,
 }
 
-/// A time in which an endpoint was failing, or in which it was inactive or disabled.
+/// A period in which an endpoint failed, or in which it was inactive or disabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outage {
-    /// Its start.
+    /// The start of the period.
     pub from: UnixMillis,
-    /// Its end; `None`: it continues.
+    /// The end of the period; `None` if it has not ended.
     pub until: Option<UnixMillis>,
 }
 
-/// A recovery of an endpoint: it delivers all events accepted since a time, until it was requested.
+/// A recovery of an endpoint. It delivers the events that were accepted between `from` and `at`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recovery {
-    /// The acceptance of the first event that it delivers.
+    /// The start of the range of events.
     pub from: UnixMillis,
-    /// When it was requested.
+    /// When the recovery was requested, which is the end of the range.
     pub at: UnixMillis,
 }
 
@@ -45,21 +45,23 @@ pub struct Recovery {
 pub struct EndpointHealth {
     /// Whether an attempt is on record.
     pub attempted: bool,
-    /// Failed attempts since the last success.
+    /// Number of failed attempts since the last success.
     pub failures: u32,
-    /// Whether there were enough of them to report `endpoint.failing`.
+    /// Whether `failures` has reached the number at which `endpoint.failing` is reported.
     pub failing: bool,
-    /// The first of them; if there are none, the first of the last series of failures.
+    /// The start of the first failed attempt since the last success; if there is none, of the first attempt in the last series
+    /// of failures.
     pub first_failure_at: Option<UnixMillis>,
     /// The last failure, also of an endpoint that has recovered.
     pub last_failure: Option<LastFailure>,
-    /// The last time in which it was failing, if that has ended.
+    /// The last period in which the endpoint was failing, if that period has ended.
     pub failed: Option<Outage>,
-    /// The start of the first of the times before it in which it was failing with less than 3 days between them.
+    /// The start of the earliest failing period that is connected to `failed` by gaps of less than 3 days.
     pub failed_first: Option<UnixMillis>,
-    /// The last time in which it was inactive or disabled, after it had been active.
+    /// The last period in which the endpoint was inactive or disabled, after it had been active.
     pub off: Option<Outage>,
-    /// Recoveries of the last 7 days that were not cancelled and not narrowed to some events, newest first, at most 20.
+    /// Recoveries of the last 7 days, newest first, at most 20. Leaves out cancelled recoveries, and recoveries of only some
+    /// events.
     pub recoveries: Vec<Recovery>,
 }
 
@@ -95,8 +97,8 @@ impl FromRow for EndpointHealth {
     }
 }
 
-/// SQL for the health of the endpoints `$1`. The last time in which an endpoint was off lies between its last version that was
-/// active before a version that was not, and the next active version.
+/// SQL for the health of the endpoints `$1`. The last period in which an endpoint was off starts with the first inactive
+/// version after an active one, and ends with the next active version.
 const HEALTH: &str = "\
 WITH wanted AS (
     SELECT id, tenant, 'ep_' || replace(id::text, '-', '') AS name FROM endpoints WHERE id = ANY($1)
@@ -128,15 +130,15 @@ CROSS JOIN LATERAL (
     FROM endpoint_versions WHERE endpoint = e.id) o";
 
 impl ConfigStore {
-    /// The health of these endpoints, in no order. Leaves out ids that are no endpoint.
+    /// Returns the health of these endpoints, in no order. Leaves out ids that belong to no endpoint.
     pub async fn endpoints_health(&self, ids: &[EndpointId]) -> Result<Vec<(EndpointId, EndpointHealth)>, StoreError> {
         let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
         let rows = self.0.client().await?.query(HEALTH, &[&ids]).await?;
         rows.iter().map(|row| Ok((row.col("id")?, EndpointHealth::read(row)?))).collect()
     }
 
-    /// Endpoints whose rate is limited: by themselves, or by a profile of `profiles`. Of these ids, or else of this tenant; with
-    /// neither, of all tenants.
+    /// Returns endpoints with a rate limit: their own, or that of a profile in `profiles`. `ids` and `tenant` restrict the
+    /// result; `None` does not restrict it.
     pub async fn rate_limited_endpoints(
         &self,
         tenant: Option<TenantId>,

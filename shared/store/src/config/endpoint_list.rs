@@ -1,4 +1,4 @@
-//! Lists the endpoints of a tenant, newest first or those in trouble first.
+//! Lists the endpoints of a tenant: newest first, or endpoints in trouble first.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,8 +20,8 @@ use crate::store::ConfigStore;
 /// SQL for the bytes of a row's document.
 const BYTES: &str = "octet_length(document::text)";
 
-/// SQL that ranks an endpoint `e` with its health `h` by trouble: disabled by Postrider, failing, with 1 to 4 failures in
-/// a row, without, and switched off by the customer.
+/// SQL that ranks an endpoint `e` by the trouble in its health `h`. From the worst rank to the best: disabled by Postrider,
+/// failing, 1 to 4 failures in a row, no failures, switched off by the customer.
 const TROUBLE: &str = "CASE WHEN e.status = 2 THEN 4 WHEN e.status = 1 THEN 0 WHEN h.failing THEN 3 WHEN h.failures > 0 THEN 2 \
     ELSE 1 END";
 
@@ -66,7 +66,7 @@ impl FromRow for Ranked {
 /// Worst rank first, then newest first.
 const ORDER: &str = "rank DESC, created_at DESC, id DESC";
 
-/// SQL for a page. Its parameters are the tenant; time, id and rank of the last endpoint of the page before; and the limit.
+/// SQL for a page. Its parameters are the tenant; time, id and rank of the last endpoint of the previous page; and the limit.
 fn page_sql(order: EndpointOrder) -> String {
     let rank = match order {
         EndpointOrder::Newest => "0",
@@ -90,8 +90,8 @@ fn page_sql(order: EndpointOrder) -> String {
 }
 
 impl ConfigStore {
-    /// The endpoints of a tenant in this order. A page ends early once its documents have [`PAGE_BYTES_MAX`] bytes. An endpoint
-    /// whose trouble changes between two pages may be in both or in neither.
+    /// Returns a page of a tenant's endpoints in this order. A page ends early once its documents have [`PAGE_BYTES_MAX`]
+    /// bytes. An endpoint whose rank changes between two pages may be in both pages or in neither.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for the tenant, [`StoreError::InvalidCursor`].

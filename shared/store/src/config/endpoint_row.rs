@@ -88,7 +88,7 @@ impl EndpointRow {
         Ok(())
     }
 
-    /// Writes the row. Also keeps the status and the document as a new endpoint version, unless the newest version has the same.
+    /// Writes the row. Also stores the status and the document as a new endpoint version, unless they equal the newest version.
     pub(super) async fn save(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
         let endpoint = &self.endpoint;
         let mut ends = endpoint.previous_secrets_until.iter().copied().map(Ts);
@@ -146,7 +146,8 @@ impl EndpointRow {
     }
 }
 
-/// The endpoint's row, or [`StoreError::NotFound`]. The caller holds the lock on `config_version`, so no other edit runs.
+/// Reads the endpoint's row, or returns [`StoreError::NotFound`]. The caller holds the lock on `config_version`, so no other
+/// edit runs at the same time.
 pub(super) async fn require(
     tx: &Transaction<'_>,
     tenant: Option<TenantId>,
@@ -163,7 +164,8 @@ pub(super) async fn require(
     Ok(row)
 }
 
-/// Turns the endpoints whose `column` (`id` or `tenant`) equals `value` into tombstones: wipes their secrets and adds a version.
+/// Turns the endpoints whose `column` (`id` or `tenant`) equals `value` into tombstones: wipes their secrets and adds a
+/// version.
 pub(super) async fn tombstone(
     tx: &Transaction<'_>,
     column: &'static str,

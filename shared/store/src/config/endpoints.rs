@@ -34,7 +34,7 @@ fn header_names(private: &EndpointPrivate) -> Vec<String> {
     private.headers.iter().map(|(name, _)| name.clone()).collect()
 }
 
-/// The form of an endpoint in the audit log.
+/// The audit log's representation of an endpoint.
 fn described(endpoint: &Endpoint) -> serde_json::Value {
     let mut described = json(&endpoint.document);
     described["status"] = endpoint.status.as_str().into();
@@ -57,7 +57,7 @@ impl ConfigStore {
     /// Creates an endpoint, unless the tenant has reached its limit of endpoints.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] at the limit; [`StoreError::NotFound`] for the tenant; [`StoreError::Crypto`].
+    /// [`StoreError::Conflict`] at the limit; [`StoreError::NotFound`] if the tenant does not exist; [`StoreError::Crypto`].
     pub async fn create_endpoint(&self, tenant: TenantId, new: &NewEndpoint) -> Result<Endpoint, StoreError> {
         let (id, now) = (EndpointId::generate(), UnixMillis::now());
         let mut document = new.draft.document.clone();
@@ -85,7 +85,7 @@ impl ConfigStore {
 
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
-        // From here on other edits wait, so the number of endpoints stays correct until the commit.
+        // From this point on other edits wait, so the number of endpoints remains correct until the commit.
         row.endpoint.version = bump(&tx).await?;
         let limit = tenants::require(&tx, tenant).await?.draft.limits.endpoints();
         let sql = "SELECT count(*) AS usage FROM endpoints WHERE tenant = $1 AND deleted_at IS NULL";
@@ -102,8 +102,8 @@ impl ConfigStore {
         Ok(row.endpoint)
     }
 
-    /// The names of a tenant's newest endpoints, at most `limit`. Cheaper than [`ConfigStore::list_endpoints`], which reads the
-    /// counts of every hour of the retention.
+    /// Returns the names of a tenant's newest endpoints, at most `limit`. Cheaper than [`ConfigStore::list_endpoints`], which
+    /// also reads the counts of every hour of the retention.
     pub async fn endpoint_names(&self, tenant: TenantId, limit: u32) -> Result<Vec<(EndpointId, String)>, StoreError> {
         let sql = "SELECT id, document FROM endpoints WHERE tenant = $1 AND deleted_at IS NULL
                    ORDER BY created_at DESC, id DESC LIMIT $2";
@@ -111,8 +111,8 @@ impl ConfigStore {
         Ok(found.into_iter().map(|(id, document)| (id, document.name)).collect())
     }
 
-    /// The endpoints of a tenant whose name or URL contains `text`, ignoring case: id, name and URL, newest first, at most `limit`.
-    /// Reads all endpoints of the tenant; the tenant's limit bounds their number.
+    /// Returns the endpoints of a tenant whose name or URL contains `text`, ignoring case, newest first, at most `limit`. Reads
+    /// all endpoints of the tenant; the tenant's limit bounds their number.
     pub async fn find_endpoints(
         &self,
         tenant: TenantId,
@@ -126,7 +126,7 @@ impl ConfigStore {
         self.0.fetch_all(sql, &[&tenant.0, &clean(text), &i64::from(limit)]).await
     }
 
-    /// The names of the endpoints of a tenant with these ids, and whether each was deleted.
+    /// Returns the names of the tenant's endpoints with these ids, and whether each was deleted.
     pub async fn names_of_endpoints(
         &self,
         tenant: TenantId,
@@ -138,7 +138,7 @@ impl ConfigStore {
         Ok(found.into_iter().map(|(id, document, deleted)| (id, document.name, deleted)).collect())
     }
 
-    /// One endpoint. `None` if it does not exist or belongs to another tenant than `tenant`; with `tenant` `None`, any tenant's.
+    /// Returns one endpoint; `None` if it does not exist or belongs to another tenant. `tenant` `None` accepts every tenant.
     pub async fn get_endpoint(&self, tenant: Option<TenantId>, id: EndpointId) -> Result<Option<Endpoint>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM endpoints e
@@ -148,10 +148,10 @@ impl ConfigStore {
         Ok(found.map(|row| row.endpoint))
     }
 
-    /// Edits an endpoint: `edit` changes the current state in place. If it changes nothing, no version is made.
+    /// Edits an endpoint: `edit` changes the current state in place. If `edit` changes nothing, no new version is written.
     ///
     /// # Errors
-    /// Not found; another version than `if_match`; [`StoreError::Crypto`]; the error of `edit`.
+    /// The endpoint does not exist; its version differs from `if_match`; [`StoreError::Crypto`]; the error of `edit`.
     pub async fn edit_endpoint<E>(
         &self,
         tenant: Option<TenantId>,
@@ -180,7 +180,7 @@ impl ConfigStore {
         row.endpoint.document = draft.document;
         if draft.status != EndpointStatus::Disabled {
             if row.endpoint.status == EndpointStatus::Disabled {
-                // The days of failures count from now on.
+                // The days of failures that disable an endpoint are counted from now on.
                 let sql = "UPDATE endpoint_health SET failing_since = $2 WHERE endpoint = $1";
                 tx.execute(sql, &[&id.0, &Ts(UnixMillis::now())]).await?;
             }
@@ -203,7 +203,7 @@ impl ConfigStore {
     /// Deletes an endpoint and wipes its secrets. Dispatchers discard its pending deliveries.
     ///
     /// # Errors
-    /// Not found; another version than `if_match`.
+    /// The endpoint does not exist, or its version differs from `if_match`.
     pub async fn delete_endpoint(
         &self,
         tenant: Option<TenantId>,
@@ -220,11 +220,12 @@ impl ConfigStore {
             .await
     }
 
-    /// Replaces the signing secret, and the public key if there is one. Each previous secret signs until its own overlap ends.
+    /// Replaces the signing secret, and the public key if there is one. Each previous secret continues to sign until the end of
+    /// its own overlap.
     ///
     /// # Errors
-    /// Not found; another version than `if_match`; [`StoreError::Crypto`]; [`StoreError::Conflict`] while another secret is
-    /// planned, or at [`SECRETS_IN_FORCE_MAX`](postrider_model::limits::SECRETS_IN_FORCE_MAX).
+    /// The endpoint does not exist; its version differs from `if_match`; [`StoreError::Crypto`]; [`StoreError::Conflict`] while
+    /// another secret is planned, or at [`SECRETS_IN_FORCE_MAX`](postrider_model::limits::SECRETS_IN_FORCE_MAX).
     pub async fn rotate_secret(
         &self,
         tenant: Option<TenantId>,
@@ -261,7 +262,8 @@ impl ConfigStore {
     /// Disables an endpoint if it is active. Returns `false` if it is not active or was deleted.
     pub async fn disable_endpoint(&self, id: EndpointId, reason: &str) -> Result<bool, StoreError> {
         let mut client = self.0.client().await?;
-        // Most calls come too late, because every attempt in progress reports the same response. Those must not lock the counter.
+        // Most calls find the endpoint already disabled, because every attempt in progress reports the same response. Such a
+        // call must not lock the counter.
         let active = "SELECT 1 FROM endpoints WHERE id = $1 AND deleted_at IS NULL AND status = $2";
         if client.query_opt(active, &[&id.0, &EndpointStatus::Active.code()]).await?.is_none() {
             return Ok(false);
@@ -290,8 +292,8 @@ impl ConfigStore {
         Ok(true)
     }
 
-    /// The endpoints of a tenant as they were at configuration version `version`, newest first, at most 1,000. Leaves out
-    /// endpoints that did not exist yet, and endpoints deleted before `since`.
+    /// Returns the endpoints of a tenant as they were at configuration version `version`, newest first, at most 1,000. Leaves
+    /// out endpoints that were created later, and endpoints that were deleted before `since`.
     pub async fn endpoints_at(
         &self,
         tenant: TenantId,
@@ -301,7 +303,7 @@ impl ConfigStore {
         endpoints_at(&self.0.client().await?, tenant, version, since).await
     }
 
-    /// The endpoint as it was at configuration version `version`; `None` if it did not exist then.
+    /// Returns the endpoint as it was at configuration version `version`; `None` if it did not exist at that version.
     pub async fn endpoint_at(&self, id: EndpointId, version: i64) -> Result<Option<EndpointVersion>, StoreError> {
         endpoint_at(&self.0.client().await?, id, version).await
     }

@@ -1,4 +1,4 @@
-//! Tenants' definitions of event types: types of their own, and definitions that override those of their profile.
+//! Tenants' definitions of event types: the tenant's own types, and definitions that override those of its profile.
 
 use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::event::EventType;
@@ -25,7 +25,7 @@ pub struct EventTypeDraft {
 }
 
 impl EventTypeDraft {
-    /// The bytes of sample and schema together.
+    /// The bytes of the sample and the schema together.
     fn bytes(&self) -> u64 {
         [&self.sample, &self.schema].into_iter().flatten().map(|text| text.len() as u64).sum()
     }
@@ -38,7 +38,7 @@ pub struct TenantEventType {
     pub name: EventType,
     /// The tenant's definition.
     pub draft: EventTypeDraft,
-    /// Configuration version of its last edit: its ETag.
+    /// Configuration version of the last edit, which is the type's ETag.
     pub version: i64,
     /// When it was defined.
     pub created_at: UnixMillis,
@@ -51,18 +51,19 @@ pub struct TenantEventType {
 pub struct SavedEventType {
     /// The type.
     pub event_type: TenantEventType,
-    /// Whether the tenant had no definition of it before.
+    /// Whether the tenant had no definition of the type until now.
     pub created: bool,
 }
 
 /// Which event types of a tenant to list. They are sorted by name.
 #[derive(Debug, Clone, Copy)]
 pub struct EventTypePage<'a> {
-    /// Starts after this name (exclusive); `None`: starts at the first.
+    /// Lists names after this name (exclusive); `None` starts at the first name.
     pub after: Option<&'a str>,
-    /// Lists this type and the types below it: `email` lists `email.sent`. `None`: lists all.
+    /// Lists this type and the types below it: `email` lists `email.sent`. `None` lists all types.
     pub group: Option<&'a str>,
-    /// Maximum number, clamped to 1 to [`PAGE_MAX`] + 1. The extra one shows a caller whether another page follows.
+    /// Maximum number of types, clamped to 1 to [`PAGE_MAX`] + 1. A caller that requests one type more than it needs sees
+    /// whether another page follows.
     pub limit: u32,
 }
 
@@ -71,7 +72,8 @@ pub struct EventTypePage<'a> {
 pub struct EventTypeList {
     /// The event types, sorted by name.
     pub items: Vec<TenantEventType>,
-    /// The page ended before its limit, because its samples and schemas reached [`PAGE_BYTES_MAX`] bytes. Others follow.
+    /// Whether the page ended before its limit, because its samples and schemas reached [`PAGE_BYTES_MAX`] bytes. Others
+    /// follow.
     pub is_cut: bool,
 }
 
@@ -115,12 +117,12 @@ async fn find(
     read_optional(client.query_opt(&sql, &[&tenant.0, &name.as_str()]).await?)
 }
 
-/// The form of an event type in the audit log.
+/// The audit log's representation of an event type.
 fn described(draft: &EventTypeDraft) -> serde_json::Value {
     serde_json::json!({"description": draft.description, "sample": draft.sample, "schema": draft.schema})
 }
 
-/// Turns a tenant's event type, or with `name` `None` all of them, into tombstones and erases the definitions.
+/// Turns a tenant's event type into a tombstone and erases its definition. `name` `None` does so for all types of the tenant.
 pub(super) async fn tombstone(
     tx: &Transaction<'_>,
     tenant: TenantId,
@@ -138,10 +140,11 @@ pub(super) async fn tombstone(
 }
 
 impl ConfigStore {
-    /// Saves a tenant's definition of an event type and replaces the previous one. An equal definition makes no new version.
+    /// Saves a tenant's definition of an event type and replaces the previous one. An equal definition writes no new version.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] for the tenant; another version than `if_match`; [`StoreError::Conflict`] at a limit of types.
+    /// [`StoreError::NotFound`] if the tenant does not exist; the version differs from `if_match`; [`StoreError::Conflict`] at
+    /// a limit of types.
     pub async fn put_event_type(
         &self,
         tenant: TenantId,
@@ -251,7 +254,7 @@ impl ConfigStore {
         Ok(names.into_iter().map(|(name,)| name).collect())
     }
 
-    /// A tenant's definition of one event type as it was at `moment`.
+    /// Returns a tenant's definition of one event type as it was at `moment`.
     pub async fn event_type_at(
         &self,
         tenant: TenantId,
@@ -286,7 +289,7 @@ impl ConfigStore {
     /// Deletes a tenant's definition of an event type.
     ///
     /// # Errors
-    /// Not found; another version than `if_match`.
+    /// The definition does not exist, or its version differs from `if_match`.
     pub async fn delete_event_type(
         &self,
         tenant: TenantId,

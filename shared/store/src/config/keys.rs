@@ -79,7 +79,7 @@ impl<'de> Deserialize<'de> for Scopes {
     }
 }
 
-/// SHA-256 of a key's text. Only this is stored and looked up. Keys have 256 random bits, so a plain hash is enough.
+/// SHA-256 of a key's text. Only the hash is stored and looked up. Keys have 256 random bits, so a plain hash is enough.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyHash(pub [u8; 32]);
 
@@ -143,7 +143,7 @@ impl ConfigStore {
     /// Creates a key for a tenant.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] for the tenant, [`StoreError::Conflict`] at the limit of keys.
+    /// [`StoreError::NotFound`] if the tenant does not exist; [`StoreError::Conflict`] at the limit of keys.
     pub async fn create_key(&self, tenant: TenantId, new: &NewKey) -> Result<CreatedKey, StoreError> {
         let text = generate_key();
         let mut client = self.0.client().await?;
@@ -176,10 +176,10 @@ impl ConfigStore {
         Ok(CreatedKey { key, text: SecretString::from(text.as_str()) })
     }
 
-    /// All keys of a tenant, newest first. There is no paging, because there are few.
+    /// Returns all keys of a tenant, newest first. There is no paging, because a tenant has few keys.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] for the tenant.
+    /// [`StoreError::NotFound`] if the tenant does not exist.
     pub async fn list_keys(&self, tenant: TenantId) -> Result<Vec<ApiKey>, StoreError> {
         if self.get_tenant(tenant).await?.is_none() {
             return Err(StoreError::NotFound { what: "tenant" });
@@ -191,8 +191,8 @@ impl ConfigStore {
         self.0.fetch_all(&sql, &[&tenant.0]).await
     }
 
-    /// Deletes a key and the portal links that it created, which ends their sessions. A service refuses the key once its feed has
-    /// the edit.
+    /// Deletes a key and the portal links that it created, which ends their sessions. A service refuses the key once the
+    /// configuration feed has sent the edit to the service.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].

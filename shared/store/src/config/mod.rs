@@ -1,7 +1,7 @@
 //! Configuration: tenants, API keys, product keys, endpoints, event types. Every edit is one transaction: it first increments the
 //! version counter, then writes the version into the rows that it changes and notifies `postrider_config`, a hint to the feed.
 //!
-//! Deleting is soft: the row stays as a tombstone, its secrets are wiped, and reads do not find it.
+//! Deletion is soft: the row remains as a tombstone without secrets, and reads do not return it.
 
 mod config_version;
 mod document;

@@ -1,4 +1,4 @@
-//! Product keys: keys that publish for several tenants or for all, which the operator creates.
+//! Product keys: keys of the operator that publish events for several tenants or for all.
 
 use postrider_model::ids::{KeyId, TenantId};
 use postrider_model::time::UnixMillis;
@@ -17,7 +17,7 @@ use crate::store::ConfigStore;
 pub enum KeyTenants {
     /// One tenant: the key is an API key of that tenant.
     One(TenantId),
-    /// Several tenants, sorted. A deleted tenant stays in the list, but the key can no longer publish for it.
+    /// Several tenants, sorted. A deleted tenant remains in the list, but the key cannot publish for it.
     Several(Vec<TenantId>),
     /// Every tenant, including future ones.
     All,
@@ -41,7 +41,7 @@ impl KeyTenants {
         Self::Several(tenants)
     }
 
-    /// The form in the audit log.
+    /// The audit log's representation.
     fn shown(&self) -> serde_json::Value {
         match self.column() {
             Some(tenants) => tenants.into_iter().map(|tenant| TenantId(tenant).to_string()).collect(),
@@ -58,7 +58,7 @@ impl KeyTenants {
     }
 }
 
-/// A product key, without its text. It may publish, and nothing else.
+/// A product key, without its text. Its only permission is to publish events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProductKey {
     /// Its public id.
@@ -126,7 +126,7 @@ impl ConfigStore {
         Ok(CreatedProductKey { key, text: SecretString::from(text.as_str()) })
     }
 
-    /// All product keys, newest first. There is no paging, because there are few.
+    /// Returns all product keys, newest first. There is no paging, because there are few product keys.
     pub async fn list_product_keys(&self) -> Result<Vec<ProductKey>, StoreError> {
         let sql = format!(
             "SELECT {} FROM product_keys WHERE deleted_at IS NULL ORDER BY created_at DESC, id DESC",

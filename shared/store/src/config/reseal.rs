@@ -1,4 +1,4 @@
-//! Reseals with the first master key every value that another key sealed, so that the other key can be removed.
+//! Reseals all sealed values with the first master key, so that the other keys can be removed.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::sql::RowExt;
 use crate::store::ConfigStore;
 
-/// Endpoints in one transaction. Edits of the configuration wait until the transaction ends.
+/// Number of endpoints in one transaction. Edits of the configuration wait until the transaction ends.
 const BATCH: i64 = 200;
 
 /// The result of a run.
@@ -19,15 +19,15 @@ const BATCH: i64 = 200;
 pub struct Resealed {
     /// Endpoints checked.
     pub endpoints: u64,
-    /// Numbers of resealed values, by the key that sealed them before.
+    /// Numbers of resealed values, by the key that had sealed them.
     pub resealed: BTreeMap<String, u64>,
     /// Number of values that the first key had sealed already.
     pub kept: u64,
 }
 
 impl ConfigStore {
-    /// Reseals every secret with the first master key. Each batch is a transaction: after an interruption, another run reseals
-    /// the rest. Services may run meanwhile if both keys are configured in them.
+    /// Reseals every secret with the first master key. Each batch is a transaction: after an interruption, another call reseals
+    /// the rest. Services may run at the same time if both keys are configured in them.
     ///
     /// # Errors
     /// [`StoreError::Crypto`]: a value is damaged, or its key is not configured. The log names the endpoint.
@@ -40,12 +40,13 @@ impl ConfigStore {
         Ok(done)
     }
 
-    /// Reseals the secrets of the next endpoints after `after`, by id. Returns the last of them; `None` if there are no more.
+    /// Reseals the secrets of the next endpoints after `after`, sorted by id. Returns the last of these endpoints; `None` if
+    /// there are no more.
     async fn reseal_batch(&self, after: Uuid, done: &mut Resealed) -> Result<Option<Uuid>, StoreError> {
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
-        // Takes the lock that every edit takes first, so that no edit reads a value that is about to be replaced. The version
-        // stays the same, because the secrets do.
+        // Takes the lock that every edit takes first, so that no edit reads a value that this transaction is about to replace.
+        // The version is not incremented, because the secrets themselves do not change.
         tx.query_one("SELECT version FROM config_version FOR UPDATE", &[]).await?;
         let columns = Column::ALL.map(Column::name);
         let sql = format!(

@@ -12,14 +12,14 @@ use zeroize::Zeroizing;
 use crate::crypto::MasterKeys;
 use crate::error::StoreError;
 
-/// The signing secrets of an endpoint, opened: at most [`SECRETS_IN_FORCE_MAX`], of which at most one is the next one.
+/// The signing secrets of an endpoint, opened: at most [`SECRETS_IN_FORCE_MAX`], including at most one planned secret.
 #[derive(Debug, Clone)]
 pub struct EndpointSecrets {
-    /// The secret that signs now.
+    /// The secret that signs at present.
     pub current: SecretString,
-    /// Previous secrets, newest first. Each also signs until its time, in schemes that allow several signatures.
+    /// Previous secrets, newest first. Each previous secret also signs until its time, in schemes that allow several signatures.
     pub previous: Vec<(SecretString, UnixMillis)>,
-    /// The planned secret, which replaces the current one at this time.
+    /// The planned secret, which replaces the current one at the given time.
     pub next: Option<(SecretString, UnixMillis)>,
 }
 
@@ -46,12 +46,13 @@ pub struct PushoverCredentials {
 /// How a new signing secret replaces the current one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotation {
-    /// At once. The old secret also signs until a given time.
+    /// The new secret signs immediately. The old secret also signs until a given time.
     Overlap {
         /// The end of the overlap.
         until: UnixMillis,
     },
-    /// At a given time, or immediately if that time has passed. The old secret stops signing at that time.
+    /// The new secret replaces the old one at a given time, or immediately if that time has passed. The old secret then stops
+    /// signing.
     CutOver {
         /// The time at which the new secret replaces the old one.
         at: UnixMillis,
@@ -67,7 +68,7 @@ pub struct NewSecret {
     pub public_key: Option<String>,
     /// How it replaces the current secret.
     pub rotation: Rotation,
-    /// Whether to end all previous secrets now and drop a planned one.
+    /// Whether all previous secrets stop signing now and a planned secret is dropped.
     pub end_others: bool,
 }
 
@@ -75,7 +76,8 @@ impl EndpointSecrets {
     /// Applies a rotation at `now`. A next secret whose time has passed counts as the current one.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`]: another secret is planned, or [`SECRETS_IN_FORCE_MAX`] is exceeded. The text says until when.
+    /// [`StoreError::Conflict`]: another secret is planned, or [`SECRETS_IN_FORCE_MAX`] is exceeded. The error's text says when
+    /// that ends.
     pub(crate) fn rotated(self, new: &NewSecret, now: UnixMillis) -> Result<Self, StoreError> {
         let mut previous = self.previous;
         previous.retain(|(_, until)| *until > now && !new.end_others);
@@ -123,7 +125,7 @@ fn too_many(previous: &[(SecretString, UnixMillis)]) -> String {
 pub(crate) enum Column {
     Current,
     Previous,
-    /// All previous secrets but the newest, as a list.
+    /// All previous secrets except the newest, as a list.
     Earlier,
     Next,
     Private,
@@ -213,7 +215,7 @@ pub(crate) fn open_list(
     Ok(texts.into_iter().map(|text| SecretString::from(text.into_owned())).collect())
 }
 
-/// The content of the sealed [`EndpointPrivate`]. Borrows the secrets; its buffer is zeroised.
+/// The content of the sealed [`EndpointPrivate`]. Borrows the secrets from a buffer that is zeroised.
 #[derive(Serialize, Deserialize)]
 struct Plain<'a> {
     #[serde(borrow)]
@@ -245,7 +247,7 @@ pub(crate) fn seal_private(
 
 pub(crate) fn open_private(keys: &MasterKeys, id: EndpointId, sealed: &[u8]) -> Result<EndpointPrivate, StoreError> {
     let json = keys.open(&Column::Private.context(id), sealed)?;
-    // Keeps only the position of a mistake, because Serde's message may quote the secret.
+    // Keeps only the position of a syntax error, because Serde's message may quote the secret.
     let plain: Plain<'_> = serde_json::from_slice(&json)
         .map_err(|error| unreadable(&format!("sealed JSON, line {} column {}", error.line(), error.column())))?;
     let secret = |text: Cow<'_, str>| SecretString::from(text.into_owned());
@@ -303,7 +305,7 @@ mod tests {
         check(&start().rotated(&new("b", cut_over(1_000)), NOW).unwrap(), "b", &[], None);
         let planned = start().rotated(&new("b", cut_over(3_000)), NOW).unwrap();
         check(&planned, "a", &[], Some(("b", 3_000)));
-        // Once the next secret's time has come, it is the secret that overlaps with the new one.
+        // After its start time, the next secret is the one that overlaps with the new secret.
         let later = planned.rotated(&new("c", overlap(9_000)), UnixMillis(3_000)).unwrap();
         check(&later, "c", &[("b", 9_000)], None);
     }

@@ -12,7 +12,7 @@ use crate::config::CHANNEL;
 use crate::error::StoreError;
 use crate::store::Core;
 
-/// How often the version is polled while no notification arrives.
+/// The interval at which the version is polled while no notification arrives.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 /// Timeout of reading the version.
 const POLL_LIMIT: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ impl Follower {
             if self.state.borrow().confirmed != before {
                 backoff.reset();
             }
-            // Warns once per outage, not at every attempt; the feed's state shows how old the configuration is.
+            // Logs a warning only for the first failure of an outage; the feed's state shows how old the configuration is.
             if backoff.tries() > 0 {
                 tracing::debug!(%error, "cannot follow the configuration; retrying");
             } else {
@@ -55,19 +55,19 @@ impl Follower {
         }
     }
 
-    /// Follows the configuration over one connection until that breaks.
+    /// Follows the configuration over one connection until the connection breaks.
     async fn session(&self) -> Result<Dropped, StoreError> {
         let hint = Arc::new(Notify::new());
         let notified = Arc::clone(&hint);
         let (mut client, driver) = self.store.listen(move |_| notified.notify_one()).await?;
-        // Listens before it reads, so that a commit in between causes a notification and another read.
+        // Listens before it reads the version, so that a commit in between causes a notification and another read.
         within(POLL_LIMIT, async { Ok(client.batch_execute(&format!("LISTEN {CHANNEL}")).await?) }).await?;
         let mut reload = true;
         loop {
             let known = self.state.borrow().version;
             let version = within(POLL_LIMIT, current(&client)).await?;
             if reload || version != known {
-                // A version below the known one means that this is another database or a restored one: read everything.
+                // A version below the last one means that the database was replaced or restored: read everything.
                 let since = if known == 0 || version < known { None } else { Some(known) };
                 let changes = within(READ_LIMIT, read(&mut client, self.what, since)).await?;
                 let version = changes.version;

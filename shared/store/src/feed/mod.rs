@@ -21,7 +21,7 @@ use crate::store::ConfigFeed;
 use follow::Follower;
 use postrider_model::tenant_limits::TenantLimits;
 
-/// The kinds of changes that a service needs. Its [`Changes`] leave all other kinds empty.
+/// The kinds of changes that a service needs. The feed leaves all other kinds in [`Changes`] empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FeedScope {
     /// [`Changes::tenants`].
@@ -100,8 +100,8 @@ pub struct FeedEventType {
     pub schema: Option<String>,
 }
 
-/// The subscription of an active endpoint, as fan-out needs it. It is not compiled, because that requires the tenant's profile. A
-/// snapshot may have a million subscriptions, so lists have no spare capacity.
+/// The subscription of an active endpoint, as fan-out needs it. The subscription is not compiled, because that requires the
+/// tenant's profile. A snapshot may have a million subscriptions, so the lists have no spare capacity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointSubscription {
     /// The endpoint.
@@ -116,9 +116,9 @@ pub struct EndpointSubscription {
     pub payload_filter: Option<serde_json::Value>,
     /// How deliveries reach the endpoint.
     pub channel: Channel,
-    /// Whether its bodies escape all non-ASCII characters.
+    /// Whether the endpoint's bodies escape all non-ASCII characters.
     pub ascii_json: bool,
-    /// Configuration version of its last edit.
+    /// Configuration version of the endpoint's last edit.
     pub version: i64,
 }
 
@@ -127,7 +127,7 @@ pub struct EndpointSubscription {
 pub struct Changes {
     /// The configuration version after these changes.
     pub version: i64,
-    /// Whether this is a snapshot, which replaces everything that the service knows.
+    /// Whether this is a snapshot, which replaces everything that the service has received.
     pub snapshot: bool,
     /// Tenants created or edited.
     pub tenants: Vec<FeedTenant>,
@@ -156,12 +156,13 @@ pub struct Changes {
 pub struct FeedState {
     /// The version of the last changes that were sent; 0 before the snapshot.
     pub version: i64,
-    /// When the database last confirmed that this version is current, or a newer one was sent.
+    /// When the database last confirmed that `version` is current, or when the feed sent a newer version.
     pub confirmed: Option<Instant>,
 }
 
 impl FeedState {
-    /// Whether the database confirmed the version within the last `limit`. Then a key that is not known does not exist.
+    /// Whether the database confirmed the version within the last `limit`. If so, a key that the service has not received does
+    /// not exist.
     pub fn is_fresh(&self, limit: Duration) -> bool {
         self.confirmed.is_some_and(|at| at.elapsed() <= limit)
     }

@@ -89,7 +89,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// For a snapshot, the condition that leaves out tombstones: the receiver of a snapshot never knew the deleted rows.
+    /// Returns, for a snapshot, the condition that leaves out tombstones: the receiver of a snapshot discards all older rows
+    /// anyway.
     fn if_living(&self, column: &str) -> String {
         if self.since.is_none() { format!(" AND {column} IS NULL") } else { String::new() }
     }
@@ -159,7 +160,7 @@ impl Reader<'_> {
     }
 
     async fn event_types(&self, changes: &mut Changes) -> Result<(), StoreError> {
-        // If a tenant has started to enforce schemas, the schemas that it defined before are needed too.
+        // If a tenant has started to enforce schemas, the schemas of its older definitions are needed too.
         let sql = format!(
             "SELECT e.tenant, e.name, CASE WHEN t.enforce_schemas THEN e.schema END AS schema,
                     e.deleted_at IS NOT NULL AS gone
@@ -181,7 +182,7 @@ impl Reader<'_> {
 
     async fn subscriptions(&self, changes: &mut Changes) -> Result<(), StoreError> {
         // Subscriptions are compiled for the tenant's profile, so an edit of a tenant reads all of its subscriptions. There are
-        // two statements, because one with OR would use no index and scan every endpoint.
+        // two statements, because a single statement with OR would use no index and scan every endpoint.
         let own = "SELECT id, tenant, document, version, deleted_at IS NOT NULL OR status <> 0 AS gone
                    FROM endpoints WHERE version > $1";
         let sql = match self.since {
@@ -216,7 +217,7 @@ impl Reader<'_> {
     }
 
     async fn endpoint_ids(&self, changes: &mut Changes) -> Result<(), StoreError> {
-        // Caches keep endpoints with their tenant's profile and limits, so an edit of a tenant changes all of its endpoints.
+        // Caches store endpoints with their tenant's profile and limits, so an edit of a tenant changes all of its endpoints.
         let sql = "SELECT id FROM endpoints WHERE version > $1
                    UNION ALL
                    SELECT e.id FROM tenants t JOIN endpoints e ON e.tenant = t.id

@@ -13,9 +13,9 @@ use crate::sql::Ts;
 /// Which page to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageRequest {
-    /// Maximum rows, 1 to [`PAGE_MAX`] (clamped).
+    /// Maximum number of rows, 1 to [`PAGE_MAX`] (clamped).
     pub limit: u32,
-    /// The [`Page::next_cursor`] of the previous page; `None`: reads the first page.
+    /// The [`Page::next_cursor`] of the previous page; `None` reads the first page.
     pub cursor: Option<String>,
 }
 
@@ -30,7 +30,7 @@ impl Default for PageRequest {
 pub struct Page<T> {
     /// Its rows.
     pub items: Vec<T>,
-    /// The cursor of the next page; `None`: this is the last page. A search that stops early leaves a cursor after a short page.
+    /// The cursor of the next page; `None` for the last page. A search that stops early returns a short page with a cursor.
     pub next_cursor: Option<String>,
 }
 
@@ -42,17 +42,17 @@ pub(crate) struct Cursor {
 }
 
 impl PageRequest {
-    /// Rows to fetch: one more than the page has. The extra one shows that another page follows.
+    /// Number of rows to fetch: one more than a page has. The extra row shows that another page follows.
     pub(crate) fn fetch(&self) -> i64 {
         i64::from(self.limit.clamp(1, PAGE_MAX)) + 1
     }
 
-    /// Whether `rows`, fetched with [`PageRequest::fetch`], are more than a page.
+    /// Whether `rows`, fetched with [`PageRequest::fetch`], exceed the page.
     pub(crate) fn is_filled_by<T>(&self, rows: &[T]) -> bool {
         rows.len() > self.limit.clamp(1, PAGE_MAX) as usize
     }
 
-    /// The position after which the page starts, as statement parameters. For pages sorted by time and id.
+    /// The position after which the page starts, as parameters of a statement. For pages sorted by time and id.
     pub(crate) fn after<T: FromStr>(&self) -> Result<(Option<Ts>, Option<T>), StoreError> {
         match self.cursor()? {
             Some(cursor) => Ok((Some(Ts(cursor.at)), Some(cursor.id()?))),
@@ -75,7 +75,7 @@ impl<T> Page<T> {
         Self { items, next_cursor }
     }
 
-    /// Makes a page that may end before its limit: `items` are the first of `found` rows.
+    /// Makes a page that may be shorter than its limit: `items` are the first of `found` rows.
     pub(crate) fn cut(items: Vec<T>, page: &PageRequest, found: usize, cursor: impl Fn(&T) -> Cursor) -> Self {
         if items.len() == found {
             return Self::of(items, page, cursor);
@@ -84,7 +84,8 @@ impl<T> Page<T> {
         Self { items, next_cursor }
     }
 
-    /// Makes a page of a search that did not fill it. `end`: where the search stopped, if rows are left to search.
+    /// Makes a page of a search that found too few rows to fill it. `end` is the position at which the search stopped, if rows
+    /// after it were not searched.
     pub(crate) fn searched(items: Vec<T>, end: Option<Cursor>) -> Self {
         Self { items, next_cursor: end.map(|end| end.encode()) }
     }
@@ -134,7 +135,7 @@ mod tests {
             if let Ok(cursor) = Cursor::decode(&text) {
                 prop_assert_eq!(Cursor::decode(&cursor.encode()).unwrap(), cursor.clone());
                 prop_assert!(!cursor.id.is_empty() && !cursor.id.contains('\0'));
-                // The time is in the range of PostgreSQL, so both can be parameters.
+                // PostgreSQL can store the time, so the time and the id can be parameters.
                 let _ = (Ts(cursor.at), cursor.id::<Uuid>());
             }
         }

@@ -18,11 +18,11 @@ use crate::error::StoreError;
 use crate::sql::{Coded, Date, FromRow, RowExt, Ts, read_all, read_optional};
 use crate::store::History;
 
-/// While fan-out is behind, a delivery may be created after its day, but not after its lifetime. A list for a range of time
-/// therefore skips partitions that are older than the start of the range by more than this.
+/// If fan-out is delayed, a delivery may be created after its day, but not later than its lifetime allows. A list for a range
+/// of time therefore skips partitions that are older than the start of the range by more than this duration.
 const LATEST_AFTER_DAY_MS: i64 = DELIVERY_LIFETIME.as_millis() as i64;
 
-/// The order of a list, in SQL. An index serves both.
+/// The order of a list, in SQL. One index serves both orders.
 fn order_by(order: ListOrder) -> &'static str {
     match order {
         ListOrder::Newest => "created_at DESC, id DESC",
@@ -45,7 +45,7 @@ pub struct DeliveryRow {
     pub number: u16,
     /// Status code of its last attempt.
     pub status_code: Option<u16>,
-    /// How its last attempt ended; `None` before the first, and for rows of a release that did not store it.
+    /// How its last attempt ended; `None` before the first attempt, and for rows of a release that did not store the outcome.
     pub outcome: Option<Outcome>,
     /// When the next attempt is due, while the delivery is pending.
     pub next_attempt_at: Option<UnixMillis>,
@@ -141,7 +141,7 @@ impl FromRow for AttemptRow {
 }
 
 impl Query {
-    /// Adds the conditions of `filter`, and those of the page that follows `after`.
+    /// Adds the conditions of `filter`, and the condition that rows follow `after`.
     fn filter_deliveries(&mut self, filter: &DeliveryFilter, after: Option<&Cursor>) -> Result<(), StoreError> {
         self.filter_delivery_times(filter, after)?;
         if let Some(endpoint) = filter.endpoint {
@@ -166,10 +166,10 @@ impl Query {
         }
         if let Some(replay) = filter.replay {
             let generation = Generation::Replay(replay).to_string();
-            // The second condition repeats that of the partial index, so that the index is used.
+            // The second condition repeats the condition of the partial index, so that PostgreSQL uses the index.
             self.and("generation = ? AND generation LIKE 'replay:%'", [Box::new(generation) as _]);
         }
-        // Every attempt failed, except the last one of a delivered delivery.
+        // Every attempt of a delivery has failed, except the last attempt of a delivered one.
         let delivered = DeliveryStatus::Delivered.code();
         match filter.failed_attempts {
             Some(true) => self.filter("number > CASE WHEN status = ? THEN 1 ELSE 0 END", [Box::new(delivered) as _]),
@@ -184,7 +184,7 @@ impl Query {
         Ok(())
     }
 
-    /// Adds the range of time, and the part of it that follows `after`.
+    /// Adds the range of time, reduced to the rows that follow `after`.
     fn filter_delivery_times(&mut self, filter: &DeliveryFilter, after: Option<&Cursor>) -> Result<(), StoreError> {
         let newest_first = filter.order.unwrap_or_default() == ListOrder::Newest;
         let place = after.map(|cursor| cursor.at);
@@ -195,7 +195,7 @@ impl Query {
         if let Some(to) = filter.to {
             self.and("created_at < ?", [Box::new(Ts(to)) as _]);
         }
-        // Limits the partitions. A delivery may be created after its day (if fan-out was behind), but never before it.
+        // Limits the partitions. A delivery may be created after its day (if fan-out was delayed), but never before its day.
         if let Some(earliest) = earliest.into_iter().chain(filter.from).max() {
             let oldest = UnixMillis(earliest.0.saturating_sub(LATEST_AFTER_DAY_MS)).day();
             self.and("delivery_day >= ?", [Box::new(Date(oldest)) as _]);
@@ -220,8 +220,8 @@ pub(crate) struct EventKey<'a> {
     pub(crate) day: Option<Day>,
 }
 
-/// Deliveries of one event, in the filter's order. Finds the event's own deliveries by ids derived from its decision, which saves an
-/// index, and the others by a partial index.
+/// Returns deliveries of one event, in the filter's order. Finds the event's own deliveries by ids that are derived from its
+/// decision, which saves an index, and the other deliveries by a partial index.
 pub(crate) async fn of_event(
     client: &impl GenericClient,
     EventKey { tenant, event, day }: EventKey<'_>,
@@ -275,7 +275,7 @@ pub(crate) async fn delivery(
     read_optional(client.query_opt(&sql, &[&id.0, &tenant.map(|t| t.0)]).await?)
 }
 
-/// The attempts of a delivery, sorted by number.
+/// Returns the attempts of a delivery, sorted by number.
 async fn attempts(client: &impl GenericClient, id: DeliveryId, day: Day) -> Result<Vec<AttemptRow>, StoreError> {
     let sql = format!(
         "SELECT {ATTEMPT_COLUMNS} FROM attempts WHERE delivery_id = $1 AND delivery_day = $2
@@ -285,8 +285,8 @@ async fn attempts(client: &impl GenericClient, id: DeliveryId, day: Day) -> Resu
 }
 
 impl History {
-    /// Deliveries in the filter's order. `tenant` `None` lists those of every tenant; without an endpoint no index serves that, so give
-    /// it a range of time.
+    /// Returns deliveries in the filter's order. `tenant` `None` lists the deliveries of every tenant. No index
+    /// serves a list of every tenant without an endpoint, so the filter of such a list should have a range of time.
     ///
     /// If `filter` has conditions besides endpoint, event and time, a page searches at most 20,000 deliveries. Such a
     /// page may be short or empty although more deliveries follow; its cursor continues the search.
@@ -319,7 +319,7 @@ impl History {
         query.page(&client, &format!("SELECT {COLUMNS} FROM deliveries"), order, page, cursor).await
     }
 
-    /// One delivery. `None` if it does not exist or belongs to another tenant than `tenant`; with `tenant` `None`, any tenant's.
+    /// Returns one delivery; `None` if it does not exist or belongs to another tenant. `tenant` `None` accepts every tenant.
     pub async fn get_delivery(
         &self,
         tenant: Option<TenantId>,
@@ -328,14 +328,15 @@ impl History {
         delivery(&self.0.client().await?, tenant, id).await
     }
 
-    /// One delivery with its attempts, sorted by number. `None` as for [`History::get_delivery`].
+    /// Returns one delivery with its attempts, sorted by number. Returns `None` in the same cases as [`History::get_delivery`].
     pub async fn delivery_with_attempts(
         &self,
         tenant: Option<TenantId>,
         id: DeliveryId,
     ) -> Result<Option<(DeliveryRow, Vec<AttemptRow>)>, StoreError> {
         let mut client = self.0.client().await?;
-        // Reads both from one snapshot, because the recorder writes an attempt and the delivery's new state in one transaction.
+        // Reads the delivery and its attempts from one snapshot, because the recorder writes an attempt and the delivery's new
+        // state in one transaction.
         let snapshot = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
         let tx = snapshot.start().await?;
         let Some(row) = delivery(&tx, tenant, id).await? else { return Ok(None) };

@@ -19,7 +19,7 @@ use crate::error::StoreError;
 use crate::sql::{Date, FromRow, RowExt, Ts, clean, from_row, read_optional};
 use crate::store::History;
 
-/// The order of a list, in SQL. An index serves both.
+/// The order of a list, in SQL. One index serves both orders.
 fn order_by(order: ListOrder) -> &'static str {
     match order {
         ListOrder::Newest => "accepted_at DESC, id DESC",
@@ -81,7 +81,7 @@ pub struct DecisionRow {
     pub event: EventId,
     /// The event's day.
     pub event_day: Day,
-    /// The configuration version by which fan-out decided; of two merged decisions, the lower one.
+    /// The configuration version by which fan-out decided; for a merge of two decisions, the lower version.
     pub config_version: i64,
     /// When fan-out decided.
     pub decided_at: UnixMillis,
@@ -147,8 +147,8 @@ pub(crate) async fn decision(
 }
 
 impl Query {
-    /// Adds the range of time, and the part of it that follows `after`. An event's day is the day of its acceptance, so the range
-    /// limits the partitions.
+    /// Adds the range of time, reduced to the rows that follow `after`. An event's day is the day of its acceptance, so the
+    /// range limits the partitions.
     fn filter_event_times(&mut self, filter: &EventFilter, after: Option<Cursor>) {
         let newest_first = filter.order.unwrap_or_default() == ListOrder::Newest;
         let place = after.as_ref().map(|cursor| cursor.at);
@@ -173,7 +173,8 @@ impl Query {
 }
 
 impl History {
-    /// Events in the filter's order. `tenant` `None` lists those of every tenant; no index serves that, so give it a range of time.
+    /// Returns events in the filter's order. `tenant` `None` lists the events of every tenant; no index serves that list, so
+    /// the filter should have a range of time.
     ///
     /// If `filter` has conditions besides a range of time, a page searches at most 20,000 events. Such a page may be short or
     /// empty although more events follow; its cursor continues the search.
@@ -205,7 +206,7 @@ impl History {
         query.page(&self.0.client().await?, &select, order, page, cursor).await
     }
 
-    /// One event of a tenant. If the id was accepted on two days, the later event.
+    /// Returns one event of a tenant. If two events with this id are on record, returns the later one.
     pub async fn get_event(&self, tenant: TenantId, id: &EventId) -> Result<Option<EventRow>, StoreError> {
         event(&self.0.client().await?, tenant, id, None).await
     }

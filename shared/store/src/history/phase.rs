@@ -10,7 +10,7 @@ use super::query::Query;
 use crate::sql::{Coded, Ts};
 
 impl Query {
-    /// The conditions of [`DeliveryPhase::of`].
+    /// Adds the conditions of [`DeliveryPhase::of`].
     pub(super) fn filter_phase(&mut self, phase: DeliveryPhase, holding: &[EndpointId]) {
         let due = Ts(UnixMillis::now());
         let on_its_way = Ts(UnixMillis(due.0.0 - ON_ITS_WAY.as_millis() as i64));

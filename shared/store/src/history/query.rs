@@ -10,13 +10,13 @@ use crate::sql::{FromRow, read_all, read_optional};
 
 type Param = Box<dyn ToSql + Sync + Send>;
 
-/// Maximum rows that a filtered list searches for one page. A filter is a condition that no index serves.
+/// Maximum number of rows that a list with filters searches for one page. A filter is a condition that no index serves.
 ///
-/// Without this bound, a filter that few rows pass would read a tenant's whole history, such as 10 million rows. With it a page
-/// may be short, and its cursor continues where the search stopped.
+/// Without this maximum, a filter that few rows pass would read a tenant's whole history, such as 10 million rows. With the
+/// maximum, a page may be short, and its cursor continues where the search stopped.
 pub(crate) const SEARCHED: i64 = 20_000;
 
-/// Conditions and their parameters: conditions that an index serves (the range), and filters that are applied row by row.
+/// Conditions and their parameters. The conditions of the range are served by an index; the filters are applied row by row.
 #[derive(Default)]
 pub(crate) struct Query {
     range: Vec<Condition>,
@@ -59,9 +59,9 @@ impl Query {
         !self.filters.is_empty()
     }
 
-    /// The whole statement: rows in this order that meet all conditions. Its parameters are [`Query::params`].
+    /// The whole statement: rows that meet all conditions, in this order. Its parameters are [`Query::params`].
     ///
-    /// With filters, it searches only the first [`SEARCHED`] rows of the range.
+    /// If there are filters, the statement searches only the first [`SEARCHED`] rows of the range.
     pub(crate) fn sql(&self, select: &str, order: &str, limit: i64) -> String {
         let (range, next) = numbered(&self.range, 1);
         if !self.is_filtered() {
@@ -74,7 +74,7 @@ impl Query {
         )
     }
 
-    /// Reads a page of the rows, in this order. If a search stops early, the page may be short or empty and still have a cursor.
+    /// Reads a page of the rows, in this order. If a search stops early, the page may be short or empty and have a cursor.
     pub(crate) async fn page<T: FromRow>(
         &self,
         client: &impl GenericClient,
@@ -91,7 +91,8 @@ impl Query {
         Ok(Page::searched(found, end.as_ref().map(cursor)))
     }
 
-    /// SQL for the last of the [`SEARCHED`] rows of a search; no row if the range has fewer. Takes the range's parameters.
+    /// SQL for the last of the [`SEARCHED`] rows of a search; returns no row if the range has fewer. Its parameters are those
+    /// of the range.
     fn end_of_search(&self, select: &str, order: &str) -> String {
         let (range, _) = numbered(&self.range, 1);
         format!("{select} WHERE {range} ORDER BY {order} LIMIT 1 OFFSET {}", SEARCHED - 1)
@@ -111,7 +112,7 @@ fn params<'a>(conditions: impl IntoIterator<Item = &'a Condition>) -> Vec<&'a (d
         .collect()
 }
 
-/// Joins conditions with a numbered `$n` for each `?`, from `$next` on. Returns the text and the number after the last.
+/// Joins conditions and replaces each `?` by a numbered `$n`, starting at `$next`. Returns the text and the next free number.
 fn numbered(conditions: &[Condition], mut next: usize) -> (String, usize) {
     if conditions.is_empty() {
         return ("true".to_owned(), next);

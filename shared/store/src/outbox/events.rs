@@ -53,8 +53,8 @@ pub(crate) fn endpoint_disabled(endpoint: &Endpoint, reason: &str, at: UnixMilli
     NewEvent { about: endpoint.tenant, event_type: "endpoint.disabled", data, at }
 }
 
-/// Writes an operational event as part of an edit. Writes none about the operator's own endpoints, which would cause further
-/// events. Only the outbox relay publishes operational events, so a relay may claim the entry immediately.
+/// Writes an operational event as part of an edit. Writes no event about the operator's own endpoints, because that event would
+/// cause further events. Only the outbox relay publishes operational events, so a relay may claim the entry immediately.
 pub(crate) async fn add_event(tx: &Transaction<'_>, event: &NewEvent) -> Result<(), StoreError> {
     if event.about != TenantId::OPERATOR {
         let sql =

@@ -15,7 +15,7 @@ impl Store {
     /// [`Store::outbox_done`]; after a crash the outbox relay does both.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] if the letter was requeued before; or an error of the database.
+    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] if the letter was already requeued; or an error of the database.
     pub async fn requeue_dead_letter(&self, id: i64) -> Result<PendingLetter, StoreError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;

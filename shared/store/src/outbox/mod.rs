@@ -1,5 +1,5 @@
-//! The outbox: committed entries that are still to be published, by the process that committed them or by the outbox relay.
-//! Publishing an entry twice makes no second event or delivery, because both messages carry the same ids.
+//! The outbox: committed entries that are not published yet. The process that committed an entry publishes it, or the outbox
+//! relay does. Publishing an entry twice makes no second event or delivery, because both messages have the same ids.
 
 mod events;
 mod letters;
@@ -50,7 +50,7 @@ pub struct BodySource {
     pub profile: String,
 }
 
-/// Why a body can no longer be rendered.
+/// Why a body cannot be rendered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SourceMissing {
     /// The event's payload was expunged: there is nothing to send.
@@ -67,7 +67,7 @@ pub enum SourceMissing {
 /// An operational event to publish to the operator's own tenant.
 #[derive(Debug, Clone)]
 pub struct OperationalEvent {
-    /// The entry. The event's id is derived from it, so that publishing it twice makes one event.
+    /// The entry. The event's id is derived from the entry's number, so that publishing it twice makes one event.
     pub outbox: OutboxId,
     /// The tenant whose object the event is about.
     pub about: TenantId,
@@ -99,7 +99,7 @@ pub enum OutboxEntry {
     Letter(PendingLetter),
 }
 
-/// Writes a delivery to the outbox as part of an edit. The caller publishes it; after a crash the outbox relay does.
+/// Writes a delivery to the outbox as part of an edit. The caller publishes the delivery; after a crash the outbox relay does.
 pub(crate) async fn add_delivery(
     tx: &Transaction<'_>,
     task: &DeliveryTask,
@@ -147,13 +147,14 @@ pub(crate) async fn body_source(
 }
 
 impl Store {
-    /// Claims entries unpublished for `older_than`. A claim lasts a minute, so that two relays do not publish the same entry.
-    /// Removes deliveries that can no longer be rendered: the event was expunged or dropped, or the endpoint was deleted.
+    /// Claims entries that have been unpublished for `older_than`. A claim lasts a minute, so that two relays do not publish
+    /// the same entry. Removes deliveries that cannot be rendered: the event was expunged or dropped, or the endpoint was
+    /// deleted.
     pub async fn outbox_claim(&self, limit: u32, older_than: Duration) -> Result<Vec<OutboxEntry>, StoreError> {
         let client = self.core().client().await?;
         let now = UnixMillis::now();
         let before = now.minus(older_than);
-        // `claimed_at` is set to the end of the claim, so that no relay selects the entry before.
+        // `claimed_at` is set to the end of the claim, so that no relay selects the entry until then.
         let sql = "UPDATE outbox SET claimed_at = $1 WHERE id IN
                        (SELECT id FROM outbox WHERE claimed_at <= $2 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED)
                    RETURNING id, tenant, task, event_type, data, dead_letter";

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::sql::{Date, Ts};
 
-/// The parameters of a statement that are arrays.
+/// The parameters of a statement, each of which is an array.
 pub(super) trait ArrayParams {
     /// Whether there are no rows.
     fn is_empty(&self) -> bool;
@@ -44,7 +44,7 @@ impl<T: Element> Element for Option<T> {
     const TYPE: &'static str = T::TYPE;
 }
 
-/// Defines the arrays of a statement: the values from which a row is made, and each column with its type and its value in a row.
+/// Defines the arrays of a statement: the values from which a row is made, and for each column its type and its value in a row.
 macro_rules! array_params {
     (
         $(#[$doc:meta])*
@@ -101,7 +101,7 @@ pub(super) fn insert(table: &str, columns: &Columns) -> String {
     format!("INSERT INTO {table} ({}) {} ", names.join(", "), select(columns))
 }
 
-/// A statement with its parameters. `None`: there are no rows, and nothing is run.
+/// A statement with its parameters. `None`: there are no rows, and the statement is not run.
 pub(super) struct Prepared<'a>(Option<(Statement, Vec<&'a (dyn ToSql + Sync)>)>);
 
 /// Prepares a statement. This takes a round trip, but only once per connection.

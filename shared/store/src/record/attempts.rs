@@ -17,8 +17,8 @@ use super::health;
 use super::minutes;
 use crate::sql::{Coded, Date, Ts, clean, signed};
 
-/// SQL that inserts attempts, counts the new ones, and updates the health of their endpoints. Returns the number of new attempts.
-/// An attempt whose POST is on record already does not count again.
+/// SQL that inserts attempts, counts the new ones, and updates the health of their endpoints. Returns the number of new
+/// attempts. An attempt whose POST is already on record is not counted again.
 pub(super) fn insert(mode: InsertMode) -> &'static str {
     static PLAIN: LazyLock<String> = LazyLock::new(|| statement(InsertMode::Plain));
     static KEEPING: LazyLock<String> = LazyLock::new(|| statement(InsertMode::KeepExisting));

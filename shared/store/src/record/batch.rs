@@ -60,12 +60,12 @@ pub struct DeadLetter {
     pub source: String,
     /// Why it could not be processed.
     pub reason: String,
-    /// Its body, which may be cut.
+    /// Its body, which may be truncated.
     pub body: Bytes,
-    /// The full length of the body in bytes, if it was cut.
+    /// The full length of the body in bytes, if the body was truncated.
     pub whole_bytes: Option<u64>,
-    /// For a producer's message, the tenant in its routing key (empty if it names none); `None` for a message of a service. Only
-    /// letters of producers have a limit by tenant and day.
+    /// For a producer's message, the tenant in its routing key (empty if the routing key names no tenant); `None` for a message
+    /// of a service. Only dead letters of producers have a limit by tenant and day.
     pub producer: Option<String>,
     /// Its headers, which are needed for requeueing and shown to the operator.
     pub headers: Vec<(String, String)>,
@@ -78,7 +78,7 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// A hash of everything but the time, by which a redelivery of the same letter is detected.
+    /// A hash of all fields except the time, by which a redelivery of the same dead letter is detected.
     pub fn identity(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         let mut part = |bytes: &[u8]| {
@@ -102,20 +102,21 @@ impl DeadLetter {
 /// The result of writing a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Written {
-    /// Events that were not on record before.
+    /// Events that were not yet on record.
     pub events: u64,
-    /// Indexes in [`RecordBatch::events`] of events whose id belongs to other content. These events may have been delivered.
+    /// Indexes in [`RecordBatch::events`] of events whose id belongs to an event with other content. These events may have been
+    /// delivered.
     pub other_events: Vec<usize>,
-    /// Decisions that were not on record before or that added endpoints.
+    /// Decisions that were not yet on record or that added endpoints.
     pub decisions: u64,
     /// Rows of deliveries inserted or changed.
     pub deliveries: u64,
-    /// Attempts that were not on record before.
+    /// Attempts that were not yet on record.
     pub attempts: u64,
-    /// Dead letters that were not on record before.
+    /// Dead letters that were not yet on record.
     pub dead_letters: u64,
     /// Dead letters that were counted but not kept, because their tenant's daily limit is used up.
     pub dead_letters_not_kept: u64,
-    /// Messages skipped because their day has no partition: it was dropped or not created.
+    /// Messages skipped because their day has no partition: the partition was dropped or not created.
     pub skipped: u64,
 }

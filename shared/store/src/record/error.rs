@@ -37,8 +37,8 @@ impl WriteError {
             StoreError::Database(error) => {
                 match error.code() {
                     Some(code) => matches!(&code.code()[..2], "22" | "23" | "54"),
-                    // Without a code it is an error of the client. If it has a cause, the client could not convert a value;
-                    // errors of the connection are `Unavailable`.
+                    // An error without a code comes from the client. If the error has a cause, the client could not convert a
+                    // value; errors of the connection are `Unavailable`.
                     None => std::error::Error::source(error).is_some(),
                 }
             }
@@ -47,12 +47,12 @@ impl WriteError {
         }
     }
 
-    /// Whether a plain insert met an existing row.
+    /// Whether a plain insert failed because a row already exists.
     pub(super) fn is_repeat(&self) -> bool {
         matches!(&self.0, StoreError::Database(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION))
     }
 
-    /// Whether a row has no partition. PostgreSQL reports that as a check violation, and no table of the history has a check.
+    /// Whether a row has no partition. PostgreSQL reports this as a check violation, and no table of the history has a check.
     pub(super) fn is_missing_partition(&self) -> bool {
         matches!(&self.0, StoreError::Database(error) if error.code() == Some(&SqlState::CHECK_VIOLATION))
     }

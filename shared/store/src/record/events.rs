@@ -15,7 +15,7 @@ use super::array_params::{self, ArrayParams, array_params};
 use super::conflict_mode::InsertMode;
 use crate::sql::{Coded, Date, Ts, clean};
 
-/// SQL that inserts events. Of two with the same tenant, id and day, the first is kept.
+/// SQL that inserts events. Of two events with the same tenant, id and day, the first is kept.
 pub(super) fn insert(mode: InsertMode) -> String {
     array_params::insert("events", Events::COLUMNS) + mode.on_conflict()
 }
@@ -25,7 +25,7 @@ array_params! {
     Events<'a> of (event: &'a AcceptedEvent, payload: &'a Bytes) {
         accepted_at: Ts = Ts(event.accepted_at),
         occurred_at: Ts = Ts(event.occurred_at),
-        // Both are only compared with numbers that are stored the same way, so their bits may be stored as signed.
+        // `instance` and `sequence` are only compared with numbers that are stored the same way, so they may be cast to signed.
         instance: i64 = event.instance.cast_signed(),
         sequence: i64 = event.sequence.cast_signed(),
         tenant: Uuid = event.tenant.0,
@@ -70,7 +70,7 @@ impl<'a> Events<'a> {
     }
 }
 
-/// SQL that inserts decisions. Merges two decisions about one event (which a crash of fan-out may cause).
+/// SQL that inserts decisions. Merges two decisions about one event, which a crash of fan-out may cause.
 pub(super) fn insert_decisions(mode: InsertMode) -> String {
     // SQL has no arrays of arrays of different lengths, so each row takes a slice of one long array.
     let rows = array_params::select(DecisionRows::COLUMNS);
@@ -85,7 +85,7 @@ pub(super) fn insert_decisions(mode: InsertMode) -> String {
     }
 }
 
-/// Merges two decisions: all endpoints of both, the earlier version and the earlier time.
+/// Merges two decisions: the result has all endpoints of both, the lower version and the earlier time.
 const UNITE_DECISIONS: &str = "\
 ON CONFLICT (tenant, event_id, event_day) DO UPDATE SET
     matched = (SELECT array_agg(DISTINCT m ORDER BY m) FROM unnest(d.matched || excluded.matched) m),
@@ -95,7 +95,7 @@ WHERE NOT d.matched @> excluded.matched OR excluded.config_version < d.config_ve
     OR excluded.decided_at < d.decided_at";
 
 array_params! {
-    /// Rows of [`insert_decisions`]. Each row merges `same`, the decisions of this batch about one event.
+    /// Rows of [`insert_decisions`]. Each row merges `same`: the decisions of the batch about one event.
     DecisionRows<'a> of (same: &[&'a Decision], first: &'a Decision, slice: (i32, i32)) {
         config_version: i64 = same.iter().map(|d| d.config_version).min().unwrap_or_default(),
         decided_at: Ts = Ts(same.iter().map(|d| d.decided_at).min().unwrap_or_default()),
@@ -115,7 +115,7 @@ pub(super) struct Decisions<'a> {
 }
 
 impl<'a> Decisions<'a> {
-    /// The decisions, merged to one for each event and sorted by key.
+    /// The decisions, merged so that each event has one, and sorted by key.
     pub(super) fn of(decisions: &[&'a Decision]) -> Self {
         let mut by_event: BTreeMap<(Day, TenantId, &'a EventId), Vec<&'a Decision>> = BTreeMap::new();
         for decision in decisions {

@@ -10,7 +10,7 @@ use crate::error::StoreError;
 use crate::sql::{Coded, from_row};
 use crate::store::RecordStore;
 
-/// Maximum number of characters that are kept of the text of an endpoint's last failure.
+/// Maximum number of characters of the error text that are stored for an endpoint's last failure.
 const ERROR_CHARS_MAX: usize = 500;
 
 /// SQL that evaluates `fresh`, the newly inserted attempts. An endpoint is failing from its [`FAILING_AFTER_ATTEMPTS`]th
@@ -94,7 +94,7 @@ fn last(column: &str) -> String {
     format!("(array_agg({column} ORDER BY started_at DESC) FILTER (WHERE failed_since))[1] AS last_{column}")
 }
 
-/// SQL for a column of the last failure: that of the batch, unless the row has a later failure.
+/// SQL for a column of the last failure: the value in the batch, unless the row has a later failure.
 fn newer(column: &str) -> String {
     format!(
         "CASE WHEN excluded.failures = 0 OR excluded.last_failure_at < h.last_failure_at THEN h.{column}
@@ -112,13 +112,14 @@ fn instant(column: &str) -> String {
 pub struct LongFailing {
     /// The endpoint.
     pub endpoint: EndpointId,
-    /// The time of its first failure after its last success, or when it was activated again after that.
+    /// The time of its first failure after its last success; if it was activated again later, the time of that activation.
     pub since: UnixMillis,
     /// The time of its last failure.
     pub last_failure_at: UnixMillis,
     /// Its tenant's profile.
     pub profile: String,
-    /// Its tenant's number of days after which it is disabled. 0: never; `None`: the profile's value applies.
+    /// The tenant's number of days of failures after which an endpoint is disabled. 0: never; `None`: the profile's value
+    /// applies.
     pub disable_after_days: Option<u32>,
 }
 

@@ -1,5 +1,5 @@
-//! Detects events whose id belongs to another event, where ingest could not: the database was away, or the other event has a
-//! generated id and was not on record yet.
+//! Detects events whose id belongs to another event, in the cases that ingest cannot detect: the database was away, or the
+//! other event has a generated id and was not on record yet.
 
 use postrider_wire::messages::AcceptedEvent;
 use uuid::Uuid;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::array_params::{self, array_params};
 use crate::sql::{Date, Ts};
 
-/// SQL that claims ids for events whose id ingest could not claim. Existing claims stay.
+/// SQL that claims ids for events whose id ingest could not claim. Existing claims remain unchanged.
 pub(super) fn claim() -> String {
     let rows = array_params::select(Unclaimed::COLUMNS);
     format!(
@@ -45,7 +45,8 @@ array_params! {
 }
 
 impl<'a> Unclaimed<'a> {
-    /// The unclaimed ones of `events`, sorted like the claims of ingest, so that the two cannot deadlock.
+    /// The events in `events` that are unclaimed, sorted like the claims of ingest, so that recorder and ingest cannot
+    /// deadlock.
     pub(super) fn of(events: impl Iterator<Item = &'a AcceptedEvent>) -> Self {
         let mut unclaimed: Vec<_> = events
             .filter(|event| is_unclaimed(event))

@@ -3,10 +3,10 @@
 //! Each field is a maximum or a minimum in some order, so merging is commutative, associative and idempotent. The upsert's SQL
 //! applies the same rules.
 //!
-//! - The **state** comes from the report with the greatest (rank, epoch, attempt number, status, time): see
+//! - The **state** comes from the report with the greatest (rank, epoch, attempt number, status, time); for the rank see
 //!   [`DeliveryStatus::rank`].
-//! - The **last attempt** is the one with the highest number. Of two POSTs with that number, the lower status code and
-//!   the outcome with the lower stored code: an answer wins over none, success over failure.
+//! - The **last attempt** is the attempt with the highest number. If two POSTs have that number, the merge takes the lower
+//!   status code, and the outcome with the lower stored code: an answer before no answer, success before failure.
 //! - The delivery's own times are the earliest in any report.
 
 use std::borrow::Cow;
@@ -124,7 +124,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Rank (2 bits), epoch (31), attempt number (16) and status (8) as one number. The upsert compares the same number.
+    /// Rank (2 bits), epoch (31), attempt number (16) and status (8) as one number. The upsert's SQL computes the same number.
     pub(crate) fn standing(&self) -> i64 {
         let rank = i64::from(self.status.rank()) << 55;
         let epoch = i64::from(self.epoch.min(i32::MAX as u32)) << 24;
@@ -176,7 +176,7 @@ fn least<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
     a.into_iter().chain(b).min()
 }
 
-/// Merges reports to one for each delivery, sorted so that concurrent upserts lock rows in the same order.
+/// Merges the reports so that each delivery has one. Sorts them, so that concurrent upserts lock rows in the same order.
 pub(crate) fn merged<'a>(reports: impl Iterator<Item = Report<'a>>) -> Vec<Report<'a>> {
     let mut by_key: BTreeMap<(Day, DeliveryId), Report<'a>> = BTreeMap::new();
     for report in reports {

@@ -1,4 +1,5 @@
-//! Counts attempts by endpoint, minute and hour, in the statement that inserts them. Lists and long ranges read the hours.
+//! Counts attempts by endpoint, minute and hour, in the statement that inserts the attempts. Lists and long ranges read the
+//! hours.
 
 use std::fmt::Write as _;
 
@@ -21,15 +22,15 @@ pub(crate) const COUNTS: [(&str, &str); 13] = [
     ("answers_4xx", "count(*) FILTER (WHERE status_code BETWEEN 400 AND 499)"),
     ("answers_5xx", "count(*) FILTER (WHERE status_code BETWEEN 500 AND 599)"),
     ("unanswered", "count(*) FILTER (WHERE status_code IS NULL)"),
-    // A delivery with any failed attempt has a failed first attempt, so this counts deliveries, not attempts.
+    // A delivery with a failed attempt always has a failed first attempt, so this expression counts deliveries, not attempts.
     ("failed_deliveries", "count(*) FILTER (WHERE number = 1 AND outcome <> 0)"),
 ];
 
 /// SQL that adds the attempts in `fresh`, except test calls, to their minutes and hours. Rows are written sorted by key, and
 /// minutes before hours, so that two recorders cannot deadlock.
 ///
-/// It first groups attempts by bucket of latency, then puts the few groups into arrays. That costs less than one filter for each
-/// bucket over all attempts.
+/// The statement first groups attempts by bucket of latency, then puts the few groups into arrays. That is cheaper than a
+/// filter over all attempts for each bucket.
 pub(super) fn count(fresh: &str) -> String {
     let counts = COUNTS.map(|(column, count)| format!("{count} AS {column}")).join(",\n        ");
     let bounds = BOUNDS_US.map(|bound| bound.to_string()).join(",");

@@ -45,7 +45,7 @@ impl RecordStore {
     /// Writes a batch and commits it. Writing the batch or parts of it again, in any order, changes nothing.
     ///
     /// # Errors
-    /// Nothing was written, or it is unknown whether (if the connection broke during the commit). If
+    /// Nothing was written; if the connection broke during the commit, it is unknown whether the batch was written. If
     /// [`WriteError::is_retryable`], write the batch again; if [`WriteError::is_data_error`], halve it.
     pub async fn write(&self, batch: &RecordBatch) -> Result<Written, WriteError> {
         if batch.is_empty() {
@@ -54,7 +54,7 @@ impl RecordStore {
         let client = self.0.client().await?;
         match self.write_present(&client, batch, self.0.conflict_cooldown().next()).await {
             Err(error) if error.is_repeat() => self.0.conflict_cooldown().start(),
-            // A partition in the cache was dropped: read the partitions again and skip its rows.
+            // A cached partition was dropped: read the partitions again and skip the rows of that partition.
             Err(error) if error.is_missing_partition() => self.0.known_partitions().forget(),
             result => return result,
         }
@@ -119,7 +119,7 @@ impl RecordStore {
             reports.execute(client),
             client.batch_execute("COMMIT"),
         );
-        // Checked in the order of the statements, because only the first error has the cause.
+        // Checked in the order of the statements, because only the first error contains the cause.
         started?;
         let events = events?;
         claims?;
@@ -169,7 +169,7 @@ impl<'a> Rows<'a> {
         let decisions: Vec<_> = batch.decisions.iter().filter(|decision| has(decision.event_day)).collect();
         let outcomes: Vec<_> = batch.outcomes.iter().filter(|(report, _)| has(report.delivery.delivery_day)).collect();
         let kept = events.len() + decisions.len() + outcomes.len() + batch.dead_letters.len() + batch.numbers.len();
-        // If a plain insert succeeds, the only repeats are within the batch.
+        // If a plain insert succeeds, repeats can only be within the batch.
         let distinct = Events::of(&events);
         let repeats = match mode {
             InsertMode::Plain if distinct.len() == events.len() => Repeats::default(),
@@ -178,7 +178,7 @@ impl<'a> Rows<'a> {
         Self {
             events: distinct,
             unclaimed: Unclaimed::of(events.iter().map(|(event, _)| event)),
-            // If some events may be on record already, every event is a suspect.
+            // If any event may already be on record, every event is a suspect.
             suspects: Suspects::of(
                 placed()
                     .map(|(place, (event, _))| (place, event))

@@ -1,6 +1,7 @@
-//! The sequence numbers of ingest processes: which are settled, and which are excused: no event needs to have them.
+//! The sequence numbers of ingest processes: which numbers are settled, and which are excused. No event needs to have an
+//! excused number.
 //!
-//! With both, an audit can distinguish a lost event from one that was never accepted.
+//! With the settled and the excused numbers, an audit can distinguish a lost event from one that was never accepted.
 
 use postrider_wire::messages::{AcceptedEvent, NumbersReport};
 use uuid::Uuid;
@@ -29,7 +30,7 @@ pub(super) fn excuse() -> String {
     )
 }
 
-/// SQL that excuses the numbers of repeats, whose event is on record under another number. Runs after the insert of the events.
+/// SQL that excuses the numbers of repeats: events that are on record under another number. Runs after the events are inserted.
 pub(super) fn excuse_repeats() -> String {
     let rows = array_params::select(Repeats::COLUMNS);
     format!(

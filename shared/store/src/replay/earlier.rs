@@ -1,4 +1,4 @@
-//! Reads what is on record about the events of a replay's page: the decisions about them, and their earlier deliveries.
+//! Reads the rows on record about the events of a replay's page: the decisions about the events, and their earlier deliveries.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::error::StoreError;
 use crate::history::{DELIVERY_COLUMNS, DeliveryRow, EventRow};
 use crate::sql::{Coded, Date, FromRow, RowExt};
 
-/// Something about each event, by the id and the day of the event.
+/// A value for each event, by the id and the day of the event.
 pub(super) type ByEvent<T> = HashMap<(EventId, Day), T>;
 
 /// An earlier delivery of an event: its id, its day and its status.
@@ -76,7 +76,7 @@ pub(super) async fn earlier(
     Ok(earlier)
 }
 
-/// Reads the pending deliveries to `endpoint` among the earlier ones, newest first.
+/// Reads the pending deliveries to `endpoint` among the earlier deliveries, newest first.
 pub(super) async fn pending(
     client: &impl GenericClient,
     endpoint: EndpointId,

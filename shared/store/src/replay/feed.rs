@@ -1,4 +1,5 @@
-//! Feeds a replay page by page: chooses the replay, reads its rows, and commits what the caller published.
+//! Feeds a replay page by page: chooses the replay, reads the rows of the next page, and commits the deliveries that the caller
+//! published.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -26,13 +27,13 @@ use crate::store::Store;
 pub struct ReplayInput {
     /// The replay.
     pub replay: Replay,
-    /// The endpoints to which it may deliver.
+    /// The endpoints to which the replay may deliver.
     pub targets: ReplayTargets,
     /// The events that the page may cover, with their payloads.
     pub page: ReplayPage,
     /// The current configuration version.
     pub config_version: i64,
-    /// The time at which its deliveries are created.
+    /// The time at which the page's deliveries are created.
     pub now: UnixMillis,
 }
 
@@ -41,12 +42,12 @@ pub struct ReplayInput {
 pub struct PublishedPage {
     /// Its new deliveries.
     pub tasks: Vec<DeliveryTask>,
-    /// Attempts of pending deliveries to make now, not published yet. Each makes the copy stale that is in a delay queue. A delivery
-    /// that ended, or whose attempt was made, before the commit is left out.
+    /// Attempts of pending deliveries to make now; they are not published yet. Each attempt makes the delivery's copy in a
+    /// delay queue stale. The commit leaves out a delivery that has ended or been attempted in the meantime.
     pub hurried: Vec<DeliveryTask>,
-    /// The number of events that have at least one of these deliveries.
+    /// The number of events that have a delivery in `tasks` or `hurried`.
     pub events: u64,
-    /// The number of events that the page covers, from the first of the input on.
+    /// The number of events that the page covers, counted from the first event of the input.
     pub walked: usize,
 }
 
@@ -55,9 +56,9 @@ pub struct PublishedPage {
 pub struct Fed {
     /// The replay.
     pub replay: ReplayId,
-    /// Deliveries created, or attempted now.
+    /// Number of deliveries created, or attempted now.
     pub deliveries: u64,
-    /// Outbox entries of pending deliveries whose next attempt is made now. The caller publishes each, then calls
+    /// Outbox entries of pending deliveries that are attempted now. The caller publishes each, then calls
     /// [`Store::outbox_done`].
     pub hurried: Vec<(OutboxId, DeliveryId)>,
     /// Whether all deliveries of the replay have been created.
@@ -65,9 +66,10 @@ pub struct Fed {
 }
 
 impl Store {
-    /// Feeds one page of a running replay that no other replayer is feeding. Calls `publish` with at most `events_max` events; it
-    /// makes their new deliveries and returns when the broker has confirmed all of them. Then commits the delivery rows, the
-    /// cursor, and the attempts of pending deliveries, which the caller publishes. `None`: no replay needs feeding.
+    /// Feeds one page of a running replay that no other replayer is feeding. Calls `publish` with at most `events_max` events;
+    /// `publish` makes their new deliveries and returns when the broker has confirmed all of them. Then commits the delivery
+    /// rows, the cursor, and the attempts of pending deliveries, which the caller publishes. Returns `None` if no replay needs
+    /// feeding.
     ///
     /// # Errors
     /// Nothing was committed. Deliveries that were published are published again, with the same ids.
@@ -94,7 +96,7 @@ impl Store {
             }
             Err(error) => {
                 tx.rollback().await.map_err(StoreError::from)?;
-                // Puts this replay behind the others, so that a replay that fails does not block them.
+                // Moves this replay behind the others, so that a replay that fails does not block them.
                 let sql = "UPDATE replays SET fed_at = $2 WHERE id = $1";
                 client.execute(sql, &[&id.0, &Ts(UnixMillis::now())]).await.map_err(StoreError::from)?;
                 Err(error)
@@ -103,8 +105,8 @@ impl Store {
     }
 }
 
-/// Chooses the tenant whose replays have waited longest, and of these the replay that has waited longest, and locks that. Returns
-/// it with the last event of its previous page.
+/// Chooses the tenant whose replays have waited longest, and of its replays the one that has waited longest. Locks the row of
+/// that replay and returns the replay with the last event of its previous page.
 async fn next(tx: &Transaction<'_>) -> Result<Option<(Replay, Option<(UnixMillis, EventId)>)>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM replays r
@@ -117,7 +119,7 @@ async fn next(tx: &Transaction<'_>) -> Result<Option<(Replay, Option<(UnixMillis
     Ok(Some((replay, after)))
 }
 
-/// Feeds a page. Also returns the configuration version of its interventions, if it made any.
+/// Feeds a page. Also returns the configuration version of the page's interventions, if there are any.
 async fn feed_page<E: From<StoreError>, F>(
     tx: &Transaction<'_>,
     replay: Replay,
@@ -141,7 +143,7 @@ where
     let was_last = page.is_last;
 
     let published = publish(ReplayInput { replay, targets, page, config_version, now }).await?;
-    // The rows are written only after publishing, so that they are not locked while the broker is slow.
+    // The rows are written after publishing, so that they are not locked while the broker is slow.
     let (hurried, version) = hurry(tx, tenant, &published.hurried, now).await?;
     let reports = published.tasks.iter().chain(hurried.tasks).map(|task| Report::requested(task, now));
     record::upsert_deliveries(tx, &merged(reports)).await?;
@@ -157,16 +159,16 @@ where
     Ok((Fed { replay: id, deliveries: deliveries as u64, hurried: hurried.entries, finished }, version))
 }
 
-/// Pending deliveries that are attempted now.
+/// Pending deliveries that are attempted now, with their outbox entries.
 #[derive(Default)]
 struct Hurried<'a> {
     tasks: Vec<&'a DeliveryTask>,
     entries: Vec<(OutboxId, DeliveryId)>,
 }
 
-/// Commits the next attempts of deliveries to the outbox, and makes their copies in delay queues stale. Leaves out deliveries that
-/// were cancelled, attempted or retried since the page was read. Also returns the configuration version of the interventions, if
-/// there are any.
+/// Commits the next attempts of deliveries to the outbox, and makes their copies in delay queues stale. Leaves out deliveries
+/// that were cancelled, attempted or retried after the page was read. Also returns the configuration version of the
+/// interventions, if there are any.
 async fn hurry<'a>(
     tx: &Transaction<'_>,
     tenant: TenantId,
@@ -176,8 +178,8 @@ async fn hurry<'a>(
     if tasks.is_empty() {
         return Ok((Hurried::default(), None));
     }
-    // Every transaction that locks a replay's row and the counter locks the counter last, as `Store::steer_replay` does. The row is
-    // locked already. With the counter locked, nobody else cancels or retries a delivery.
+    // A transaction that locks a replay's row and the counter locks the counter last, like `Store::steer_replay`. The replay's
+    // row is already locked. While the counter is locked, no other transaction cancels or retries a delivery.
     let version = bump(tx).await?;
     let (ids, days): (Vec<_>, Vec<_>) =
         tasks.iter().map(|task| (task.delivery.id.0, Date(task.delivery.delivery_day))).unzip();
@@ -200,9 +202,8 @@ async fn hurry<'a>(
     Ok((Hurried { tasks, entries }, Some(version)))
 }
 
-/// Adds to the replay's progress: the number of events read, of events with deliveries, of deliveries, and how many of these were
-/// pending before.
-/// Returns the replay's total numbers of events and deliveries.
+/// Adds to the replay's progress: the number of events read, of events with deliveries, of deliveries, and of the deliveries
+/// that were already pending. Returns the replay's total numbers of events and deliveries.
 async fn advance(
     tx: &Transaction<'_>,
     id: ReplayId,

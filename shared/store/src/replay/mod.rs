@@ -1,8 +1,8 @@
-//! Replays: `rows` creates, lists, pauses and cancels them, `page` reads the events of a page, `earlier` what is on record about
-//! them, `feed` commits page after page. The caller decides which deliveries a page creates.
+//! Replays. `rows` creates, lists, pauses and cancels replays; `page` reads the events of a page; `earlier` reads the decisions
+//! and earlier deliveries of these events; `feed` commits page after page. The caller decides which deliveries a page creates.
 //!
 //! # What it promises
-//! - An idempotency key creates one replay, however often the request is sent. An endpoint has one unfinished recovery.
+//! - Requests with the same idempotency key create one replay. An endpoint has at most one unfinished recovery.
 //! - The row of a replay is locked while a page is fed, so that two replayers never feed one replay at the same time. The lock
 //!   ends with its transaction. A page that was published but not committed is published again, with the same ids.
 
@@ -31,7 +31,7 @@ pub struct Replay {
     pub id: ReplayId,
     /// Its tenant.
     pub tenant: TenantId,
-    /// Which events it delivers again, and to which endpoints.
+    /// The events to deliver again, and the endpoints.
     pub selection: ReplaySelection,
     /// Its status.
     pub status: ReplayStatus,
@@ -52,9 +52,9 @@ pub struct Progress {
     pub walked: u64,
     /// Events read that got at least one new delivery.
     pub events: u64,
-    /// Deliveries created, or attempted at once by a recovery.
+    /// Deliveries created, or attempted immediately by a recovery.
     pub deliveries: u64,
-    /// Of these, pending deliveries that were attempted at once.
+    /// Number of the `deliveries` that were already pending and were attempted immediately.
     pub hurried: u64,
     /// Time of acceptance of the last event read. Events are read in the order of this time.
     pub reached_at: Option<UnixMillis>,
@@ -76,7 +76,7 @@ pub struct ReplayTargets {
 pub struct ReplayPage {
     /// The events.
     pub candidates: Vec<ReplayCandidate>,
-    /// Whether no event follows after this page.
+    /// Whether this page contains the last event.
     pub is_last: bool,
 }
 
@@ -89,9 +89,9 @@ pub struct ReplayCandidate {
     pub config_version: Option<i64>,
     /// The endpoints in that decision.
     pub decided: Vec<EndpointId>,
-    /// The status of each earlier delivery of the event, by endpoint.
+    /// The statuses of the earlier deliveries of the event, by endpoint.
     pub earlier: HashMap<EndpointId, Vec<DeliveryStatus>>,
-    /// For a recovery, the event's pending deliveries to its endpoint, newest first.
+    /// For a recovery, the event's pending deliveries to the recovery's endpoint, newest first.
     pub pending: Vec<PendingRetry>,
 }
 
@@ -100,7 +100,7 @@ pub struct ReplayCandidate {
 pub struct PendingRetry {
     /// The delivery.
     pub row: DeliveryRow,
-    /// Number of its attempts that people requested. Does not include the first attempt.
+    /// Number of the delivery's attempts that people requested. Does not include the first attempt.
     pub extra: u16,
 }
 

@@ -1,4 +1,4 @@
-//! Reads a page of the events of a replay, and the endpoints to which it may deliver.
+//! Reads a page of the events of a replay, and the endpoints to which the replay may deliver.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,23 +22,23 @@ use crate::store::Store;
 /// SQL for the bytes of an event's payload.
 const BYTES: &str = "(coalesce(octet_length(data), 0) + coalesce(octet_length(metadata), 0))";
 
-/// A recovery waits this long for events to be on record. Recorders are usually less than 2 s behind.
+/// The age at which a recovery reads an event, so that the event is on record. Recorders are usually less than 2 s behind.
 const ON_RECORD_AFTER: Duration = Duration::from_secs(10);
 
 /// Which events of a selection are in a page.
 #[derive(Debug, Clone, Default)]
 pub struct ReplayStep {
-    /// Starts after the event with this time of acceptance and id (exclusive); `None`: starts with the first event.
+    /// Starts after the event with this time of acceptance and id (exclusive); `None` starts with the first event.
     pub after: Option<(UnixMillis, EventId)>,
-    /// Maximum events.
+    /// Maximum number of events.
     pub events_max: u32,
     /// Whether to read payloads. A page with payloads ends with the event that reaches [`REPLAY_STEP_BYTES_MAX`].
     pub payloads: bool,
 }
 
 impl Store {
-    /// The endpoints to which a replay may deliver, by the tenant's current configuration; `None`: the tenant was deleted. The
-    /// endpoint of a recovery is one of them also while it is off, so that its recovery can be counted before.
+    /// Returns the endpoints to which a replay may deliver, by the tenant's current configuration; `None` if the tenant was
+    /// deleted. The endpoint of a recovery is included even if it is off, so that the events of the recovery can be counted.
     pub async fn replay_targets(
         &self,
         tenant: TenantId,
@@ -59,7 +59,7 @@ impl Store {
     }
 }
 
-/// See [`Store::replay_targets`]. `off_too`: whether endpoints that are off are targets.
+/// See [`Store::replay_targets`]. `off_too`: whether inactive and disabled endpoints are included.
 pub(super) async fn targets(
     client: &impl GenericClient,
     tenant: TenantId,
@@ -92,7 +92,8 @@ pub(super) async fn page(
     step: &ReplayStep,
     own: Option<ReplayId>,
 ) -> Result<ReplayPage, StoreError> {
-    // A recovery that is carried out, not counted, reads only events that everything about is on record by now.
+    // A recovery that is carried out, not only counted, reads only events that are old enough for all of their rows to be on
+    // record.
     let to = match (own, selection.mode) {
         (Some(_), ReplayMode::Recover) => selection.to.min(UnixMillis::now().minus(ON_RECORD_AFTER)),
         _ => selection.to,
@@ -120,8 +121,8 @@ pub(super) async fn page(
     Ok(ReplayPage { candidates: events.into_iter().map(candidate).collect(), is_last })
 }
 
-/// The events of a page that were accepted before `to`, oldest first, and whether no such event follows after them. Leaves out
-/// expunged events.
+/// Returns the events of a page that were accepted before `to`, oldest first, and whether the page contains the last such
+/// event. Leaves out expunged events.
 async fn events(
     client: &impl GenericClient,
     tenant: TenantId,

@@ -22,10 +22,10 @@ use crate::sql::{Coded, FromRow, RowExt, Ts, from_row, read_all, read_optional};
 use crate::store::Store;
 use crate::withdraw::end;
 
-/// Maximum pending deliveries that one transaction cancels when their replay is cancelled.
+/// Maximum number of pending deliveries that one transaction cancels when their replay is cancelled.
 const ENDED_AT_ONCE: i64 = 1_000;
 
-/// A recovery that is requested again within this time is a repeat: the request came twice, or a person pressed twice.
+/// A recovery that is requested again within this time is a repeat: a duplicate request, or a second click.
 const REPEATED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A replay to create.
@@ -60,7 +60,7 @@ impl FromRow for Replay {
     }
 }
 
-/// Writes a new status; if it is final, also the time of the end.
+/// Writes a new status. If the status is final, also writes the time of the end.
 pub(super) async fn set_status(
     tx: &Transaction<'_>,
     id: ReplayId,
@@ -98,8 +98,8 @@ async fn known(
     Ok(Some(row.col("id")?))
 }
 
-/// For a recovery, the running recovery of the same endpoint that covers it. Two recoveries of an endpoint at once could make two
-/// deliveries of one event, so another unfinished one is an error.
+/// For a recovery, returns the running recovery that covers it. Two concurrent recoveries of an endpoint could make two
+/// deliveries of one event, so any other unfinished recovery of the endpoint is an error.
 async fn running_recovery(
     client: &impl GenericClient,
     tenant: TenantId,
@@ -113,7 +113,7 @@ async fn running_recovery(
     let of_endpoint =
         |(_, found, _): &(_, ReplaySelection, _)| found.mode == ReplayMode::Recover && found.endpoint == Some(endpoint);
     let Some((id, running, status)) = unfinished.into_iter().find(of_endpoint) else { return Ok(None) };
-    // A key names one request, so it cannot name a replay that another request made.
+    // An idempotency key names one request, so it cannot name a replay that another request made.
     let repeats = asked.idempotency_key.is_none() && status == ReplayStatus::Running;
     if repeats && covers(&running, &asked.selection) {
         return Ok(Some(id));
@@ -124,24 +124,28 @@ async fn running_recovery(
     )))
 }
 
-/// Whether a recovery that was requested a moment ago delivers everything that another one of the same endpoint asks for.
+/// Whether `running` delivers everything that `asked` selects. Both are recoveries of the same endpoint; `running` may have
+/// been requested up to [`REPEATED_WITHIN`] earlier.
 fn covers(running: &ReplaySelection, asked: &ReplaySelection) -> bool {
     let of_same_events = ReplaySelection { from: asked.from, to: asked.to, ..running.clone() } == *asked;
-    // `None` is the start of the history and the least.
+    // `None`, the start of the history, is less than every time.
     of_same_events && running.from <= asked.from && running.to.plus(REPEATED_WITHIN) >= asked.to
 }
 
 impl Store {
-    /// Creates a replay. If its idempotency key was used for the same request before, returns the existing replay. Also returns an
-    /// running recovery of the same endpoint and events that began less than a minute ago and covers the range of the new one.
+    /// Creates a replay. Returns an existing replay instead if an earlier request with the same idempotency key created it and
+    /// was equal. For a recovery without a key, returns a running recovery of the same endpoint and events if that was
+    /// requested less than a minute ago and covers the requested range.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if the key was used for another request, if the endpoint has another unfinished recovery, or if the tenant has [`REPLAYS_RUNNING_MAX`] replays that have not ended; [`StoreError::NotFound`] for the tenant.
+    /// [`StoreError::Conflict`] if the key was used for another request, if the endpoint has another unfinished recovery, or if
+    /// the tenant has [`REPLAYS_RUNNING_MAX`] replays that have not ended; [`StoreError::NotFound`] if the tenant does not
+    /// exist.
     pub async fn create_replay(&self, tenant: TenantId, asked: &ReplayRequest) -> Result<ReplayId, StoreError> {
         let (id, now) = (ReplayId::generate(), Ts(UnixMillis::now()));
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
-        // Serialises the requests of a tenant, so that the number below stays correct until the commit.
+        // Serialises the requests of a tenant, so that `usage` remains correct until the commit.
         let living = "SELECT id FROM tenants WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE";
         tx.query_opt(living, &[&tenant.0]).await?.ok_or(StoreError::NotFound { what: "tenant" })?;
         if let Some(known) = known(&tx, tenant, asked).await? {
@@ -150,7 +154,7 @@ impl Store {
         if let Some(running) = running_recovery(&tx, tenant, asked).await? {
             return Ok(running);
         }
-        // Running or paused. Must match the condition of the index `replays_not_ended`.
+        // Running or paused replays. The condition must match that of the index `replays_not_ended`.
         let sql = "SELECT count(*) AS usage FROM replays WHERE tenant = $1 AND status IN (0, 1)";
         let usage: u32 = tx.query_one(sql, &[&tenant.0]).await?.col("usage")?;
         if usage >= REPLAYS_RUNNING_MAX {
@@ -173,7 +177,7 @@ impl Store {
         Ok(id)
     }
 
-    /// The replay that an earlier request with the same idempotency key created.
+    /// Returns the replay that an earlier request with the same idempotency key created.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if the key was used for another request; or an error of the database.
@@ -181,13 +185,13 @@ impl Store {
         known(&self.core().client().await?, tenant, asked).await
     }
 
-    /// One replay. `None` if it does not exist or belongs to another tenant than `tenant`; with `tenant` `None`, any tenant's.
+    /// Returns one replay; `None` if it does not exist or belongs to another tenant. `tenant` `None` accepts every tenant.
     pub async fn get_replay(&self, tenant: Option<TenantId>, id: ReplayId) -> Result<Option<Replay>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM replays WHERE id = $1 AND ($2::uuid IS NULL OR tenant = $2)");
         self.core().fetch_optional(&sql, &[&id.0, &tenant.map(|tenant| tenant.0)]).await
     }
 
-    /// Replays, newest first. `tenant` `None` lists those of every tenant.
+    /// Returns replays, newest first. `tenant` `None` lists the replays of every tenant.
     ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], or an error of the database.
@@ -206,7 +210,8 @@ impl Store {
     /// Pauses, resumes or cancels a replay. Waits while a page of it is being fed. Idempotent.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], also for another tenant's replay; [`StoreError::Conflict`] if the replay has ended.
+    /// [`StoreError::NotFound`], also if the replay belongs to another tenant; [`StoreError::Conflict`] if the replay has
+    /// ended.
     pub async fn steer_replay(
         &self,
         tenant: Option<TenantId>,
@@ -215,8 +220,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
-        // Unlike other edits, this locks its row before the version counter: the row may be locked for as long as feeding a page
-        // takes. The process that feeds the page locks both in the same order.
+        // Unlike other edits, this edit locks its own row before the version counter, because feeding a page may keep the row
+        // locked for as long as it takes. The process that feeds the page locks the row and the counter in the same order.
         let sql =
             format!("SELECT {COLUMNS} FROM replays WHERE id = $1 AND ($2::uuid IS NULL OR tenant = $2) FOR UPDATE");
         let row = tx.query_opt(&sql, &[&id.0, &tenant.map(|tenant| tenant.0)]).await?;
@@ -258,7 +263,7 @@ impl Store {
         };
         stale.save(&tx).await?;
         finish(tx, version).await?;
-        // Deliveries that this misses (after a crash, or because their rows are not written yet) end at a dispatcher.
+        // A dispatcher ends deliveries that this loop misses (after a crash, or because their rows are not written yet).
         loop {
             let tx = client.transaction().await?;
             let rows = pending(&tx, id).await?;
