@@ -1,9 +1,10 @@
-//! Measures the throughput and CPU time of a hop through the broker (publish, confirm, consume, ack), in bundles and singly.
+//! Measures the throughput and CPU time of one hop through the broker (publish, confirm, consume, ack), with bundles and with
+//! single members.
 //!
 //! ```text
 //! POSTRIDER_AMQP_URL=amqp://guest:guest@127.0.0.1:5672/bench cargo run --release -p postrider-broker --example hop
 //! ```
-//! This is not a test: the figures depend on the machine. Use a virtual host that is empty and that nothing else uses.
+//! This is not a test: the numbers depend on the machine. Use an empty virtual host that nothing else uses.
 
 #![expect(clippy::print_stdout, reason = "its figures are what it is for")]
 
@@ -96,6 +97,6 @@ fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = [11, 12].iter().filter_map(|at| fields.get(*at)?.parse::<u64>().ok()).sum::<u64>();
-    // A tick is 10 ms on the usual Linux systems.
+    // On common Linux systems a tick is 10 ms.
     Duration::from_millis(ticks * 10)
 }

@@ -1,9 +1,10 @@
-//! The configuration version that each live instance (a process) has applied. The API answers an edit once every live instance
-//! has applied it, or after a time limit.
+//! The configuration version that each live instance has applied. An instance is a process. The API responds to an edit once
+//! every live instance has applied it, or after a time limit.
 //!
-//! Each role of an instance announces its version when it changes and every [`REPEAT_EVERY`]. An instance without an announcement
-//! for [`LIVE_FOR`] is not live: it stopped, or the broker is away. This process enters the versions of its own roles directly,
-//! so that they count even without a broker. Nothing is kept on disk: an instance is unknown before its first announcement.
+//! Each role of an instance announces its version when the version changes, and every [`REPEAT_EVERY`]. An instance without an
+//! announcement for [`LIVE_FOR`] is not live: it stopped, or the broker is away. This process enters the versions of its own
+//! roles directly, so that they count even without a broker. Nothing is stored on disk: an instance is unknown until its first
+//! announcement.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 
-/// How often an instance repeats its version.
+/// The interval at which an instance repeats its version.
 const REPEAT_EVERY: Duration = Duration::from_secs(1);
-/// An instance is live for this long after an announcement.
+/// The time for which an instance is live after an announcement.
 const LIVE_FOR: Duration = Duration::from_secs(3);
 
 /// The versions of live instances. Clones share their state.
@@ -38,7 +39,7 @@ struct Board {
 #[derive(Debug)]
 struct Entry {
     version: i64,
-    /// When the version was announced last; `None` for a role of this process, which is removed when the role ends.
+    /// When the version was last announced; `None` for a role of this process, which is removed when the role ends.
     announced_at: Option<Instant>,
 }
 
@@ -50,12 +51,12 @@ impl Entry {
 
 impl AppliedVersions {
     /// Waits until every live instance has applied `version` or a later one, at most for `limit`. Returns the sorted names of
-    /// the instances that have not.
+    /// the instances that have not applied it.
     pub async fn wait_for(&self, version: i64, limit: Duration) -> Vec<String> {
         let deadline = Instant::now() + limit;
         loop {
             let mut changed = std::pin::pin!(self.board.changed.notified());
-            // Register before reading the versions, so that a change in between wakes this wait.
+            // Registers before it reads the versions, so that a change in between wakes this wait.
             changed.as_mut().enable();
             let lagging = self.lagging(version);
             if lagging.is_empty() || timeout_at(deadline, changed).await.is_err() {
@@ -64,7 +65,7 @@ impl AppliedVersions {
         }
     }
 
-    /// The sorted names of the live instances that work with an older version than `version`.
+    /// The sorted names of the live instances whose version is older than `version`.
     fn lagging(&self, version: i64) -> Vec<String> {
         let now = Instant::now();
         let mut entries = self.board.entries.lock();
@@ -80,7 +81,8 @@ impl AppliedVersions {
         let AppliedVersion { instance, role, version } = applied;
         let mut entries = self.board.entries.lock();
         let entry = entries.entry((instance, role)).or_insert(Entry { version, announced_at });
-        // This process also receives its own announcements, but later. They must not replace what it entered directly.
+        // This process also receives its own announcements, with a delay. They must not replace a version that it entered
+        // directly.
         if announced_at.is_none() || entry.announced_at.is_some() {
             *entry = Entry { version, announced_at };
         }
@@ -108,13 +110,13 @@ impl Drop for OwnRole {
 }
 
 impl Broker {
-    /// The versions of live instances: of this process, and of others while [`Broker::follow_applied_versions`] runs.
+    /// The versions of live instances: of this process, and of other processes while [`Broker::follow_applied_versions`] runs.
     pub fn applied_versions(&self) -> AppliedVersions {
         self.applied().clone()
     }
 
-    /// Announces the version that `role` of this process has applied, until the sender of `versions` is dropped. Version 0 means
-    /// that no configuration is applied yet: it is not announced.
+    /// Announces the version that `role` of this process has applied, until the sender of `versions` is dropped. Version 0
+    /// means that no configuration is applied yet, and is not announced.
     pub async fn announce_applied_version(self, role: ServiceRole, mut versions: watch::Receiver<i64>) {
         let sender = self.hint_sender();
         let own = OwnRole { board: self.applied_versions(), instance: self.instance().to_owned(), role };

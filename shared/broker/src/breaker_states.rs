@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 
-/// How often statements that were not repeated are forgotten.
+/// The interval at which statements that were not repeated are removed.
 const FORGET_EVERY: Duration = Duration::from_secs(5);
 
 /// The latest statements of dispatchers about breakers. Clones share their state.
@@ -49,19 +49,20 @@ impl BreakerStates {
         states
     }
 
-    /// Whether the breaker of an endpoint is not closed: its deliveries then belong in the slow lane.
+    /// Whether the breaker of an endpoint is open or half open. If so, the endpoint's deliveries belong in the slow lane.
     pub fn is_open(&self, endpoint: EndpointId) -> bool {
         self.board.read().is_open(endpoint)
     }
 
-    /// The endpoints whose breakers are not closed, at most [`BREAKERS_MAX`](postrider_model::breaker::BREAKERS_MAX).
+    /// The endpoints whose breakers are open or half open, at most [`BREAKERS_MAX`](postrider_model::breaker::BREAKERS_MAX).
     pub fn open(&self) -> Vec<EndpointId> {
         let board = self.board.read();
         let open = board.iter().filter(|statement| statement.state != BreakerState::Closed);
         open.map(|statement| statement.endpoint).collect()
     }
 
-    /// The latest statement about an endpoint's breaker. `None` means closed: no dispatcher made a statement recently.
+    /// The latest statement about an endpoint's breaker. `None` means that no dispatcher made a statement recently, so the
+    /// breaker is closed.
     pub fn get(&self, endpoint: EndpointId) -> Option<BreakerStatement> {
         self.board.read().get(endpoint).copied()
     }

@@ -22,12 +22,12 @@ use crate::rpc::RpcClient;
 use crate::tasks::BackgroundTasks;
 use crate::topology::{Queue, Route};
 
-/// Longest wait for the broker's answer about a queue.
+/// Maximum wait for the broker's answer about a queue.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Two supervised connections to the broker, one to publish and one to consume. Cheap to clone.
 ///
-/// Both connections end at [`Broker::close`], or when the last clone and every publisher made from it are dropped.
+/// Both connections are closed by [`Broker::close`], or when the last clone and all of its publishers are dropped.
 #[derive(Clone)]
 pub struct Broker {
     inner: Arc<Inner>,
@@ -39,7 +39,7 @@ struct Inner {
     applied: AppliedVersions,
     publish: SupervisedConnection,
     consume: SupervisedConnection,
-    /// Publishes what this crate itself sends: dead letters, members of split bundles, answers to calls.
+    /// The publisher for messages of this crate itself: dead letters, members of split bundles, answers to calls.
     own: MessagePublisher,
     rpc: OnceCell<RpcClient>,
     tallies: QueueTallies,
@@ -49,18 +49,18 @@ struct Inner {
 /// The content of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueDepth {
-    /// Messages (bundles) ready to be consumed, without those in flight to consumers.
+    /// Messages (bundles) that are ready to be consumed. Messages in flight to consumers are not counted.
     pub messages: u32,
-    /// The number of its consumers.
+    /// The number of the queue's consumers.
     pub consumers: u32,
 }
 
 impl Broker {
-    /// Connects and declares the topology, waiting while the broker is away. `stop` ends only this wait: it does not close the
-    /// connections, which services still need while they drain.
+    /// Connects and declares the topology; waits while the broker is away. `stop` ends only this wait. It does not close the
+    /// connections, because services need them while they drain.
     ///
     /// # Errors
-    /// A bad URL or CA file, a queue that exists with other arguments, or `stop`.
+    /// An invalid URL or CA file, a queue that exists with other arguments, or `stop`.
     pub async fn connect(config: BrokerConfig, stop: CancellationToken) -> Result<Self, BrokerError> {
         let tasks = BackgroundTasks::new();
         let publish = SupervisedConnection::start(&config, "publish", &tasks, &stop).await?;
@@ -87,7 +87,7 @@ impl Broker {
         Ok(Self { inner })
     }
 
-    /// The name of this process: its host's name and random digits, chosen at its start.
+    /// The name of this process: the name of its host and random digits, chosen at the start of the process.
     pub fn instance(&self) -> &str {
         &self.inner.instance
     }
@@ -101,7 +101,8 @@ impl Broker {
         self.inner.publish.state()
     }
 
-    /// Waits until a task of this client panics and returns its name. The client no longer works then: the process must exit.
+    /// Waits until a task of this client panics and returns the task's name. After that the client does not work: the process
+    /// must exit.
     pub fn task_panicked(&self) -> impl Future<Output = &'static str> + Send + 'static {
         let tasks = self.tasks().clone();
         async move { tasks.panicked().await }
@@ -122,18 +123,20 @@ impl Broker {
         MessagePublisher::start(self.inner.publish.clone(), "messages")
     }
 
-    /// The average number of members per message, over the recent messages of each queue that this process consumes. It converts
-    /// a queue's depth in messages to members. Queues without messages so far are left out.
+    /// The average number of members per message, over the recent messages of each queue that this process consumes. The
+    /// average converts a queue's depth in messages to members. Leaves out queues from which this process received no message
+    /// yet.
     pub fn members_per_message(&self) -> Vec<(Queue, f64)> {
         self.inner.tallies.averages(QueueTally::members_per_message)
     }
 
-    /// The average bytes per message, likewise. It converts a queue's depth in messages to bytes.
+    /// The average number of bytes per message, for the same queues. The average converts a queue's depth in messages to bytes.
     pub fn bytes_per_message(&self) -> Vec<(Queue, f64)> {
         self.inner.tallies.averages(QueueTally::bytes_per_message)
     }
 
-    /// How many messages this process has received and neither acked nor requeued, by queue. A drain waits for them.
+    /// Number of messages that this process has received and neither acked nor requeued, by queue. A drain waits until it is
+    /// zero.
     pub fn in_flight(&self) -> Vec<(&'static str, usize)> {
         self.inner.in_flight.counts()
     }
@@ -158,16 +161,16 @@ impl Broker {
         tokio::time::timeout(ANSWER_MAX, ask).await.map_err(|_| BrokerError::Timeout(ANSWER_MAX))?
     }
 
-    /// Returns the client of remote calls. The first call of this function opens a connection for it.
+    /// Returns the client of remote calls. The first call of this function opens a connection for the client.
     ///
     /// # Errors
-    /// As [`Broker::connect`], with `stop`.
+    /// The same errors as [`Broker::connect`], with `stop`.
     pub async fn rpc_client(&self, stop: &CancellationToken) -> Result<RpcClient, BrokerError> {
         self.inner.rpc.get_or_try_init(|| RpcClient::start(&self.inner.config, self.tasks(), stop)).await.cloned()
     }
 
-    /// Closes the connections. Call it last: unconfirmed messages may or may not have been published, and unacked messages return
-    /// to their queues.
+    /// Closes the connections. Call it last: an unconfirmed message may or may not have been published, and unacked messages
+    /// return to their queues.
     pub async fn close(&self) {
         tokio::join!(self.inner.consume.close(), self.inner.publish.close());
     }

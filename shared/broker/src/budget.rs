@@ -1,10 +1,11 @@
-//! A bound on the members and bytes that a consumer or publisher holds at the same time.
+//! A limit for the members and bytes that a consumer or publisher holds at the same time.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Room for members and bytes. A request for more than the whole budget gets all of it, so that a message of any size passes.
+/// Room for members and bytes. A request for more than the whole budget gets the whole budget, so that a message of any size
+/// passes.
 pub(crate) struct Budget {
     members: Arc<Semaphore>,
     members_max: usize,
@@ -30,7 +31,7 @@ impl Budget {
         }
     }
 
-    /// Waits until there is room. It never returns `None`, because the semaphores are never closed.
+    /// Waits until there is room. Never returns `None`, because the semaphores are never closed.
     pub(crate) async fn acquire(&self, members: usize, bytes: usize) -> Option<Permit> {
         let (members, bytes) = self.amounts(members, bytes);
         let members = Arc::clone(&self.members).acquire_many_owned(members).await.ok()?;
@@ -38,7 +39,7 @@ impl Budget {
         Some(Permit { members, bytes })
     }
 
-    /// Takes a share if there is room now; otherwise `None`.
+    /// Takes a share if there is room now; otherwise returns `None`.
     pub(crate) fn try_acquire(&self, members: usize, bytes: usize) -> Option<Permit> {
         let (members, bytes) = self.amounts(members, bytes);
         let members = Arc::clone(&self.members).try_acquire_many_owned(members).ok()?;

@@ -1,4 +1,4 @@
-//! How to reach the broker.
+//! The address of the broker.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use crate::connection::Target;
 use crate::error::BrokerError;
 
-/// Where the broker is, and the name of this process there.
+/// The address of the broker, and the name and user of this process at the broker.
 #[derive(Clone)]
 pub struct BrokerConfig {
-    /// `amqp://user:password@host:port/vhost` or `amqps://…`. Holds a password: never logged.
+    /// `amqp://user:password@host:port/vhost` or `amqps://…`. The URL contains a password, so it is never logged.
     pub amqp_url: String,
     /// A PEM file of certificate authorities that are trusted in addition to the system's, for `amqps`.
     pub ca_file: Option<PathBuf>,
     /// The name in the broker's connection list, such as `postrider dispatcher`; the connection's role is appended.
     pub connection_name: String,
-    /// The broker's user, if it is not the URL's. Messages carry it as `user_id`, which the broker verifies.
+    /// The broker's user, if it differs from the URL's user. Messages have it as their `user_id`, which the broker verifies.
     pub user_id: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! The depth of the queues that this process consumes, in messages and in members.
 //!
-//! The broker counts messages, and a message is a bundle of 1 to 32 members. Services are scaled by members, so the members of a
-//! queue are estimated from the recent messages that this process took from it.
+//! The broker counts messages, and a message is a bundle of 1 to 32 members. Services are scaled by members, so the number of
+//! members in a queue is estimated from the recent messages that this process took from the queue.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use crate::broker::Broker;
 use crate::metrics;
 use crate::topology::Queue;
 
-/// How often the broker is asked for the depths.
+/// The interval at which the broker is asked for the depths.
 const ASK_EVERY: Duration = Duration::from_secs(5);
-/// Weight of the newest message in the averages: about the last hundred messages count.
+/// Weight of the newest message in the averages, so that they reflect about the last hundred messages.
 const WEIGHT: f64 = 0.01;
 
 /// What this process has consumed from one queue.
@@ -61,8 +61,8 @@ impl QueueTally {
     }
 }
 
-/// A moving average, as the bits of an `f64`; 0 before the first value. If two threads add a value at the same time, one may be
-/// lost.
+/// A moving average, as the bits of an `f64`; 0 before the first value. If two threads add a value at the same time, one value
+/// may be lost.
 #[derive(Default)]
 struct MovingAverage(AtomicU64);
 
@@ -86,7 +86,7 @@ impl MovingAverage {
 pub(crate) struct QueueTallies(Mutex<HashMap<Queue, Arc<QueueTally>>>);
 
 impl QueueTallies {
-    /// The tally of a queue. After the first call, [`watch`] also asks the broker for the queue's depth.
+    /// Returns the tally of a queue. After the first call for a queue, [`watch`] also asks the broker for the queue's depth.
     pub(crate) fn of(&self, queue: Queue) -> Arc<QueueTally> {
         let mut queues = self.0.lock();
         let tally = queues.entry(queue).or_insert_with(|| {
@@ -96,7 +96,7 @@ impl QueueTallies {
         Arc::clone(tally)
     }
 
-    /// The given average of each queue that has one.
+    /// The given average of each queue that has an average.
     pub(crate) fn averages(&self, average: impl Fn(&QueueTally) -> Option<f64>) -> Vec<(Queue, f64)> {
         self.all().into_iter().filter_map(|(queue, tally)| Some((queue, average(&tally)?))).collect()
     }
@@ -106,7 +106,7 @@ impl QueueTallies {
     }
 }
 
-/// Asks for the depths until `broker` returns `None`. While the broker is away, the metrics keep the last answers.
+/// Asks the broker for the depths until `broker` returns `None`. While the broker is away, the metrics have the last depths.
 pub(crate) async fn watch(broker: impl Fn() -> Option<Broker>) {
     loop {
         tokio::time::sleep(ASK_EVERY).await;

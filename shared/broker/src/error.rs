@@ -1,11 +1,11 @@
-//! The errors of this crate, as far as callers tell them apart.
+//! The errors of this crate, as far as callers distinguish them.
 
 use std::path::PathBuf;
 
-/// Why connecting, declaring or asking failed.
+/// Why a connection, a declaration or a question to the broker failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    /// The URL is not an AMQP URL. It is not shown, because it holds the password.
+    /// The URL is not an AMQP URL. The error does not show the URL, because it contains the password.
     #[error("the AMQP URL is not valid: {0}")]
     Url(String),
     /// The file of certificate authorities cannot be read.
@@ -16,7 +16,7 @@ pub enum BrokerError {
         /// Why it cannot be read.
         source: std::io::Error,
     },
-    /// A queue or exchange exists with other arguments than this build declares.
+    /// A queue or exchange exists with arguments that differ from this build's declaration.
     #[error(
         "{kind} {name} exists with another {argument} than Postrider declares ({detail}); stop every Postrider process, wait \
          until the {kind} is empty, delete it and start again, or give Postrider a virtual host of its own"
@@ -28,10 +28,10 @@ pub enum BrokerError {
         name: String,
         /// The argument that differs.
         argument: String,
-        /// The broker's text: the declared value and the existing one.
+        /// The broker's text, with the declared value and the existing value.
         detail: String,
     },
-    /// Stopped while waiting for the broker.
+    /// The process was stopped while it waited for the broker.
     #[error("stopped while waiting for the broker")]
     Stopped,
     /// The broker refused, or the connection broke.
@@ -51,10 +51,11 @@ pub enum PublishError {
     /// The broker blocks publishers (memory or disk alarm). Nothing was sent.
     #[error("the broker blocks publishers")]
     Blocked,
-    /// No confirm came in time. The message may have been published, or may be later.
+    /// No confirm arrived in time. The message may have been published already, or may be published later.
     #[error("the broker did not confirm in time")]
     Timeout,
-    /// The broker refused the message or could not route it, such as when a queue is full. Other queues may have accepted it.
+    /// The broker refused the message or could not route it, for example because a queue is full. Other queues may have
+    /// accepted it.
     #[error("the broker refused the message")]
     Refused,
     /// The publisher has ended, because the process is shutting down.

@@ -1,12 +1,13 @@
-//! Hints: messages between running services that may be lost. A fanout exchange copies each one to a queue per listener.
+//! Hints: messages between running services that may be lost. A fanout exchange copies each hint to one queue per listener.
 //!
 //! # What it promises
-//! - A listener gets every hint sent while it is connected. It reconnects without end, and each time asks for all current hints.
+//! - A listener gets every hint that is sent while it is connected. It reconnects after every fault, and then asks for all
+//!   current hints.
 //! - Sending never waits and never fails: hints are dropped while the broker is away or blocks publishers.
 //!
 //! # What it does not promise
-//! The broker does not confirm, store or repeat hints. Senders repeat them from time to time, and listeners must cope with missed
-//! ones: [`BreakerStates`](crate::BreakerStates) forgets a breaker that is not repeated.
+//! The broker does not confirm, store or repeat hints. Senders repeat hints at intervals, and listeners must tolerate lost
+//! hints: [`BreakerStates`](crate::BreakerStates) forgets a breaker whose hint is not repeated.
 
 use futures::StreamExt;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions};
@@ -23,7 +24,7 @@ use crate::topology::{self, HINTS_EXCHANGE};
 
 /// Maximum number of hints that wait to be sent, and maximum number of received hints that wait to be read.
 const QUEUED_MAX: usize = 256;
-/// The first failed try of an outage is logged, then every tenth.
+/// The first failed try of an outage is logged, then every tenth try.
 const LOG_EVERY: u32 = 10;
 
 /// Sends hints. Cheap to clone; its task ends with the last clone.
@@ -33,21 +34,22 @@ pub struct HintSender {
 }
 
 impl HintSender {
-    /// Sends a hint to every current listener, or drops it when that is impossible.
+    /// Sends a hint to every current listener, or drops it if that is impossible.
     pub fn send(&self, hint: Hint) {
         let _ = self.queued.try_send(hint);
     }
 }
 
 impl Broker {
-    /// Starts a sender of hints with its own channel and task.
+    /// Starts a sender of hints with a separate channel and task.
     pub fn hint_sender(&self) -> HintSender {
         let (queued, hints) = mpsc::channel(QUEUED_MAX);
         self.tasks().spawn("hint sender", send(self.publish_connection().clone(), hints));
         HintSender { queued }
     }
 
-    /// Receives hints until `stop`. After each subscription it sends [`Hint::Ask`], so that other processes send theirs again.
+    /// Receives hints until `stop`. Sends [`Hint::Ask`] after each subscription, so that other processes send their hints
+    /// again.
     pub fn listen_for_hints(&self, sender: HintSender, stop: CancellationToken) -> mpsc::Receiver<Hint> {
         let (received, hints) = mpsc::channel(QUEUED_MAX);
         let connection = self.consume_connection().clone();
@@ -117,7 +119,7 @@ async fn subscribe(connection: &Connection) -> Result<(Channel, Consumer), lapin
     Ok((channel, consumer))
 }
 
-/// Passes hints on until the subscription ends; an error when the receiver is gone.
+/// Passes hints to the receiver until the subscription ends. Returns an error if the receiver is dropped.
 async fn pass_on(mut consumer: Consumer, received: &mpsc::Sender<Hint>) -> Result<(), mpsc::error::SendError<Hint>> {
     while let Some(Ok(delivery)) = consumer.next().await {
         // Hints that this build cannot read are skipped.

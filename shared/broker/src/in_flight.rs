@@ -1,4 +1,4 @@
-//! How many messages this process has received and not yet settled, by queue. A drain waits for them.
+//! Numbers of messages that this process has received and not yet settled, by queue. A drain waits until they are zero.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use parking_lot::Mutex;
 
 use crate::topology::Queue;
 
-/// The counts. Clones share them.
+/// The counts. Clones share the same counts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InFlight(Arc<Mutex<BTreeMap<&'static str, usize>>>);
 
-/// Counts one message as in flight until it is dropped.
+/// Counts one message as in flight until the guard is dropped.
 #[derive(Debug)]
 pub(crate) struct Guard {
     counts: InFlight,
@@ -25,7 +25,7 @@ impl InFlight {
         Guard { counts: self.clone(), queue: queue.name() }
     }
 
-    /// The queues with messages in flight, and how many each has.
+    /// The queues with messages in flight, and the number of messages of each.
     pub(crate) fn counts(&self) -> Vec<(&'static str, usize)> {
         self.0.lock().iter().filter(|(_, count)| **count > 0).map(|(queue, count)| (*queue, *count)).collect()
     }

@@ -1,9 +1,9 @@
-//! The delay ladder: a fixed list of delays. Each is a queue whose expired messages return to their lane.
+//! The delay ladder: a fixed list of delays. Each delay is a queue whose expired messages return to their lane.
 //!
-//! Rungs are whole seconds, at most 1 s or 5% apart (the larger), plus two rungs below a second. Every delay that a profile may
-//! promise is exactly a rung. A delay counts from the publish, across crashes and down time, and is **never early**. Rounding
-//! makes it late by at most the larger of 1 s and 5%. Gathering before the publish adds up to 10 ms, or 100 ms for rungs of the
-//! slow lane. The broker adds milliseconds while it is up.
+//! Rungs are whole seconds, plus two rungs below a second. Neighbouring rungs are at most 1 s or 5% apart, whichever is larger.
+//! Every delay that a profile may promise is exactly a rung. A delay starts at the publish, continues during crashes and down
+//! time, and is **never early**. Rounding makes it late by at most 1 s or 5%, whichever is larger. Gathering before the publish
+//! adds up to 10 ms, or 100 ms for rungs of the slow lane. The broker adds milliseconds while it is up.
 //!
 //! A retry uses [`rung_at_least`]. A delivery that is held uses [`rung_at_most`], so that it returns before its slot.
 
@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// Delays that profiles promise, in seconds. Each is exactly a rung.
+/// Delays that profiles promise, in seconds. Each of them is exactly a rung.
 const PROMISED_SECONDS: [u64; 10] = [60, 300, 900, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 /// The longest rung: a day, plus the 10% of jitter that a schedule may add.
 const LONGEST_SECONDS: u64 = 95_040;
@@ -22,7 +22,7 @@ fn build() -> Vec<Rung> {
     let mut seconds: Vec<u64> = (1..=20).collect();
     let mut last = 20u64;
     while last < LONGEST_SECONDS {
-        // The step is rounded down: with rungs more than 5% apart, a delay between them would be more than 5% late.
+        // The step is rounded down, because a delay between two rungs that are more than 5% apart would be more than 5% late.
         last = (last + (last / 20).max(1)).min(LONGEST_SECONDS);
         seconds.push(last);
     }
@@ -66,7 +66,7 @@ pub fn rung_at_least(delay: Duration) -> Rung {
     rungs.get(at).or(rungs.last()).copied().unwrap_or(Rung(250))
 }
 
-/// The longest rung that is not longer than `delay`; `None` below 250 ms, because the caller then waits in memory.
+/// The longest rung that is not longer than `delay`; `None` below 250 ms, where the caller waits in memory instead.
 pub fn rung_at_most(delay: Duration) -> Option<Rung> {
     let rungs = rungs();
     rungs.partition_point(|rung| rung.delay() <= delay).checked_sub(1).and_then(|at| rungs.get(at)).copied()

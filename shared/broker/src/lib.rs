@@ -1,20 +1,20 @@
-//! Everything Postrider does with RabbitMQ, and the only crate that knows lapin.
+//! Everything that Postrider does with RabbitMQ. This is the only crate that uses lapin.
 //!
-//! It owns the [topology], the supervised [connections](Broker), [consuming](consumer), the [delay ladder](ladder),
-//! [remote calls](rpc) and [hints]. It publishes with confirms: [`BatchPublisher`] for hops between services,
-//! [`DelayPublisher`] for deliveries that wait or change lanes, and [`MessagePublisher`] for messages that travel alone.
+//! It owns the [topology], the supervised [connections](Broker), [consuming](consumer), the [delay ladder](ladder), [remote
+//! calls](rpc) and [hints]. It publishes with confirms: [`BatchPublisher`] for hops between services, [`DelayPublisher`] for
+//! deliveries that wait or change lanes, and [`MessagePublisher`] for single messages.
 //!
 //! # What it promises
 //! - A publish that returned `Ok` is confirmed by the broker: on disk on a majority of its nodes.
-//! - A message is acked only after its handler settled it. A crash repeats work and loses none.
-//! - The broker may restart, block or cut connections at any time. Every part reconnects without end, redeclares, republishes
-//!   unconfirmed messages and subscribes again. Only *starting* against queues with other arguments is an error.
+//! - A message is acked only after its handler settled it. A crash may repeat work and never loses work.
+//! - The broker may restart, block or cut connections at any time. Every part reconnects after every fault, redeclares,
+//!   republishes unconfirmed messages and subscribes again. Queues with other arguments are an error only at the *start*.
 //! - A member that cannot be processed, or whose handler panics, becomes a dead letter without the other members of its bundle.
 //!
 //! # What it does not promise
-//! - Exactly-once delivery. After a nack, a lost connection or a dropped future the message may have been published, so
-//!   repeats must be harmless.
-//! - Order, once a message was republished or redelivered.
+//! - Exactly-once delivery. After a nack, a lost connection or a dropped future the message may have been published, so repeats
+//!   must be harmless.
+//! - Order. A message that is republished or redelivered may arrive after later messages.
 
 mod applied_versions;
 mod breaker_states;

@@ -6,7 +6,7 @@ use crate::topology::Queue;
 
 /// Messages that the broker confirmed; label `publisher`.
 pub const CONFIRMS: &str = "postrider_broker_confirmed_messages_total";
-/// Members of each bundle sent; label `publisher`.
+/// Number of members of each sent bundle; label `publisher`.
 pub const BUNDLE_MEMBERS: &str = "postrider_broker_bundle_members";
 /// Seconds from sending a message to its confirm; label `publisher`.
 pub const CONFIRM_SECONDS: &str = "postrider_broker_confirm_seconds";
@@ -14,23 +14,23 @@ pub const CONFIRM_SECONDS: &str = "postrider_broker_confirm_seconds";
 pub const REPUBLISHES: &str = "postrider_broker_republished_messages_total";
 /// Messages that the broker nacked or could not route; label `publisher`.
 pub const REFUSED: &str = "postrider_broker_refused_messages_total";
-/// Connections made after one was lost; label `connection`.
+/// Connections opened after a connection was lost; label `connection`.
 pub const RECONNECTS: &str = "postrider_broker_reconnects_total";
-/// Subscriptions made after one was lost; label `queue`.
+/// Subscriptions made after a subscription was lost; label `queue`.
 pub const RESUBSCRIBES: &str = "postrider_broker_resubscribes_total";
-/// Members or messages that this process made dead letters; label `queue`.
+/// Members or messages that this process turned into dead letters; label `queue`.
 pub const DEAD_LETTERS: &str = "postrider_broker_dead_letters_total";
-/// Bundles that were returned more than once and therefore split; label `queue`.
+/// Bundles that were split because they returned to their queue more than once; label `queue`.
 pub const SPLIT_BUNDLES: &str = "postrider_broker_split_bundles_total";
 /// Messages requeued because they could not be handled now; label `queue`.
 pub const REQUEUED: &str = "postrider_broker_requeued_messages_total";
 /// Members taken from a queue; label `queue`.
 pub const CONSUMED_MEMBERS: &str = "postrider_broker_consumed_members_total";
-/// Messages ready in a queue that this process consumes, without those in flight; label `queue`.
+/// Messages ready in a queue that this process consumes. Messages in flight are not counted; label `queue`.
 pub const QUEUE_MESSAGES: &str = "postrider_broker_queue_messages";
-/// Members in those messages, estimated from recent messages; label `queue`.
+/// Members in the ready messages of a queue, estimated from recent messages; label `queue`.
 pub const QUEUE_MEMBERS: &str = "postrider_broker_queue_backlog_members";
-/// 1 while the broker blocks publishing (its memory or disk alarm), else 0.
+/// 1 while the broker blocks publishing because of its memory or disk alarm, else 0.
 pub const BLOCKED: &str = "postrider_broker_publish_blocked";
 
 /// Describes every metric to the installed metrics recorder.
@@ -89,7 +89,7 @@ pub(crate) fn blocked(blocked: bool) {
     gauge!(BLOCKED).set(if blocked { 1.0 } else { 0.0 });
 }
 
-/// The metrics of one publisher, looked up once instead of for each message.
+/// The metrics of one publisher. They are looked up once, not for each message.
 pub(crate) struct PublisherMetrics {
     pub(crate) confirms: metrics::Counter,
     pub(crate) republishes: metrics::Counter,

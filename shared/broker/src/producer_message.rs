@@ -5,23 +5,23 @@ use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use postrider_model::time::UnixMillis;
 
-/// Maximum number of bytes of header names and values that are kept. All properties of a message must fit in one AMQP frame, also
-/// after a dead letter's reason is added.
+/// Maximum number of bytes of header names and values that are kept. All properties of a message must fit in one AMQP frame,
+/// even after a dead letter's reason is added.
 const HEADERS_BYTES_MAX: usize = 32 * 1024;
 
-/// Headers that the broker or a service sets; a trailing `-` marks a prefix.
+/// Headers that the broker or a service sets. A trailing `-` marks a prefix.
 const RESERVED: [&str; 7] =
     ["x-reason", "x-source", "x-body-cut", "x-death", "x-delivery-count", "x-first-death-", "x-last-death-"];
 
-/// A message with its properties as text. Headers that are tables or arrays are left out, because nothing reads them. So are
-/// headers that would make all headers longer than 32 KiB.
+/// A message with its properties as text. Leaves out headers that are tables or arrays, because nothing reads them, and headers
+/// that would make all headers together longer than 32 KiB.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProducerMessage {
-    /// The routing key that it was published with.
+    /// The routing key with which the message was published.
     pub routing_key: String,
-    /// `content_type`.
+    /// The property `content_type`.
     pub content_type: Option<String>,
-    /// `message_id`.
+    /// The property `message_id`.
     pub message_id: Option<String>,
     /// The names and values of the headers, ordered by name.
     pub headers: Vec<(String, String)>,
@@ -30,7 +30,7 @@ pub struct ProducerMessage {
 }
 
 impl ProducerMessage {
-    /// Reads a message and takes its body out of `delivery`.
+    /// Reads a message and moves its body out of `delivery`.
     pub(crate) fn take(delivery: &mut Delivery) -> Self {
         let properties = &delivery.properties;
         Self {
@@ -47,7 +47,7 @@ impl ProducerMessage {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// The headers that the producer set itself, to be forwarded.
+    /// The headers that the producer set, to be forwarded.
     pub(crate) fn own_headers(&self) -> FieldTable {
         let mut table = FieldTable::default();
         for (name, value) in self.headers.iter().filter(|(name, _)| is_producers(name)) {
@@ -73,7 +73,7 @@ fn headers(table: &FieldTable) -> Vec<(String, String)> {
     headers
 }
 
-/// A header's value as text; `None` for tables, arrays, decimals and void.
+/// A header's value as text; `None` for tables, arrays, decimals and void values.
 pub(crate) fn text(value: &AMQPValue) -> Option<String> {
     Some(match value {
         AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into_owned(),
@@ -89,7 +89,7 @@ pub(crate) fn text(value: &AMQPValue) -> Option<String> {
         AMQPValue::LongLongInt(value) => value.to_string(),
         AMQPValue::Float(value) => value.to_string(),
         AMQPValue::Double(value) => value.to_string(),
-        // AMQP 0-9-1: seconds since 1970.
+        // AMQP 0-9-1 defines the value as seconds since 1970.
         AMQPValue::Timestamp(seconds) => {
             let millis = i64::try_from(*seconds).unwrap_or(i64::MAX).saturating_mul(1_000);
             UnixMillis(millis).to_rfc3339_seconds()

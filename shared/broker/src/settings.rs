@@ -1,4 +1,4 @@
-//! Where RabbitMQ is.
+//! Settings for the connection to RabbitMQ.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,7 @@
-//! The background tasks of publishers, connections and listeners. Each ends with its last handle, and every panic is reported.
+//! The background tasks of publishers, connections and listeners. Each task ends with its last handle, and every panic is
+//! reported.
 //!
-//! After a panic the handles of its task still exist: everything published through them would be requeued for ever, while the
+//! After a panic the handles of the task still exist: every message published through them would be requeued forever, while the
 //! process looks healthy. So [`Broker::task_panicked`](crate::Broker::task_panicked) reports the panic, and the process exits.
 
 use std::future::Future;
@@ -9,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 use tokio::sync::watch;
 
-/// Starts tasks and remembers the first that panicked. Clones share their state.
+/// Starts tasks and remembers the first task that panicked. Clones share their state.
 #[derive(Debug, Clone)]
 pub(crate) struct BackgroundTasks {
     panicked: watch::Sender<Option<&'static str>>,
@@ -33,7 +34,7 @@ impl BackgroundTasks {
     /// Waits until a task panics and returns its name.
     pub(crate) async fn panicked(&self) -> &'static str {
         let mut panicked = self.panicked.subscribe();
-        // This value holds the sender, so the channel cannot close.
+        // `self` contains a sender, so the channel cannot close.
         let name = panicked.wait_for(Option::is_some).await.ok().and_then(|name| *name);
         match name {
             Some(name) => name,

@@ -1,7 +1,7 @@
-//! The AMQP property `user_id`: who published a message, verified by the broker.
+//! The AMQP property `user_id`: the publisher of a message, verified by the broker.
 //!
-//! RabbitMQ refuses a message whose `user_id` is not the user of the publishing connection, and keeps the property when it
-//! dead-letters the message. Headers are not checked: a producer may set any of them.
+//! RabbitMQ refuses a message if its `user_id` is not the user of the publishing connection, and does not change the property
+//! when it dead-letters the message. Headers are not checked: a producer may set any header.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,11 +11,11 @@ use lapin::types::ShortString;
 /// Maximum number of bytes of an AMQP short string.
 const NAME_BYTES_MAX: usize = 255;
 
-/// The user that this process connects as.
+/// The user of this process at the broker.
 #[derive(Debug)]
 pub(crate) struct UserId {
     name: String,
-    /// The broker would refuse the name: it is no valid property, or the broker authenticated another user.
+    /// Whether the broker refuses the name: it is not a valid property, or the broker authenticated another user.
     refused: AtomicBool,
 }
 
@@ -25,7 +25,7 @@ impl UserId {
         Self { name, refused: AtomicBool::new(unusable) }
     }
 
-    /// The property for messages of this process; `None` if the broker would refuse it.
+    /// The property for messages of this process; `None` if the broker refuses it.
     pub(crate) fn property(&self) -> Option<ShortString> {
         (!self.refused.load(Ordering::Relaxed)).then(|| self.name.as_str().into())
     }
@@ -35,8 +35,8 @@ impl UserId {
         !self.name.is_empty() && properties.user_id().as_ref().is_some_and(|user| user.as_str() == self.name)
     }
 
-    /// Checks an error of a publishing channel. If the broker authenticated another user than the URL names (OAuth 2, client
-    /// certificates), messages have no `user_id` from now on.
+    /// Checks an error of a publishing channel. If the broker authenticated another user than the user in the URL (OAuth 2,
+    /// client certificates), messages have no `user_id` from now on.
     pub(crate) fn note(&self, error: &lapin::Error) {
         if error.to_string().contains("user_id property") && !self.refused.swap(true, Ordering::Relaxed) {
             tracing::warn!(

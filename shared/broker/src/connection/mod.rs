@@ -1,7 +1,7 @@
-//! A supervised connection: it reconnects without end and declares the topology before it is used.
+//! A supervised connection: it reconnects for as long as the process runs, and declares the topology before it is used.
 //!
-//! Publishing and consuming have one connection each, because an alarm of the broker blocks every write on a connection
-//! that publishes, acks included. lapin's own recovery is not used: it gives up after some tries.
+//! Publishing and consuming have one connection each, because an alarm of the broker blocks every write on a connection that
+//! publishes, including acks. lapin's own recovery is not used, because it ends after some tries.
 
 mod supervisor;
 mod target;
@@ -25,8 +25,8 @@ use crate::user_id::UserId;
 
 pub(crate) use self::target::Target;
 
-/// Delays between tries to connect, subscribe or publish. A try is cheap, so the longest delay is short: work resumes soon after
-/// the broker is back.
+/// Delays between tries to connect, subscribe or publish. A try is cheap, so the maximum delay is short: work resumes soon
+/// after the broker is back.
 pub(crate) fn backoff() -> Backoff {
     Backoff::new(Duration::from_millis(50), Duration::from_secs(2))
 }
@@ -42,7 +42,8 @@ pub enum PublishState {
     Down,
 }
 
-/// One established connection. Holders keep it until a channel on it fails, then ask [`SupervisedConnection`] for the next.
+/// One established connection. A holder uses it until a channel on it fails, then requests the next one from
+/// [`SupervisedConnection`].
 pub(crate) struct Connection {
     inner: lapin::Connection,
     /// The channel for declarations; `None` after a declaration failed.
@@ -52,7 +53,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Opens a channel. Hangs while the broker blocks this connection.
+    /// Opens a channel. Waits while the broker blocks this connection.
     pub(crate) async fn channel(&self) -> Result<Channel, lapin::Error> {
         self.inner.create_channel().await.inspect_err(|_| self.report_failure())
     }
@@ -62,7 +63,7 @@ impl Connection {
         self.suspect.notify_one();
     }
 
-    /// Declares the rung, unless it was declared on this connection before.
+    /// Declares the rung, unless this connection has already declared it.
     pub(crate) async fn ensure_rung(&self, rung: Rung) -> Result<(), BrokerError> {
         if self.rungs.lock().contains(&rung) {
             return Ok(());
@@ -111,7 +112,7 @@ impl SupervisedConnection {
     /// Starts the supervisor and waits for the first connection, for as long as the broker is away.
     ///
     /// # Errors
-    /// A bad URL or CA file, queues with other arguments, or `stop`.
+    /// An invalid URL or CA file, queues that exist with other arguments, or `stop`.
     pub(crate) async fn start(
         config: &BrokerConfig,
         role: &'static str,
@@ -140,7 +141,8 @@ impl SupervisedConnection {
         }
     }
 
-    /// Returns the current connection, waiting for one if there is none; `None` if the connection was closed for good.
+    /// Returns the current connection, and waits for a connection if there is none; `None` if the connection was closed for
+    /// good.
     pub(crate) async fn current(&self) -> Option<Arc<Connection>> {
         let mut current = self.current.clone();
         let is_usable = |current: &Option<Arc<Connection>>| current.as_ref().is_some_and(|it| it.is_connected());
@@ -148,7 +150,7 @@ impl SupervisedConnection {
         found.clone()
     }
 
-    /// Starts the tasks that use this connection.
+    /// The tasks through which users of this connection start their own tasks.
     pub(crate) fn tasks(&self) -> &BackgroundTasks {
         &self.tasks
     }

@@ -12,11 +12,11 @@ use super::{Connection, PublishState, Target, backoff};
 use crate::error::BrokerError;
 use crate::metrics;
 
-/// How often the supervisor checks that the connection is still open, in addition to its events.
+/// The interval at which the supervisor checks that the connection is open, in addition to its events.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// Longest wait for the broker's answer to a close.
+/// Maximum wait for the broker's answer to a close.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
-/// The first failed try of an outage is logged, then every tenth.
+/// The first failed try of an outage is logged, then every tenth try.
 const LOG_EVERY: u32 = 10;
 
 pub(super) struct Supervisor {
@@ -24,14 +24,14 @@ pub(super) struct Supervisor {
     pub(super) current: watch::Sender<Option<Arc<Connection>>>,
     pub(super) state: watch::Sender<PublishState>,
     pub(super) close: mpsc::Receiver<oneshot::Sender<()>>,
-    /// Reports the first connection, or why there will be none.
+    /// Reports that the first connection is open, or why it cannot be opened.
     pub(super) first: Option<oneshot::Sender<Result<(), BrokerError>>>,
 }
 
-/// Why a connection is no longer watched.
+/// Why the supervisor stopped watching a connection.
 enum End {
     Lost,
-    /// No handle is left.
+    /// No handle of the connection is left.
     Unused,
     Close(oneshot::Sender<()>),
 }
@@ -74,7 +74,7 @@ impl Supervisor {
         }
     }
 
-    /// Offers a connection to its users until it is lost. Returns `Break` if no other connection is wanted.
+    /// Offers a connection to its users until the connection is lost. Returns `Break` if no further connection is needed.
     async fn hold(&mut self, connection: Connection, generation: u64) -> ControlFlow<()> {
         let role = self.target.role;
         if generation > 1 {

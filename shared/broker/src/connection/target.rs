@@ -15,9 +15,9 @@ use crate::config::BrokerConfig;
 use crate::error::BrokerError;
 use crate::topology;
 
-/// Seconds between heartbeats, unless the URL sets them. A frozen peer is noticed after two of these intervals.
+/// Seconds between heartbeats, unless the URL sets another interval. A frozen peer is noticed after two intervals.
 const HEARTBEAT_S: u16 = 15;
-/// Longest time that one try to connect and declare the topology may take.
+/// Maximum duration of one try to connect and declare the topology.
 const CONNECT_MAX: Duration = Duration::from_secs(20);
 
 pub(crate) struct Target {
@@ -56,7 +56,8 @@ impl Target {
             let control = AsyncMutex::new(Some(channel));
             Ok(Connection { inner, control, rungs: Mutex::default(), suspect: Notify::new() })
         };
-        // Boxed: the handshake's future is large, and the supervisor would otherwise keep room for it until the process ends.
+        // Boxed, because the handshake's future is large: without the box, the supervisor would reserve memory for it until the
+        // process ends.
         tokio::time::timeout(CONNECT_MAX, attempt.boxed()).await.map_err(|_| BrokerError::Timeout(CONNECT_MAX))?
     }
 }

@@ -1,4 +1,5 @@
-//! One task per channel acks its messages: a run of settled messages gets one `multiple` ack, messages after a gap single acks.
+//! One task per channel acks its messages: a gapless run of settled messages gets one `multiple` ack, messages after a gap get
+//! single acks.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,10 +8,10 @@ use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use tokio::sync::mpsc;
 
-/// How long the task gathers acks before it counts them. While they are few, it waits up to [`GATHER_TIMES`] times.
+/// How long the task gathers acks before it counts them. While there are few acks, it gathers up to [`GATHER_TIMES`] times.
 const GATHER: Duration = Duration::from_millis(20);
 const GATHER_TIMES: usize = 4;
-/// With this many acks the task does not wait again. A crash repeats messages without an ack, so the prefetch bounds them.
+/// With this many acks the task gathers no more. A crash repeats messages without an ack; the prefetch limits their number.
 const ACKS_MIN: usize = 8;
 /// Maximum number of acks that are sent together.
 const ACKS_MAX: usize = 1_024;
@@ -40,7 +41,7 @@ impl Acker {
     }
 
     pub(super) fn settle(&self, tag: u64, settlement: Settlement) {
-        // The receiver is closed only when the channel has failed. Its delivery tags are then invalid.
+        // The receiver is closed only if the channel has failed. The channel's delivery tags are then invalid.
         let _ = self.0.send(Settled { tag, settlement });
     }
 }
@@ -81,18 +82,18 @@ enum Ack {
     Requeue(u64),
 }
 
-/// The settled delivery tags of a channel. The broker counts a channel's tags from 1 without gaps.
+/// The settled delivery tags of a channel. The broker numbers the messages of a channel from 1 without gaps.
 #[derive(Debug, Default)]
 struct Runs {
-    /// Every tag up to and including this one is acked or requeued.
+    /// Every tag up to and including this tag is acked or requeued.
     done: u64,
-    /// Later tags that are acked or requeued.
+    /// Tags above `done` that are acked or requeued.
     ahead: BTreeSet<u64>,
 }
 
 impl Runs {
-    /// Empties `batch` and returns the fewest acks that settle its messages. A `multiple` ack names a tag of this batch, because
-    /// the broker refuses a tag that is settled already.
+    /// Empties `batch` and returns the fewest acks that settle its messages. The tag of a `multiple` ack is always a tag of
+    /// this batch, because the broker refuses a tag that is already settled.
     fn next_acks(&mut self, batch: &mut Vec<Settled>) -> Vec<Ack> {
         let mut acks = Vec::new();
         batch.sort_unstable_by_key(|settled| settled.tag);

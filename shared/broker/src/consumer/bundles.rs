@@ -1,4 +1,4 @@
-//! Consumers that handle a whole bundle at a time, because its members are cheaper to handle together.
+//! Consumers that handle a whole bundle at a time, because handling its members together is cheaper.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -19,20 +19,22 @@ use crate::topology::Queue;
 /// What a handler did with a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BundleOutcome {
-    /// The poisoned members become dead letters. The others are handled, and everything they caused is confirmed or committed.
+    /// The poisoned members become dead letters. The other members are handled, and all of their effects are confirmed or
+    /// committed.
     Settled {
-        /// The index of each poisoned member in the bundle, and why it is poisoned.
+        /// The index in the bundle of each poisoned member, and why the member is poisoned.
         poisoned: Vec<(usize, Poison)>,
     },
-    /// The bundle cannot be handled now, for this reason (such as a publisher that has ended): it returns to its queue.
+    /// The bundle cannot be handled now, for the given reason (such as a publisher that has ended). It returns to its queue.
     Requeue(String),
 }
 
 impl Broker {
-    /// Consumes a queue bundle by bundle until `stop`, then drains and returns. Each bundle is handled in a task of its own.
+    /// Consumes a queue bundle by bundle until `stop`, then drains and returns. Each bundle is handled in a separate task.
     ///
     /// The handler must wrap each member's work in [`catch_panic`](super::catch_panic) and report the members that cannot be
-    /// processed. If it panics all the same, the bundle is split into single messages: the next panic affects one member only.
+    /// processed. If the handler panics nevertheless, the bundle is split into single messages, so that the next panic affects
+    /// one member only.
     pub async fn consume_bundles<H, F>(
         &self,
         queue: Queue,

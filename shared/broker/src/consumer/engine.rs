@@ -1,4 +1,5 @@
-//! The loop of every consumer: it subscribes, hands messages to a sink, subscribes again after a fault and drains at a stop.
+//! The loop of every consumer: it subscribes, passes messages to a sink, subscribes again after a fault, and drains after a
+//! stop.
 
 use std::time::Duration;
 
@@ -16,9 +17,9 @@ use crate::in_flight::Guard;
 use crate::topology::Queue;
 use crate::{connection, metrics, producer_message};
 
-/// Longest wait for the broker when a subscription is cancelled or a channel closed.
+/// Maximum wait for the broker when a subscription is cancelled or a channel is closed.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
-/// The first failed try of an outage is logged, then every tenth.
+/// The first failed try of an outage is logged, then every tenth try.
 const LOG_EVERY: u32 = 10;
 
 /// A message from the broker, with the means to settle it.
@@ -28,7 +29,8 @@ pub(crate) struct Inbound {
     pub(crate) settler: Settler,
 }
 
-/// Acks one message. If it is dropped without an ack, it requeues the message, so that no message stays in flight for ever.
+/// Acks one message. If the settler is dropped without an ack, it requeues the message, so that no message remains in flight
+/// forever.
 pub(crate) struct Settler {
     tag: u64,
     acker: Option<Acker>,
@@ -51,15 +53,15 @@ impl Drop for Settler {
     }
 }
 
-/// Receives the messages of a queue. `take` returns once the message has room in the budget, not when it is settled.
+/// Receives the messages of a queue. `take` returns once the budget has room for the message, not once the message is settled.
 pub(crate) trait MessageSink: Send {
     fn take(&mut self, inbound: Inbound) -> impl Future<Output = ()> + Send;
 
-    /// Called at a stop: no further message will come.
+    /// Called at a stop: no further messages follow.
     fn stopping(&mut self) {}
 }
 
-/// Consumes until `stop`, then waits until every message that the sink has taken is acked or requeued.
+/// Consumes until `stop`, then waits until every message that the sink took is acked or requeued.
 pub(crate) async fn run(
     broker: &Broker,
     queue: Queue,
@@ -102,7 +104,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Subscribes on a channel of its own; `None` when the connection was closed for good.
+/// Subscribes on a separate channel; `None` if the connection was closed for good.
 async fn subscribe(broker: &Broker, queue: Queue, prefetch: u16) -> Result<Option<(Channel, Consumer)>, lapin::Error> {
     let Some(connection) = broker.consume_connection().current().await else { return Ok(None) };
     let result = async {
@@ -126,7 +128,7 @@ async fn subscribe(broker: &Broker, queue: Queue, prefetch: u16) -> Result<Optio
     }
 }
 
-/// Takes messages until a fault or `stop`; after `stop` it drains. Returns whether any message came.
+/// Takes messages until a fault or `stop`; after `stop` it drains. Returns whether it took any message.
 async fn consume(
     broker: &Broker,
     queue: Queue,
@@ -144,7 +146,7 @@ async fn consume(
             // The acker ends only if the channel has failed. The broker requeues the channel's messages.
             _ = &mut acks => return taken,
         };
-        // The stream ends when the broker cancels the subscription: a fault like any other.
+        // The stream ends when the broker cancels the subscription. This is handled like any other fault.
         let Some(Ok(delivery)) = delivery else { return taken };
         taken = true;
         let in_flight = broker.count_in_flight(queue);
@@ -158,7 +160,8 @@ async fn consume(
     sink.stopping();
     let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
     let _ = tokio::time::timeout(CLOSE_MAX, cancelled).await;
-    // The acker ends when every message in flight is settled and every ack written, or immediately when the connection is lost.
+    // The acker ends when every message in flight is settled and every ack is written, or immediately if the connection is
+    // lost.
     drop(acker);
     let _ = acks.await;
     let _ = tokio::time::timeout(CLOSE_MAX, channel.close(200, "OK".into())).await;

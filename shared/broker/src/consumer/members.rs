@@ -18,9 +18,9 @@ use crate::topology::Queue;
 impl Broker {
     /// Consumes a queue member by member until `stop`, then drains and returns.
     ///
-    /// The handler runs in one task per member: a slow member delays no other, but keeps its share of the budget. `Ok` settles
-    /// the member: everything it caused must already be confirmed or committed. After [`Unsettled::Poison`] or a panic only this
-    /// member becomes a dead letter. After [`Unsettled::Requeue`] its whole message returns to the queue.
+    /// The handler runs in one task per member: a slow member delays no other member, but occupies its share of the budget.
+    /// `Ok` settles the member: all of its effects must already be confirmed or committed. After [`Unsettled::Poison`] or a
+    /// panic only this member becomes a dead letter. After [`Unsettled::Requeue`] its whole message returns to the queue.
     pub async fn consume_members<H, F>(
         &self,
         queue: Queue,

@@ -1,21 +1,21 @@
 //! Four ways to consume a queue, over one engine.
 //!
-//! - [`Broker::consume_members`](crate::Broker::consume_members): each member is handled on its own (the dispatcher).
+//! - [`Broker::consume_members`](crate::Broker::consume_members): each member is handled separately (the dispatcher).
 //! - [`Broker::consume_bundles`](crate::Broker::consume_bundles): a bundle at a time (the fan-out).
 //! - [`Broker::consume_raw`](crate::Broker::consume_raw): messages that the caller batches across bundles (the recorder).
 //! - [`Broker::consume_producer_messages`](crate::Broker::consume_producer_messages): messages of producers, which are not
 //!   bundles (ingest).
 //!
 //! A member is settled when it needs no more work: it is handled, or it is a dead letter. A message is acked only after all of
-//! its members are settled. Unacked messages return to the queue when the connection is lost, or the consumer is cancelled or
-//! killed. A consumer subscribes again without end. [`ConsumeOptions`] bounds the messages and bytes in flight.
+//! its members are settled. Unacked messages return to the queue if the connection is lost, or if the consumer is cancelled or
+//! killed. A consumer subscribes again after every fault. [`ConsumeOptions`] limits the messages and bytes in flight.
 //!
-//! A member that cannot be handled, or whose handler panics, becomes a dead letter without the rest of its bundle. A bundle that
-//! was returned twice is split into single messages, so that a member that kills the process is separated from the others. A
-//! single message that was returned thirty times becomes a dead letter.
+//! A member that cannot be handled, or whose handler panics, becomes a dead letter without the other members of its bundle. A
+//! bundle that has returned to its queue twice is split into single messages, so that a member that kills the process is
+//! separated from the others. A single message that has returned thirty times becomes a dead letter.
 //!
-//! Stopping drains: the consumer cancels its subscription, drops messages that were prefetched and not started (they go to
-//! other consumers), finishes the messages in flight, acks them and closes.
+//! After a stop the consumer drains: it cancels its subscription, drops messages that were prefetched but not started (they go
+//! to other consumers), finishes the messages in flight, acks them and closes.
 
 mod acker;
 mod bundles;
@@ -39,24 +39,24 @@ use crate::topology::Queue;
 pub use bundles::BundleOutcome;
 pub use raw::{RawConsumer, RawHeaders, RawMessage};
 
-/// A bundle that was returned this often is split.
+/// Number of returns to its queue after which a bundle is split.
 const SPLIT_AT: u32 = 2;
-/// A single message that was returned this often is a dead letter. Being prefetched by a process that stops counts too, so this
-/// must be well above the number of replicas that a rolling restart stops one after the other.
+/// Number of returns to its queue after which a single message becomes a dead letter. A stopping process also returns its
+/// prefetched messages, so this number must be well above the number of replicas that a rolling restart stops.
 const GIVE_UP_AT: u32 = 30;
 
-/// How much a consumer may have in flight.
+/// Limits for the messages that a consumer has in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsumeOptions {
     /// Maximum number of unacked messages that the broker sends to this consumer.
     pub prefetch: u16,
     /// Maximum number of members in flight.
     pub members_max: usize,
-    /// Maximum number of bytes of messages in flight. A larger message is taken when no other is in flight.
+    /// Maximum number of bytes of messages in flight. A larger message is taken when no other message is in flight.
     pub bytes_max: usize,
-    /// The more urgent queue that this consumer yields to, if the same process consumes both. After every 32 members it pauses
-    /// for 2 ms, or for up to 100 ms while the urgent queue is busy and its own has no backlog. `None` (the default): it never
-    /// pauses. Raw consumers ignore this option.
+    /// A more urgent queue to which this consumer yields, if the same process consumes both. After every 32 members the
+    /// consumer pauses for 2 ms, or for up to 100 ms while the urgent queue is busy and its own queue has no backlog. `None`
+    /// (the default): no pauses. Raw consumers ignore this option.
     pub yields_to: Option<Queue>,
 }
 
@@ -66,16 +66,16 @@ impl Default for ConsumeOptions {
     }
 }
 
-/// What the broker says about a member's message.
+/// The broker's information about a member's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemberContext {
-    /// The message was delivered to a consumer before.
+    /// Whether the message was already delivered to a consumer.
     pub redelivered: bool,
-    /// How many times the message was returned to its queue.
+    /// Number of times that the message has returned to its queue.
     pub delivery_count: u32,
 }
 
-/// Why a member cannot be processed by this build, now or later.
+/// Why this build can never process a member.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Poison {
@@ -84,7 +84,7 @@ pub struct Poison {
 }
 
 impl Poison {
-    /// A poison for this reason.
+    /// A poison with this reason.
     pub fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into() }
     }
@@ -106,10 +106,10 @@ impl Poison {
 /// Why a member was not settled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unsettled {
-    /// The member cannot be processed: it becomes a dead letter, without the other members of its bundle.
+    /// The member cannot be processed: the member becomes a dead letter, without the other members of its bundle.
     #[error("poison: {0}")]
     Poison(#[from] Poison),
-    /// The member cannot be processed now (such as when a publisher has ended): its whole message returns to the queue.
+    /// The member cannot be processed now (for example because a publisher has ended): its whole message returns to the queue.
     #[error("requeued: {0}")]
     Requeue(String),
 }
@@ -120,7 +120,7 @@ impl From<PublishError> for Unsettled {
     }
 }
 
-/// Runs one member's work so that a panic is a [`Poison`] and does not affect the other members.
+/// Runs one member's work. Turns a panic into a [`Poison`], so that it does not affect the other members.
 ///
 /// # Errors
 /// The panic's text, as a poison.
@@ -135,7 +135,8 @@ enum Handled {
     Poison(Poison),
 }
 
-/// Runs a handler and turns a panic into a poison. This is not an `async fn`, because its future would hold the handler's twice.
+/// Runs a handler and turns a panic into a poison. Not an `async fn`, because its future would contain the handler's future
+/// twice.
 fn run_handler(queue: Queue, handler: impl Future<Output = Result<(), Unsettled>>) -> impl Future<Output = Handled> {
     AssertUnwindSafe(handler).catch_unwind().map(move |ended| match ended {
         Ok(Ok(())) => Handled::Settled,

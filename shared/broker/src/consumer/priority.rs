@@ -1,11 +1,12 @@
-//! Pauses: consumers of less urgent lanes leave the processors to the urgent lane.
+//! Pauses by which the consumers of less urgent lanes leave processor time to the urgent lane.
 //!
-//! Bursts go to lanes of their own, but all lanes share the machine: a thousand attempts that start at the same time keep it busy,
-//! and urgent deliveries wait. So the consumer of a less urgent lane takes a few members and then pauses for about as long as the
-//! urgent members taken meanwhile need. Without urgent members the pause is minimal.
+//! Bursts go to separate lanes, but all lanes share the machine: a thousand attempts that start at the same time keep it busy,
+//! and urgent deliveries wait. So the consumer of a less urgent lane takes a few members and then pauses. The pause is about as
+//! long as the processing of the urgent members that arrived since the previous pause. Without urgent members the pause is
+//! minimal.
 //!
-//! The pauses spread a burst, but must not starve a steady load. The longer a lane has a backlog, the shorter its pauses become,
-//! until it keeps up. Without a backlog they grow again.
+//! The pauses spread a burst, but must not starve a steady load. The longer a lane has a backlog, the shorter its pauses
+//! become, until the backlog shrinks. Without a backlog the pauses become longer again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,28 +15,28 @@ use tokio::time::Instant;
 
 use crate::depth::QueueTally;
 
-/// Members taken between two pauses: a full bundle.
+/// Number of members taken between two pauses: a full bundle.
 const PAUSE_AFTER: usize = 32;
-/// Shortest pause: time for urgent members to arrive.
+/// Minimum pause: time for urgent members to arrive.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
-/// Pause for each urgent member: about the time that one takes on a machine with two processors that runs all services, the
-/// broker and the database.
+/// Pause for each urgent member: about the processing time of one member on a machine with two processors that runs all
+/// services, the broker and the database.
 const PAUSE_FOR_EACH: Duration = Duration::from_micros(800);
 /// Maximum pause of a lane without backlog: it spreads a thousand members over three seconds.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// The maximum pause halves for every 15 s that the lane has been backlogged.
 const HALVES_IN: Duration = Duration::from_secs(15);
-/// A longer backlog counts as this one, at which the maximum pause has fallen below [`PAUSE_MIN`].
+/// Maximum time of a backlog that counts. At this time the maximum pause has fallen below [`PAUSE_MIN`].
 const BACKLOG_MAX: Duration = Duration::from_secs(90);
-/// A lane that had no member for this long has no backlog.
+/// A lane without a member for this time has no backlog.
 const RUNS_EMPTY: Duration = Duration::from_millis(5);
 
 /// Makes the consumer of one queue yield to the consumer of another.
 pub(super) struct PriorityYield {
     urgent: Arc<QueueTally>,
-    /// Urgent members that this process had taken at the last pause.
+    /// Number of urgent members that this process had taken at the last pause.
     urgent_before: u64,
-    /// Members of this lane taken since the last pause.
+    /// Number of members of this lane taken since the last pause.
     taken: usize,
     /// Grows while the lane has a backlog, and shrinks at the same rate while it has none.
     backlogged: Duration,
@@ -57,7 +58,7 @@ impl PriorityYield {
         }
     }
 
-    /// Call it after taking `members`. It pauses if [`PAUSE_AFTER`] members were taken since the last pause.
+    /// Call this function after taking `members`. It pauses if [`PAUSE_AFTER`] members were taken since the last pause.
     pub(super) async fn after(&mut self, members: usize) {
         self.measure_backlog(Instant::now());
         self.taken += members;
@@ -70,7 +71,7 @@ impl PriorityYield {
         self.free_at = Instant::now();
     }
 
-    /// Adds the time since the previous members to the backlog, or subtracts it if the lane ran empty meanwhile.
+    /// Adds the time since the previous members to the backlog, or subtracts it if the lane was empty in between.
     fn measure_backlog(&mut self, now: Instant) {
         let (passed, waited) = (now - self.took_at, now - self.free_at);
         self.backlogged = if waited < RUNS_EMPTY {
@@ -82,7 +83,7 @@ impl PriorityYield {
     }
 }
 
-/// The pause when `urgent` members were taken since the last pause.
+/// The pause if `urgent` members were taken since the last pause.
 fn pause_for(urgent: u64, backlogged: Duration) -> Duration {
     let each = PAUSE_FOR_EACH.saturating_mul(u32::try_from(urgent).unwrap_or(u32::MAX));
     let longest = PAUSE_MAX.div_f64((backlogged.as_secs_f64() / HALVES_IN.as_secs_f64()).exp2());
@@ -97,7 +98,7 @@ mod tests {
         Arc::new(QueueTally::new(::metrics::Counter::noop()))
     }
 
-    /// Members per second that the lane takes alongside this many urgent ones per second, once the pauses are stable.
+    /// Members per second that the lane takes while the urgent lane takes `urgent_per_second`, once the pauses are stable.
     fn pace(urgent_per_second: f64, backlogged: Duration) -> f64 {
         let mut pause = PAUSE_MIN;
         for _ in 0..1_000 {

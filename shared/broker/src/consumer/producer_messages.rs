@@ -16,9 +16,9 @@ use crate::topology::Queue;
 impl Broker {
     /// Consumes a queue of producers' messages until `stop`, then drains and returns.
     ///
-    /// The handler runs in one task per message. `Ok` settles it: everything it caused must already be confirmed. After
-    /// [`Unsettled::Poison`] or a panic the message becomes a dead letter, unchanged. [`Unsettled::Requeue`] returns it to the
-    /// queue. Return it only at a stop, because a message that was returned thirty times becomes a dead letter.
+    /// The handler runs in one task per message. `Ok` settles the message: all of its effects must already be confirmed. After
+    /// [`Unsettled::Poison`] or a panic the message becomes a dead letter, unchanged. [`Unsettled::Requeue`] returns the
+    /// message to the queue. Use it only at a stop, because a message that has returned thirty times becomes a dead letter.
     pub async fn consume_producer_messages<H, F>(
         &self,
         queue: Queue,

@@ -1,4 +1,5 @@
-//! Consumers that return whole messages, to be batched across bundles: one commit of the recorder covers many messages.
+//! Consumers that return whole messages, so that the caller can batch across bundles: one commit of the recorder covers many
+//! messages.
 
 use std::sync::Arc;
 
@@ -17,21 +18,21 @@ use crate::producer_message::ProducerMessage;
 use crate::publish::message::{REASON_HEADER, SOURCE_HEADER};
 use crate::topology::Queue;
 
-/// Why a message is a dead letter, according to its headers. The producer may have written any of them, unless
+/// Why a message is a dead letter, according to its headers. Any of these headers may come from the producer, unless
 /// [`RawHeaders::by_our_user`] is true.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RawHeaders {
-    /// Why a service made it a dead letter.
+    /// Why a service made the message a dead letter.
     pub reason: Option<String>,
-    /// The queue that the service took it from.
+    /// The queue from which the service took the message.
     pub source: Option<String>,
-    /// Why the broker dead-lettered it first (`delivery_limit`, `rejected`, …), when it did.
+    /// Why the broker first dead-lettered the message (`delivery_limit`, `rejected`, …), if it did.
     pub first_death_reason: Option<String>,
-    /// The queue that the broker dead-lettered it from first.
+    /// The queue in which the broker first dead-lettered the message.
     pub first_death_queue: Option<String>,
-    /// The broker confirms that a process with this process's user published it.
+    /// Whether the broker confirms that a process with this process's user published the message.
     pub by_our_user: bool,
-    /// The message as it was first published, without its body. Dead letters keep the original routing key.
+    /// The message as it was first published, without its body. A dead letter has its original routing key.
     pub original: ProducerMessage,
 }
 
@@ -41,16 +42,16 @@ pub struct RawMessage {
     pub body: Bytes,
     /// Its headers.
     pub headers: RawHeaders,
-    /// It was delivered to a consumer before.
+    /// Whether the message was already delivered to a consumer.
     pub redelivered: bool,
-    /// How many times it was returned to its queue.
+    /// Number of times that the message has returned to its queue.
     pub delivery_count: u32,
     settler: Settler,
     _bytes: OwnedSemaphorePermit,
 }
 
 impl RawMessage {
-    /// Acks the message. Call it after everything that the message caused is committed.
+    /// Acks the message. Call it after all effects of the message are committed.
     pub fn ack(self) {
         self.settler.ack();
     }
@@ -63,12 +64,12 @@ pub struct RawConsumer {
 }
 
 impl RawConsumer {
-    /// Waits for the next message; `None` once stopped. Messages that were returned before may still be acked.
+    /// Waits for the next message; `None` after the stop. Earlier messages may still be acked then.
     pub async fn recv(&mut self) -> Option<RawMessage> {
         self.messages.recv().await
     }
 
-    /// Waits for a message, then appends all ready messages, at most `max`, to `batch`. Returns their number; 0 once stopped.
+    /// Waits for a message, then appends all ready messages, at most `max`, to `batch`. Returns their number; 0 after the stop.
     pub async fn recv_many(&mut self, batch: &mut Vec<RawMessage>, max: usize) -> usize {
         self.messages.recv_many(batch, max).await
     }
@@ -83,7 +84,7 @@ impl RawConsumer {
 }
 
 impl Broker {
-    /// Consumes a queue message by message until `stop`. `prefetch` and `bytes_max` bound the messages in flight. The other
+    /// Consumes a queue message by message until `stop`. `prefetch` and `bytes_max` limit the messages in flight. The other
     /// options have no effect.
     pub fn consume_raw(&self, queue: Queue, options: ConsumeOptions, stop: CancellationToken) -> RawConsumer {
         let tally = self.tallies().of(queue);

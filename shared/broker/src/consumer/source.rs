@@ -1,4 +1,4 @@
-//! The queue that a consumer takes from. It decodes and splits bundles, and publishes dead letters.
+//! The queue from which a consumer takes messages. Decodes and splits bundles, and publishes dead letters.
 
 use postrider_wire::bundle::{self, Member};
 
@@ -10,7 +10,7 @@ use crate::metrics;
 use crate::publish::message::MessageRoute;
 use crate::topology::Queue;
 
-/// A queue and the broker it is in. Cheap to clone.
+/// A queue and its broker. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Source {
     pub(super) broker: Broker,
@@ -18,15 +18,16 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Publishes a member as a dead letter of its own, and waits for the confirm.
+    /// Publishes a member as a separate dead letter, and waits for the confirm.
     pub(super) async fn dead_letter(&self, member: &Member, poison: &Poison) -> Result<(), PublishError> {
         metrics::dead_letter(self.queue, &poison.reason);
         let to = MessageRoute::DeadLetter { source: self.queue.name(), reason: &poison.reason };
         self.broker.own_publisher().publish(to, std::slice::from_ref(member)).await
     }
 
-    /// Decodes a bundle. Returns `None` if it must not be handled; a task then settles the message. Bytes that are no bundle, and
-    /// single members that were returned too often, become dead letters. Bundles that were returned too often are split.
+    /// Decodes a bundle. Returns `None` if the bundle must not be handled; a task then settles the message. Bytes that are not
+    /// a bundle, and single members that have returned too often, become dead letters. Bundles that have returned too often are
+    /// split.
     pub(super) fn decode(&self, inbound: Inbound) -> Option<(Vec<Member>, Inbound)> {
         let count = inbound.context.delivery_count;
         match bundle::decode(&inbound.delivery.data) {

@@ -1,4 +1,4 @@
-//! The consumer that handles messages in tasks: it decodes a message, waits for room in the budget and starts the tasks.
+//! The consumer that handles messages in tasks: it decodes a message, waits for room in the budget, and starts the tasks.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) trait Work: Send {
     /// A decoded message.
     type Item: Send;
 
-    /// Decodes a message; `None` if it must not be handled. A task then settles it.
+    /// Decodes a message; `None` if the message must not be handled. A task then settles the message.
     fn decode(&self, source: &Source, inbound: Inbound) -> Option<(Self::Item, Inbound)>;
 
     /// The number of members in a message.

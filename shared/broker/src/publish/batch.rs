@@ -1,9 +1,9 @@
-//! Group commit: members gather while a confirm is outstanding and are sent together once it arrives.
+//! Group commit: while a confirm is outstanding, members gather; when it arrives, they are sent together.
 //!
-//! A broker's cost depends on the number of messages more than on their size. While nothing is unconfirmed, a member is sent at
-//! once; otherwise the next members gather. That adds no latency when idle and makes bundles of up to 32 members under load. A
-//! commit that would be smaller than the previous one waits up to 2 ms first, if that had 2 members or more. Publishers whose callers
-//! accept latency (decisions, outcomes) gather for some milliseconds more, which saves the broker's CPU.
+//! The broker's cost depends more on the number of messages than on their size. While nothing is unconfirmed, a member is sent
+//! immediately; otherwise the next members gather. That adds no latency when idle and makes bundles of up to 32 members under
+//! load. If the previous commit had at least 2 members, a smaller commit waits up to 2 ms for more members. Publishers whose
+//! callers accept latency (decisions, outcomes) gather for some more milliseconds, which saves CPU time of the broker.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,42 +26,43 @@ use crate::connection::{PublishState, SupervisedConnection};
 use crate::error::PublishError;
 use crate::topology::Route;
 
-/// Maximum number of bundles of one commit.
+/// Maximum number of bundles in one commit.
 const COMMIT_BUNDLES_MAX: usize = 128;
-/// Maximum number of members of one commit.
+/// Maximum number of members in one commit.
 const COMMIT_MEMBERS_MAX: usize = COMMIT_BUNDLES_MAX * BUNDLE_MEMBERS_MAX;
-/// A commit with this many bytes gets no further bundle. This bounds the bytes written before confirms are read.
+/// A commit with this many bytes gets no further bundle. This limits the bytes that are written before confirms are read.
 const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How long a commit waits for more members if the previous one had more. Callers that were just answered are about to publish
-/// again, and a small commit costs the broker almost as much as a large one.
+/// How long a commit waits for more members if the previous commit had more. Callers that just got their answer are about to
+/// publish again, and a small commit costs the broker almost as much as a large one.
 const LINGER: Duration = Duration::from_millis(2);
-/// A commit waits only after one with at least this many members. At a lower rate no other member would come in time.
+/// A commit waits only if the previous commit had at least this many members. At a lower rate no other member would arrive in
+/// time.
 const LINGER_MEMBERS_MIN: usize = 2;
-/// A commit with at least this many members does not wait.
+/// A commit with at least this many members does not wait for more.
 const LINGER_MEMBERS_MAX: usize = 2 * BUNDLE_MEMBERS_MAX;
-/// A commit that waits is sent early once it has as many members as the previous one, but not with fewer than this.
+/// A waiting commit is sent early once it has as many members as the previous commit, and at least this many.
 const LINGER_ENOUGH_MIN: usize = 8;
 
 /// What happens to members that the broker refuses, or whose confirm is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resend {
-    /// They are sent again until they are confirmed.
+    /// The members are sent again until they are confirmed.
     UntilConfirmed,
-    /// A refusal is an error. After a lost connection only members whose caller still waits are sent again.
+    /// A refusal is an error. After a lost connection, a member is sent again only if its caller still waits.
     WhileAwaited,
 }
 
 /// How a [`BatchPublisher`] behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchOptions {
-    /// How long members gather even if nothing is unconfirmed. Zero (the default) sends them immediately. Use at most 100 ms, and
-    /// only where latency does not matter.
+    /// How long members gather even if nothing is unconfirmed. Zero (the default) sends them immediately. Use at most 100 ms,
+    /// and only if latency does not matter.
     pub gather: Duration,
-    /// Maximum number of members that are queued or unconfirmed. Beyond that, [`BatchPublisher::publish`] waits and
+    /// Maximum number of members that are queued or unconfirmed. Above it, [`BatchPublisher::publish`] waits and
     /// [`BatchPublisher::publish_within`] returns [`PublishError::Overloaded`].
     pub members_max: usize,
-    /// Maximum number of bytes of members that are queued or unconfirmed; a payload that members share counts once.
+    /// Maximum number of bytes of members that are queued or unconfirmed. A payload that several members share counts once.
     pub bytes_max: usize,
     /// What happens to members that are not confirmed.
     pub resend: Resend,
@@ -75,7 +76,7 @@ impl Default for BatchOptions {
 
 type Submission = (Option<TenantId>, Vec<Member>, Arc<Ticket>);
 
-/// Counts the members that are not sent yet. Wakes the publisher's task once there are enough of them, not for every member.
+/// Counts the unsent members. Wakes the publisher's task once there are enough of them, not for every member.
 struct Unsent {
     members: AtomicUsize,
     /// The number of members at which the task wakes.
@@ -100,10 +101,10 @@ impl Unsent {
         self.members.fetch_sub(members, Ordering::SeqCst);
     }
 
-    /// Returns when there are `enough` members, at `until` at the latest.
+    /// Returns when there are `enough` members, or at the time `until`.
     async fn wait_for(&self, enough: usize, until: Instant) {
         self.enough.store(enough, Ordering::SeqCst);
-        // Sequentially consistent: a member that this load does not count is added by a call that sees `enough`.
+        // Sequentially consistent: if this load does not count a member, the call that adds the member sees the new `enough`.
         while self.members.load(Ordering::SeqCst) < enough {
             if tokio::time::timeout_at(until, self.wake.notified()).await.is_err() {
                 break;
@@ -125,7 +126,7 @@ pub struct BatchPublisher {
 
 impl BatchPublisher {
     pub(crate) fn start(connection: SupervisedConnection, route: Route, options: BatchOptions) -> Self {
-        // The budget bounds the length of this channel.
+        // The budget limits the length of this channel.
         let (submissions, received) = mpsc::unbounded_channel();
         let budget = Arc::new(Budget::new(options.members_max, options.bytes_max));
         let unsent = Arc::new(Unsent::new());
@@ -162,7 +163,7 @@ impl BatchPublisher {
             return Ok(());
         }
         let (count, bytes) = (members.len(), bytes_of(&members));
-        // Trying first takes free room without waiting, so that concurrent calls keep their order.
+        // `try_acquire` takes free room without waiting, so that concurrent calls stay in order.
         let permit = match self.budget.try_acquire(count, bytes) {
             Some(permit) => permit,
             None => self.budget.acquire(count, bytes).await.ok_or(PublishError::Stopped)?,
@@ -170,11 +171,12 @@ impl BatchPublisher {
         self.enqueue(None, members, (permit, None))?.await.unwrap_or(Err(PublishError::Stopped))
     }
 
-    /// Publishes members of a tenant and waits for their confirms, at most for `limit`. Tenants take turns, and each gets at most
-    /// half of the room. With [`Resend::WhileAwaited`], a commit leaves out members whose caller has left.
+    /// Publishes members of a tenant and waits for their confirms, at most for `limit`. Tenants take turns, and each tenant
+    /// gets at most half of the room. With [`Resend::WhileAwaited`], a commit leaves out members whose caller does not wait any
+    /// more.
     ///
     /// # Errors
-    /// [`PublishError::Overloaded`] and [`PublishError::Blocked`] come immediately: nothing was sent. After
+    /// [`PublishError::Overloaded`] and [`PublishError::Blocked`] are returned immediately: nothing was sent. After
     /// [`PublishError::Timeout`] and [`PublishError::Refused`] the members may have been published.
     pub async fn publish_within(
         &self,
@@ -238,7 +240,8 @@ impl Committer {
                 if self.channel.outstanding() == 0 {
                     continue;
                 }
-                // Submissions stay in their channel meanwhile: receiving them one by one would only wake this task more often.
+                // In the meantime submissions remain in their channel, because receiving them one by one would only wake this
+                // task more often.
                 for (tickets, verdict) in self.channel.confirms().await {
                     tickets.iter().for_each(|(ticket, members)| ticket.resolve(*members, verdict));
                 }
@@ -250,7 +253,7 @@ impl Committer {
                     Some(submission) => self.take(submission),
                     None => open = false,
                 }
-                // Other tasks that are about to publish run first and share the bundle.
+                // Yields, so that other tasks that are about to publish run first and share the bundle.
                 tokio::task::yield_now().await;
                 self.take_all(&mut submissions);
             }
@@ -259,7 +262,7 @@ impl Committer {
         }
     }
 
-    /// The number of members that the task has taken and not sent yet.
+    /// The number of members that the task has received but not sent.
     fn members(&self) -> usize {
         self.queued.len() + self.waiting.len()
     }
@@ -275,7 +278,8 @@ impl Committer {
         }
     }
 
-    /// Waits until the oldest member has gathered for `options.gather` or a bundle is full. If that time is zero, it may linger.
+    /// Waits until the oldest member has gathered for `options.gather` or a bundle is full. If `options.gather` is zero, waits
+    /// only if the commit lingers.
     async fn gather(&mut self, submissions: &mut Submissions) {
         let Some(since) = self.waiting_since else { return };
         if self.options.gather.is_zero() {
@@ -317,7 +321,7 @@ impl Committer {
     }
 }
 
-/// Whether a commit with `waiting` members lingers after one with `committed` members.
+/// Whether a commit with `waiting` members waits for more, if the previous commit had `committed` members.
 fn lingers(committed: usize, waiting: usize) -> bool {
     committed >= LINGER_MEMBERS_MIN && waiting < committed.min(LINGER_MEMBERS_MAX)
 }

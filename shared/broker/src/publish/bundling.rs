@@ -1,4 +1,4 @@
-//! Cutting a queue of members into bundles.
+//! Divides a queue of members into bundles.
 
 use std::collections::VecDeque;
 
@@ -7,8 +7,8 @@ use postrider_wire::bundle::Member;
 
 /// Takes the members of the next bundle with their tokens: at most 32 members and 32 KiB, but at least one member.
 ///
-/// A member whose payload is the same buffer as the previous member's counts with its head only. Otherwise a large event
-/// would be copied once for each of its endpoints.
+/// If the payload of a member is the same buffer as the previous member's payload, only the member's head counts. Otherwise a
+/// large event would be copied once for each of its endpoints.
 pub(super) fn next_bundle<T>(waiting: &mut VecDeque<(Member, T)>) -> Option<(Vec<Member>, Vec<T>)> {
     let mut members: Vec<Member> = Vec::with_capacity(waiting.len().min(BUNDLE_MEMBERS_MAX));
     let mut tokens = Vec::with_capacity(members.capacity());
@@ -28,7 +28,7 @@ pub(super) fn next_bundle<T>(waiting: &mut VecDeque<(Member, T)>) -> Option<(Vec
     (!members.is_empty()).then_some((members, tokens))
 }
 
-/// The encoded bytes of consecutive members; a payload that neighbours share counts once.
+/// The number of encoded bytes of consecutive members. A payload that neighbours share counts once.
 pub(super) fn bytes_of(members: &[Member]) -> usize {
     let before = std::iter::once(None).chain(members.iter().map(Some));
     before.zip(members).map(|(before, member)| bytes_after(before, member)).sum()

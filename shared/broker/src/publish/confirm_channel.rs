@@ -1,11 +1,11 @@
 //! Publishing with confirms on one channel: unconfirmed messages are sent again until they are confirmed.
 //!
-//! One task owns a channel, so delivery tags follow the order of sending. After any error the task opens another channel,
+//! One task owns a channel, so delivery tags are in the order of sending. After any error the task opens another channel,
 //! declares the rungs again and sends every unconfirmed message again, in the same order.
 //!
-//! lapin hands a returned (unroutable) message to whichever confirm arrives next, not to its own. Two facts make that
-//! safe: a return arrives before the confirm of the same message, and [`ConfirmChannel::confirms`] reads everything that has
-//! arrived before it resolves any message. So a return is known before its message could count as confirmed.
+//! lapin attaches a returned (unroutable) message to the next confirm that arrives, which may belong to another message. Two
+//! facts make that safe: a return arrives before the confirm of the same message, and [`ConfirmChannel::confirms`] reads
+//! everything that has arrived before it resolves any message. So a message that was returned never counts as confirmed.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::pin::Pin;
@@ -27,19 +27,20 @@ use crate::metrics::PublisherMetrics;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Confirmed,
-    /// The message was nacked or returned. Only with [`ResendPolicy::While`].
+    /// The message was nacked or returned. Occurs only with [`ResendPolicy::While`].
     Refused,
 }
 
 /// What happens to a message that is refused or unconfirmed.
 pub(crate) enum ResendPolicy<T> {
-    /// It is sent again until it is confirmed.
+    /// The message is sent again until it is confirmed.
     UntilConfirmed,
-    /// A refused message is not sent again. Any other is sent, or sent again, only while this is true for its token.
+    /// A refused message is not sent again. Any other message is sent, or sent again, only if this function returns true for
+    /// its token.
     While(fn(&T) -> bool),
 }
 
-/// The connection was closed for good: nothing will be confirmed any more.
+/// The connection was closed for good: no further confirm arrives.
 #[derive(Debug)]
 pub(crate) struct Closed;
 
@@ -75,9 +76,9 @@ pub(crate) struct ConfirmChannel<T> {
     unsent: VecDeque<u64>,
     in_flight: FuturesUnordered<PendingConfirm>,
     flight_started: Option<Instant>,
-    /// Declare the topology before the next message, because the broker could not route one.
+    /// Whether to declare the topology before the next message, because the broker could not route a message.
     redeclare: bool,
-    /// Wait for the backoff's delay before the next message.
+    /// Whether to wait for the backoff's delay before the next message.
     pause: bool,
     backoff: Backoff,
 }
@@ -117,8 +118,8 @@ impl<T: Send + 'static> ConfirmChannel<T> {
         self.unsent.push_back(self.next_id);
     }
 
-    /// Opens a channel and declares rungs if necessary, then sends the queued messages, however long that takes. Not cancel-safe:
-    /// call it outside of `select!`.
+    /// Opens a channel and declares rungs if necessary, then sends the queued messages. Waits for as long as that takes. Not
+    /// cancel-safe: call it outside of `select!`.
     pub(crate) async fn send_pending(&mut self) -> Result<(), Closed> {
         while !self.unsent.is_empty() {
             if std::mem::take(&mut self.pause) {
@@ -172,8 +173,8 @@ impl<T: Send + 'static> ConfirmChannel<T> {
         Ok(())
     }
 
-    /// Waits for confirms and returns the messages that are confirmed or refused. The result is empty if all of them are sent
-    /// again. Never returns while nothing is in flight. Cancel-safe.
+    /// Waits for confirms and returns the messages that are confirmed or refused. The result is empty if all of these messages
+    /// are sent again. Never returns while nothing is in flight. Cancel-safe.
     pub(crate) async fn confirms(&mut self) -> Vec<(T, Verdict)> {
         let Some(first) = self.in_flight.next().await else { return std::future::pending().await };
         let mut results = vec![first];
@@ -210,7 +211,8 @@ impl<T: Send + 'static> ConfirmChannel<T> {
         answered
     }
 
-    /// The id of the returned message that this confirmation carries, if any. The topology is then declared again.
+    /// Returns the id of the returned message that this confirmation contains, if any, and causes the topology to be declared
+    /// again.
     fn returned(&mut self, confirmation: Confirmation) -> Option<u64> {
         let message = confirmation.take_message()?;
         tracing::warn!(
@@ -239,7 +241,7 @@ impl<T: Send + 'static> ConfirmChannel<T> {
         self.unconfirmed.remove(&id).map(|outgoing| (outgoing.token, verdict))
     }
 
-    /// Forgets the channel and queues every unconfirmed message for the next one.
+    /// Drops the channel and queues every unconfirmed message for the next channel.
     fn drop_channel(&mut self) {
         if let Some((connection, _)) = self.current.take() {
             connection.report_failure();

@@ -1,8 +1,8 @@
-//! Publishing deliveries that wait on the ladder, for a retry or until their slot, or that change lanes.
+//! Publishes deliveries that wait on the ladder, for a retry or until their slot, or that change lanes.
 //!
 //! Deliveries for the same destination share messages if they arrive within [`Destination::gather`]. An endpoint that is down,
-//! or has a backlog, sends thousands of deliveries to the same few rungs. In messages of their own they would cost the
-//! broker many times as much on the way to the rung, from the rung to the lane, and to the consumer.
+//! or has a backlog, sends thousands of deliveries to the same few rungs. As separate messages they would cost the broker many
+//! times as much on the way to the rung, from the rung to the lane, and to the consumer.
 //!
 //! Messages are sent again until they are confirmed.
 
@@ -25,15 +25,16 @@ use crate::error::PublishError;
 use crate::ladder::Rung;
 use crate::topology::{DELAY_EXCHANGE, LANES_EXCHANGE, lane_key};
 
-/// How long the first member for a destination waits for others. Neither a rung nor a change of lanes needs to be more precise.
+/// How long the first member for a destination waits for others. A rung or a change of lanes needs no higher precision.
 const GATHER: Duration = Duration::from_millis(10);
-/// The same for rungs of the slow lane. It is longer, because retries to an endpoint that does not answer arrive one by one.
-/// Deliveries that leave the live lane wait less, because the live messages behind them cannot be acked before.
+/// The same wait for rungs of the slow lane. It is longer, because retries to an endpoint that does not answer arrive one by
+/// one. For deliveries that leave the live lane the wait is short, because the live messages behind them cannot be acked until
+/// they are published.
 const GATHER_SLOW: Duration = Duration::from_millis(100);
-/// Maximum number of unconfirmed members; beyond that, [`DelayPublisher::publish`] waits.
+/// Maximum number of unconfirmed members. Above it, [`DelayPublisher::publish`] waits.
 const UNCONFIRMED_MAX: usize = 1_024;
 
-/// Where a delivery goes.
+/// The destination of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Destination {
     /// To a lane, now.
@@ -42,13 +43,13 @@ pub enum Destination {
     Rung {
         /// From [`ladder::rung_at_least`](crate::ladder::rung_at_least) or [`ladder::rung_at_most`](crate::ladder::rung_at_most).
         rung: Rung,
-        /// The lane that it returns to.
+        /// The lane to which the delivery returns.
         lane: Lane,
     },
 }
 
 impl Destination {
-    /// How long the first member waits for others.
+    /// How long the first member waits for other members.
     fn gather(self) -> Duration {
         match self {
             Self::Rung { lane: Lane::Slow, .. } => GATHER_SLOW,
@@ -99,14 +100,14 @@ impl DelayPublisher {
 /// Members that gather for one destination.
 struct Waiting {
     members: VecDeque<(Member, Done)>,
-    /// When they are sent at the latest.
+    /// The latest time at which the members are sent.
     until: Instant,
 }
 
 /// The publisher's task: it gathers members by destination, sends them and answers the callers.
 struct Gatherer {
     waiting: HashMap<Destination, Waiting>,
-    /// The number of members that gather or are not confirmed.
+    /// The number of members that gather or are unconfirmed.
     outstanding: usize,
     channel: ConfirmChannel<Vec<Done>>,
 }
@@ -135,7 +136,7 @@ impl Gatherer {
                 () = tokio::time::sleep_until(first.unwrap_or_else(Instant::now)), if first.is_some() => {}
             }
             self.commit();
-            // This also sends messages again that a lost connection left unconfirmed.
+            // This call also sends again the messages that a lost connection left unconfirmed.
             if matches!(self.channel.send_pending().await, Err(Closed)) {
                 return;
             }
@@ -151,7 +152,8 @@ impl Gatherer {
         waiting.members.push_back((member, done));
     }
 
-    /// Queues the members of destinations that have waited long enough or fill a bundle; all of them if no more can be taken.
+    /// Queues the members of each destination that has waited long enough or fills a bundle. If `UNCONFIRMED_MAX` is reached,
+    /// queues all members.
     fn commit(&mut self) {
         let (now, full) = (Instant::now(), self.outstanding >= UNCONFIRMED_MAX);
         let is_due = |_: &Destination, waiting: &mut Waiting| {

@@ -1,4 +1,4 @@
-//! Members that wait for a commit, in fair order: tenants take turns, and each tenant's members keep their order.
+//! Members that wait for a commit, in fair order: tenants take turns, and the members of each tenant remain in order.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use postrider_model::ids::TenantId;
 
-/// Waiting members by tenant. Members without a tenant count as one more tenant.
+/// Waiting members by tenant. Members without a tenant are treated as one more tenant.
 pub(super) struct FairQueue<T> {
     tenants: HashMap<Option<TenantId>, VecDeque<T>>,
-    /// Tenants that have members, the next one first.
+    /// Tenants that have members, in the order of their turns.
     turns: VecDeque<Option<TenantId>>,
     members: usize,
 }
@@ -33,7 +33,7 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Moves at most `count` members to the end of `to`, one of each tenant in turn.
+    /// Moves at most `count` members to the end of `to`, one member of each tenant in turn.
     pub(super) fn take(&mut self, count: usize, to: &mut VecDeque<T>) {
         for _ in 0..count {
             let Some(tenant) = self.turns.pop_front() else { break };
@@ -50,7 +50,7 @@ impl<T> FairQueue<T> {
     }
 }
 
-/// The number of members that each tenant has queued or unconfirmed.
+/// The number of queued or unconfirmed members of each tenant.
 #[derive(Clone)]
 pub(super) struct TenantLimit {
     members: Arc<Mutex<HashMap<TenantId, usize>>>,
@@ -65,12 +65,13 @@ pub(super) struct TenantPermit {
 }
 
 impl TenantLimit {
-    /// `each_max`: the most members that one tenant may have.
+    /// `each_max` is the maximum number of members of one tenant.
     pub(super) fn new(each_max: usize) -> Self {
         Self { members: Arc::default(), each_max }
     }
 
-    /// Adds to the members of a tenant; `None` if it would then have too many. A tenant without members may add any number.
+    /// Adds to the members of a tenant. Returns `None` if the tenant would have too many members. A tenant without members may
+    /// add any number.
     pub(super) fn charge(&self, tenant: TenantId, members: usize) -> Option<TenantPermit> {
         let mut all = self.members.lock();
         let held = all.entry(tenant).or_default();

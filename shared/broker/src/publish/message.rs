@@ -1,4 +1,4 @@
-//! Publishing messages that travel alone: dead letters, manual retries, requeued messages, answers to calls.
+//! Publishes single messages: dead letters, manual retries, requeued messages, answers to calls.
 //!
 //! Up to a thousand messages are unconfirmed at the same time, so that one slow confirm does not delay the next message.
 //! Unconfirmed messages are sent again until they are confirmed.
@@ -28,22 +28,22 @@ const SHORT_STRING_BYTES_MAX: usize = 255;
 
 /// Header of dead letters: why the message cannot be processed.
 pub(crate) const REASON_HEADER: &str = "x-reason";
-/// Header of dead letters: the queue that the message was taken from.
+/// Header of dead letters: the queue from which the message was taken.
 pub(crate) const SOURCE_HEADER: &str = "x-source";
 
-/// Where a message goes.
+/// The destination of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageRoute<'a> {
     /// To a lane, now.
     Lane(Lane),
     /// To the dead letters.
     DeadLetter {
-        /// The queue it was taken from.
+        /// The queue from which the message was taken.
         source: &'a str,
-        /// Why it cannot be processed, for the operator; cut at 1,000 bytes.
+        /// Why the message cannot be processed, for the operator; truncated to 1,000 bytes.
         reason: &'a str,
     },
-    /// To the queue of that name.
+    /// To the queue with this name.
     Queue(&'a str),
 }
 
@@ -61,8 +61,8 @@ impl MessagePublisher {
         Self { jobs }
     }
 
-    /// Publishes members as one message (nearly always one member) and returns when it is confirmed. If the future is dropped,
-    /// the message may or may not be published.
+    /// Publishes members as one message (nearly always one member) and returns when the message is confirmed. If the future is
+    /// dropped, the message may or may not be published.
     ///
     /// # Errors
     /// [`PublishError::Stopped`], at shutdown only.
@@ -73,16 +73,16 @@ impl MessagePublisher {
     /// Publishes bytes as a dead letter, because this build cannot decode them.
     ///
     /// # Errors
-    /// As [`MessagePublisher::publish`].
+    /// The same errors as [`MessagePublisher::publish`].
     pub async fn dead_letter_bytes(&self, body: Bytes, source: &str, reason: &str) -> Result<(), PublishError> {
         self.send(MessageRoute::DeadLetter { source, reason }, body, "application/octet-stream").await
     }
 
-    /// Publishes a producer's message to the dead letters with its routing key, properties and bytes. Of a message with
-    /// more than [`DEAD_LETTER_WHOLE_BYTES_MAX`] bytes only the first [`DEAD_LETTER_KEPT_BYTES`] are kept.
+    /// Publishes a producer's message to the dead letters with its routing key, properties and bytes. If the message has more
+    /// than [`DEAD_LETTER_WHOLE_BYTES_MAX`] bytes, only its first [`DEAD_LETTER_KEPT_BYTES`] bytes are kept.
     ///
     /// # Errors
-    /// As [`MessagePublisher::publish`].
+    /// The same errors as [`MessagePublisher::publish`].
     pub async fn dead_letter_message(
         &self,
         message: &ProducerMessage,
@@ -95,18 +95,18 @@ impl MessagePublisher {
         let mut body = message.body.clone();
         if body.len() > DEAD_LETTER_WHOLE_BYTES_MAX {
             headers.insert(CUT_HEADER.into(), AMQPValue::LongString(body.len().to_string().into()));
-            // A copy, so that the whole message does not stay in memory.
+            // Copies the bytes, so that the memory of the whole message is freed.
             body = Bytes::copy_from_slice(&body[..DEAD_LETTER_KEPT_BYTES]);
         }
-        // The dead letters' exchange ignores the routing key, so the message keeps its original one.
+        // The exchange of dead letters ignores the routing key, so the message is published with its original routing key.
         self.forward(DEAD_EXCHANGE, &message.routing_key, message, headers, body).await
     }
 
-    /// Publishes a message unchanged to the queue that it was taken from: a producer's message by its routing key through
-    /// the public exchange, a service's message straight to its queue.
+    /// Publishes a message unchanged to the queue from which it was taken: a producer's message by its routing key through the
+    /// public exchange, a service's message directly to its queue.
     ///
     /// # Errors
-    /// As [`MessagePublisher::publish`].
+    /// The same errors as [`MessagePublisher::publish`].
     pub async fn requeue(&self, to: Queue, message: &ProducerMessage) -> Result<(), PublishError> {
         let (exchange, key) = match to {
             Queue::Intake => (EVENTS_EXCHANGE, message.routing_key.as_str()),
@@ -152,7 +152,7 @@ impl MessagePublisher {
         .await
     }
 
-    /// Answers a call through the caller's pseudo-queue. If the caller is gone, the broker drops the answer.
+    /// Answers a call through the caller's pseudo-queue. If the caller has ended, the broker drops the answer.
     pub(crate) async fn answer(
         &self,
         reply_to: ShortString,
@@ -171,7 +171,7 @@ impl MessagePublisher {
     }
 }
 
-/// Adds the headers that give the reason of a dead letter and the queue that it was taken from.
+/// Adds the headers with the reason of a dead letter and the queue from which the message was taken.
 fn add_dead_letter_headers(headers: &mut FieldTable, source: &str, reason: &str) {
     let reason = cut(reason, REASON_BYTES_MAX);
     headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.into()));

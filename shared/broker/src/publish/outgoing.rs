@@ -11,21 +11,22 @@ use crate::ladder::Rung;
 const PERSISTENT: u8 = 2;
 const TRANSIENT: u8 = 1;
 
-/// A message to be published. Its headers are new: headers that the broker added (such as `x-death`) are never sent back.
+/// A message to publish. Its headers are new: headers that the broker added (such as `x-death`) are never sent back.
 pub(crate) struct Outgoing<T> {
     pub(crate) exchange: ShortString,
     pub(crate) routing_key: ShortString,
     pub(crate) body: Bytes,
-    /// An empty content type is not sent.
+    /// If the content type is empty, it is not sent.
     pub(crate) content_type: ShortString,
-    /// The producer's AMQP message id, preserved when its message is forwarded unchanged.
+    /// The producer's AMQP message id, if the producer's message is forwarded unchanged.
     pub(crate) message_id: Option<ShortString>,
     pub(crate) headers: Option<FieldTable>,
-    /// The rung that the message goes to. It is declared before the message is sent.
+    /// The rung to which the message is published. The rung is declared before the message is sent.
     pub(crate) rung: Option<Rung>,
-    /// The correlation id of the call that it answers. An answer is neither kept on disk nor required to be routable.
+    /// The correlation id of the call that the message answers. An answer is neither stored on disk nor required to be
+    /// routable.
     pub(crate) answers: Option<ShortString>,
-    /// The publisher gets this value back when the message is confirmed or refused.
+    /// A value that the publisher gets back when the message is confirmed or refused.
     pub(crate) token: T,
 }
 
@@ -51,7 +52,7 @@ impl<T> Outgoing<T> {
         Self { content_type: bundle::CONTENT_TYPE.into(), ..Self::new(exchange, routing_key, body, token) }
     }
 
-    /// Publishes the message on `channel` and waits for the confirm. If the broker returns the message, `id` identifies it.
+    /// Publishes the message on `channel` and waits for the confirm. `id` identifies the message if the broker returns it.
     pub(super) fn publish(
         &self,
         channel: Channel,
@@ -65,7 +66,7 @@ impl<T> Outgoing<T> {
     }
 
     fn properties(&self, id: u64, user_id: Option<ShortString>) -> BasicProperties {
-        // An answer carries its caller's correlation id. It is not mandatory, so it is never returned and needs no id of ours.
+        // An answer has the correlation id of its caller. It is not mandatory, so it is never returned and does not need `id`.
         let correlation = self.answers.clone().unwrap_or_else(|| id.to_string().into());
         let mut properties = BasicProperties::default()
             .with_correlation_id(correlation)

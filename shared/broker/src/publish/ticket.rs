@@ -1,4 +1,4 @@
-//! One call of the batch publisher, shared by its members. The call ends when all of them are confirmed or refused.
+//! One call of the batch publisher, shared by the members of the call. The call ends when all of them are confirmed or refused.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,17 +11,17 @@ use super::fair_queue::TenantPermit;
 use crate::budget::Permit;
 use crate::error::PublishError;
 
-/// The room that a call's members take, and its tenant's share of that room if the call has a tenant.
+/// The room that the members of a call occupy, and the tenant's share of that room if the call has a tenant.
 pub(super) type TicketPermit = (Permit, Option<TenantPermit>);
 
 pub(super) struct Ticket {
     remaining: AtomicUsize,
     refused: AtomicBool,
-    /// The caller's answer and room; `None` once the call has ended.
+    /// The channel for the caller's answer, and the occupied room; `None` once the call has ended.
     open: Mutex<Option<(Done, TicketPermit)>>,
 }
 
-/// The tickets of one bundle's members, each with the number of its members in the bundle.
+/// The tickets of the members of one bundle, each with the number of its members in the bundle.
 pub(super) type Tickets = Vec<(Arc<Ticket>, usize)>;
 
 impl Ticket {
@@ -43,7 +43,7 @@ impl Ticket {
         let result = if self.refused.load(Ordering::Relaxed) { Err(PublishError::Refused) } else { Ok(()) };
         let open = self.open.lock().take();
         if let Some((done, permit)) = open {
-            // Frees the room before the answer, so that the caller's next call finds it.
+            // Frees the room before it sends the answer, so that the room is free at the caller's next call.
             drop(permit);
             let _ = done.send(result);
         }
@@ -55,7 +55,7 @@ impl Ticket {
     }
 }
 
-/// Joins and counts neighbouring members of the same ticket. Members of one call are mostly neighbours.
+/// Replaces neighbouring equal tickets by one ticket with their number. Members of one call are usually neighbours.
 pub(super) fn counted(tickets: Vec<Arc<Ticket>>) -> Tickets {
     let mut counted: Tickets = Vec::new();
     for ticket in tickets {

@@ -25,7 +25,7 @@ const CALLS_MAX: usize = 1_000;
 /// Why a call has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RpcError {
-    /// No answer came in time. The request may have been carried out, or may be later.
+    /// No answer arrived in time. The request may have been carried out already, or may be carried out later.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     /// Too many calls are queued.
@@ -45,8 +45,8 @@ struct Call {
     answer: oneshot::Sender<Result<Member, RpcError>>,
 }
 
-/// Calls services through the broker. It has its own connection, because direct reply-to consumes and publishes on one channel.
-/// [`Broker::rpc_client`](crate::Broker::rpc_client) returns it. Cheap to clone.
+/// Calls services through the broker. It has a separate connection, because direct reply-to consumes and publishes on one
+/// channel. [`Broker::rpc_client`](crate::Broker::rpc_client) returns it. Cheap to clone.
 #[derive(Clone)]
 pub struct RpcClient {
     calls: mpsc::Sender<Call>,
@@ -81,7 +81,7 @@ impl RpcClient {
 
 async fn run(connection: SupervisedConnection, mut calls: mpsc::Receiver<Call>) {
     let mut backoff = connection::backoff();
-    // Correlation ids are not reused on the next connection: a late answer must not match another call.
+    // The next connection does not reuse correlation ids, so that a late answer never matches another call.
     let mut next_id = 0u64;
     while let Some(connection) = connection.current().await {
         match open(&connection).await {
@@ -112,7 +112,7 @@ enum End {
     Unused,
 }
 
-/// Sends calls and hands out answers.
+/// Sends calls and passes answers to the callers.
 async fn exchange(
     channel: &Channel,
     mut replies: Consumer,

@@ -12,9 +12,9 @@ use crate::consumer::engine::{self, Inbound, MessageSink};
 use crate::topology::Queue;
 
 impl Broker {
-    /// Answers calls from `queue` until `stop`, each in a task and at most `calls_max` at the same time, then drains. A request is
-    /// acked after its answer was sent, so after a crash another process answers it. If the handler returns `None` or panics, the
-    /// caller gets no answer.
+    /// Answers calls from `queue` until `stop`, then drains. Each call is answered in a separate task, at most `calls_max` at
+    /// the same time. A request is acked after its answer was sent, so after a crash another process answers it. If the handler
+    /// returns `None` or panics, the caller gets no answer.
     pub async fn serve_rpc<H, F>(&self, queue: Queue, calls_max: u16, handler: H, stop: CancellationToken)
     where
         H: Fn(Member) -> F + Send + Sync + 'static,

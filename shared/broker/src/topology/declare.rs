@@ -1,9 +1,10 @@
 //! Declaring the topology.
 //!
-//! At each connect every queue is declared with all of its arguments. If it exists with other arguments, the broker answers with
-//! an error ([`BrokerError::Inequivalent`]); unnoticed, for example, dead-lettering could become at-most-once. (A *policy* can
-//! still override arguments unnoticed, see the operator's documentation.) Lanes are declared before rungs: a message that expires
-//! in a rung without its lane waits for the broker's slow retry.
+//! After each connect every queue is declared with all of its arguments. If a queue exists with other arguments, the broker
+//! answers with an error ([`BrokerError::Inequivalent`]). Without this check a changed argument could, for example, make
+//! dead-lettering at-most-once unnoticed. (A *policy* can still override arguments unnoticed, see the operator's
+//! documentation.) Lanes are declared before rungs: a message that expires in a rung without its lane waits for the broker's
+//! slow retry.
 
 use std::time::Duration;
 
@@ -19,15 +20,16 @@ use super::{
 use crate::error::BrokerError;
 use crate::ladder::{self, Rung};
 
-/// The broker dead-letters a message after this many returns to its queue. Consumers do so much earlier.
+/// The broker dead-letters a message that has returned to its queue more often than this. Consumers dead-letter it much
+/// earlier.
 const DELIVERY_LIMIT: i64 = 100;
-/// So high that the broker never drops a dead letter for its returns.
+/// High enough that the broker never drops a dead letter because of its returns.
 const DEAD_LETTERS_DELIVERY_LIMIT: i64 = 1_000_000_000;
 const RPC_TTL_MS: i64 = 30_000;
 const RPC_MESSAGES_MAX: i64 = 1_000;
 const HINTS_TTL_MS: i64 = 30_000;
 const HINTS_MESSAGES_MAX: i64 = 1_000;
-/// Rungs up to this delay are declared at every start, longer ones when first used.
+/// Rungs up to this delay are declared at every start, longer rungs at their first use.
 const RUNGS_AT_START_MAX: Duration = Duration::from_secs(10);
 
 /// Declares all exchanges, queues and bindings.
@@ -49,8 +51,8 @@ pub(crate) async fn declare(channel: &Channel) -> Result<(), BrokerError> {
     }
     declare_queues(channel).await?;
     // RabbitMQ 3.10 writes the registration of a quorum queue to disk up to half a second after it confirmed the declaration.
-    // If it is killed within that time, the queue has lost its messages and its leader, and declaring or publishing to it hangs.
-    // So the rungs that a burst would use first are declared before there is any load.
+    // If it is killed within that time, the queue loses its messages and its leader, and declaring the queue or publishing to
+    // it hangs. So the rungs that a burst would use first are declared before there is any load.
     for rung in ladder::rungs().iter().take_while(|rung| rung.delay() <= RUNGS_AT_START_MAX) {
         declare_rung(channel, *rung).await?;
     }
@@ -95,7 +97,7 @@ pub(crate) async fn declare_rung(channel: &Channel, rung: Rung) -> Result<(), Br
 }
 
 /// The arguments of every quorum queue with dead letters. At-least-once dead-lettering needs the strategy, the overflow and the
-/// exchange; without one of them the broker silently uses at-most-once.
+/// exchange. If one of them is missing, the broker uses at-most-once without an error.
 fn quorum() -> FieldTable {
     let mut arguments = FieldTable::default();
     set(&mut arguments, "x-queue-type", "quorum");
@@ -137,8 +139,8 @@ async fn declare_queue(channel: &Channel, name: &str, arguments: FieldTable) -> 
         .map_err(|error| explain("queue", name, error))
 }
 
-/// Declares and binds a queue for one listener to hints and returns its name. The queue is deleted with its connection, and
-/// drops the oldest hints when it is full.
+/// Declares and binds a queue for one listener to hints and returns its name. The queue is deleted with its connection. When
+/// the queue is full, it drops the oldest hints.
 pub(crate) async fn declare_hints(channel: &Channel) -> Result<ShortString, lapin::Error> {
     let name: ShortString = format!("{HINTS_EXCHANGE}.{:016x}", rand::random::<u64>()).into();
     let mut arguments = FieldTable::default();
@@ -153,7 +155,7 @@ pub(crate) async fn declare_hints(channel: &Channel) -> Result<ShortString, lapi
     Ok(name)
 }
 
-/// Turns error 406 of the broker into an error that names the argument.
+/// Converts error 406 of the broker into an error that names the argument.
 fn explain(kind: &'static str, name: &str, error: lapin::Error) -> BrokerError {
     let ErrorKind::ProtocolError(protocol) = error.kind() else { return error.into() };
     let text = protocol.get_message().as_str();

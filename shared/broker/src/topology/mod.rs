@@ -1,7 +1,7 @@
 //! The exchanges and queues of Postrider in the broker, and the routes between them.
 //!
-//! Only queues that ingest or producers publish to refuse messages when they are full. Such a limit on an inner queue would
-//! deadlock rungs, dispatchers and acks against each other.
+//! Only queues to which ingest or producers publish have a limit above which they refuse messages. Such a limit on an inner
+//! queue would deadlock rungs, dispatchers and acks against each other.
 
 mod declare;
 
@@ -11,28 +11,28 @@ use crate::ladder::Rung;
 
 pub(crate) use declare::{declare, declare_hints, declare_rung};
 
-/// Where producers publish: routing key `<tenant>.<event type>`, `<tenant>.batch` or `<tenant>.kumomta`. Producers use no
+/// The exchange for producers: routing key `<tenant>.<event type>`, `<tenant>.batch` or `<tenant>.kumomta`. Producers use no
 /// other name of this module.
 pub const EVENTS_EXCHANGE: &str = "postrider.events";
-/// Takes accepted events, in bundles, to the queues of the fan-out and of the event log.
+/// The exchange for accepted events, in bundles. It routes them to the queues of the fan-out and of the event log.
 pub const ACCEPTED_EXCHANGE: &str = "postrider.accepted";
-/// Takes deliveries to their lane: routing key `<lane>`, or `<ms>.<lane>` when they come from a rung.
+/// The exchange for deliveries to a lane: routing key `<lane>`, or `<ms>.<lane>` if the delivery comes from a rung.
 pub const LANES_EXCHANGE: &str = "postrider.lanes";
-/// Takes deliveries to a rung: routing key `<ms>.<lane>`.
+/// The exchange for deliveries to a rung: routing key `<ms>.<lane>`.
 pub const DELAY_EXCHANGE: &str = "postrider.delay";
-/// Takes decisions and outcomes to the recorder: routing keys `decisions` and `outcomes`.
+/// The exchange for decisions and outcomes to the recorder: routing keys `decisions` and `outcomes`.
 pub const RECORD_EXCHANGE: &str = "postrider.record";
-/// Takes hints to running services, see [`crate::hints`].
+/// The exchange for hints to running services, see [`crate::hints`].
 pub const HINTS_EXCHANGE: &str = "postrider.hints";
-/// Takes dead letters to their queue.
+/// The exchange for dead letters.
 pub const DEAD_EXCHANGE: &str = "postrider.dead";
 
-/// Maximum number of bundles in the queue of the fan-out or of the event log. Beyond that, the broker refuses what ingest
-/// publishes.
+/// Maximum number of bundles in the queue of the fan-out and in the queue of the event log. Above it, the broker refuses
+/// messages of ingest.
 pub const ACCEPTED_MESSAGES_MAX: i64 = 200_000;
-/// Maximum number of producers' messages in the intake queue. Beyond that, the broker refuses further ones.
+/// Maximum number of producers' messages in the intake queue. Above it, the broker refuses further messages.
 pub const INTAKE_MESSAGES_MAX: i64 = 200_000;
-/// Maximum number of bytes of producers' messages in the intake queue. Beyond that, the broker refuses further ones.
+/// Maximum number of bytes of producers' messages in the intake queue. Above it, the broker refuses further messages.
 pub const INTAKE_BYTES_MAX: i64 = 1_073_741_824;
 
 /// A queue that services consume.
@@ -73,26 +73,26 @@ impl Queue {
         }
     }
 
-    /// The queue of this name, if it holds lasting messages: not the queue of calls, and not the dead letters.
+    /// The queue with this name, if its messages are lasting. `None` for the queue of calls and the queue of dead letters.
     pub fn named(name: &str) -> Option<Self> {
         let lanes = Lane::ALL.into_iter().map(Self::Lane);
         let others = [Self::Intake, Self::Fanout, Self::EventLog, Self::Decisions, Self::Outcomes];
         others.into_iter().chain(lanes).find(|queue| queue.name() == name)
     }
 
-    /// The queue that a dead letter may be requeued to. A message whose routing key starts with a tenant is a producer's: it may
-    /// go to [`Queue::Intake`] only; the source that its headers name is ignored.
+    /// The queue to which a dead letter may be requeued. A message whose routing key starts with a tenant comes from a
+    /// producer: it may go to [`Queue::Intake`] only, and the source in its headers is ignored.
     pub fn requeue_target(source: &str, routing_key: &str) -> Option<Self> {
         if is_producers_key(routing_key) { Some(Self::Intake) } else { Self::named(source) }
     }
 }
 
-/// Where a [`BatchPublisher`](crate::BatchPublisher) publishes.
+/// The route of a [`BatchPublisher`](crate::BatchPublisher).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Route {
     /// Accepted events, to fan-out and event log.
     Accepted,
-    /// Deliveries to be attempted now.
+    /// Deliveries to attempt now.
     Lane(Lane),
     /// Decisions, to the recorder.
     Decisions,
@@ -123,8 +123,8 @@ impl Route {
 /// Header of a dead letter whose body was truncated: the size of the original message in bytes.
 pub const CUT_HEADER: &str = "x-body-cut";
 
-/// Whether only producers use this routing key: it starts with a tenant's id or external id and a dot. Services use words without
-/// a dot, queue names (`postrider.…`) and rungs (`1000.live`). A key with an external id of digits alone looks like a
+/// Whether only producers use this routing key: it starts with a tenant's id or external id and a dot. Services use words
+/// without a dot, queue names (`postrider.…`) and rungs (`1000.live`). A key whose external id has only digits looks like a
 /// rung and is not recognized.
 pub fn is_producers_key(routing_key: &str) -> bool {
     let tenant = routing_key.split_once('.').map(|(tenant, _)| tenant);

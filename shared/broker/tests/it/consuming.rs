@@ -17,7 +17,7 @@ use crate::support::{Ledger, PATIENCE, Vhost, eventually, member, number};
 
 const LIVE: Queue = Queue::Lane(Lane::Live);
 
-/// A consumer in the background. `end` stops and drains it.
+/// A consumer that runs in the background. `end` stops and drains it.
 struct Running {
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -175,7 +175,7 @@ async fn only_the_failing_member_of_a_redelivered_bundle_is_dead_lettered() {
     let ledger = Ledger::default();
     let alone = Arc::new(AtomicUsize::new(0));
     let (seen, alone_in) = (ledger.clone(), Arc::clone(&alone));
-    // The handler of member 5 always requeues its message, as a crash would. The handlers of the other members succeed.
+    // The handler of member 5 always requeues the whole message, as a crash would. The handlers of the other members succeed.
     let running = Running::members(&broker, move |member, context| {
         let (seen, alone) = (seen.clone(), Arc::clone(&alone_in));
         async move {

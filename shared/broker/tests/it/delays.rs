@@ -23,7 +23,7 @@ async fn a_rung_returns_a_delivery_to_its_lane_and_never_early() {
         let published = Instant::now();
         delays.publish(Destination::Rung { rung, lane: Lane::Slow }, member(n as u64)).await.unwrap();
         let message = timeout(PATIENCE, lane.recv()).await.expect("the delivery returns").unwrap();
-        // The broker measures from the receipt of the message, in whole milliseconds.
+        // The broker measures the delay from the receipt of the message, in whole milliseconds.
         assert!(published.elapsed() >= delay, "returned after {:?}", published.elapsed());
         assert_eq!(number(&bundle::decode(&message.body).unwrap()[0]), n as u64);
         message.ack();
@@ -52,7 +52,7 @@ async fn concurrent_deliveries_to_a_rung_share_messages_and_arrive_once() {
     vhost.finish().await;
 }
 
-/// Deliveries of an endpoint that does not answer are published in this way: singly, each to the slow lane after a delay.
+/// Deliveries to an endpoint that does not answer are published in this way: one by one, each to the slow lane after a delay.
 #[tokio::test(flavor = "multi_thread")]
 async fn single_deliveries_to_the_slow_lane_share_messages_too() {
     let vhost = Vhost::new("trickle").await;
@@ -69,7 +69,7 @@ async fn single_deliveries_to_the_slow_lane_share_messages_too() {
         publishes.push(tokio::spawn(async move { delays.publish(to, member(n)).await }));
     }
     join_all(publishes).await.into_iter().for_each(|result| result.unwrap().unwrap());
-    // A message accepts members for 100 ms, so there are at most this many, also on a slow machine.
+    // Members gather for 100 ms before a message is sent, which limits the number of messages, also on a slow machine.
     let messages_max = 1 + started.elapsed().as_millis() / 100;
     let bundles = take_bundles(&broker, Queue::Lane(Lane::Slow), 32).await;
     assert!(bundles.len() as u128 <= messages_max, "more than {messages_max}: {bundles:?}");
@@ -79,7 +79,7 @@ async fn single_deliveries_to_the_slow_lane_share_messages_too() {
     vhost.finish().await;
 }
 
-/// At-most-once dead-lettering would lose the message. The broker uses it silently if at-least-once is impossible.
+/// At-most-once dead-lettering would lose the message. The broker uses it without an error if at-least-once is impossible.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_expires_while_its_lane_is_missing_waits_for_the_lane() {
     let vhost = Vhost::new("canary").await;

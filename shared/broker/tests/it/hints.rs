@@ -39,7 +39,8 @@ async fn every_listener_gets_hints_and_asks_again_after_a_lost_connection() {
     vhost.cut("consume").await;
     hear(&mut hears_one, &Hint::Ask).await;
     let again = open(EndpointId::generate());
-    // Each listener asks once it is connected again. One of them may connect after this hint was sent, so it is repeated.
+    // Each listener asks for hints once it is connected again. One listener may connect after a hint was sent, so the hint is
+    // repeated.
     tokio::time::timeout(PATIENCE, async {
         for heard in [&mut hears_one, &mut hears_other] {
             loop {

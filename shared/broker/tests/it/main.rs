@@ -1,4 +1,5 @@
-//! Tests with a real RabbitMQ, named by `POSTRIDER_TEST_AMQP_URL` (without a virtual host) and `POSTRIDER_TEST_AMQP_API`.
+//! Tests with a real RabbitMQ. `POSTRIDER_TEST_AMQP_URL` (without a virtual host) and `POSTRIDER_TEST_AMQP_API` are its
+//! addresses.
 
 mod consuming;
 mod delays;

@@ -61,7 +61,7 @@ async fn an_accepted_event_reaches_fan_out_and_event_log() {
 
 #[tokio::test]
 async fn a_full_queue_is_refused_at_once() {
-    // On one thread, so that the publisher's task takes nothing before the last call.
+    // Runs on one thread, so that the publisher's task takes no member before the last call.
     let vhost = Vhost::new("full").await;
     let broker = vhost.broker().await;
     let options = BatchOptions { members_max: 2, resend: Resend::WhileAwaited, ..Default::default() };
@@ -74,7 +74,7 @@ async fn a_full_queue_is_refused_at_once() {
 
 #[tokio::test]
 async fn a_tenant_with_half_of_the_room_is_refused_and_others_are_not() {
-    // On one thread, so that the publisher's task takes nothing before the last call.
+    // Runs on one thread, so that the publisher's task takes no member before the last call.
     let vhost = Vhost::new("half").await;
     let broker = vhost.broker().await;
     let options = BatchOptions { members_max: 4, resend: Resend::WhileAwaited, ..Default::default() };
@@ -91,7 +91,7 @@ async fn a_tenant_with_half_of_the_room_is_refused_and_others_are_not() {
 async fn a_full_bundle_is_sent_before_the_time_to_gather_is_over() {
     let vhost = Vhost::new("gather").await;
     let broker = vhost.broker().await;
-    // Longer than this test waits for anything.
+    // The gathering time is longer than any wait in this test.
     let publisher =
         broker.batch_publisher(Route::Decisions, BatchOptions { gather: 10 * PATIENCE, ..Default::default() });
     let publish = |n| {
@@ -101,7 +101,7 @@ async fn a_full_bundle_is_sent_before_the_time_to_gather_is_over() {
     let mut published = Vec::new();
     for n in 0..32 {
         published.push(publish(n));
-        // On one thread, so that the publisher's task takes each member and gathers before the next one comes.
+        // Runs on one thread, so that the publisher's task takes each member and gathers before the next member arrives.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
@@ -121,7 +121,7 @@ async fn members_of_a_dropped_submission_are_not_sent() {
         broker.batch_publisher(Route::Outcomes, BatchOptions { resend: Resend::WhileAwaited, ..Default::default() });
     let mut state = broker.publish_state();
     let mut expected = Vec::new();
-    // On a slow machine the next connection may be open before the submission is dropped. Then the member is sent.
+    // On a slow machine the next connection may be open before the submission is dropped; then the member is sent.
     for number in 1.. {
         vhost.cut("publish").await;
         state.wait_for(|state| *state == PublishState::Down).await.unwrap();
@@ -162,7 +162,7 @@ async fn a_connection_cut_while_publishing_loses_nothing_and_publishing_resumes(
     let broker = vhost.broker().await;
     let publisher = broker.batch_publisher(Route::Outcomes, BatchOptions::default());
     let singles = broker.message_publisher();
-    // Both publish until the second cut is over, so that publishes are in flight at each cut.
+    // Both publishers publish until the second cut is over, so that publishes are in flight at each cut.
     let last_round = AtomicBool::new(false);
     let bundled = async {
         let mut sent = 0;
@@ -190,7 +190,8 @@ async fn a_connection_cut_while_publishing_loses_nothing_and_publishing_resumes(
     };
     let (bundled, single, ()) = tokio::join!(bundled, single, cut);
     for (queue, sent) in [(Queue::Outcomes, bundled), (Queue::Lane(Lane::Slow), single)] {
-        // Repeated members are allowed. `take_bundles` counts them too, so the test takes more messages until all have arrived.
+        // Repeated members are allowed. `take_bundles` counts them too, so the test takes more messages until all members have
+        // arrived.
         let mut arrived: BTreeSet<u64> =
             take_bundles(&broker, queue, sent as usize).await.concat().into_iter().collect();
         while arrived.len() < sent as usize {

@@ -10,7 +10,7 @@ use postrider_wire::bundle::{self, Member};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-/// The longest time that a test waits for something that must happen.
+/// Maximum time that a test waits for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Vhost {
@@ -93,7 +93,7 @@ impl Vhost {
         broker
     }
 
-    /// A broker client that sets this user id.
+    /// A broker client whose messages have this user id.
     pub(crate) async fn broker_as(&self, user: &str) -> Broker {
         let mut config = BrokerConfig::new(self.url(), format!("test {}", self.name));
         config.user_id = Some(user.to_owned());
@@ -103,7 +103,8 @@ impl Vhost {
         broker
     }
 
-    /// Closes the connections of this role (`publish`, `consume`), once the broker lists one.
+    /// Waits until the broker lists a connection with this role (`publish`, `consume`), then closes the connections with this
+    /// role.
     pub(crate) async fn cut(&self, role: &str) {
         eventually("a connection to cut", async || {
             let mut cut = false;
@@ -121,8 +122,8 @@ impl Vhost {
         .await;
     }
 
-    /// Closes the connections, then deletes the vhost. The other order breaks RabbitMQ 3.10: if a vhost is deleted while a queue
-    /// with at-least-once dead-lettering is declared in it, the node's dead-letter supervisor ends for good.
+    /// Closes the connections, then deletes the vhost. The other order breaks RabbitMQ 3.10: if a vhost is deleted while a
+    /// queue with at-least-once dead-lettering is being declared in it, the node's dead-letter supervisor ends for good.
     pub(crate) async fn finish(self) {
         let brokers = std::mem::take(&mut *self.brokers.lock().unwrap());
         for broker in brokers {
@@ -178,7 +179,8 @@ impl Ledger {
     }
 }
 
-/// Takes messages off a queue until they have `members` members, acks them and returns the numbers of each bundle's members.
+/// Takes messages from a queue until they have `members` members, acks them and returns the numbers of the members in each
+/// bundle.
 pub(crate) async fn take_bundles(broker: &Broker, queue: Queue, members: usize) -> Vec<Vec<u64>> {
     let stop = CancellationToken::new();
     let mut raw = broker.consume_raw(queue, ConsumeOptions::default(), stop.clone());
