@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::names;
 
-/// What the history stores instead of a secret value in the headers or the answer of an attempt.
+/// The text that the history contains instead of a secret value in the headers or the response of an attempt.
 pub const SECRET_MASK: &str = "***";
 
-/// How an attempt ended. An endpoint's failure is an outcome that its tenant sees, never an error of Postrider.
+/// How an attempt ended. A failure of the endpoint is an outcome that its tenant sees, never an error of Postrider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// A status of the profile's success class, even if the rest of the response was cut.
+    /// A status of the profile's success class, even if the rest of the response is missing.
     Success,
     /// The response has another status. Postrider follows no redirects.
     HttpStatus,
@@ -25,9 +25,9 @@ pub enum Outcome {
     ConnectFailed,
     /// The host name does not resolve.
     DnsFailed,
-    /// TLS failed: an invalid certificate, no common version.
+    /// TLS failed, for example because of an invalid certificate, or because there is no common version.
     TlsFailed,
-    /// Postrider does not send to this address.
+    /// The address is one to which Postrider does not send.
     AddressBlocked,
     /// The connection broke after the request and before the status line, or the response is not HTTP/1.1.
     ProtocolError,
@@ -43,15 +43,15 @@ names!(Outcome {
 pub enum StatusVerdict {
     /// The delivery succeeded.
     Success,
-    /// The delivery is attempted again by its retry schedule.
+    /// The delivery is attempted again according to its retry schedule.
     Retry,
-    /// The delivery failed; no attempt follows.
+    /// The delivery failed, and no attempt follows.
     Fail,
     /// The delivery failed, and its endpoint is disabled.
     Disable,
 }
 
-/// A profile's classes of status codes. A code in no class is retried.
+/// A profile's classes of status codes. A code that is in no class is retried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusClasses {
     /// Codes of success.
@@ -80,13 +80,13 @@ impl StatusClasses {
     }
 }
 
-/// The result of one attempt, on which [`crate::retry_schedule::next_step`] decides.
+/// The result of one attempt. [`crate::retry_schedule::next_step`] decides from it what follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttemptResult {
-    /// How it ended.
+    /// How the attempt ended.
     pub outcome: Outcome,
     /// The status code, if there was a response.
     pub status_code: Option<u16>,
-    /// The wait that the endpoint requested by `Retry-After`, counted from the end of the attempt.
+    /// The delay that the endpoint requested by `Retry-After`, counted from the end of the attempt.
     pub retry_after: Option<Duration>,
 }

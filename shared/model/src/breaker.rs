@@ -1,13 +1,14 @@
-//! The states of endpoints' breakers: dispatchers make statements about them, and a board keeps the newest one of each endpoint.
+//! The states of endpoints' breakers: dispatchers make statements about them, and a board stores the newest statement about
+//! each endpoint.
 //!
 //! # What it promises
-//! - The statement about the newest attempt wins, also if statements arrive late, twice or in another order.
-//! - A statement that is not repeated for [`FORGOTTEN_AFTER`] is forgotten: the breaker counts as closed.
+//! - The statement about the newest attempt is used, even if statements arrive late, twice or in another order.
+//! - A statement that is not repeated for [`FORGOTTEN_AFTER`] is removed: the breaker counts as closed.
 //! - The size is bounded: a board with [`BREAKERS_MAX`] statements records no further endpoints.
 //!
 //! # What it does not do
-//! It does not decide when a breaker opens; the dispatcher does. Attempts are compared by the clocks of their dispatchers: a
-//! clock that is `n` seconds ahead may keep an older statement for up to `n` seconds.
+//! It does not decide when a breaker opens; the dispatcher decides that. Attempts are compared by the clocks of their
+//! dispatchers: if a clock is `n` seconds fast, the board may use an outdated statement for up to `n` seconds.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::ids::EndpointId;
 use crate::text::names;
 use crate::time::UnixMillis;
 
-/// A statement that is not repeated for this long is forgotten.
+/// A statement that is not repeated for this time is removed.
 pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 /// Maximum number of statements on a board.
 pub const BREAKERS_MAX: usize = 20_000;
@@ -43,7 +44,7 @@ names!(BreakerState { Closed => "closed", Open => "open", HalfOpen => "half_open
 pub struct BreakerStatement {
     /// The endpoint.
     pub endpoint: EndpointId,
-    /// Its state.
+    /// The state of the breaker.
     pub state: BreakerState,
     /// When the breaker entered this state.
     pub since: UnixMillis,
@@ -52,7 +53,8 @@ pub struct BreakerStatement {
 }
 
 impl BreakerStatement {
-    /// The sort key of a statement. Of two with the same time the worse state wins, so that every process chooses the same.
+    /// The sort key of a statement. If two statements have the same time, the one with the worse state is used, so that every
+    /// process uses the same statement.
     fn order(&self) -> (UnixMillis, u8) {
         (self.seen_at, self.state as u8)
     }
@@ -65,7 +67,7 @@ struct Note {
     repeated_at: UnixMillis,
 }
 
-/// The newest statement about each endpoint whose breaker is open or half open, or closed a short while ago.
+/// The newest statement about each endpoint whose breaker is open or half open, or has closed recently.
 #[derive(Debug, Default)]
 pub struct BreakerBoard {
     notes: HashMap<EndpointId, Note>,
@@ -97,7 +99,7 @@ impl BreakerBoard {
 
     /// Whether an endpoint's deliveries belong to the slow lane.
     pub fn is_open(&self, endpoint: EndpointId) -> bool {
-        // This runs for each delivery, and the board is usually empty.
+        // This function runs for each delivery, and the board is usually empty.
         !self.notes.is_empty() && self.get(endpoint).is_some_and(|known| known.state != BreakerState::Closed)
     }
 
@@ -116,8 +118,8 @@ impl BreakerBoard {
         self.notes.retain(|_, note| note.repeated_at.until(now) < FORGOTTEN_AFTER);
     }
 
-    /// Called by the process that makes the statements. Removes breakers that closed [`FORGOTTEN_AFTER`] ago, which every process
-    /// knows by now, and other breakers without an attempt for `idle`.
+    /// For the process that makes the statements. Removes closed breakers [`FORGOTTEN_AFTER`] after they closed, when every
+    /// process has received that statement, and other breakers without an attempt for `idle`.
     pub fn forget_settled(&mut self, idle: Duration, now: UnixMillis) {
         self.notes.retain(|_, Note { statement, .. }| {
             let limit = if statement.state == BreakerState::Closed { FORGOTTEN_AFTER } else { idle };

@@ -1,7 +1,7 @@
 //! Deliveries: one event for one endpoint, and its states.
 //!
-//! `pending -> delivered | failed | cancelled | discarded`. A terminal state is final, except that a later report `delivered`
-//! replaces it, because the endpoint did receive the POST.
+//! `pending -> delivered | failed | cancelled | discarded`. A terminal state is final, with one exception: a later report
+//! `delivered` replaces it, because the endpoint did receive the POST.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,11 +36,11 @@ pub enum DeliveryStatus {
     Pending,
     /// The endpoint answered with a status of the profile's success class.
     Delivered,
-    /// The last attempt of the schedule failed, or a status that is not retried ended the delivery.
+    /// The last attempt of the schedule failed, or the endpoint answered with a status that is not retried.
     Failed,
-    /// A person cancelled it.
+    /// A person cancelled the delivery.
     Cancelled,
-    /// It ended for another reason than an attempt, see [`DiscardReason`].
+    /// The delivery ended for another reason than an attempt, see [`DiscardReason`].
     Discarded,
 }
 names!(DeliveryStatus {
@@ -53,8 +53,9 @@ impl DeliveryStatus {
         self != Self::Pending
     }
 
-    /// Orders two reports about one delivery, whichever arrives first: `delivered` replaces every other state, and any terminal
-    /// state replaces `pending`. Of two reports with the same rank, the one with the higher epoch, then attempt number, wins.
+    /// Ranks the state, so that two reports about one delivery merge in any order: `delivered` replaces every other state, and
+    /// every terminal state replaces `pending`. If two reports have the same rank, the report with the higher epoch is used,
+    /// then the report with the higher attempt number.
     pub fn rank(self) -> i16 {
         match self {
             Self::Pending => 0,
@@ -69,13 +70,13 @@ impl DeliveryStatus {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DiscardReason {
-    /// It was still pending at `expires_at`.
+    /// The delivery was still pending at `expires_at`.
     Expired,
-    /// Its endpoint no longer exists.
+    /// The endpoint was deleted.
     EndpointDeleted,
-    /// Its endpoint is inactive or was disabled.
+    /// The endpoint is inactive or was disabled.
     EndpointInactive,
-    /// Its event's payload was expunged.
+    /// The event's payload was expunged.
     Expunged,
 }
 names!(DiscardReason {
@@ -87,11 +88,11 @@ names!(DiscardReason {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
-    /// The first attempt of an event's own delivery.
+    /// The first attempt of a delivery that an event caused.
     First,
     /// The retry schedule.
     Retry,
-    /// A person's retry of the delivery.
+    /// A person who retried the delivery.
     Manual,
     /// A replay.
     Replay,
@@ -119,12 +120,12 @@ names!(HeldReason { Rate => "rate", Concurrency => "concurrency", Breaker => "br
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EndpointStatus {
-    /// It receives events.
+    /// The endpoint receives events.
     #[default]
     Active,
-    /// The customer deactivated it.
+    /// The customer deactivated the endpoint.
     Inactive,
-    /// Postrider disabled it, see its `disabled_reason`.
+    /// Postrider disabled the endpoint, see its `disabled_reason`.
     Disabled,
 }
 names!(EndpointStatus { Active => "active", Inactive => "inactive", Disabled => "disabled" });
@@ -135,7 +136,7 @@ pub enum BodyKind {
     /// The profile's envelope.
     #[default]
     Json,
-    /// The profile's envelope in ASCII: other characters are escaped.
+    /// The profile's envelope in ASCII: all other characters are escaped.
     AsciiJson,
     /// A [`PushoverMessage`](crate::pushover::PushoverMessage).
     Pushover,

@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 use crate::text::names;
 use crate::time::UnixMillis;
 
-/// An attempt that is due for longer than this has not been made because something holds it back. Shorter, it is on its way.
+/// An attempt that has been due for less than this time is on its way. If it has been due for longer, something holds it back.
 pub const ON_ITS_WAY: Duration = Duration::from_secs(10);
 
-/// What a pending delivery waits for. It follows from the delivery's row and its endpoint, and is stored nowhere.
+/// What a pending delivery waits for. The phase is computed from the delivery's row and its endpoint, and is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryPhase {
     /// An attempt is due, or in progress.
     Queued,
-    /// At least one attempt failed; the next one is scheduled.
+    /// At least one attempt failed, and the next one is scheduled.
     Retrying,
-    /// Its attempt has been due for more than 10 s. The endpoint's breaker or its rate holds it back.
+    /// The attempt has been due for more than 10 s. The endpoint's breaker or its rate holds it back.
     Held,
-    /// Its attempt has been due for more than 10 s, behind other deliveries.
+    /// The attempt has been due for more than 10 s, behind other deliveries.
     Waiting,
 }
 names!(DeliveryPhase { Queued => "queued", Retrying => "retrying", Held => "held", Waiting => "waiting" });
@@ -30,8 +30,8 @@ impl DeliveryPhase {
     /// Every phase.
     pub const ALL: [Self; 4] = [Self::Queued, Self::Retrying, Self::Held, Self::Waiting];
 
-    /// The phase of a pending delivery after `attempts` attempts whose next one is due at `due`. `holds`: its endpoint has a rate
-    /// or an open breaker.
+    /// The phase of a pending delivery after `attempts` attempts, whose next attempt is due at `due`. `holds`: whether the
+    /// endpoint has a rate or an open breaker.
     pub fn of(attempts: u16, due: Option<UnixMillis>, now: UnixMillis, holds: bool) -> Self {
         match due {
             Some(due) if due > now && attempts > 0 => Self::Retrying,

@@ -1,4 +1,4 @@
-//! How an endpoint is reached and what its deliveries are signed with.
+//! How an endpoint is reached, and the kind of key that signs its deliveries.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::text::names;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
-    /// An HTTP POST to its URL.
+    /// An HTTP POST to the endpoint's URL.
     #[default]
     Web,
     /// A message to a Pushover user. Only for profiles whose `channels` include it.
@@ -37,7 +37,8 @@ pub enum EndpointOrder {
     /// Newest first.
     #[default]
     Newest,
-    /// Disabled by Postrider; failing; with 1 to 4 failures in a row; without; inactive. Of the same kind, newest first.
+    /// By trouble: disabled by Postrider; failing; 1 to 4 failures in a row; no failures; inactive. Within each group, newest
+    /// first.
     Trouble,
 }
 names!(EndpointOrder { Newest => "newest", Trouble => "trouble" });

@@ -1,4 +1,4 @@
-//! Events: what happened, as producers publish it.
+//! Events: things that happened, as producers publish them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::text::{names, serialize_as_text};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventType(Box<str>);
 
-/// The text is not an event type.
+/// An error: the text is not an event type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an event type is 1 to {EVENT_TYPE_BYTES_MAX} bytes of letters, digits, '_', '-', inner spaces, and dots between non-empty segments"
@@ -70,16 +70,16 @@ pub enum Origin {
 
 names!(Origin { Api => "api", Dashboard => "dashboard" });
 
-/// Names and texts by which an event can be filtered: `sending_domain`, `sending_node`, `bridge`, `dedicated_ip` and any
-/// others that the producer sends. Sorted by name.
+/// Names and texts by which an event can be filtered: `sending_domain`, `sending_node`, `bridge`, `dedicated_ip` and any other
+/// names that the producer sends. Sorted by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attributes(pub BTreeMap<Box<str>, Box<str>>);
 
-/// An attribute breaks a limit.
+/// An error: an attribute exceeds a limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAttributes {
-    /// The event has too many attributes; the number is how many.
+    /// The event has too many attributes: this number.
     #[error("at most {ATTRIBUTES_MAX} attributes, got {0}")]
     TooMany(usize),
     /// A name is malformed.
@@ -116,7 +116,7 @@ impl Attributes {
     }
 }
 
-/// Whether `name` may name an attribute: 1 to 64 of `a-z 0-9 _ -`, beginning with a letter.
+/// Whether `name` is a valid name of an attribute: 1 to 64 of `a-z 0-9 _ -`, beginning with a letter.
 pub fn is_attribute_name(name: &str) -> bool {
     (1..=ATTRIBUTE_NAME_BYTES_MAX).contains(&name.len())
         && name.as_bytes()[0].is_ascii_lowercase()

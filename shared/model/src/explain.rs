@@ -1,4 +1,5 @@
-//! Explains why a subscription matched an event or did not, condition by condition. Fan-out matches with the same code.
+//! Explains, condition by condition, why a subscription matched an event or did not match it. Fan-out matches with the same
+//! code.
 
 use std::collections::BTreeMap;
 
@@ -28,19 +29,19 @@ pub struct Condition {
     pub passed: bool,
 }
 
-/// A subscription as its customer wrote it.
+/// A subscription as the customer wrote it.
 #[derive(Debug, Clone, Copy)]
 pub struct SubscriptionText<'a> {
     /// Patterns of event types.
     pub event_types: &'a [String],
-    /// Attribute -> values.
+    /// The accepted values of attributes, by attribute.
     pub filters: &'a BTreeMap<String, Vec<String>>,
     /// The condition on the payload.
     pub payload_filter: Option<&'a Value>,
 }
 
-/// A subscription whose payload filter is bound to a [`FieldIndex`], which all endpoints evaluated for one event share. An event
-/// matches when both parts match.
+/// A subscription whose payload filter is bound to a [`FieldIndex`]. All endpoints that are evaluated for one event share the
+/// index. An event matches if both parts match.
 #[derive(Debug, Clone)]
 pub struct BoundSubscription {
     /// The event types and filters.
@@ -62,9 +63,9 @@ impl<'a> Explainer<'a> {
         self.subscriptions.push((text, text.bind(&mut self.index, kind_of)));
     }
 
-    /// Returns the conditions of each subscription, in the order of [`Explainer::add`]. A subscription matches if all passed. An
-    /// invalid subscription, for example one with an attribute that the tenant's profile no longer has, matches nothing: it gets
-    /// one failed condition, `subscription`, which says what is wrong.
+    /// Returns the conditions of each subscription, in the order of [`Explainer::add`]. A subscription matches if all of its
+    /// conditions passed. An invalid subscription, for example with an attribute that the tenant's profile does not have,
+    /// matches nothing: its only condition is `subscription`, which failed and contains the mistake.
     pub fn explain(&self, event_type: &EventType, payload: &Payload<'_>) -> Vec<Vec<Condition>> {
         let valid = self.subscriptions.iter().filter_map(|(_, bound)| bound.as_ref().ok());
         let values = self.index.collect(valid.filter_map(|bound| bound.payload_filter.as_ref()), payload);
@@ -107,7 +108,8 @@ impl BoundSubscription {
             });
         }
         if let (Some(filter), Some(expected)) = (&self.payload_filter, text.payload_filter) {
-            // Fan-out skips a payload filter unless all else passed; then the filter must not spend the shared budget.
+            // Fan-out evaluates a payload filter only if all other conditions passed; otherwise the filter must not spend the
+            // shared budget.
             let is_evaluated = conditions.iter().all(|condition| condition.passed);
             let mut own = Budget::default();
             let budget = if is_evaluated { budget } else { &mut own };
@@ -127,7 +129,7 @@ impl SubscriptionText<'_> {
     /// Compiles the subscription, and binds its payload filter to `index`.
     ///
     /// # Errors
-    /// The subscription does not fit the profile, so it matches nothing.
+    /// The subscription does not fit the profile. Such a subscription matches nothing.
     pub fn bind(
         &self,
         index: &mut FieldIndex,
@@ -139,7 +141,7 @@ impl SubscriptionText<'_> {
         Ok(BoundSubscription { subscription, payload_filter })
     }
 
-    /// Returns every condition of this one subscription; see [`Explainer::explain`].
+    /// Returns every condition of this subscription; see [`Explainer::explain`].
     pub fn explain(
         &self,
         kind_of: impl Fn(&str) -> Option<MatchKind>,

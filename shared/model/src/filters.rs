@@ -1,4 +1,4 @@
-//! Filters of lists: conditions of a database query, read from the parameters of a request with the same names.
+//! Filters of lists: conditions of a database query, read from request parameters with the same names.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -34,7 +34,8 @@ pub struct DeliveryFilter {
     /// Only pending deliveries in this phase.
     #[serde(deserialize_with = "parsed")]
     pub phase: Option<DeliveryPhase>,
-    /// Endpoints with an open breaker or a rate, which tell the phases `held` and `waiting` apart. Not a parameter of a request.
+    /// Endpoints with an open breaker or a rate, by which the phases `held` and `waiting` are distinguished. Not a request
+    /// parameter.
     #[serde(skip)]
     #[cfg_attr(feature = "openapi", param(ignore))]
     pub holding: Vec<EndpointId>,
@@ -75,9 +76,9 @@ pub struct DeliveryFilter {
 }
 
 impl DeliveryFilter {
-    /// Whether it has a condition that no index serves, so that a list looks at rows one by one.
+    /// Whether the filter has a condition that no index serves, so that a list reads rows one by one.
     pub fn is_search(&self) -> bool {
-        // Names every field, so that a new one is decided here.
+        // Names every field, so that the compiler requires a decision here for a new field.
         let Self {
             status,
             phase,
@@ -104,7 +105,7 @@ impl DeliveryFilter {
     }
 }
 
-/// A filter of events. `None` or empty does not filter.
+/// A filter of events. A field that is `None` or empty does not filter.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 #[serde(default)]
@@ -132,14 +133,14 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// Whether it has a condition that no index serves, so that a list looks at rows one by one.
+    /// Whether the filter has a condition that no index serves, so that a list reads rows one by one.
     pub fn is_search(&self) -> bool {
         let Self { event_type, attributes, from: _, to: _, order: _ } = self;
         !attributes.is_empty() || event_type.as_ref().is_some_and(|pattern| *pattern != TypePattern::All)
     }
 }
 
-/// The order of a list, by the time of its rows.
+/// The order of a list by the time of its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "snake_case"))]
 pub enum ListOrder {
@@ -152,7 +153,7 @@ pub enum ListOrder {
 
 names!(ListOrder { Newest => "newest", Oldest => "oldest" });
 
-/// Status codes of answers: one, or a class.
+/// Status codes of responses: one code, or a class of codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusCodes {
     /// This code, 100 to 599.
@@ -161,7 +162,7 @@ pub enum StatusCodes {
     Class(u16),
 }
 
-/// The text names no status codes.
+/// An error: the text is not a status code or a class of codes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a status code from 100 to 599 or a class such as 5xx, got {0:?}")]
 pub struct InvalidStatusCodes(String);
@@ -210,10 +211,10 @@ where
     text.parse().map(Some).map_err(D::Error::custom)
 }
 
-/// Reads an RFC 3339 time. A `+` in its offset that was not written as `%2B` arrives as a space, which counts as `+`.
+/// Reads an RFC 3339 time. A `+` in the offset arrives as a space if it was not written as `%2B`, so the space counts as `+`.
 ///
 /// # Errors
-/// The text is not such a time.
+/// The text is not an RFC 3339 time.
 pub fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UnixMillis>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let offset = text.len().checked_sub("+00:00".len()).and_then(|at| text.split_at_checked(at));

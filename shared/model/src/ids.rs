@@ -1,4 +1,4 @@
-//! Typed ids. Every id is written `<prefix>_<rest>`; its type says which kind of id a function takes.
+//! Typed ids. Every id is written `<prefix>_<rest>`. The type of an argument shows which kind of id it is.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,13 +8,13 @@ use uuid::Uuid;
 use crate::text::serialize_as_text;
 use crate::time::UnixMillis;
 
-/// The text is not an id of the expected kind.
+/// An error: the text is not an id of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}, got {got:?}")]
 pub struct InvalidId {
     /// The form of a valid id.
     pub expected: &'static str,
-    /// The text, cut to 80 characters.
+    /// The text, truncated to 80 characters.
     pub got: String,
 }
 
@@ -36,7 +36,7 @@ macro_rules! uuid_id {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// Generates an id. Ids sort by their time, so that inserts into an index touch few pages.
+            /// Generates an id. Ids are in the order of their times, so that inserts into an index change few pages.
             pub fn generate() -> Self {
                 Self(Uuid::now_v7())
             }
@@ -62,7 +62,7 @@ macro_rules! uuid_id {
 }
 
 uuid_id!(
-    /// An API key's public id (not the key itself).
+    /// The public id of an API key (not the key itself).
     KeyId, "key"
 );
 uuid_id!(
@@ -82,11 +82,11 @@ uuid_id!(
     ReplayId, "rpl"
 );
 uuid_id!(
-    /// One manual retry of a delivery, or one test call. Names the generation that it creates.
+    /// One manual retry of a delivery, or one test call. The id is part of the generation that it creates.
     RetryId, "rty"
 );
 uuid_id!(
-    /// One POST. A repeated outcome message has the same id, so that it adds no row.
+    /// One POST. A repeated outcome message has the same id, so that it adds no second row.
     SendId, "snd"
 );
 
@@ -129,18 +129,18 @@ serialize_as_text!(TenantId);
 pub struct EventId(Box<str>);
 
 impl EventId {
-    /// Generates an id. Ids sort by their time, so that inserts into an index touch few pages.
+    /// Generates an id. Ids are in the order of their times, so that inserts into an index change few pages.
     pub fn generate() -> Self {
         Self(format!("evt_{}", Uuid::now_v7().simple()).into())
     }
 
-    /// The id for an idempotency key: every request with this key gets the same id, in any process.
+    /// Derives the id from an idempotency key: every request with this key gets the same id, in any process.
     pub fn from_idempotency_key(tenant: TenantId, key: &str) -> Self {
         Self(format!("evt_{}", Uuid::new_v5(&tenant.0, key.as_bytes()).simple()).into())
     }
 
     /// The time at which [`EventId::generate`] made the id; `None` for ids of another form. A producer may supply an id of this
-    /// form too: only the history knows whether an event was accepted under it.
+    /// form too, so only the history shows whether an event was accepted with the id.
     pub fn generated_at(&self) -> Option<UnixMillis> {
         let uuid =
             self.0.strip_prefix("evt_").filter(|rest| rest.len() == 32).and_then(|rest| Uuid::try_parse(rest).ok())?;
@@ -172,11 +172,11 @@ impl FromStr for EventId {
 
 serialize_as_text!(EventId);
 
-/// Why a delivery of an event to an endpoint exists, with the id of the retry, replay or test that caused it. A repeat of that
-/// request or message therefore creates no second delivery.
+/// Why a delivery of an event to an endpoint exists, with the id of the retry, replay or test that caused it. Because of the
+/// id, a repeat of that request or message creates no second delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Generation {
-    /// The event's own delivery, decided by fan-out.
+    /// The event itself: fan-out decided the delivery.
     #[default]
     First,
     /// A manual retry of a terminal delivery.
@@ -215,8 +215,8 @@ impl FromStr for Generation {
 serialize_as_text!(Generation);
 
 impl DeliveryId {
-    /// The id of the delivery of this event to this endpoint in this generation: UUID version 5 in the namespace of the endpoint,
-    /// over `<tenant>/<event>/<generation>`.
+    /// Derives the id of the delivery of this event to this endpoint in this generation: a UUID of version 5 in the namespace
+    /// of the endpoint, over `<tenant>/<event>/<generation>`.
     pub fn derive(tenant: TenantId, event: &EventId, endpoint: EndpointId, generation: &Generation) -> Self {
         Self(Uuid::new_v5(&endpoint.0, format!("{tenant}/{event}/{generation}").as_bytes()))
     }

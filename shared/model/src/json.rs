@@ -13,14 +13,14 @@ pub enum Container {
     Object,
 }
 
-/// A token. Commas, colons and whitespace are not tokens, because they follow from the other tokens.
+/// A token. Commas, colons and whitespace are not tokens, because the other tokens determine them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Token<'a> {
     /// `[` or `{`
     Open(Container),
     /// `]` or `}`
     Close(Container),
-    /// The name of a member: without quotes, with its escapes unchanged.
+    /// The name of a JSON member: without quotes, with its escapes unchanged.
     Key(&'a str),
     /// A string: without quotes, with its escapes unchanged.
     Text(&'a str),
@@ -30,7 +30,7 @@ pub enum Token<'a> {
     Word(&'a str),
 }
 
-/// Iterates over the tokens of a JSON text. A copy keeps its position, so that a caller can return to it.
+/// Iterates over the tokens of a JSON text. A copy of the scanner remembers its position, so that a caller can return to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Scanner<'a> {
     json: &'a str,
@@ -51,7 +51,7 @@ impl<'a> Scanner<'a> {
         self.json.as_bytes().get(self.at).copied()
     }
 
-    /// Skips one value. `None`: no value follows.
+    /// Skips one value. Returns `None` if no value follows.
     pub fn skip_value(&mut self) -> Option<()> {
         let mut depth = 0_usize;
         loop {
@@ -67,7 +67,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads the string that begins here and returns it without quotes. `None`: the string does not end.
+    /// Reads the string that begins here and returns it without quotes; `None` if the string does not end.
     fn string(&mut self) -> Option<&'a str> {
         let (start, bytes) = (self.at + 1, self.json.as_bytes());
         let mut end = start;
@@ -118,7 +118,8 @@ impl<'a> Iterator for Scanner<'a> {
     }
 }
 
-/// Replaces the escapes of a string that is given without quotes. `None`: an escape is half of a surrogate pair, not text.
+/// Replaces the escapes of a string that is given without quotes; `None` if an escape is half of a surrogate pair and so not
+/// text.
 pub fn unescape(inside: &str) -> Option<Cow<'_, str>> {
     if inside.contains('\\') {
         return serde_json::from_str::<String>(&format!("\"{inside}\"")).ok().map(Cow::Owned);
@@ -160,7 +161,7 @@ pub fn compact(json: &str) -> String {
     out
 }
 
-/// Escapes a member's name for a JSON pointer (RFC 6901 section 3).
+/// Escapes the name of a JSON member for a JSON pointer (RFC 6901 section 3).
 pub fn pointer_token(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

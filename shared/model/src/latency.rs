@@ -1,11 +1,12 @@
 //! Histograms of attempt durations in fixed buckets, for percentiles.
 //!
 //! # What it promises
-//! Counts of several minutes or endpoints can be added bucket by bucket. A percentile is interpolated in the bucket of the true
-//! value. It is off by less than 1 ms below 1 ms, less than a factor of 2 from 1 to 3 ms and above 30 s, else less than 1.67.
+//! Counts of several minutes or endpoints can be added bucket by bucket. A percentile is interpolated in the bucket that
+//! contains the true value. Below 1 ms it is off by less than 1 ms; from 1 to 3 ms and above 30 s by less than a factor of 2;
+//! otherwise by less than a factor of 1.67.
 //!
 //! # What it does not do
-//! It keeps no mean: callers store the sum of durations separately.
+//! It stores no mean: callers store the sum of durations separately.
 
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// A histogram of these counts, which are in the order of the buckets.
+    /// A histogram of these counts, in the order of the buckets.
     pub fn of(counts: [u64; BUCKETS]) -> Self {
         Self { counts }
     }
@@ -42,7 +43,7 @@ impl Latency {
         }
     }
 
-    /// The duration that `percent` (0 to 100) of the attempts did not exceed; `None` without attempts.
+    /// The duration that `percent` (0 to 100) of the attempts did not exceed; `None` if there are no attempts.
     pub fn percentile(&self, percent: f64) -> Option<Duration> {
         let total: u64 = self.counts.iter().sum();
         if total == 0 {
@@ -74,7 +75,7 @@ fn span_us(bucket: usize) -> (u64, u64) {
 mod tests {
     use super::*;
 
-    /// Counts durations as PostgreSQL's `width_bucket` over [`BOUNDS_US`] does.
+    /// Counts durations like PostgreSQL's `width_bucket` over [`BOUNDS_US`].
     fn counted(durations_us: &[u64]) -> Latency {
         let mut counts = [0; BUCKETS];
         for us in durations_us {

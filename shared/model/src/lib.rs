@@ -1,8 +1,8 @@
 //! The vocabulary of Postrider: types and rules without IO.
 //!
-//! The rules are pure functions: times and random draws are arguments. Only two constructors read the outside world, so that every service
-//! does it the same way: [`UnixMillis::now`](time::UnixMillis::now) reads the clock, and the `generate` functions of [`ids`] also
-//! draw random bits.
+//! The rules are pure functions: times and random draws are arguments. Only two kinds of constructors use the outside world, so
+//! that every service does it in the same way: [`UnixMillis::now`](time::UnixMillis::now) reads the clock, and the `generate`
+//! functions of [`ids`] also draw random bits.
 //!
 //! # Glossary
 //!
@@ -16,7 +16,7 @@
 //! | [Event type](event::EventType) | the class of an event, such as `email.bounced` |
 //! | [Attribute](event::Attributes) | a name and a text by which events can be filtered, next to their payload |
 //! | [Origin](event::Origin) | what caused an event: an API call or the product's dashboard |
-//! | Profile | what makes deliveries look like one product's: envelope, headers, signature, retries (crate `postrider-profiles`) |
+//! | Profile | what makes deliveries look like one product's: envelope, headers, signature, retries (`postrider-profiles`) |
 //! | [Endpoint](ids::EndpointId) | where a tenant receives events: a URL or a Pushover user |
 //! | [Channel](endpoint::Channel) | how deliveries reach an endpoint: HTTP or Pushover |
 //! | [Subscription](subscription::Subscription) | the event types and filters of an endpoint |
@@ -26,13 +26,13 @@
 //! | [Delivery](ids::DeliveryId) | one event for one endpoint, with a retry schedule and a final status |
 //! | [Phase](delivery_phase::DeliveryPhase) | what a pending delivery waits for: queued, retrying, held or waiting |
 //! | [Generation](ids::Generation) | why a delivery exists: its event, a manual retry, a replay or a test; each has its own id |
-//! | Repeated delivery | the delivery that a retry or replay repeats: `repeats` in the code, `origin` in messages and tables, `origin_id` in the API |
+//! | Repeated delivery | the delivery that a retry or replay repeats: `repeats` in code, `origin` in messages and tables |
 //! | Copy | one broker message of an event or delivery; a repair, or a retry of a pending delivery, publishes a second one |
 //! | Epoch | the number of a copy, from 0; a dispatcher drops copies whose epoch is below that of an intervention |
 //! | [Attempt](attempt) | one HTTP request of a delivery |
 //! | [Outcome](attempt::Outcome) | how an attempt ended |
 //! | [Trigger](delivery::Trigger) | what caused an attempt |
-//! | [Retry schedule](retry_schedule::RetrySchedule) | the delays between a delivery's attempts: the profile's or the endpoint's own |
+//! | [Retry schedule](retry_schedule::RetrySchedule) | the delays between attempts, from the profile or the endpoint |
 //! | [Lane](delivery::Lane) | a queue of deliveries with its own consumers: live, slow or bulk |
 //! | Admission | ingest's permission to publish events of a tenant, with the lane of their deliveries |
 //! | Pace | what limits the attempts to one endpoint: rate, concurrency, breaker and requested pauses |
@@ -58,7 +58,7 @@
 //! | Reconcile | to find events and deliveries on record whose messages were lost, and to repair them: to publish or end them |
 //! | Audit | a check of the history: the counts of its tables must agree with each other and with the sequence numbers |
 //! | Audit log | who changed what and when, with the values before and after; not part of the history |
-//! | [Portal link](ids::PortalLinkId) | a one-time link that opens a tenant's dashboard without an API key; what it opens is a portal session |
+//! | [Portal link](ids::PortalLinkId) | a one-time link that opens a portal session: a tenant's dashboard without an API key |
 //! | Bundle | a broker message with several members |
 //! | Member | one event, delivery or report in a bundle: a head and a payload |
 //! | JSON member | a name and a value in a JSON object (RFC 8259); not a member of a bundle |
@@ -72,7 +72,7 @@
 //!
 //! # What is not promised
 //!
-//! Deliveries are **at least once**: a crash may repeat an attempt and never drops one. A repeated attempt has the same
+//! Deliveries are **at least once**: a crash may repeat an attempt and never loses one. A repeated attempt has the same
 //! `webhook-id` and `postrider-delivery`, so that a receiver can deduplicate. Order is not promised.
 
 pub mod attempt;

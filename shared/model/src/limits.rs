@@ -1,4 +1,4 @@
-//! Every limit that a user can meet. The error names it, and so does `docs/limits.md`.
+//! Every limit that a user can reach. The error message and `docs/limits.md` name the limit.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,15 +9,15 @@ pub const EVENT_BYTES_MAX: usize = 256 * 1024;
 pub const BATCH_EVENTS_MAX: usize = 1_000;
 /// Maximum number of bytes of a batch request.
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Maximum number of bytes of request bodies in memory of one ingest process. Until its events are confirmed, a body uses up to 5
-/// times its size.
+/// Maximum number of bytes of request bodies in the memory of one ingest process. A body uses up to 5 times its size until its
+/// events are confirmed.
 pub const REQUEST_BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Maximum number of bytes of one tenant's request bodies in memory of one ingest process: two of the largest batches. A key whose
-/// tenant is known only from the body has the same limit.
+/// Maximum number of bytes of one tenant's request bodies in the memory of one ingest process: two batches of the maximum size.
+/// The same limit applies to a key whose tenant is known only from the body.
 pub const REQUEST_BODIES_PER_TENANT_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 /// Maximum number of tenants that a product key may list.
 pub const PRODUCT_KEY_TENANTS_MAX: usize = 1_000;
-/// Deepest nesting of objects and arrays in `data` or `metadata`.
+/// Maximum nesting depth of objects and arrays in `data` or `metadata`.
 pub const JSON_DEPTH_MAX: usize = 64;
 /// Maximum number of bytes of an event type's name.
 pub const EVENT_TYPE_BYTES_MAX: usize = 128;
@@ -37,8 +37,8 @@ pub const ATTRIBUTE_VALUES_DAYS: i32 = 7;
 pub const METADATA_BYTES_MAX: usize = 16 * 1024;
 /// Maximum number of bytes of an idempotency key.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
-/// Number of days after the history's retention until an event's id or idempotency key can be used again. Interventions are kept
-/// for less, so that none applies to a later event with the same id.
+/// Number of days after the history's retention until an event's id or idempotency key can be used again. Interventions are
+/// kept for fewer days, so that none of them applies to a later event with the same id.
 pub const EVENT_ID_DAYS_AFTER_RETENTION: i32 = 10;
 /// Maximum number of event types that a tenant defines or overrides.
 pub const EVENT_TYPES_PER_TENANT_MAX: u32 = 200;
@@ -46,9 +46,9 @@ pub const EVENT_TYPES_PER_TENANT_MAX: u32 = 200;
 pub const EVENT_SAMPLE_BYTES_MAX: usize = 16 * 1024;
 /// Maximum number of bytes of an event type's JSON Schema.
 pub const EVENT_SCHEMA_BYTES_MAX: usize = 64 * 1024;
-/// Deepest nesting of subschemas of a JSON Schema, with references followed.
+/// Maximum nesting depth of the subschemas of a JSON Schema, with references followed.
 pub const EVENT_SCHEMA_DEPTH_MAX: usize = 32;
-/// Maximum number of subschemas, values of `enum` and names of `required` of a JSON Schema, together, with references followed.
+/// Maximum total number of subschemas, values of `enum` and names in `required` of a JSON Schema, with references followed.
 pub const EVENT_SCHEMA_CHECKS_MAX: usize = 5_000;
 /// Maximum number of patterns of a JSON Schema, with references followed.
 pub const EVENT_SCHEMA_PATTERNS_MAX: usize = 50;
@@ -56,14 +56,14 @@ pub const EVENT_SCHEMA_PATTERNS_MAX: usize = 50;
 pub const EVENT_SCHEMA_PATTERN_BYTES_MAX: usize = 128 * 1024;
 /// Maximum number of mistakes reported for data that does not match its type's JSON Schema.
 pub const EVENT_SCHEMA_ERRORS_MAX: usize = 20;
-/// Maximum number of steps of checking data with its type's JSON Schema, computed before the check. A step takes a few nanoseconds:
-/// `cargo bench -p postrider-schema`.
+/// Maximum number of steps of checking data with the JSON Schema of its type, computed before the check. A step takes a few
+/// nanoseconds: `cargo bench -p postrider-schema`.
 pub const EVENT_SCHEMA_STEPS_MAX: u64 = 20_000_000;
 /// Maximum number of steps of a JSON Schema for each value and each byte of text in the data.
 pub const EVENT_SCHEMA_STEPS_PER_VALUE_MAX: u64 = 200_000;
 /// Maximum number of concurrent checks with JSON Schemas for one tenant, in each ingest process.
 pub const EVENT_SCHEMA_CHECKS_AT_ONCE: usize = 2;
-/// Maximum number of bytes of all samples and JSON Schemas of a tenant's event types.
+/// Maximum total number of bytes of the samples and JSON Schemas of a tenant's event types.
 pub const EVENT_TYPES_BYTES_PER_TENANT_MAX: u64 = 4 * 1024 * 1024;
 /// Maximum number of event-type patterns of an endpoint.
 pub const EVENT_TYPES_MAX: usize = 100;
@@ -71,11 +71,11 @@ pub const EVENT_TYPES_MAX: usize = 100;
 pub const FILTER_VALUES_MAX: usize = 200;
 /// Maximum number of filters of an endpoint.
 pub const FILTERS_MAX: usize = 16;
-/// Deepest nesting of a payload filter, its tests included.
+/// Maximum nesting depth of a payload filter, including its tests.
 pub const PAYLOAD_FILTER_DEPTH_MAX: usize = 5;
 /// Maximum number of tests of a payload filter; a test has `field`, `op` and `value`.
 pub const PAYLOAD_FILTER_TESTS_MAX: usize = 50;
-/// Maximum number of values of all lists (`in`) of a payload filter together.
+/// Maximum total number of values in the lists (`in`) of a payload filter.
 pub const PAYLOAD_FILTER_LIST_VALUES_MAX: usize = 1_000;
 /// Maximum number of steps of a tenant's payload filters for one event. A step is a comparison, or a look-up in the values of a
 /// field or list.
@@ -84,7 +84,7 @@ pub const PAYLOAD_FILTER_STEPS_MAX: u64 = 1_000_000;
 pub const PAYLOAD_FILTER_BYTES_MAX: usize = 64 * 1024;
 /// Maximum number of bytes of a payload filter's field, such as `data.amount`.
 pub const PAYLOAD_FILTER_FIELD_BYTES_MAX: usize = 256;
-/// Maximum number of names of a payload filter's field, including the first.
+/// Maximum number of names in a payload filter's field, including the first name.
 pub const PAYLOAD_FILTER_FIELD_NAMES_MAX: usize = 10;
 /// Maximum number of bytes of a text in a payload filter.
 pub const PAYLOAD_FILTER_TEXT_BYTES_MAX: usize = 512;
@@ -100,30 +100,30 @@ pub const URL_BYTES_MAX: usize = 2_048;
 pub const NAME_BYTES_MAX: usize = 200;
 /// How long the API keeps the response to a request with an `Idempotency-Key`.
 pub const IDEMPOTENT_ANSWER_KEPT: Duration = Duration::from_secs(86_400);
-/// Maximum number of signing secrets of an endpoint: the current one, previous ones whose overlap has not ended, and the planned
-/// one.
+/// Maximum number of signing secrets of an endpoint: the current secret, previous secrets whose overlap has not ended, and the
+/// planned secret.
 pub const SECRETS_IN_FORCE_MAX: usize = 5;
 /// Maximum number of endpoints of a tenant, unless its limits set another number.
 pub const ENDPOINTS_PER_TENANT_DEFAULT: u32 = 100;
-/// Maximum number of events per second of a tenant, unless its limits set another number; also the burst.
+/// Maximum number of events per second of a tenant, unless its limits set another number. The burst has the same number.
 pub const EVENTS_PER_SECOND_DEFAULT: u32 = 2_000;
 /// Maximum number of pending deliveries of a tenant, unless its limits set another number.
 pub const WAITING_DELIVERIES_PER_TENANT_DEFAULT: u32 = 1_000_000;
 /// Maximum number of pending deliveries of all tenants.
 pub const WAITING_DELIVERIES_MAX: u64 = 10_000_000;
-/// Maximum number of bytes of lanes, decisions and outcomes in the broker, estimated from their messages.
+/// Maximum number of bytes of lanes, decisions and outcomes in the broker, estimated from the numbers of their messages.
 pub const INNER_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 /// Maximum number of delays of a retry schedule.
 pub const RETRIES_MAX: usize = 20;
-/// Longest single delay of a retry schedule, of a `Retry-After`, and of the ladder.
+/// Maximum delay of a retry schedule, of a `Retry-After`, and of the ladder.
 pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(86_400);
-/// Longest timeout of an attempt.
+/// Maximum timeout of an attempt.
 pub const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
-/// Shortest timeout of an attempt.
+/// Minimum timeout of an attempt.
 pub const ATTEMPT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
-/// How long a delivery may be pending after it was created. Then it is discarded.
+/// How long a delivery may be pending after it was created. After this time it is discarded.
 pub const DELIVERY_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
-/// Number of bytes, from the start, of a response's body that are kept with the attempt.
+/// Number of bytes from the start of a response's body that are stored with the attempt.
 pub const RESPONSE_EXCERPT_BYTES_MAX: usize = 4 * 1024;
 /// Maximum number of bytes of a response's body that are read; the rest is ignored.
 pub const RESPONSE_READ_BYTES_MAX: usize = 64 * 1024;
@@ -131,12 +131,12 @@ pub const RESPONSE_READ_BYTES_MAX: usize = 64 * 1024;
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Maximum number of bytes of informational responses (1xx) before a response.
 pub const RESPONSE_INFORMATIONAL_BYTES_MAX: usize = 512 * 1024;
-/// Longest wait for the rest of a response after its status line; the attempt's timeout also applies.
+/// Maximum wait for the rest of a response after its status line. The attempt's timeout also applies.
 pub const RESPONSE_REST_MAX: Duration = Duration::from_secs(5);
-/// Maximum number of bytes of a body that is parked with its delivery. A larger body is replaced by length and hash, and rendered
-/// again later.
+/// Maximum number of bytes of a body that is parked with its delivery. A larger body is replaced by its length and hash, and is
+/// rendered again later.
 pub const PARKED_BODY_BYTES_MAX: usize = 4 * 1024;
-/// Longest hold: one wait on the ladder for rate, concurrency or a slow endpoint.
+/// Maximum duration of a hold: one wait on the ladder for rate, concurrency or a slow endpoint.
 pub const HOLD_MAX: Duration = Duration::from_secs(600);
 /// Number of attempts that fail in a row before an endpoint counts as failing (`endpoint.failing`).
 pub const FAILING_AFTER_ATTEMPTS: u32 = 5;
@@ -144,9 +144,9 @@ pub const FAILING_AFTER_ATTEMPTS: u32 = 5;
 pub const PUSHOVER_TITLE_CHARS_MAX: usize = 250;
 /// Maximum number of characters of a Pushover message: Pushover's own limit.
 pub const PUSHOVER_MESSAGE_CHARS_MAX: usize = 1_024;
-/// Shortest delay before a retry to Pushover: Pushover's own rule.
+/// Minimum delay before a retry to Pushover: Pushover's own rule.
 pub const PUSHOVER_RETRY_DELAY_MIN: Duration = Duration::from_secs(5);
-/// Maximum number of requests per second of a tenant to the API, with all its keys.
+/// Maximum number of requests per second of a tenant to the API, with all of its keys together.
 pub const API_REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(200).unwrap();
 /// The burst of a tenant's requests to the API.
 pub const API_REQUESTS_BURST: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
@@ -160,23 +160,23 @@ pub const KEYS_PER_TENANT_MAX: u32 = 50;
 pub const SESSIONS_PER_KEY_MAX: u32 = 20;
 /// How long a portal link can be opened, by default.
 pub const PORTAL_LINK_DEFAULT: Duration = Duration::from_secs(5 * 60);
-/// Longest time that a portal link can be opened.
+/// Maximum time for which a portal link can be opened.
 pub const PORTAL_LINK_MAX: Duration = Duration::from_secs(3_600);
 /// How long a portal session lasts, by default.
 pub const PORTAL_SESSION_DEFAULT: Duration = Duration::from_secs(8 * 3_600);
-/// Longest portal session.
+/// Maximum duration of a portal session.
 pub const PORTAL_SESSION_MAX: Duration = Duration::from_secs(7 * 86_400);
-/// Shortest time that a portal link can be opened, and shortest portal session.
+/// Minimum time for which a portal link can be opened, and minimum duration of a portal session.
 pub const PORTAL_TIME_MIN: Duration = Duration::from_secs(60);
 /// Maximum number of portal links of a tenant that are not opened.
 pub const PORTAL_LINKS_PER_TENANT_MAX: u32 = 1_000;
-/// Maximum number of opened portal links of a tenant; the session of a deleted one ends.
+/// Maximum number of opened portal links of a tenant. If an opened link is deleted, its session ends.
 pub const PORTAL_SESSIONS_PER_TENANT_MAX: u32 = 1_000;
 /// Maximum number of bytes of the first page that a portal link names.
 pub const PORTAL_LANDING_BYTES_MAX: usize = 1_024;
 /// Maximum number of requests with unknown keys per second from one address, to the API and the dashboard.
 pub const REFUSED_KEYS_PER_PEER_SECOND: NonZeroU32 = NonZeroU32::new(5).unwrap();
-/// The burst of one address's requests with unknown keys.
+/// The burst of requests with unknown keys from one address.
 pub const REFUSED_KEYS_PER_PEER_BURST: NonZeroU32 = NonZeroU32::new(200).unwrap();
 /// Maximum number of requests with unknown keys per second from all addresses, per process.
 pub const REFUSED_KEYS_PER_SECOND: NonZeroU32 = NonZeroU32::new(50).unwrap();
@@ -186,7 +186,7 @@ pub const REFUSED_KEYS_BURST: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
 pub const PAGE_DEFAULT: u32 = 50;
 /// Maximum number of rows of a page.
 pub const PAGE_MAX: u32 = 200;
-/// Maximum number of minutes or hours in one response of stats.
+/// Maximum number of minutes or hours in one response with stats.
 pub const STATS_INTERVALS_MAX: u32 = 1_440;
 /// Number of bytes of documents (schemas, samples, filters) at which a page of a list ends.
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
@@ -194,9 +194,9 @@ pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 pub const REPLAY_DRY_RUN_EVENTS_MAX: u64 = 1_000_000;
 /// Maximum number of bytes of a producer's dead letter that is kept whole.
 pub const DEAD_LETTER_WHOLE_BYTES_MAX: usize = 256 * 1024;
-/// Number of bytes, from the start, that are kept of a producer's dead letter that is not kept whole.
+/// Number of bytes that are kept from the start of a producer's dead letter that is too large to be kept whole.
 pub const DEAD_LETTER_KEPT_BYTES: usize = 64 * 1024;
-/// Maximum number of dead letters of a tenant's producers that are kept per day. Further ones are counted and not kept.
+/// Maximum number of dead letters of a tenant's producers that are kept per day. Further dead letters are counted but not kept.
 pub const DEAD_LETTERS_PER_TENANT_AND_DAY_MAX: u32 = 1_000;
 /// Maximum number of bytes of dead letters of a tenant's producers that are kept per day.
 pub const DEAD_LETTER_BYTES_PER_TENANT_AND_DAY_MAX: u64 = 64 * 1024 * 1024;
@@ -208,27 +208,28 @@ pub const REPLAY_DRY_RUN_STEPS_MAX: u64 = 5_000_000;
 pub const REPLAY_STEP_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Maximum number of concurrent dry runs of replays of a tenant, in each API process.
 pub const REPLAY_DRY_RUNS_AT_ONCE: usize = 1;
-/// Maximum number of pending deliveries that a recovery attempts at once; later ones keep their schedule. Each needs an entry in the
-/// memory of every dispatcher for 8 days.
+/// Maximum number of pending deliveries that a recovery attempts immediately. Later deliveries are attempted by their schedule.
+/// Each immediate attempt needs an entry in the memory of every dispatcher for 8 days.
 pub const RECOVERY_RETRIES_MAX: u64 = 100_000;
 /// Maximum number of unfinished replays of a tenant.
 pub const REPLAYS_RUNNING_MAX: u32 = 5;
-/// Maximum number of concurrent searches of a tenant in its history, in each API process. A search is a list with a filter that no
-/// index serves, or a search for endpoints by text. It reads at most 20,000 rows.
+/// Maximum number of concurrent searches of a tenant in its history, in each API process. A search is a list with a filter that
+/// no index serves, or a search for endpoints by text. A search reads at most 20,000 rows.
 pub const SEARCHES_AT_ONCE: usize = 2;
 /// Maximum number of concurrent test calls of a tenant, in each API process.
 pub const TEST_CALLS_AT_ONCE: usize = 4;
 /// Maximum number of members of a bundle.
 pub const BUNDLE_MEMBERS_MAX: usize = 32;
-/// Maximum number of bytes of a bundle; a larger member travels alone.
+/// Maximum number of bytes of a bundle. A larger member is published as a single message.
 pub const BUNDLE_BYTES_MAX: usize = 32 * 1024;
-/// How long the result of a dashboard form can be read again: a secret, the outcome of a test or the mistakes in the form.
+/// How long the result of a dashboard form can be read again. A result is a secret, the outcome of a test or the mistakes in
+/// the form.
 pub const FORM_RESULT_KEPT: Duration = Duration::from_secs(15 * 60);
 /// Maximum number of kept results of dashboard forms per session.
 pub const FORM_RESULTS_MAX: u32 = 50;
 /// Maximum number of bytes of a kept result of a dashboard form.
 pub const FORM_RESULT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Maximum number of bytes of a sign-in form, which needs no session. It may contain the form that a visitor sent after the session
-/// ended.
+/// Maximum number of bytes of a sign-in form, which needs no session. The form may contain another form that a visitor
+/// submitted after the session ended.
 pub const SIGN_IN_BODY_BYTES_MAX: usize = 16 * 1024;

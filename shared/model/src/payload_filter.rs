@@ -1,13 +1,13 @@
 //! Payload filters: conditions on an event's `data` and `metadata`, beyond its type and attributes.
 //!
-//! A filter is read once, when configuration is loaded, and bound to the [`FieldIndex`] of its tenant's filters. One pass over an
-//! event collects the values that these filters compare. docs/filters.md promises, and tests check:
-//! - An array stands for its elements. A test passes when any value of its field passes.
-//! - A test does not pass when the field is missing, except `exists: false`.
+//! A filter is read once, when configuration is loaded, and is bound to the [`FieldIndex`] of its tenant's filters. One pass
+//! over an event collects the values that these filters compare. docs/filters.md promises, and tests check:
+//! - An array stands for its elements. A test passes if any value of its field passes.
+//! - If the field is missing, no test passes except `exists: false`.
 //! - Values of different kinds (text, number, boolean, null) are never equal and have no order.
 //!
-//! The cost is bounded: each test takes a look-up or a few comparisons, and all filters evaluated for one event share a
-//! [`Budget`]. A filter that exceeds the budget does not match.
+//! The cost is limited: each test needs a look-up or a few comparisons, and all filters that are evaluated for one event share
+//! a [`Budget`]. A filter that exceeds the budget does not match.
 
 mod fields;
 mod number;
@@ -28,7 +28,7 @@ use values::Values;
 #[derive(Debug, Clone, PartialEq)]
 pub struct PayloadFilter {
     root: Node,
-    /// The field of each test, in the order of [`Node::Test`] numbers.
+    /// The field of each test. A [`Node::Test`] contains the index of its field.
     fields: Vec<Field>,
 }
 
@@ -71,12 +71,12 @@ impl Budget {
         Self { left: steps, is_spent: false }
     }
 
-    /// Whether a step exceeded the budget. Filters evaluated after it did not match.
+    /// Whether a step exceeded the budget. If so, filters that were evaluated later did not match.
     pub fn is_spent(&self) -> bool {
         self.is_spent
     }
 
-    /// The steps left.
+    /// The number of steps that are left.
     pub fn left(&self) -> u64 {
         if self.is_spent { 0 } else { self.left }
     }
@@ -109,7 +109,7 @@ enum Node {
 enum Op {
     Eq(Scalar<'static>),
     Ne(Scalar<'static>),
-    /// Sorted by [`Scalar::total`], without duplicates.
+    /// The values are sorted by [`Scalar::total`], without duplicates.
     In(Vec<Scalar<'static>>),
     Prefix(String),
     Suffix(String),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{PUSHOVER_MESSAGE_CHARS_MAX, PUSHOVER_TITLE_CHARS_MAX};
 
-/// Each sound's name for customers, and its name at Pushover. `Mute` and `None` are silent.
+/// The name of each sound for customers, and its name at Pushover. `Mute` and `None` are silent.
 const SOUNDS: [(&str, &str); 24] = [
     ("Mute", "none"),
     ("Vibrate", "vibrate"),
@@ -53,19 +53,19 @@ impl Sound {
     }
 }
 
-/// The body of a delivery to Pushover, which a phone shows. The dispatcher adds the credentials.
+/// The body of a delivery to Pushover, which a phone displays. The dispatcher adds the credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushoverMessage {
     /// At most [`PUSHOVER_TITLE_CHARS_MAX`] characters.
     pub title: String,
     /// 1 to [`PUSHOVER_MESSAGE_CHARS_MAX`] characters.
     pub message: String,
-    /// When the event occurred, in Unix seconds. The phone shows it instead of the time of arrival.
+    /// When the event occurred, in Unix seconds. The phone displays this time instead of the time of arrival.
     pub timestamp: i64,
 }
 
 impl PushoverMessage {
-    /// Creates a message within Pushover's limits: longer texts are cut and end in `…`.
+    /// Creates a message within Pushover's limits: longer texts are truncated and end in `…`.
     pub fn new(title: &str, message: &str, timestamp: i64) -> Self {
         let title = cut(title.trim(), PUSHOVER_TITLE_CHARS_MAX);
         Self { title, message: cut(message.trim(), PUSHOVER_MESSAGE_CHARS_MAX), timestamp }

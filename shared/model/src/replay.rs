@@ -1,4 +1,4 @@
-//! Replays: which past events are delivered again, and to which endpoints.
+//! Replays: the past events that are delivered again, and the endpoints that receive them.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,14 @@ use crate::time::UnixMillis;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReplayMode {
-    /// The endpoints that matched when the event was decided and are active today.
+    /// The endpoints that matched when fan-out decided about the event, if they are active today.
     #[default]
     Redeliver,
     /// The endpoints that match the event today.
     Rematch,
-    /// One endpoint, what it did not receive: events whose deliveries to it failed or were discarded, and events that match it
-    /// today and were decided while it was inactive or disabled. Its deliveries that wait for a retry are attempted now.
+    /// One endpoint receives the events that it missed: events whose deliveries to it failed or were discarded, and events that
+    /// match it today and were decided while it was inactive or disabled. Its deliveries that wait for a retry are attempted
+    /// now.
     Recover,
 }
 names!(ReplayMode { Redeliver => "redeliver", Rematch => "rematch", Recover => "recover" });
@@ -42,18 +43,19 @@ pub enum ReplayChoice {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReplayStatus {
-    /// Its deliveries are being created.
+    /// The replay is creating its deliveries.
     Running,
-    /// No deliveries are created until it is resumed.
+    /// The replay creates no deliveries until it is resumed.
     Paused,
-    /// All its deliveries were created; they may still be pending.
+    /// All of its deliveries were created; they may still be pending.
     Finished,
-    /// A person cancelled it and its pending deliveries.
+    /// A person cancelled the replay and its pending deliveries.
     Cancelled,
 }
 names!(ReplayStatus { Running => "running", Paused => "paused", Finished => "finished", Cancelled => "cancelled" });
 
-/// Which events a replay delivers again, and to which endpoints. A field that is `None` or empty does not filter.
+/// The events that a replay delivers again, and the endpoints that receive them. A field that is `None` or empty does not
+/// filter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplaySelection {
     /// Delivers to this endpoint only.
@@ -65,7 +67,7 @@ pub struct ReplaySelection {
     /// Selects events accepted at or after this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<UnixMillis>,
-    /// Selects events accepted before this time: at most the time of the request, so that the replay ends.
+    /// Selects events accepted before this time. It is not after the time of the request, so that the replay ends.
     pub to: UnixMillis,
     /// Selects events whose type matches one of these patterns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -82,11 +84,11 @@ pub struct ReplaySelection {
 }
 
 impl ReplaySelection {
-    /// What to do for an event and an endpoint. `standing` has the states of the event's earlier deliveries to it; `missed` says
-    /// whether the event was decided while the endpoint was off.
+    /// Returns what to do for an event and an endpoint. `standing` contains the states of the event's earlier deliveries to the
+    /// endpoint; `missed` is whether the event was decided while the endpoint was off.
     ///
-    /// An event with a pending delivery gets no new one, because that delivery is still attempted. An event failed if none of its
-    /// deliveries was delivered and at least one failed or was discarded; cancelled deliveries do not count.
+    /// An event with a pending delivery gets no new delivery, because the pending one is still attempted. An event failed if
+    /// none of its deliveries was delivered and at least one failed or was discarded; cancelled deliveries do not count.
     pub fn choose(&self, standing: &[DeliveryStatus], missed: bool) -> ReplayChoice {
         let any = |status| standing.contains(&status);
         let delivered = any(DeliveryStatus::Delivered);

@@ -1,4 +1,4 @@
-//! Decides when a delivery is attempted again. Pure: the caller draws the jitter.
+//! Decides when a delivery is attempted again. The functions are pure: the caller draws the jitter.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::limits::{RETRIES_MAX, RETRY_DELAY_MAX};
 #[serde(transparent)]
 pub struct RetrySchedule(Vec<u32>);
 
-/// A schedule exceeds a limit.
+/// An error: a schedule exceeds a limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSchedule {
     /// Too many delays.
@@ -32,7 +32,7 @@ impl RetrySchedule {
     /// A schedule of delays in seconds.
     ///
     /// # Errors
-    /// More than [`RETRIES_MAX`] delays, or one outside 1 s to [`RETRY_DELAY_MAX`].
+    /// There are more than [`RETRIES_MAX`] delays, or a delay is not between 1 s and [`RETRY_DELAY_MAX`].
     pub fn from_seconds(seconds: Vec<u32>) -> Result<Self, InvalidSchedule> {
         if seconds.len() > RETRIES_MAX {
             return Err(InvalidSchedule::TooMany(seconds.len()));
@@ -49,7 +49,7 @@ impl RetrySchedule {
         Duration::from_secs(self.0.iter().map(|seconds| u64::from(*seconds)).sum())
     }
 
-    /// The same schedule, with every delay shorter than `shortest` raised to it.
+    /// Returns the schedule with every delay below `shortest` raised to `shortest`.
     #[must_use]
     pub fn at_least(mut self, shortest: Duration) -> Self {
         let shortest = u32::try_from(shortest.min(RETRY_DELAY_MAX).as_secs()).unwrap_or(u32::MAX);
@@ -74,20 +74,20 @@ impl RetrySchedule {
 pub struct RetryPolicy<'a> {
     /// The delays.
     pub schedule: &'a RetrySchedule,
-    /// What status codes mean.
+    /// The meaning of status codes.
     pub statuses: &'a StatusClasses,
-    /// The longest `Retry-After` that is honoured; a longer one counts as this long.
+    /// The maximum `Retry-After`. A longer value is shortened to it.
     pub retry_after_max: Duration,
-    /// The maximum share by which a delay is lengthened; 0 if the product promises exact times.
+    /// The maximum jitter, as a share of the delay by which the delay is lengthened; 0 if the product promises exact times.
     pub jitter_max: f64,
 }
 
 /// What follows an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The delivery is done.
+    /// The delivery has succeeded.
     Delivered,
-    /// The next attempt follows this long after the end of this one.
+    /// The next attempt follows after this time, counted from the end of the previous attempt.
     RetryAfter(Duration),
     /// No attempt follows.
     Failed {

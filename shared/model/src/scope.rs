@@ -1,4 +1,4 @@
-//! What an API key allows.
+//! The permissions of an API key.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,8 @@
-//! Subscriptions: the events that an endpoint receives. Compiled when configuration is loaded, and matched with each event.
+//! Subscriptions: the events that an endpoint receives. A subscription is compiled when configuration is loaded, and matched
+//! with each event.
 //!
-//! A filter matches if one of its values matches (OR); a subscription needs every filter to match (AND). A filter does not match
-//! an event without its attribute.
+//! A filter matches if any of its values matches (OR). A subscription matches if all of its filters match (AND). A filter does
+//! not match an event that lacks its attribute.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,7 +17,7 @@ use crate::json::pointer_token;
 use crate::limits::{ATTRIBUTE_VALUE_BYTES_MAX, EVENT_TYPES_MAX, FILTER_VALUES_MAX, FILTERS_MAX};
 use crate::text::serialize_as_text;
 
-/// A pattern of event types: one type exactly, all types below a dot at any depth (`email.*`), or all types (`*`).
+/// A pattern of event types: exactly one type, all types below a dot at any depth (`email.*`), or all types (`*`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TypePattern {
     /// `*`
@@ -27,7 +28,7 @@ pub enum TypePattern {
     Exact(Box<str>),
 }
 
-/// The text is not a pattern of event types.
+/// An error: the text is not a pattern of event types.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected an event type, a type followed by '.*' such as 'email.*', or '*' alone")]
 pub struct InvalidTypePattern;
@@ -81,8 +82,8 @@ pub enum MatchKind {
 }
 
 impl MatchKind {
-    /// Converts an attribute's value to the form of [`FilterValues::whole`]: a filter matches it if the filter's whole values
-    /// contain the result. `None` if no filter of this kind can match the value.
+    /// Converts an attribute's value to the form of [`FilterValues::whole`]. A filter without wildcards matches the value if
+    /// its whole values contain the result. Returns `None` if no filter of this kind can match the value.
     pub fn comparable(self, actual: &str) -> Option<Cow<'_, str>> {
         match self {
             Self::Exact => Some(Cow::Borrowed(actual)),
@@ -114,7 +115,7 @@ pub enum FilterValues {
 pub struct InvalidSubscription {
     /// JSON pointer to the wrong value in the endpoint, such as `/filters/dedicated_ip/0`.
     pub pointer: String,
-    /// What is wrong and what is allowed.
+    /// What is wrong, and what is allowed.
     pub detail: String,
 }
 
@@ -146,7 +147,7 @@ impl FilterValues {
     /// Compiles values for `kind`.
     ///
     /// # Errors
-    /// The index of the first malformed value, and what is allowed.
+    /// The index of the first malformed value, and the values that are allowed.
     pub fn compile(kind: MatchKind, values: &[String]) -> Result<Self, (usize, &'static str)> {
         let long = values.iter().position(|v| v.is_empty() || v.len() > ATTRIBUTE_VALUE_BYTES_MAX);
         if let Some(index) = long {
@@ -215,18 +216,18 @@ impl FilterValues {
 /// The event types and filters of an endpoint, compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
-    /// One of these must match the event's type.
+    /// At least one of these patterns must match the event's type.
     pub event_types: Box<[TypePattern]>,
-    /// All of these must match the event's attributes. Sorted by attribute.
+    /// All of these filters must match the event's attributes. Sorted by attribute.
     pub filters: Box<[(Box<str>, FilterValues)]>,
 }
 
 impl Subscription {
     /// Compiles a customer's event types and filters, and sorts the filters by attribute. `kind_of` returns how an attribute is
-    /// matched, or `None` for an attribute that the profile does not know.
+    /// matched, or `None` if the profile does not have the attribute.
     ///
     /// # Errors
-    /// The first mistake: a JSON pointer, and what is allowed.
+    /// The first mistake: a JSON pointer, and the values that are allowed.
     pub fn compile<'a, V: AsRef<[String]> + 'a>(
         event_types: &[String],
         filters: impl IntoIterator<Item = (&'a String, &'a V), IntoIter: ExactSizeIterator>,
@@ -269,7 +270,7 @@ impl Subscription {
         self.event_types.iter().any(|pattern| pattern.matches(event_type)) && self.filters_match(attributes)
     }
 
-    /// Whether every filter matches the attributes. For callers that have matched the event type by an index.
+    /// Whether every filter matches the attributes. For callers that have already matched the event type with an index.
     pub fn filters_match(&self, attributes: &Attributes) -> bool {
         self.filters.iter().all(|(name, values)| attributes.get(name).is_some_and(|actual| values.matches(actual)))
     }

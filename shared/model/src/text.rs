@@ -6,7 +6,7 @@
 pub struct UnknownName {
     /// The allowed names.
     pub allowed: &'static str,
-    /// The name that was given, cut to 80 characters.
+    /// The given name, truncated to 80 characters.
     pub got: String,
 }
 

@@ -16,18 +16,19 @@ mod rfc3339;
 pub struct UnixMillis(pub i64);
 
 impl UnixMillis {
-    /// The time of the wall clock. The rules of this crate do not call this; their callers pass the time as an argument.
+    /// The time of the wall clock. The rules of this crate do not call this function; their callers pass the time as an
+    /// argument.
     pub fn now() -> Self {
         Self(jiff::Timestamp::now().as_millisecond())
     }
 
-    /// The point `by` after this one; saturates.
+    /// The point in time that is `by` later. A result out of range becomes the maximum.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// The point `by` before this one; saturates.
+    /// The point in time that is `by` earlier. A result out of range becomes the minimum.
     #[must_use]
     pub fn minus(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
@@ -58,7 +59,8 @@ impl UnixMillis {
         format!("{}Z", self.to_civil())
     }
 
-    /// Date and time in UTC without a fraction. [`jiff::Timestamp`] ends a day before the year 9999 does, so it is not used here.
+    /// Date and time in UTC without a fraction. [`jiff::Timestamp`] is not used here, because it ends a day before the end of
+    /// 9999.
     fn to_civil(self) -> String {
         let of_day = self.as_seconds().rem_euclid(86_400);
         let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
@@ -83,7 +85,7 @@ impl fmt::Display for UnixMillis {
     }
 }
 
-/// The text is not an RFC 3339 timestamp of the years 0000 to 9999.
+/// An error: the text is not an RFC 3339 timestamp of the years 0000 to 9999.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected an RFC 3339 timestamp such as 2026-01-02T03:04:05.006Z or 2026-01-02T03:04:05+02:00, in the years 0000 to 9999"
@@ -98,7 +100,8 @@ impl FromStr for UnixMillis {
     }
 }
 
-/// A UTC day, counted from 1970-01-01. Messages contain it, so that a row's partition does not depend on when the row is written.
+/// A UTC day, counted from 1970-01-01. Messages contain the day, so that a row's partition does not depend on the time of
+/// writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Day(pub i32);
@@ -110,7 +113,7 @@ impl Day {
         epoch.checked_add(jiff::Span::new().try_days(i64::from(self.0)).unwrap_or_default()).unwrap_or(epoch)
     }
 
-    /// The day `days` after this one, or before it if `days` is negative.
+    /// The day that is `days` later, or earlier if `days` is negative.
     #[must_use]
     pub fn plus_days(self, days: i32) -> Self {
         Self(self.0.saturating_add(days))

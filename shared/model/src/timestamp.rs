@@ -1,4 +1,4 @@
-//! A point in time in the form that people read.
+//! A point in time as people read it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use crate::time::{InvalidTimestamp, UnixMillis};
 
 /// A point in time that serialises as RFC 3339 in UTC with milliseconds: `2026-01-02T03:04:05.006Z`.
 ///
-/// Use it in the API and the dashboard; everything else uses [`UnixMillis`].
+/// For the API and the dashboard; everything else uses [`UnixMillis`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub UnixMillis);
 

@@ -1,4 +1,5 @@
-//! Arbitrary texts in place of ids, types, times, filters and attributes are refused, or print as text that parses the same.
+//! Arbitrary texts as ids, types, times, filters and attributes are refused, or are printed as text that parses to the same
+//! value.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -148,7 +149,7 @@ proptest! {
                 let payload = Payload { data: &data, metadata: Some(&metadata), attributes: &attributes };
                 let (takes, held) = read.explain(&payload);
                 prop_assert_eq!(read.explain(&payload), (takes, held.clone()));
-                // Each field shows at most 20 values, and none of them is longer than the event.
+                // The result has at most 20 values of each field, and no value is longer than the event.
                 let shown = serde_json::to_string(&held).expect("text").len();
                 prop_assert!(shown <= (filter.len() + 6 * (data.len() + metadata.len())) * 20, "{}", shown);
                 let subscription = SubscriptionText { event_types: &["*".to_owned()], filters: &BTreeMap::new(), payload_filter: Some(&json) };

@@ -150,7 +150,7 @@ fn filters_across_are_and() {
         ("dedicated_ip", "203.0.113.5"),
     ];
     check(all, &event, true);
-    // Each of the four filters alone prevents a match: once with another value, once with a missing attribute.
+    // Each of the four filters alone prevents a match, by another value and by a missing attribute.
     for index in 0..event.len() {
         let mut other = event;
         other[index].1 = "other";
@@ -227,7 +227,7 @@ fn each_condition_shows_the_expected_and_the_actual_value() {
         ["payload_filter", payload_filter, held, true],
     ]);
     assert_eq!(checks(kind_of), expected);
-    // The profile no longer has the filter.
+    // The profile does not have the filter's attribute.
     let unreadable = checks(|_| None);
     assert_eq!(
         (&unreadable[0][0], &unreadable[0][3], unreadable.as_array().unwrap().len()),
@@ -235,7 +235,7 @@ fn each_condition_shows_the_expected_and_the_actual_value() {
     );
 }
 
-/// A second, simple implementation of the rules of subscriptions, which works on texts.
+/// A second, simple implementation of the rules of subscriptions, which compares texts.
 mod naive {
     use super::*;
 

@@ -288,11 +288,11 @@ fn mistakes_have_pointers() {
     bad(wide(51), "/any/50");
 }
 
-/// A second, simple implementation of the rules of filters, which works on parsed trees.
+/// A second, simple implementation of the rules of filters, which evaluates parsed trees.
 mod naive {
     use super::*;
 
-    /// Whether the event has the field. Adds the field's values to `values`.
+    /// Returns whether the event has the field. Adds the field's values to `values`.
     fn look(value: &Value, names: &[&str], values: &mut Vec<Value>) -> bool {
         match (value, names) {
             (Value::Array(items), _) => {
@@ -444,7 +444,7 @@ proptest! {
     }
 }
 
-/// The largest filter: 50 tests, five of them `in` with 1,000 values in all.
+/// The largest filter: 50 tests, five of which are `in` tests with 1,000 values in total.
 fn largest_filter() -> Value {
     let list = |n: usize| (0..200).map(|value| json!(format!("value-{n}-{value}"))).collect::<Vec<_>>();
     let lists = (0..5).map(|n| json!({"field": "data.a", "op": "in", "value": list(n)}));

@@ -26,10 +26,11 @@ pub struct Payload<'a> {
     pub attributes: &'a Attributes,
 }
 
-/// The fields of all filters of a tenant, as one tree of names. With it one pass over an event serves any number of filters.
+/// The fields of all filters of a tenant, as one tree of names. The tree allows one pass over an event for any number of
+/// filters.
 #[derive(Debug)]
 pub struct FieldIndex {
-    /// The roots come first, in the order of [`Root`].
+    /// The nodes. The roots come first, in the order of [`Root`].
     nodes: Vec<NameNode>,
 }
 
@@ -54,7 +55,7 @@ pub struct BoundFilter {
 #[derive(Debug)]
 pub struct FieldValues<'a> {
     requested: Vec<Requested>,
-    /// The values of each requested field. The first item is empty and stands for all other fields.
+    /// The values of each requested field. The first item is empty; it is used for all other fields.
     values: Vec<Values<'a>>,
 }
 
@@ -65,13 +66,13 @@ impl<'a> FieldValues<'a> {
 }
 
 impl BoundFilter {
-    /// Whether the filter matches the event whose `values` [`FieldIndex::collect`] collected. A filter does not match if it
-    /// exceeds the budget; then [`Budget::is_spent`] is true.
+    /// Whether the filter matches the event with these `values`, which [`FieldIndex::collect`] collected. A filter does not
+    /// match if it exceeds the budget; then [`Budget::is_spent`] is true.
     pub fn matches(&self, values: &FieldValues<'_>, budget: &mut Budget) -> bool {
         self.filter.root.passes(&|test| values.of_node(self.nodes[test]), budget).unwrap_or(false)
     }
 
-    /// The event's first 20 values of each field, by field; `null` for a field that the event does not have.
+    /// Returns the event's first 20 values of each field, by field; `null` if the event does not have the field.
     pub fn actual_values(&self, values: &FieldValues<'_>) -> Map<String, Value> {
         let actual = self.filter.fields.iter().zip(&self.nodes).map(|(field, node)| {
             let held = values.of_node(*node);
@@ -113,13 +114,14 @@ impl FieldIndex {
         node
     }
 
-    /// Finds the child of `node` with this name. Returns its node, or the index in `children` at which to insert it.
+    /// Finds the child of `node` with this name. Returns the child's node, or the index in `children` at which to insert it.
     fn search(&self, node: usize, name: &str) -> Result<usize, usize> {
         let children = &self.nodes[node].children;
         children.binary_search_by(|child| self.nodes[*child].name.as_ref().cmp(name)).map(|position| children[position])
     }
 
-    /// Collects the values of the fields of `filters` and skips all others. Reads neither `data` nor `metadata` without need.
+    /// Collects the values of the fields of `filters` and skips all other fields. Reads `data` and `metadata` only if a field
+    /// needs them.
     pub fn collect<'f, 'a>(
         &self,
         filters: impl IntoIterator<Item = &'f BoundFilter>,
@@ -141,10 +143,10 @@ impl FieldIndex {
     }
 }
 
-/// What filters need from a node.
+/// The values that filters need from a node.
 #[derive(Debug, Clone, Copy, Default)]
 struct Requested {
-    /// The index of its own values in `values`; 0 if no filter needs them.
+    /// The index in `values` of the node's own values; 0 if no filter needs them.
     values: u32,
     /// Whether a filter needs a descendant of the node.
     below: bool,
@@ -188,7 +190,7 @@ impl<'a> Walk<'_, 'a> {
         self.values.get_mut(values)
     }
 
-    /// Reads JSON, which ingest has validated. If it is invalid after all, the values before the mistake count.
+    /// Reads JSON, which ingest has validated. If it is invalid nevertheless, the values before the mistake count.
     fn json(&mut self, json: &'a str, root: Root) {
         let _ = self.value(&mut Scanner::new(json), root as usize, 0);
     }
@@ -212,7 +214,7 @@ impl<'a> Walk<'_, 'a> {
         }
     }
 
-    /// An array stands for its elements.
+    /// Adds the values of an array's elements, because an array stands for its elements.
     fn array(&mut self, scanner: &mut Scanner<'a>, node: usize, depth: usize) -> Option<()> {
         scanner.next()?;
         while scanner.peek()? != b']' {
@@ -222,7 +224,8 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn object(&mut self, scanner: &mut Scanner<'a>, node: usize, depth: usize) -> Option<()> {
-        // Skip each member and keep its position first, because of members with the same name only the last counts.
+        // Skips each JSON member and first remembers its position, because only the last of several members with the same name
+        // counts.
         let mut members: Vec<(usize, usize, Scanner<'a>)> = Vec::new();
         scanner.next()?;
         while scanner.peek()? != b'}' {

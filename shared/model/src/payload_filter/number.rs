@@ -1,10 +1,10 @@
-//! Numbers as filters compare them: by value, not by spelling.
+//! Numbers as filters compare them: by value, not by their text.
 
 use std::cmp::Ordering;
 
 use serde_json::Value;
 
-/// A JSON number. Whole numbers from -2^63 to 2^64-1 are exact; any other number is the nearest 64-bit float.
+/// A JSON number. Whole numbers from -2^63 to 2^64-1 are exact; any other number is rounded to the nearest 64-bit float.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Number {
     Whole(i128),
@@ -53,7 +53,7 @@ impl PartialEq for Number {
     }
 }
 
-/// Compares exactly; converting the whole number to a float would round it.
+/// Compares exactly. Converting the whole number to a float would round the number.
 #[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates beyond every whole number")]
 fn whole_and_real(whole: i128, real: f64) -> Ordering {
     whole.cmp(&(real.trunc() as i128)).then_with(|| 0.0.partial_cmp(&real.fract()).unwrap_or(Ordering::Equal))

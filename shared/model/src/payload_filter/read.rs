@@ -1,4 +1,4 @@
-//! Reads a customer's filter and reports where its first mistake is.
+//! Reads a customer's filter and reports the position of its first mistake.
 
 use serde_json::{Map, Value};
 
@@ -39,7 +39,7 @@ impl PayloadFilter {
     /// Reads a filter.
     ///
     /// # Errors
-    /// The first mistake: what is allowed, and a JSON pointer into the endpoint, such as `/payload_filter/all/0/op`.
+    /// The first mistake: the allowed values, and a JSON pointer into the endpoint, such as `/payload_filter/all/0/op`.
     pub fn read(json: &Value) -> Result<Self, InvalidSubscription> {
         if json.to_string().len() > PAYLOAD_FILTER_BYTES_MAX {
             return invalid("/payload_filter", format!("at most {PAYLOAD_FILTER_BYTES_MAX} bytes of compact JSON"));

@@ -1,4 +1,5 @@
-//! The values of one field of an event. Many values are sorted once; a test then takes a look-up instead of many comparisons.
+//! The values of one field of an event. If there are many values, they are sorted once, and a test needs one look-up instead of
+//! many comparisons.
 
 use std::cell::OnceCell;
 use std::cmp::Ordering;
@@ -6,7 +7,7 @@ use std::cmp::Ordering;
 use super::scalar::Scalar;
 use super::{Budget, Op, Spent};
 
-/// Up to this many values are compared one by one; more are sorted.
+/// Maximum number of values that are compared one by one. If there are more, they are sorted.
 const COMPARED_MAX: usize = 8;
 
 /// The values of one field.
@@ -14,11 +15,11 @@ const COMPARED_MAX: usize = 8;
 pub(super) struct Values<'a> {
     /// Whether the event has the field, with any value.
     pub(super) is_present: bool,
-    /// The field's values except objects; more than one only if there are arrays on the path.
+    /// The field's values except objects. There is more than one value only if there are arrays on the path.
     pub(super) values: Vec<Scalar<'a>>,
     /// Indexes into `values`, sorted by [`Scalar::total`].
     sorted: OnceCell<Vec<usize>>,
-    /// Indexes into `values` of the texts, sorted by their reversed bytes.
+    /// Indexes into `values` of the texts among them, sorted by their reversed bytes.
     by_end: OnceCell<Vec<usize>>,
 }
 
@@ -83,7 +84,8 @@ impl<'a> Values<'a> {
         Ok(candidate.is_some_and(|value| compared(value, op)))
     }
 
-    /// The boundary in sorted order between the values for which `is_before` holds, compared with `value`, and all others.
+    /// The boundary in sorted order between the values for which `is_before` is true, in comparison with `value`, and all other
+    /// values.
     fn boundary(
         &self,
         value: &Scalar<'_>,
@@ -105,7 +107,7 @@ impl<'a> Values<'a> {
         Ok(Boundary { values: &self.values, sorted, at })
     }
 
-    /// The first text in `by_end` that is not before `end`: the only candidate for a text that ends with `end`, if there is one.
+    /// The first text in `by_end` that is not before `end`. If any text ends with `end`, this one does.
     fn first_by_end(&self, end: &str, budget: &mut Budget) -> Result<Option<&Scalar<'a>>, Spent> {
         let text = |place: &usize| self.values[*place].text().unwrap_or_default().bytes().rev();
         let by_end = match self.by_end.get() {
@@ -125,7 +127,7 @@ impl<'a> Values<'a> {
     }
 }
 
-/// A boundary between two of the sorted values, or at an end.
+/// A boundary between two sorted values, or before the first or after the last value.
 struct Boundary<'s, 'a> {
     values: &'s [Scalar<'a>],
     sorted: &'s [usize],

@@ -3,11 +3,12 @@
 use super::{Day, UnixMillis};
 
 const DAY_MS: i64 = 86_400_000;
-/// The range that RFC 3339 can write: 0000-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z.
+/// The range of times that RFC 3339 can represent: 0000-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z.
 const YEARS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
-/// Parses `date-time` of RFC 3339 section 5.6. Fractions are cut to milliseconds. `T`, `t` or a blank separates date and time
-/// (see the note in section 5.6). A leap second, possible only at a UTC day's end, is the next day's first second.
+/// Parses `date-time` of RFC 3339 section 5.6. Fractions are truncated to milliseconds. `T`, `t` or a blank separates date and
+/// time (see the note in section 5.6). A leap second, possible only at the end of a UTC day, is parsed as the first second of
+/// the next day.
 pub(super) fn read(text: &[u8]) -> Option<UnixMillis> {
     let (date, rest) = text.split_at_checked(10)?;
     let ([separator], rest) = rest.split_at_checked(1)? else { return None };
