@@ -4,8 +4,8 @@ use postrider_model::delivery::{Lane, Trigger};
 use postrider_store::history::DeliveryRow;
 use postrider_wire::messages::DeliveryTask;
 
-/// The attempt after a delivery's last one. It has the next epoch, which makes older copies stale. `occurred_at` is the time of
-/// the event's acceptance until the caller replaces it.
+/// The attempt after a delivery's last attempt. It has the next epoch, which makes older copies stale. Its `occurred_at` is the
+/// time of the event's acceptance until the caller replaces that value.
 pub(crate) fn next_attempt(
     row: &DeliveryRow,
     extra: u16,

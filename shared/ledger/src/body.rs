@@ -3,7 +3,7 @@
 use postrider_profiles::EventView;
 use postrider_store::history::EventRow;
 
-/// The input for rendering a recorded event; `None` if its payload was expunged.
+/// The input for rendering a recorded event; `None` if the event's payload was expunged.
 pub fn view(event: &EventRow) -> Option<EventView<'_>> {
     let summary = &event.summary;
     Some(EventView {

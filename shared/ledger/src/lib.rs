@@ -1,14 +1,13 @@
 //! Rules over the store's rows: which rows are missing, and which messages are published again.
 //!
-//! - [`audit`] balances the history by tenant and day, and lists what is missing.
+//! - [`audit`] balances the history by tenant and day, and lists missing rows.
 //! - [`manual_retry`] decides about retries that a person requests.
 //! - [`reconcile`] decides which overdue deliveries are lost, and repairs them.
 //! - [`replay`] selects the deliveries of a replay.
 //! - [`body`] prepares a recorded event for rendering.
 //!
-//! # Not here
-//! `postrider-store` owns SQL and rows. Nothing is sent here: `postrider-broker` owns the queues, and `postrider-relay` publishes
-//! the entries of the outbox. The services decide when to apply these rules.
+//! # Not here `postrider-store` owns SQL and rows. This crate sends nothing: `postrider-broker` owns the queues, and
+//! `postrider-relay` publishes the entries of the outbox. The services decide when to apply these rules.
 
 mod attempt;
 pub mod audit;

@@ -14,7 +14,7 @@ use crate::attempt::next_attempt;
 /// Why a delivery cannot be retried.
 #[derive(Debug, thiserror::Error)]
 pub enum RetryError {
-    /// The store failed, or there is no such delivery.
+    /// The store failed, or the delivery does not exist.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The event, its payload or the endpoint is missing.
@@ -30,10 +30,11 @@ pub enum RetryError {
     },
 }
 
-/// Retries a delivery. A terminal delivery gets a new generation, whose id is in the returned task. A pending delivery is
-/// attempted immediately, in a new epoch that makes the waiting copy stale. Nothing changes if an attempt is already due.
+/// Retries a delivery. For a terminal delivery, a delivery of a new generation is created; the returned task contains its id. A
+/// pending delivery is attempted immediately, in a new epoch that makes the waiting copy stale. If an attempt is already due,
+/// nothing changes.
 ///
-/// The caller publishes the result. If it crashes before, the outbox relay does.
+/// The caller publishes the result. If it crashes before that, the outbox relay publishes the result.
 ///
 /// # Errors
 /// See [`RetryError`]. A delivery of another tenant is [`StoreError::NotFound`].
@@ -72,13 +73,13 @@ fn decide(state: &RetryState, lane: Lane) -> Result<RetryPlan, RetryError> {
     Ok(RetryPlan::Attempt(Box::new(task)))
 }
 
-/// The delivery whose pending attempt a retry would duplicate: this one if its attempt became due less than a timeout ago, or a
-/// retry of this one that has not been attempted so far.
+/// Returns the delivery whose pending attempt a retry would duplicate: this delivery if its attempt became due less than one
+/// attempt timeout ago, or a retry of this delivery that has not been attempted yet.
 fn under_way(state: &RetryState) -> Option<DeliveryId> {
     if state.row.status.is_terminal() {
         return state.unattempted_retry;
     }
-    // A delivery that is overdue by more than the longest attempt is waiting, not being attempted.
+    // A delivery that is overdue by more than the maximum timeout of an attempt is waiting, not being attempted.
     let is_due = |due: UnixMillis| due <= state.now && state.now < due.plus(ATTEMPT_TIMEOUT_MAX);
     state.row.next_attempt_at.is_some_and(is_due).then_some(state.row.delivery.id)
 }

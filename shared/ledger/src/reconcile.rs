@@ -13,19 +13,20 @@ use crate::attempt::next_attempt;
 /// Decides which overdue deliveries count as lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overdue {
-    /// A delivery due before this is lost, unless it counts as held.
+    /// A delivery that was due before this time is lost, unless it counts as held.
     pub before: UnixMillis,
-    /// A delivery due before this is lost, even if it counts as held.
+    /// A delivery that was due before this time is lost, even if it counts as held.
     pub at_latest: UnixMillis,
-    /// Maximum number of held deliveries: of those due before `before`, the latest due ones up to this number count as held.
+    /// Maximum number of held deliveries. Of the deliveries that were due before `before`, the latest ones count as held, up to
+    /// this number.
     pub held_max: usize,
 }
 
-/// Repairs up to `limit` lost deliveries of a delivery day: puts each into the outbox in a new epoch, or discards it if nothing
-/// can be sent. Returns `None` if another recorder is reconciling.
+/// Repairs up to `limit` lost deliveries of a delivery day: puts each into the outbox with a new epoch, or discards it if its
+/// payload or endpoint is missing. Returns `None` if another recorder is reconciling.
 ///
 /// # Errors
-/// The database's; then nothing was changed.
+/// An error of the database; then nothing was changed.
 pub async fn repair_overdue(
     store: &Store,
     day: Day,
@@ -36,7 +37,8 @@ pub async fn repair_overdue(
     store.repair_overdue(day, overdue.before, read, |due| lost(due, overdue, limit), repair).await
 }
 
-/// Selects the lost ones of the first `limit` deliveries in `due`, which starts with the longest overdue one; see [`Overdue`].
+/// Selects the lost deliveries among the first `limit` deliveries in `due`, which is sorted longest overdue first; see
+/// [`Overdue`].
 fn lost(due: &[DueDelivery], overdue: Overdue, limit: usize) -> Vec<DeliveryId> {
     let beyond_held = due.len().saturating_sub(overdue.held_max);
     let is_lost =
@@ -47,7 +49,7 @@ fn lost(due: &[DueDelivery], overdue: Overdue, limit: usize) -> Vec<DeliveryId> 
 fn repair(lost: &LostDelivery, now: UnixMillis) -> Repair {
     match lost {
         LostDelivery { has_endpoint: false, .. } => Repair::Discard(DiscardReason::EndpointDeleted),
-        // An expired delivery with a payload goes to a dispatcher, which discards it only after it has compared its clock too.
+        // An expired delivery with a payload goes to a dispatcher, which discards it after it has compared its own clock too.
         LostDelivery { has_payload: false, row, .. } if row.expires_at <= now => {
             Repair::Discard(DiscardReason::Expired)
         }
@@ -67,13 +69,13 @@ fn next_task(lost: &LostDelivery) -> DeliveryTask {
         Generation::Replay(_) => (Trigger::Replay, Lane::Bulk),
         Generation::Retry(_) | Generation::Test(_) => (Trigger::Manual, Lane::Live),
     };
-    // An event's own delivery uses the endpoint's version of the decision; a retry or replay uses the current version.
+    // A delivery that an event caused uses the endpoint's version of the decision; a retry or replay uses the current version.
     let decided = lost.decided_version.filter(|_| generation == Generation::First);
     let task = next_attempt(row, *extra, trigger, lane, decided.unwrap_or(lost.current_version));
     DeliveryTask { occurred_at: occurred_at.unwrap_or(row.delivery.accepted_at), ..task }
 }
 
-/// The message that gives an undecided event to fan-out once more, and its payload.
+/// The message that sends an undecided event to fan-out again, and its payload.
 pub fn accepted_again(undecided: UndecidedEvent) -> (AcceptedEvent, Bytes) {
     let UndecidedEvent { summary, metadata, data, instance, sequence, epoch } = undecided;
     let event = summary.event_ref();

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::{Findings, Gap};
 
-/// A missing row is overtaken, not on its way, when the youngest row of its kind is younger by more than this.
+/// If the youngest row of its kind is younger than a missing row by more than this time, the missing row is overtaken, not on
+/// its way.
 const OVERTAKEN_AFTER: Duration = Duration::from_secs(60);
 
 /// Numbers of deliveries by status.
@@ -41,13 +42,13 @@ impl Standing {
         } += count;
     }
 
-    /// Deliveries of any status.
+    /// The number of deliveries of any status.
     pub fn total(&self) -> u64 {
         self.delivered + self.failed + self.cancelled + self.discarded + self.pending
     }
 }
 
-/// Deliveries of a day that were requested in addition to the events' own.
+/// Deliveries of a day that were requested, not caused by events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Requested {
     /// By retries.
@@ -66,7 +67,7 @@ pub struct Requested {
 pub struct TenantDay {
     /// The tenant.
     pub tenant: TenantId,
-    /// The day on which the events were accepted, or on which the additional deliveries were requested.
+    /// The day on which the events were accepted, or on which the requested deliveries were created.
     #[serde(serialize_with = "super::date")]
     pub day: Day,
     /// Whether every equation of this day holds.
@@ -79,12 +80,13 @@ pub struct TenantDay {
     pub undecided: u64,
     /// Endpoints in the decisions.
     pub matched: u64,
-    /// Events' own deliveries on record.
+    /// Deliveries on record that events caused.
     #[serde(flatten)]
     pub standing: Standing,
-    /// Deliveries requested in addition.
+    /// Deliveries on record that were requested.
     pub requested: Requested,
-    /// Missing events and decisions that are still on their way, although their decision or delivery is on record.
+    /// Number of missing events and decisions that are still on their way, although a later row (their decision or delivery) is
+    /// on record.
     pub on_the_way: u64,
     #[serde(skip)]
     missing: Vec<Gap>,
@@ -162,8 +164,8 @@ pub(super) async fn examine(snapshot: &AuditSnapshot, day: Day, findings: &mut F
     Ok(())
 }
 
-/// Lists the missing rows of an unbalanced day. A missing row is a gap if the second check does not find it
-/// either, although rows of later events are on record.
+/// Lists the missing rows of an unbalanced day. A missing row is a gap if the second check does not find it either, although
+/// rows of later events are on record.
 async fn find_missing(
     snapshot: &AuditSnapshot,
     terms: &mut TenantDay,
@@ -180,7 +182,8 @@ async fn find_missing(
         }
         terms.missing.push(gap);
     }
-    // One transaction writes a decision and its deliveries, so a missing delivery of a recorded decision is never on its way.
+    // One transaction writes a decision and its deliveries. So if the decision is on record, a missing delivery is never on its
+    // way.
     for (event, endpoint) in snapshot.matches_without_delivery(tenant, day).await? {
         gaps.insert(Gap::Delivery { tenant, day, event, endpoint });
     }
@@ -194,7 +197,7 @@ async fn find_missing(
     Ok(())
 }
 
-/// Compares each replay's own count with its deliveries on record. One commit writes the rows of a page and its replay's count.
+/// Compares each replay's own count with its deliveries on record. One commit writes the rows of a page and the replay's count.
 pub(super) async fn examine_replays(
     snapshot: &AuditSnapshot,
     first: Day,

@@ -3,12 +3,12 @@
 //! - `accepted = decided + undecided`: counted from events, from decisions, and from events without a decision.
 //! - `matched = delivered + failed + cancelled + discarded + pending`: counted from decisions, and from deliveries.
 //! - `requested = ...`: the replays' own counts, and the deliveries of replays. Retries and tests are only counted.
-//! - Every sequence number that an ingest process reported as settled is that of a recorded event, was given up, or belongs to
+//! - Every settled sequence number that an ingest process reported belongs to a recorded event, was given up, or belongs to
 //!   another publish of an event that is recorded under a different number.
 //!
-//! The recorder reads queues in parallel, so rows about one event arrive in any order. The audit therefore looks for missing rows
-//! twice, seconds apart; only rows missing both times are gaps. A recorder with a backlog causes no gaps: a missing row counts as
-//! on its way until younger rows overtake it.
+//! The recorder reads queues in parallel, so rows about one event arrive in any order. The audit therefore looks for missing
+//! rows twice, seconds apart. Only rows that are missing both times are gaps. A recorder with a backlog causes no gaps: a
+//! missing row counts as on its way until younger rows overtake it.
 
 mod days;
 mod numbers;
@@ -26,7 +26,7 @@ use uuid::Uuid;
 pub use self::days::{Requested, Standing, TenantDay};
 pub use self::numbers::InstanceNumbers;
 
-/// Maximum gaps that a report lists. Further gaps are only counted.
+/// Maximum number of gaps that a report lists. Further gaps are only counted.
 pub const GAPS_NAMED_MAX: usize = 100;
 
 /// Options of an audit.
@@ -54,7 +54,7 @@ pub enum Gap {
         instance: u64,
         /// The first missing number.
         first: u64,
-        /// The last missing number (inclusive); all between are missing too.
+        /// The last missing number (inclusive); all numbers between `first` and `last` are missing too.
         last: u64,
     },
     /// An event that has a decision but is not on record.
@@ -91,15 +91,15 @@ pub enum Gap {
         /// The delivery's endpoint.
         endpoint: EndpointId,
     },
-    /// Deliveries of a replay: their number differs from the replay's own count.
+    /// The number of a replay's deliveries differs from the replay's own count.
     Replayed {
         /// The replay's tenant.
         tenant: TenantId,
         /// The replay.
         replay: ReplayId,
-        /// Deliveries that the replay counted.
+        /// Number of deliveries that the replay counted.
         requested: u64,
-        /// Deliveries of the replay on record.
+        /// Number of the replay's deliveries on record.
         recorded: u64,
     },
 }
@@ -141,7 +141,7 @@ pub struct AuditReport {
 }
 
 impl AuditReport {
-    /// The number of unbalanced tenant days, including those without a listed gap.
+    /// The number of unbalanced days, summed over tenants, including days without a listed gap.
     pub fn unbalanced(&self) -> u64 {
         self.tenants.iter().filter(|day| !day.conserved).count() as u64
     }
@@ -159,19 +159,19 @@ fn dates<S: serde::Serializer>(days: &[Day], serializer: S) -> Result<S::Ok, S::
     serializer.collect_seq(days.iter().map(ToString::to_string))
 }
 
-/// What one snapshot of the database shows.
+/// The findings in one snapshot of the database.
 #[derive(Default)]
 struct Findings {
     tenants: BTreeMap<(Day, TenantId), TenantDay>,
     instances: Vec<InstanceNumbers>,
-    /// Missing rows that younger rows have overtaken, and missing ones that cannot be on their way.
+    /// Missing rows that younger rows have overtaken, and missing rows that cannot be on their way.
     missing: BTreeSet<Gap>,
 }
 
 /// Runs an audit and stores its result.
 ///
 /// # Errors
-/// The database's; then the audit has no result.
+/// An error of the database; then the audit has no result.
 pub async fn run(store: &Store, options: &AuditOptions) -> Result<AuditReport, StoreError> {
     let (started, ran_at) = (Instant::now(), UnixMillis::now());
     let back = i32::try_from(options.days.max(1)).unwrap_or(i32::MAX).saturating_sub(1);

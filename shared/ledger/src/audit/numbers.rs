@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{Findings, Gap};
 
-/// Maximum blocks of which single numbers are read. Missing numbers of further blocks count as excused.
+/// Maximum number of blocks of which single numbers are read. Missing numbers of further blocks count as excused.
 const BLOCKS_MAX: usize = 256;
 /// Maximum time from the first sequence number of a process to its first report.
 const FIRST_REPORT_AFTER: Duration = Duration::from_secs(10);
@@ -20,13 +20,13 @@ const FIRST_REPORT_AFTER: Duration = Duration::from_secs(10);
 /// The sequence numbers of one ingest process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InstanceNumbers {
-    /// The process: a random number that it draws at its start.
+    /// The process, as a random number that it draws at its start.
     pub instance: u64,
     /// The first number examined.
     pub from: u64,
-    /// Every number below this one (exclusive) is settled. The others were not answered with 202, or their report is on its way.
+    /// Every number below this number is settled. A higher number was not answered with 202, or its report is on its way.
     pub settled_below: u64,
-    /// Events on record under these numbers.
+    /// Number of events on record with these numbers.
     pub recorded: u64,
     /// Numbers that were given up or belong to repeats of an event.
     pub excused: u64,
@@ -43,7 +43,7 @@ struct Instance {
     from: Option<u64>,
     below: u64,
     reported_at: UnixMillis,
-    /// The count of numbers on record, by block.
+    /// How many numbers are on record, by block.
     recorded: BTreeMap<u64, u64>,
 }
 
@@ -70,7 +70,7 @@ pub(super) async fn examine(
         of.recorded.insert(block.block, block.recorded);
         of.from = Some(of.from.map_or(block.lowest, |from| from.min(block.lowest)));
     }
-    // Around midnight a lower number may belong to a later day than a higher one, so one more day is read.
+    // Around midnight a lower number may belong to a later day than a higher number, so one more day is read.
     let gaps = missing_ranges(snapshot, (first.plus_days(-1), last), &instances).await?;
     for (instance, of) in instances {
         let ranges = gaps.get(&instance).map_or(&[][..], Vec::as_slice);
@@ -133,7 +133,7 @@ async fn missing_ranges(
     Ok(ranges)
 }
 
-/// The gaps that are in both sets. Of ranges of numbers, the intersections.
+/// Returns the gaps that are in both sets. Ranges of numbers are intersected.
 pub(super) fn in_both(one: &BTreeSet<Gap>, other: &BTreeSet<Gap>) -> BTreeSet<Gap> {
     let mut both = BTreeSet::new();
     for gap in other {

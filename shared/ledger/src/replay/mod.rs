@@ -1,5 +1,5 @@
-//! The rules of replays: which events of a page get new deliveries, to which endpoints, and which pending deliveries a recovery
-//! attempts now. Dry runs use the same code.
+//! The rules of replays: the events of a page that get new deliveries, the endpoints of these deliveries, and the pending
+//! deliveries that a recovery attempts now. Dry runs use the same code.
 
 mod plan;
 mod targets;
@@ -24,17 +24,17 @@ use postrider_wire::messages::DeliveryTask;
 use self::plan::{Again, Plan, task};
 use self::targets::Targets;
 
-/// Maximum events that a dry run reads in one step. It reads payloads only for payload filters.
+/// Maximum number of events that a dry run reads in one step. It reads payloads only if there are payload filters.
 const COUNTED_AT_ONCE: u32 = 1_000;
 
 /// Limits of a dry run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DryRunLimits {
-    /// Maximum events read.
+    /// Maximum number of events read.
     pub events: u64,
-    /// Maximum bytes of payloads read for payload filters.
+    /// Maximum number of bytes of payloads read for payload filters.
     pub bytes: u64,
-    /// Maximum steps of payload filters.
+    /// Maximum number of steps of payload filters.
     pub steps: u64,
 }
 
@@ -47,22 +47,22 @@ impl Default for DryRunLimits {
 /// The result of a dry run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counted {
-    /// Events with at least one new delivery.
+    /// Number of events with at least one new delivery.
     pub events: u64,
-    /// Deliveries that would be created.
+    /// Number of deliveries that would be created.
     pub deliveries: u64,
-    /// Of these, deliveries of events that were decided while the endpoint was off. Only recoveries have them.
+    /// Number of the `deliveries` whose event was decided while the endpoint was off. Zero for replays that are not recoveries.
     pub missed: u64,
-    /// Pending deliveries that would be attempted now. Only recoveries have them.
+    /// Number of pending deliveries that would be attempted now. Zero for replays that are not recoveries.
     pub hurried: u64,
 }
 
 /// Limits of a page.
 #[derive(Debug, Clone, Copy)]
 pub struct PageLimits {
-    /// Maximum events read.
+    /// Maximum number of events read.
     pub events: u32,
-    /// A page ends with the event that reaches this number of deliveries. All deliveries of one event are in one page.
+    /// Number of deliveries at which a page ends. All deliveries of one event are in one page.
     pub deliveries: u64,
 }
 
@@ -75,7 +75,7 @@ pub struct Rendition {
 }
 
 impl Rendition {
-    /// The part of the page with these deliveries.
+    /// Returns the part of the page whose deliveries are `wanted`.
     fn only(&self, wanted: impl Fn(&DeliveryTask) -> bool) -> Self {
         let part = |replayed: &ReplayedEvent| {
             let tasks: Vec<_> = replayed.tasks.iter().filter(|(task, _)| wanted(task)).cloned().collect();
@@ -108,14 +108,15 @@ pub enum FeedError<E> {
     Publish(E),
 }
 
-/// Feeds one page of a running replay that no other replayer is feeding. Calls `publish` with the new deliveries, which must
-/// return when the broker has confirmed all of them; then commits the delivery rows and the cursor. Then calls `publish` with the
-/// pending deliveries that a recovery attempts now; if the process ends before, the outbox relay publishes them. `None`: no replay
-/// needs feeding.
+/// Feeds one page of a running replay that no other replayer is feeding. Returns `None` if no replay needs feeding.
+///
+/// First calls `publish` with the new deliveries; `publish` must return when the broker has confirmed all of them. Then commits
+/// the delivery rows and the cursor. Then calls `publish` with the pending deliveries that a recovery attempts now; if the
+/// process ends before that, the outbox relay publishes them.
 ///
 /// # Errors
-/// Before the commit, nothing was committed, and deliveries that were published are published again, with the same ids. After it,
-/// the outbox relay publishes what is left.
+/// If the error occurs before the commit, nothing is committed, and the new deliveries are published again later, with the same
+/// ids. After the commit, the outbox relay publishes the pending deliveries.
 pub async fn feed<E, F>(
     store: &Store,
     profiles: &Profiles,
@@ -162,10 +163,10 @@ where
     Ok(Some(fed))
 }
 
-/// Counts the deliveries that a replay would create now. `None`: counting would exceed the limits.
+/// Counts the deliveries that a replay would create now. Returns `None` if counting would exceed the limits.
 ///
 /// # Errors
-/// [`StoreError::NotFound`] for the tenant; or an error of the database.
+/// [`StoreError::NotFound`] if the tenant does not exist; or an error of the database.
 pub async fn count(
     store: &Store,
     profiles: &Profiles,

@@ -1,4 +1,4 @@
-//! Plans the deliveries of a replay's page: new ones, and pending ones that a recovery attempts now.
+//! Plans the deliveries of a replay's page: new deliveries, and pending deliveries that a recovery attempts now.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ use crate::attempt::next_attempt;
 pub(super) struct Again {
     endpoint: EndpointId,
     pub(super) body: BodyKind,
-    /// The event's own delivery to that endpoint, if there was one.
+    /// The delivery that the event itself caused for this endpoint, if there is one.
     repeats: Option<DeliveryId>,
-    /// The pending delivery to attempt now; `None`: a new delivery is created.
+    /// The pending delivery to attempt now; `None` if a new delivery is created.
     hurried: Option<Hurried>,
 }
 
@@ -38,15 +38,15 @@ pub(super) struct Planned {
     /// Events with at least one delivery, in order of acceptance.
     pub(super) events: Vec<(EventRow, Vec<Again>)>,
     pub(super) deliveries: u64,
-    /// Of these, deliveries of events that were decided while the endpoint was off.
+    /// Number of the deliveries whose event was decided while the endpoint was off.
     pub(super) missed: u64,
-    /// Of these, pending deliveries.
+    /// Number of the deliveries that are pending and attempted now.
     pub(super) hurried: u64,
-    /// Events that were read for the page.
+    /// Number of events that were read for the page.
     pub(super) walked: usize,
-    /// Bytes of payloads read.
+    /// Number of bytes of payloads that were read.
     pub(super) bytes: u64,
-    /// Steps that payload filters took.
+    /// Number of steps of payload filters.
     pub(super) steps: u64,
 }
 
@@ -55,13 +55,13 @@ pub(super) struct Plan<'a> {
     pub(super) tenant: TenantId,
     pub(super) selection: &'a ReplaySelection,
     pub(super) targets: &'a Arc<Targets>,
-    /// Maximum pending deliveries that the page attempts now; the others keep their schedule.
+    /// Maximum number of pending deliveries that the page attempts now. The other deliveries are attempted by their schedule.
     pub(super) hurried_max: u64,
     pub(super) now: UnixMillis,
 }
 
 impl Plan<'_> {
-    /// Plans a page. It ends early once it has `deliveries_max`. Payload filters run on a blocking thread.
+    /// Plans a page. The page ends early once it has `deliveries_max` deliveries. Payload filters run on a blocking thread.
     pub(super) async fn page(&self, page: ReplayPage, deliveries_max: u64) -> Result<Planned, StoreError> {
         let mut planned = Planned::default();
         for (mut candidate, matches) in Targets::match_all(self.targets, page.candidates).await? {
@@ -90,7 +90,7 @@ impl Plan<'_> {
         Ok(planned)
     }
 
-    /// The delivery of an event to an endpoint that matches it, if there is to be one.
+    /// Returns the delivery to make of an event to an endpoint that matches it, if any.
     fn again(&self, candidate: &mut ReplayCandidate, found: &Match) -> Option<Again> {
         let endpoint = found.endpoint;
         let earlier = candidate.earlier.get(&endpoint).map_or(&[][..], Vec::as_slice);
@@ -107,7 +107,8 @@ impl Plan<'_> {
                 let waits = |pending: &PendingRetry| waits_for_retry(&pending.row, self.now);
                 let at = candidate.pending.iter().position(waits)?;
                 let pending = candidate.pending.swap_remove(at);
-                // A retried delivery keeps its bytes, so it has the format of its decision. A replay's has the current format.
+                // A retried delivery has the same bytes, so it has the format at the time of its decision. A delivery of a
+                // replay has the current format.
                 let body = match pending.row.delivery.generation {
                     Generation::Replay(_) => self.targets.body(endpoint),
                     _ => self.targets.body_at(endpoint, config_version),
@@ -118,14 +119,15 @@ impl Plan<'_> {
     }
 }
 
-/// Whether a pending delivery waits for a retry that is not due soon. False before the first attempt: the delivery is queued or
-/// held, and is attempted anyway. Also false if the retry is due soon: dispatchers might attempt the copy in a delay queue before
-/// they know that it is stale.
+/// Whether a pending delivery waits for a retry that is not due soon. False before the first attempt, because the delivery is
+/// queued or held and will be attempted anyway. Also false if the retry is due soon, because a dispatcher might attempt the
+/// copy in a delay queue before it receives the intervention that makes the copy stale.
 fn waits_for_retry(row: &DeliveryRow, now: UnixMillis) -> bool {
     row.number > 0 && row.next_attempt_at.is_some_and(|due| due > now.plus(ON_ITS_WAY))
 }
 
-/// The message of a delivery. The id of a new delivery follows from the replay, so that a repeated page creates no second one.
+/// The message of a delivery. The id of a new delivery is derived from the replay, so that a repeated page creates no second
+/// delivery.
 pub(super) fn task(
     replay: &Replay,
     event: &EventRow,
@@ -140,7 +142,8 @@ pub(super) fn task(
         return DeliveryTask { occurred_at: summary.occurred_at, ..next };
     }
     let delivery = DeliveryRef {
-        // The day of the replay, not today: a page that is repeated after midnight must refer to the same rows.
+        // The day of the replay, not the current day, because a page that is repeated after midnight must refer to the same
+        // rows.
         delivery_day: replay.created_at.day(),
         repeats: again.repeats,
         ..DeliveryRef::new(summary.event_ref(), again.endpoint, Generation::Replay(replay.id), now)

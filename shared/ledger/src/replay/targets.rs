@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 pub(super) struct Targets {
     pub(super) profile: Arc<Profile>,
     mode: ReplayMode,
-    /// Active endpoints. With the modes `rematch` and `recover` they have their subscriptions.
+    /// The active endpoints. In the modes `rematch` and `recover` they have their subscriptions.
     endpoints: BTreeMap<EndpointId, Target>,
     /// Every version of the endpoint of a recovery, oldest first.
     versions: Vec<EndpointVersion>,
@@ -33,17 +33,17 @@ struct Target {
     subscription: Option<BoundSubscription>,
 }
 
-/// An endpoint that matches an event, whether or not the event was delivered to it before.
+/// An endpoint that matches an event, whether or not the event has been delivered to it.
 pub(super) struct Match {
     pub(super) endpoint: EndpointId,
-    /// Whether the event was decided while the endpoint was off. Only recoveries look for that.
+    /// Whether the event was decided while the endpoint was off. Always false for replays that are not recoveries.
     pub(super) missed: bool,
 }
 
 /// The endpoints that match an event.
 pub(super) struct Matches {
     pub(super) endpoints: Vec<Match>,
-    /// Steps that their payload filters took.
+    /// Number of steps of the endpoints' payload filters.
     pub(super) steps: u64,
 }
 
@@ -62,7 +62,7 @@ impl Targets {
         let profile = Arc::clone(profiles.get(&name).ok_or_else(unreadable)?);
         let (mut endpoints, mut fields) = (BTreeMap::new(), FieldIndex::default());
         for (endpoint, document) in targets.endpoints {
-            // A subscription that no longer fits the profile is absent and matches nothing, as in fan-out.
+            // A subscription that does not fit the profile any more is absent and matches nothing, as in fan-out.
             let subscription = match selection.mode {
                 ReplayMode::Redeliver => None,
                 ReplayMode::Rematch | ReplayMode::Recover => bind(&document, &profile, &mut fields),
@@ -72,7 +72,8 @@ impl Targets {
         Ok(Self { profile, mode: selection.mode, endpoints, versions: targets.versions, fields })
     }
 
-    /// Whether matching evaluates payload filters. A recovery does so only for events that an endpoint that was off missed.
+    /// Whether matching evaluates payload filters. A recovery evaluates them only for events that were decided while its
+    /// endpoint was off.
     pub(super) fn need_payloads(&self) -> bool {
         let any_missed = || self.versions.iter().any(|version| version.status != EndpointStatus::Active);
         self.have_payload_filters() && (self.mode != ReplayMode::Recover || any_missed())
@@ -83,19 +84,19 @@ impl Targets {
         subscriptions.any(|subscription| subscription.payload_filter.is_some())
     }
 
-    /// The format of an endpoint's bodies; `None` if the endpoint is no target.
+    /// The format of an endpoint's bodies; `None` if the endpoint is not a target.
     pub(super) fn body(&self, endpoint: EndpointId) -> Option<BodyKind> {
         self.endpoints.get(&endpoint).map(|target| target.body)
     }
 
-    /// The format in which a delivery was decided to be sent at this configuration version; the current format if the endpoint has
-    /// no version of that time.
+    /// The body format of a delivery that was decided at this configuration version. If the endpoint has no version of that
+    /// time, returns the current format.
     pub(super) fn body_at(&self, endpoint: EndpointId, config_version: i64) -> Option<BodyKind> {
         let current = self.body(endpoint)?;
         Some(self.version_at(config_version).map_or(current, |version| version.document.body_kind()))
     }
 
-    /// The version of a recovery's endpoint that was in force at this configuration version.
+    /// Returns the version of a recovery's endpoint that was in force at this configuration version.
     fn version_at(&self, config_version: i64) -> Option<&EndpointVersion> {
         self.versions.iter().rev().find(|version| version.version <= config_version)
     }
@@ -132,9 +133,9 @@ impl Targets {
             ReplayMode::Rematch => self.subscribed(event, |_| true).found(false),
             ReplayMode::Recover => {
                 let version = config_version.and_then(|version| self.version_at(version));
-                // An endpoint that was created later has no version, and missed nothing.
+                // An endpoint that was created later has no version at the time of the decision, so it did not miss the event.
                 let was_off = version.is_some_and(|version| version.status != EndpointStatus::Active);
-                // What an earlier recovery delivered was missed again if that recovery was cancelled.
+                // If an earlier recovery delivered the event but was cancelled, the event is missing again.
                 let is_missing = |endpoint: &EndpointId| {
                     let cancelled = |found: &Vec<DeliveryStatus>| found.iter().all(|s| *s == DeliveryStatus::Cancelled);
                     was_off && !decided.contains(endpoint) && earlier.get(endpoint).is_none_or(cancelled)
@@ -149,13 +150,14 @@ impl Targets {
         }
     }
 
-    /// The endpoints for which `matches` holds.
+    /// Returns the endpoints for which `matches` is true.
     fn all(&self, matches: impl Fn(&EndpointId) -> bool) -> Matches {
         let endpoints = self.endpoints.keys().copied().filter(matches);
         Matches { endpoints: endpoints.map(|endpoint| Match { endpoint, missed: false }).collect(), steps: 0 }
     }
 
-    /// Those endpoints of `among` whose subscriptions match the event, and the steps that their payload filters took.
+    /// Returns the endpoints, of those accepted by `among`, whose subscriptions match the event, and the number of steps of
+    /// their payload filters.
     fn subscribed(&self, event: &EventRow, among: impl Fn(&EndpointId) -> bool) -> Subscribed {
         let summary = &event.summary;
         let fires = self.profile.origin_fires(&summary.event_type, summary.origin);
