@@ -1,23 +1,24 @@
-//! The bundle: several members in one broker message, because messages cost the broker more than bytes do.
+//! The bundle: several members in one broker message. The broker's cost depends more on the number of messages than on their
+//! size.
 //!
 //! ```text
 //! "PRB" version:u8  ( head_length:u32 payload_length:u32 head payload )*
 //! ```
-//! Integers are big-endian. A payload length of `u32::MAX` means that the member has the same payload as the previous one, so
-//! that one event for ten endpoints travels with one body.
+//! Integers are big-endian. A payload length of `u32::MAX` means that the member has the same payload as the previous member,
+//! so that one event for ten endpoints is sent with one body.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The format version that this build writes, and the only one that it reads.
+/// The format version that this build writes. It reads no other version.
 pub const VERSION: u8 = 1;
 /// The AMQP `content_type` of a bundle.
 pub const CONTENT_TYPE: &str = "application/vnd.postrider.bundle";
 
 const MAGIC: [u8; 4] = [b'P', b'R', b'B', VERSION];
 const SAME_AS_PREVIOUS: u32 = u32::MAX;
-/// Initial capacity for a head, so that writing most heads does not reallocate.
+/// Initial capacity for a head, so that writing a head of usual size does not reallocate.
 const HEAD_BYTES: usize = 1_024;
 
 /// One member of a bundle: a JSON head and payload bytes.
@@ -32,7 +33,7 @@ pub struct Member {
 /// Why bytes are not a bundle, or a head is not of the expected type.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The first bytes are not those of a bundle.
+    /// The first bytes are not the first bytes of a bundle.
     #[error("not a bundle")]
     NotABundle,
     /// The bundle has a version that this build does not read.
@@ -65,7 +66,7 @@ impl Member {
         Ok(serde_json::from_slice(&self.head)?)
     }
 
-    /// The bytes that the member takes in a bundle, with its two lengths, if its payload is not shared.
+    /// The number of bytes of the member in a bundle, including its two lengths, if its payload is not shared.
     pub fn encoded_bytes(&self) -> usize {
         8 + self.head.len() + self.payload.len()
     }
@@ -78,7 +79,7 @@ pub fn encode(members: &[Member]) -> Vec<u8> {
     out.put_slice(&MAGIC);
     let mut previous: Option<&Bytes> = None;
     for member in members {
-        // This compares buffers, not contents: a shared payload is one buffer, and comparing contents would cost time.
+        // Compares buffers, not contents: a shared payload is one buffer, and comparing contents would cost time.
         let same = previous
             .is_some_and(|b| !b.is_empty() && b.as_ptr() == member.payload.as_ptr() && b.len() == member.payload.len());
         out.put_u32(u32::try_from(member.head.len()).unwrap_or(u32::MAX));
@@ -95,7 +96,7 @@ pub fn encode(members: &[Member]) -> Vec<u8> {
     out
 }
 
-/// The number of members in a message, found without decoding them. It is 1 for bytes that are not a bundle.
+/// The number of members in a message, counted without decoding them; 1 for bytes that are not a bundle.
 pub fn count(message: &[u8]) -> usize {
     let Some(mut rest) = message.strip_prefix(&MAGIC) else { return 1 };
     let mut members = 0;
@@ -111,11 +112,11 @@ pub fn count(message: &[u8]) -> usize {
     members.max(1)
 }
 
-/// Decodes a bundle. Heads and payloads are copied, with one allocation per member, so that a member that is kept (a slow
-/// delivery) does not keep its whole bundle in memory. A shared payload stays shared.
+/// Decodes a bundle. Heads and payloads are copied, with one allocation per member, so that a member that is kept for long (a
+/// slow delivery) does not keep its whole bundle in memory. A shared payload remains shared.
 ///
 /// # Errors
-/// The bytes are not a bundle, are of another version, or end within a member.
+/// The bytes are not a bundle, have another version, or end within a member.
 pub fn decode(message: &[u8]) -> Result<Vec<Member>, DecodeError> {
     let mut rest = match message {
         [b'P', b'R', b'B', VERSION, rest @ ..] => rest,

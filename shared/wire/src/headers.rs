@@ -1,4 +1,4 @@
-//! HTTP headers of attempts, kept as JSON text from the dispatcher to the history.
+//! HTTP headers of attempts, as JSON text in messages and in the history.
 
 use std::borrow::Cow;
 
@@ -14,11 +14,11 @@ impl HeaderList {
     /// A list of these headers.
     pub fn of<'a>(pairs: impl IntoIterator<Item = (&'a str, Cow<'a, str>)>) -> Self {
         let pairs: Vec<_> = pairs.into_iter().collect();
-        // Pairs of strings always serialize.
+        // Serializing pairs of strings never fails.
         Self(to_raw_value(&pairs).unwrap_or_default())
     }
 
-    /// The JSON text. It has no raw control characters: NUL is `\u0000`.
+    /// The JSON text. It contains no raw control characters: NUL is written as `\u0000`.
     pub fn as_json(&self) -> &str {
         self.0.get()
     }

@@ -1,7 +1,7 @@
 //! The public contract of publishing: the bodies of `POST /v1/publish` and `POST /v1/publish/batch`.
 //!
-//! Ingest serves these routes and the API describes them in its OpenAPI document, so both use these types. `data`, `metadata` and
-//! the events of a batch remain the producer's bytes.
+//! Ingest serves these routes, and the API describes them in its OpenAPI document, so both use these types. `data`, `metadata`
+//! and the events of a batch are the producer's bytes, unchanged.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -45,23 +45,23 @@ pub struct AcceptedEvent {
     /// The lane of its deliveries.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lane: Lane,
-    /// The configuration version that ingest worked with. Fan-out waits for this version or a later one, so that it knows the
-    /// tenant of a new tenant's first event.
+    /// The configuration version that ingest used. Fan-out waits until it has this version or a later one, so that it has
+    /// received the tenant before the first event of a new tenant.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub config_version: i64,
-    /// The ingest process that accepted it: a random number per process start.
+    /// The ingest process that accepted it, as a random number that the process draws at its start.
     pub instance: u64,
-    /// The event's number in that process, counted without gaps. [`NumbersReport`] names the numbers that were given up.
+    /// The event's number in that process, counted without gaps. [`NumbersReport`] contains the numbers that were given up.
     pub sequence: u64,
-    /// How many times the event was given to fan-out again. Its deliveries start with this epoch.
+    /// Number of times that the event was published to fan-out again. Its deliveries start with this epoch.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: u32,
-    /// A hash of the content, such as `c1.…`, if the producer named an id or idempotency key. Hashes with different prefixes are
-    /// not comparable.
+    /// A hash of the content, such as `c1.…`, if the producer supplied an id or idempotency key. Hashes with different prefixes
+    /// are not comparable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_hash: Option<String>,
-    /// Whether ingest claimed the id for this content before publishing. If not, although there is a `content_hash`, the
-    /// database did not answer, and the recorder claims the id.
+    /// Whether ingest claimed the id for this content before it published the event. If `content_hash` is set but the id is not
+    /// claimed, the database did not answer, and the recorder claims the id.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub claimed: bool,
     /// W3C trace context of the publish.
@@ -70,7 +70,7 @@ pub struct AcceptedEvent {
 }
 
 impl AcceptedEvent {
-    /// An event without attributes and metadata, which happened when it was accepted. `number` is its sequence number in the
+    /// An event without attributes and metadata that happened when it was accepted. `number` is its sequence number in the
     /// process `instance`.
     pub fn new(event: EventRef, instance: u64, number: u64) -> Self {
         let EventRef { id, day, event_type, tenant, accepted_at } = event;
@@ -129,22 +129,24 @@ impl EventRef {
     }
 }
 
-/// Ingest -> recorder: which sequence numbers of a process are confirmed or given up. It follows the events with these numbers in
-/// the same queue. No payload.
+/// Ingest -> recorder: the sequence numbers of a process that are confirmed or given up. The message follows the events with
+/// these numbers in the same queue. No payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NumbersReport {
-    /// The process, as its events name it.
+    /// The process: the `instance` of its events.
     pub instance: u64,
-    /// Every number below this one was confirmed, or was reported as given up.
+    /// Every number below this number was confirmed, or was reported as given up.
     pub settled_below: u64,
-    /// Numbers given up since the last report: their producers got a 503 or no answer. The broker may have these events.
+    /// Numbers given up since the last report: their producers got a 503 or no answer. The broker may nevertheless have these
+    /// events.
     pub given_up: Vec<u64>,
     /// When the report was made.
     pub reported_at: UnixMillis,
 }
 
-/// Identifies a delivery in every message about it. It suffices to write the delivery's row without another message.
+/// Identifies a delivery in every message about it. The fields are sufficient to write the delivery's row without another
+/// message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryRef {
     /// The delivery.
@@ -159,16 +161,16 @@ pub struct DeliveryRef {
     pub tenant: TenantId,
     /// Its endpoint.
     pub endpoint: EndpointId,
-    /// The day of the delivery's partition. For [`Generation::First`] it is the event's day, so that a decision repeated after
-    /// midnight names the same row; otherwise it is the day of `created_at`.
+    /// The day of the delivery's partition. For [`Generation::First`] it is the event's day, so that a decision that is
+    /// repeated after midnight refers to the same row; otherwise it is the day of `created_at`.
     pub delivery_day: Day,
-    /// When fan-out, or a retry, replay or test, created it.
+    /// When the delivery was created by fan-out, a retry, a replay or a test.
     pub created_at: UnixMillis,
     /// When the event was accepted. The latency to the first attempt is measured from this time.
     pub accepted_at: UnixMillis,
     /// Its generation.
     pub generation: Generation,
-    /// The delivery that this one repeats, if any.
+    /// The delivery that this delivery repeats, if any.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "origin")]
     pub repeats: Option<DeliveryId>,
 }
@@ -203,14 +205,14 @@ impl DeliveryRef {
     }
 }
 
-/// How a slot was granted. The slot is a time of the wall clock. With these values it stays correct if that clock is changed, or
-/// if the endpoint's rate is edited.
+/// How a slot was granted. The slot is a time of the wall clock. With these values the slot can be corrected if that clock is
+/// changed, or if the endpoint's rate is edited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotTerms {
-    /// Maximum number of milliseconds that remain until the slot when the delivery returns from the ladder, also if the clock was
-    /// set back.
+    /// Maximum number of milliseconds until the slot at the time when the delivery returns from the ladder, even if the clock
+    /// was set back.
     pub left_ms: u64,
-    /// The microseconds between slots at the rate that granted this one; 0 if it was not granted by a rate.
+    /// The microseconds between slots at the rate that granted this slot; 0 if no rate granted it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub interval_us: u64,
 }
@@ -220,26 +222,27 @@ pub struct SlotTerms {
 pub struct DeliveryTask {
     /// The delivery.
     pub delivery: DeliveryRef,
-    /// When the event happened; some profiles have it in a header.
+    /// When the event happened. Some profiles send this time in a header.
     pub occurred_at: UnixMillis,
     /// The number of the attempt, starting with 1.
     pub number: u16,
-    /// How many attempts, this one included, are manual retries of the pending delivery. The retry schedule does not count them.
+    /// Number of attempts of the pending delivery that are manual retries, including this attempt. The retry schedule does not
+    /// count them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub extra: u16,
     /// The cause of the attempt.
     pub trigger: Trigger,
-    /// The delivery's epoch. Copies with an epoch below the minimum that an intervention sets are dropped.
+    /// The delivery's epoch. A copy is dropped if its epoch is below the minimum that an intervention sets.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: u32,
-    /// The delivery's own lane. It may be in the slow lane instead while its endpoint is slow or broken.
+    /// The lane to which the delivery belongs. It may be in the slow lane instead while its endpoint is slow or broken.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lane: Lane,
-    /// The configuration version of the decision. The dispatcher needs the endpoint in this version or a later one.
+    /// The configuration version of the decision. The dispatcher needs the endpoint at this version or a later one.
     pub config_version: i64,
     /// When the delivery is discarded.
     pub expires_at: UnixMillis,
-    /// When the attempt is due by the retry schedule.
+    /// When the attempt is due according to the retry schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<UnixMillis>,
     /// The slot that the endpoint's rate or concurrency limit granted, if the delivery is held for one.
@@ -254,7 +257,8 @@ pub struct DeliveryTask {
     /// Why the delivery was held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_reason: Option<HeldReason>,
-    /// How many times the delivery was republished without an attempt. The broker's own count restarts at each publish.
+    /// Number of times that the delivery was republished without an attempt. The broker's own count starts again at each
+    /// publish.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub moves: u16,
     /// W3C trace context of the event.
@@ -291,8 +295,8 @@ impl DeliveryTask {
     }
 }
 
-/// Dispatcher -> ladder: a delivery whose body is too large to wait there. No payload: the event is rendered again for the
-/// attempt. A service that does not know this type cannot mistake it for a [`DeliveryTask`] with an empty body.
+/// Dispatcher -> ladder: a delivery whose body is too large to wait on the ladder. No payload: the event is rendered again for
+/// the attempt. A service of a release without this type cannot mistake it for a [`DeliveryTask`] with an empty body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParkedTask {
     /// The attempt to make.
@@ -306,12 +310,12 @@ pub struct ParkedTask {
 pub struct BodyReference {
     /// The number of bytes.
     pub bytes: u32,
-    /// Their SHA-256, in lowercase hex.
+    /// The SHA-256 of the bytes, in lowercase hex.
     pub sha256: String,
 }
 
 impl BodyReference {
-    /// The reference of these bytes.
+    /// The length and hash of these bytes.
     pub fn of(body: &[u8]) -> Self {
         use std::fmt::Write;
         let mut sha256 = String::with_capacity(64);
@@ -327,28 +331,28 @@ impl BodyReference {
     }
 }
 
-/// Fan-out -> recorder: the decision about an event. One per event, even if nothing matched. No payload.
+/// Fan-out -> recorder: the decision about an event. There is one decision per event, even if nothing matched. No payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// The event.
     pub event: EventId,
-    /// The day of its partition.
+    /// The day of the event's partition.
     pub event_day: Day,
-    /// Its tenant.
+    /// The event's tenant.
     pub tenant: TenantId,
-    /// Its type.
+    /// The event's type.
     pub event_type: EventType,
-    /// When it was accepted.
+    /// When the event was accepted.
     pub accepted_at: UnixMillis,
     /// When fan-out decided. The deliveries have this time as their `created_at`.
     pub decided_at: UnixMillis,
-    /// The configuration version that fan-out decided with.
+    /// The configuration version that fan-out used for the decision.
     pub config_version: i64,
-    /// The epoch that the deliveries start with: the event's epoch.
+    /// The epoch with which the deliveries start: the event's epoch.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: u32,
-    /// The endpoints that matched. The ids of their deliveries follow from [`DeliveryId::derive`] with [`Generation::First`];
-    /// their `delivery_day` is `event_day`, and their `created_at` is `decided_at`.
+    /// The endpoints that matched. [`DeliveryId::derive`] with [`Generation::First`] computes the ids of their deliveries.
+    /// Their `delivery_day` is `event_day`, and their `created_at` is `decided_at`.
     pub matched: Vec<EndpointId>,
     /// When the deliveries are discarded.
     pub expires_at: UnixMillis,
@@ -370,13 +374,13 @@ pub struct AttemptRecord {
     /// Microseconds from the start to the response's status line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_byte_us: Option<u64>,
-    /// How many milliseconds the delivery was held before this attempt, by rate, concurrency or a slow endpoint.
+    /// Number of milliseconds for which the delivery was held before this attempt, by rate, concurrency or a slow endpoint.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub held_ms: u64,
     /// Why the delivery was held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_reason: Option<HeldReason>,
-    /// How many milliseconds after its due time the attempt started; retries only.
+    /// Number of milliseconds between the due time and the start of the attempt; retries only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_ms: Option<u64>,
     /// The URL of the request.
@@ -384,9 +388,9 @@ pub struct AttemptRecord {
     /// The response's status code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_code: Option<u16>,
-    /// How it ended.
+    /// How the attempt ended.
     pub outcome: Outcome,
-    /// Why it failed, or which part of the response is missing, as text.
+    /// Why the attempt failed, or which part of the response is missing, as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Headers of the request, in order. The endpoint's own headers and token values are masked.
@@ -402,23 +406,23 @@ pub struct AttemptRecord {
 pub struct OutcomeReport {
     /// The delivery.
     pub delivery: DeliveryRef,
-    /// Its epoch.
+    /// The delivery's epoch.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: u32,
     /// The attempt, if one was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<AttemptRecord>,
-    /// The delivery's status now.
+    /// The delivery's new status.
     pub status: DeliveryStatus,
-    /// When it was reported.
+    /// When this status was reported.
     pub at: UnixMillis,
     /// When the next attempt is due, if the delivery is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<UnixMillis>,
-    /// Why it was discarded.
+    /// Why the delivery was discarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discard_reason: Option<DiscardReason>,
-    /// The response asks for the endpoint to be disabled (410, in profiles with that rule).
+    /// Whether the response requires that the endpoint is disabled (410, in profiles with that rule).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub disable_endpoint: bool,
     /// When the delivery is discarded.
@@ -428,10 +432,11 @@ pub struct OutcomeReport {
     pub traceparent: Option<String>,
 }
 
-/// API -> dispatcher over RPC: make this attempt now and answer with its [`OutcomeReport`]. Payload: the rendered body.
+/// API -> dispatcher over RPC: a request to make this attempt now and to answer with its [`OutcomeReport`]. Payload: the
+/// rendered body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TestCall {
-    /// The attempt to make; its generation is [`Generation::Test`].
+    /// The attempt to make. Its generation is [`Generation::Test`].
     pub task: DeliveryTask,
     /// When the caller stops waiting for the answer.
     pub answer_by: UnixMillis,
@@ -463,10 +468,10 @@ pub enum ServiceRole {
     Api,
 }
 
-/// The configuration version that one role of one process works with. It is sent at each change and every second.
+/// The configuration version that one role of one process has applied. The hint is sent after each change and every second.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppliedVersion {
-    /// The process, under the name that `GET /v1/system` lists.
+    /// The name of the process, as `GET /v1/system` lists it.
     pub instance: String,
     /// The role in that process.
     pub role: ServiceRole,

@@ -1,4 +1,5 @@
-//! Messages for tests: what ingest, fan-out and a dispatcher publish about one event. A test changes the fields that it is about.
+//! Messages for tests: the messages of ingest, fan-out and a dispatcher about one event. A test changes the fields that matter
+//! to it.
 
 use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, Lane, Trigger};
@@ -66,8 +67,8 @@ pub fn first_delivery(event: &AcceptedEvent, endpoint: EndpointId) -> DeliveryRe
     }
 }
 
-/// The report of the first delivery's attempt `number`, which started at `started_at`, took 5 ms and left the delivery in
-/// `status`; without a code it timed out.
+/// The report of attempt `number` of the first delivery. The attempt started at `started_at`, took 5 ms and left the delivery
+/// in `status`; without a status code it timed out.
 pub fn attempted(
     event: &AcceptedEvent,
     endpoint: EndpointId,

@@ -1,4 +1,5 @@
-//! Services of two releases run at the same time. So every version can be read, and fields of a later release are ignored.
+//! Services of two releases run at the same time. So a release must read the versions of both, and ignore fields of a later
+//! release.
 //!
 //! `tests/golden/v1/*.bundle` are bundles of version 1. These files never change; a new version gets its own folder. Run with
 //! `WRITE_GOLDEN=1 cargo test -p postrider-wire` to write missing files.
@@ -12,8 +13,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Every version that this build reads; it writes the last one. While services of two releases may run at the same time, the
-/// version of the earlier release must be here.
+/// Every version that this build reads; it writes the last one. The list must contain the version of the previous release for
+/// as long as services of both releases may run at the same time.
 const READ: &[u8] = &[1];
 
 const PAYLOAD: &[u8] = b"{\"n\": 1.50, \"text\": \"caf\xc3\xa9\\u0000\"}";
@@ -140,7 +141,7 @@ fn fields_that_were_added_later_are_read_and_written() {
 
 #[test]
 fn a_head_without_its_optional_fields_is_read() {
-    // The fields that version 1 requires. No later release may require another one.
+    // The fields that version 1 requires. A later release must not require another field.
     let required: [(&str, &[&str]); 6] = [
         ("accepted", &["id", "tenant", "type", "occurred_at", "accepted_at", "event_day", "instance", "sequence"]),
         ("task", &["delivery", "occurred_at", "number", "trigger", "config_version", "expires_at"]),
@@ -177,7 +178,7 @@ fn unknown_fields_of_a_later_release_are_ignored() {
     fn add(value: &mut Value) {
         if let Value::Object(fields) = value {
             fields.values_mut().filter(|field| field.get("bridge").is_none()).for_each(add);
-            // Not in objects of the producer: attributes and metadata.
+            // Skips objects of the producer: attributes and metadata.
             if !fields.contains_key("bridge") && !fields.contains_key("api_version") {
                 fields.insert("later".into(), json!({"anything": [1, null]}));
             }

@@ -1,4 +1,5 @@
-//! Decoding arbitrary bytes fails, or its result is no larger than the bytes and can be encoded and decoded again unchanged.
+//! Decoding arbitrary bytes fails, or its result is no larger than the bytes and is unchanged after encoding and decoding it
+//! again.
 
 use std::path::Path;
 
@@ -17,7 +18,7 @@ fn bundles() -> Vec<Vec<u8>> {
     files.map(|file| std::fs::read(file.path()).expect("a bundle")).collect()
 }
 
-/// The heads of these bundles, and two more.
+/// The heads of these bundles, and two more heads.
 fn heads() -> Vec<Vec<u8>> {
     let of =
         |bundle: Vec<u8>| bundle::decode(&bundle).expect("a bundle").into_iter().map(|member| member.head.to_vec());
@@ -86,7 +87,7 @@ fn a_bundle_of_empty_members_costs_no_more_than_its_bytes() {
     let members = bundle::decode(&message).expect("members without a head and a payload");
     assert_eq!((members.len(), bundle::count(&message)), (100_000, 100_000));
     assert!(members[0].head::<AcceptedEvent>().is_err());
-    // The length of the head is beyond the end of the message.
+    // The length of the head exceeds the message.
     let lengths = [&b"PRB\x01"[..], &u32::MAX.to_be_bytes(), &(u32::MAX - 1).to_be_bytes()].concat();
     assert!(bundle::decode(&lengths).is_err());
     assert_eq!(bundle::count(&lengths), 1);
