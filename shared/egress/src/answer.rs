@@ -14,15 +14,15 @@ use crate::response::{Excerpt, bounded_headers};
 pub(crate) struct Answer {
     /// The final status code, if its line was read.
     pub(crate) status_code: Option<u16>,
-    /// When the status line had been read.
+    /// When the status line was read completely.
     pub(crate) first_byte: Option<Instant>,
-    /// The headers, bounded in number and bytes.
+    /// The headers, limited in number and bytes.
     pub(crate) headers: Vec<(String, String)>,
     /// The text of `Retry-After`.
     pub(crate) retry_after: Option<String>,
     /// The beginning of the body.
     pub(crate) excerpt: Excerpt,
-    /// If the answer is incomplete, a text that says what is missing.
+    /// A text that describes the missing part, if the answer is incomplete.
     pub(crate) incomplete: Option<String>,
     /// Set if the connection can be used for another request.
     pub(crate) reusable: Option<Reusable>,
@@ -31,7 +31,7 @@ pub(crate) struct Answer {
 /// How a connection can be used for another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Reusable {
-    /// How long the server keeps it open without a request: `Keep-Alive: timeout=…`.
+    /// How long the server keeps the connection open without a request: `Keep-Alive: timeout=…`.
     pub(crate) keep_alive: Option<Duration>,
 }
 
@@ -42,14 +42,14 @@ pub(crate) enum NoAnswer {
     Closed(Option<io::Error>),
     /// The connection ended within the first bytes of an answer.
     Cut,
-    /// The bytes are not HTTP/1.1, or there are too many before the final status line.
+    /// The bytes are not HTTP/1.1, or too many bytes precede the final status line.
     NotHttp(&'static str),
     /// No status line arrived by the deadline.
     TimedOut,
 }
 
 impl NoAnswer {
-    /// Whether the connection was closed or reset before any byte of an answer. The server may close a kept connection at the
+    /// Whether the connection was closed or reset before any byte of an answer. A server may close a kept connection at the
     /// moment when a request is sent on it (RFC 9112 section 9.3.1).
     pub(crate) fn is_closed(&self) -> bool {
         match self {

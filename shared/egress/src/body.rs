@@ -14,7 +14,7 @@ const CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
 pub(crate) enum Framing {
     /// The body ends after this many more bytes.
     Length(u64),
-    /// The body ends with its last chunk; the field is the position within the chunks.
+    /// The body ends with its last chunk. The field is the position within the chunks.
     Chunked(Chunk),
     /// The body ends with the connection.
     UntilClose,
@@ -38,7 +38,7 @@ pub(crate) enum Chunk {
 pub(crate) struct Malformed(pub(crate) &'static str);
 
 impl Framing {
-    /// Returns the framing of the answer to a POST, and whether the connection can be used after its body.
+    /// Returns the framing of the body of the answer to a POST, and whether the connection can be used after the body.
     pub(crate) fn of(code: u16, headers: &HeaderMap) -> Result<(Self, bool), Malformed> {
         if matches!(code, 100..=199 | 204 | 304) {
             return Ok((Self::Length(0), code >= 200));
@@ -130,7 +130,7 @@ fn is_chunked(codings: &[u8]) -> bool {
     codings.rsplit(|byte| *byte == b',').next().is_some_and(|last| last.trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
-/// Returns the length in the `Content-Length` headers, which must all give the same.
+/// Returns the length in the `Content-Length` headers. All of them must contain the same length.
 fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
     let mut length = None;
     for value in headers.get_all(CONTENT_LENGTH) {
@@ -183,7 +183,7 @@ mod tests {
         assert!(framing(200, &[(LENGTH, "7"), (LENGTH, "8")]).is_err());
     }
 
-    /// Decodes `bytes` in pieces of `piece`. Returns whether the body is complete, the body, and the bytes after it.
+    /// Decodes `bytes` in pieces of `piece` bytes. Returns whether the body is complete, the body, and the bytes after it.
     fn decode(bytes: &[u8], piece: usize) -> Result<(bool, Vec<u8>, Vec<u8>), Malformed> {
         let mut framing = Framing::Chunked(Chunk::Size);
         let (mut buffer, mut excerpt, mut done) = (BytesMut::new(), Excerpt::default(), false);

@@ -1,7 +1,8 @@
-//! Turns a failure into an [`Outcome`] and a sentence for the endpoint's owner.
+//! Converts a failure into an [`Outcome`] and a sentence for the endpoint's owner.
 //!
-//! A sentence says what to check, and reveals nothing of Postrider's side: no internal address, no secret, no query string. It
-//! never contains a library's error text: each kind of error, and the last arm of each match, has its own sentence.
+//! A sentence tells the owner what to check, and reveals nothing about Postrider's network: no internal address, no secret, no
+//! query string. It never contains a library's error text: each kind of error, and the last arm of each match, has its own
+//! sentence.
 
 use std::io;
 
@@ -14,9 +15,9 @@ use crate::answer::NoAnswer;
 use crate::guard::UrlRefused;
 use crate::resolver::ResolveError;
 
-/// Maximum names of a certificate in a sentence.
+/// Maximum number of names of a certificate in a sentence.
 const NAMES_MAX: usize = 5;
-/// Maximum bytes of each name.
+/// Maximum number of bytes of each name.
 const NAME_BYTES_MAX: usize = 100;
 
 /// Why an attempt has no answer.
@@ -53,7 +54,7 @@ impl From<&ResolveError> for Failure {
 }
 
 impl From<UrlRefused> for Failure {
-    /// The URL was allowed when it was saved; since then, the operator has closed an address range.
+    /// The URL was allowed when it was saved, but the operator has closed an address range since then.
     fn from(refused: UrlRefused) -> Self {
         Self::new(Outcome::AddressBlocked, refused.to_string())
     }
@@ -130,7 +131,7 @@ fn of_incompatible(error: &PeerIncompatible) -> &'static str {
     }
 }
 
-/// Returns the sentence for an alert (RFC 8446 section 6): its registered name, and what to check.
+/// Returns the sentence for an alert (RFC 8446 section 6): the registered name of the alert, and what to check.
 fn of_alert(alert: AlertDescription) -> String {
     let (name, hint) = match alert {
         AlertDescription::HandshakeFailure => (
@@ -228,7 +229,7 @@ fn of_webpki(error: &webpki::Error) -> &'static str {
     }
 }
 
-/// Returns the sentence with the certificate's names. The server chooses them, so they are cut and made printable.
+/// Returns the sentence with the certificate's names. The server chooses the names, so they are truncated and made printable.
 fn of_names(presented: &[String]) -> String {
     if presented.is_empty() {
         return "the certificate names no host (it has no subjectAltName)".to_owned();
@@ -288,7 +289,7 @@ mod tests {
         assert!(names(&[&"x".repeat(5_000)]).len() < 200);
     }
 
-    /// Whether `words` contains `Debug` text of an enum: a word with a capital after a small letter.
+    /// Whether `words` contains the `Debug` text of an enum: a word with a capital letter after a small letter.
     fn has_debug_text(words: &str) -> bool {
         words.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| {
             let inner =

@@ -1,4 +1,4 @@
-//! The client. It sends one request to an endpoint and returns the outcome.
+//! The client, which sends one request to an endpoint and returns the outcome.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,14 +29,14 @@ use crate::tls;
 pub struct EgressConfig {
     /// Address ranges that are allowed in addition to public addresses.
     pub allow: Vec<IpNet>,
-    /// Allow http URLs even if the profile requires https (for development).
+    /// Whether http URLs are allowed even if the profile requires https (for development).
     pub allow_http: bool,
-    /// A PEM file of root certificates, in addition to the system's.
+    /// A PEM file of root certificates that are trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// A forward proxy, as `http://[user:password@]host:port`. The client first resolves and checks the endpoint's name. Then the
-    /// proxy resolves the name itself, and must check the address that it connects to.
+    /// A forward proxy, as `http://[user:password@]host:port`. The client first resolves and checks the endpoint's name. Then
+    /// the proxy resolves the name again, and must itself check the address to which it connects.
     pub proxy: Option<String>,
-    /// Maximum time to resolve, connect and shake hands; a request's timeout also bounds it.
+    /// Maximum time to resolve the name, connect and shake hands. The request's timeout also limits this time.
     pub connect_timeout: Duration,
 }
 
@@ -55,7 +55,7 @@ impl Default for EgressConfig {
 /// One request, which is always a POST.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
-    /// The endpoint's URL. Its host and port are checked again.
+    /// The endpoint's URL. The client checks its host and port again.
     pub url: &'a Url,
     /// The headers. Headers of the connection (`Host`, `Content-Length` and the like) are ignored.
     pub headers: Headers<'a>,
@@ -68,16 +68,16 @@ pub struct Request<'a> {
 /// The result of a request. A failure of the endpoint is an outcome, never an error.
 #[derive(Debug, Clone)]
 pub struct Response {
-    /// The outcome. An answer, complete or not, is `Success` for 2xx and `HttpStatus` otherwise. The profile decides what its
-    /// status code means.
+    /// The outcome. If there is an answer, complete or not, the outcome is `Success` for 2xx and `HttpStatus` otherwise. The
+    /// profile decides what the status code means.
     pub outcome: Outcome,
     /// The status code, if the status line was read.
     pub status_code: Option<u16>,
-    /// The answer's headers, bounded in number and bytes.
+    /// The answer's headers, limited in number and bytes.
     pub headers: Vec<(String, String)>,
     /// The beginning of the answer's body, at most 4 KiB.
     pub excerpt: Bytes,
-    /// The wait that `Retry-After` requests in seconds or as a date, from the end of this attempt; at most 24 h.
+    /// The delay that `Retry-After` requests, in seconds or as a date, counted from the end of this attempt; at most 24 h.
     pub retry_after: Option<Duration>,
     /// Time from the start to the answer's status line.
     pub first_byte: Option<Duration>,
@@ -85,7 +85,7 @@ pub struct Response {
     pub duration: Duration,
     /// Whether the answer ended early or became invalid after its status line.
     pub incomplete: bool,
-    /// A text for the endpoint's owner: why there was no answer, or what is missing of an incomplete one.
+    /// A text for the endpoint's owner: why there was no answer, or which part of an incomplete answer is missing.
     pub error: Option<String>,
 }
 
@@ -95,7 +95,7 @@ pub struct Egress {
     guard: Arc<AddressGuard>,
     pool: Pool,
     connector: Connector,
-    /// Set if there is a proxy: checks a name before the proxy gets it.
+    /// The resolver that checks a name before the proxy gets it; `None` if there is no proxy.
     check_first: Option<GuardedResolver>,
 }
 
@@ -123,12 +123,12 @@ impl Egress {
         Ok(Self { guard, pool: Pool::default(), connector, check_first })
     }
 
-    /// Returns the guard, with which callers check URLs before they save them.
+    /// Returns the guard. Callers use it to check URLs before they save them.
     pub fn guard(&self) -> &AddressGuard {
         &self.guard
     }
 
-    /// Sends one request within its timeout, and returns after the end of its answer.
+    /// Sends one request and returns after the end of its answer, at the latest after the request's timeout.
     pub async fn send(&self, request: Request<'_>) -> Response {
         let start = Instant::now();
         let timeout = request.timeout;
@@ -162,8 +162,8 @@ impl Egress {
 
         if let Some(stream) = self.pool.take(&server) {
             match self.exchange(stream, &server, request.clone(), deadline).await {
-                // The server closed the kept connection before it answered. Sending the request again is safe, because a receiver
-                // recognizes it by its `webhook-id`.
+                // The server closed the kept connection before it answered. Sending the request again is safe, because a
+                // receiver recognizes a repeated request by its `webhook-id`.
                 Err(why) if why.is_closed() => {}
                 ended => return Ok(ended?),
             }
@@ -172,7 +172,7 @@ impl Egress {
         Ok(self.exchange(stream, &server, request, deadline).await?)
     }
 
-    /// Makes one exchange on a connection, and keeps the connection if it can be used again.
+    /// Makes one exchange on a connection. Keeps the connection if another request can use it.
     async fn exchange(
         &self,
         mut stream: Stream,

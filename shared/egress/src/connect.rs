@@ -1,4 +1,4 @@
-//! Opens connections: to the first allowed address that accepts one (RFC 8305), with TLS for https.
+//! Opens connections: to the first allowed address that accepts a connection (RFC 8305), with TLS for https.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -24,7 +24,8 @@ use crate::pool::Server;
 use crate::resolver::GuardedResolver;
 use crate::stream::Stream;
 
-/// How long the client waits for one address before it also tries the next (RFC 8305 section 5, "Connection Attempt Delay").
+/// How long the client waits for one address before it also tries the next address (RFC 8305 section 5, "Connection Attempt
+/// Delay").
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
 /// The operator's forward proxy.
@@ -57,7 +58,7 @@ impl ForwardProxy {
 /// Opens connections. Clones share the resolver's cache and the TLS sessions.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    /// Resolves the endpoint's host or, if there is a proxy, the proxy's.
+    /// Resolves the endpoint's host; if there is a proxy, resolves the proxy's host.
     pub(crate) resolver: GuardedResolver,
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) proxy: Option<Arc<ForwardProxy>>,
@@ -94,7 +95,7 @@ impl Connector {
         let tcp = first_of(&addresses)
             .await
             .map_err(|error| Failure { outcome: Outcome::ConnectFailed, words: of_connecting(&error).to_owned() })?;
-        // A request is written as a whole, so the system need not wait for more bytes.
+        // A request is written as a whole, so the system does not need to wait for more bytes.
         let _ = tcp.set_nodelay(true);
         if !server.https {
             return Ok(Stream::Plain(tcp));
@@ -110,7 +111,7 @@ impl Connector {
     }
 }
 
-/// Connects to the first address that accepts. Tries the next address when one fails or [`NEXT_ADDRESS_AFTER`] has passed.
+/// Connects to the first address that accepts. Tries the next address if one fails or [`NEXT_ADDRESS_AFTER`] has passed.
 async fn first_of(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     if let [only] = addresses {
         return TcpStream::connect(only).await;

@@ -13,7 +13,7 @@ pub enum EgressError {
         /// The reason.
         reason: String,
     },
-    /// The proxy's URL is invalid. It may contain a password, so the text does not show it.
+    /// The proxy's URL is invalid. The error does not show the URL, because the URL may contain a password.
     #[error("the forward proxy's URL is not valid")]
     Proxy,
     /// TLS or name resolution cannot be set up.

@@ -1,8 +1,8 @@
-//! Makes one exchange on a connection: writes the request and reads the answer, both within bounds.
+//! Makes one exchange on a connection: writes the request and reads the answer, both within limits.
 //!
-//! A status line is an answer. A later failure makes the answer incomplete but does not change its meaning (RFC 9110 section 15).
-//! Therefore this module reads HTTP/1.1 itself, with the parser `httparse`. A client that returns an answer only after a complete
-//! head loses the status of a cut answer, and buffers as large a head as the server sends.
+//! A status line is an answer. A later failure makes the answer incomplete but does not change its meaning (RFC 9110 section
+//! 15). Therefore this module reads HTTP/1.1 itself, with the parser `httparse`. A client that returns an answer only after a
+//! complete head loses the status of an incomplete answer, and buffers a head of any size that the server sends.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -20,7 +20,7 @@ use crate::answer::{Answer, NoAnswer, Reusable};
 use crate::body::{Framing, Malformed};
 use crate::head;
 
-/// Maximum bytes of one read.
+/// Maximum number of bytes of one read.
 const READ_BYTES: usize = 8 * 1024;
 /// Maximum length of a status line.
 const STATUS_LINE_BYTES_MAX: usize = 8 * 1024;
@@ -34,7 +34,7 @@ pub(crate) enum Kind {
     Connect,
 }
 
-/// Sends a request, which consists of two parts, and reads the answer by `deadline`.
+/// Sends a request, which consists of two parts, and reads the answer, at the latest until `deadline`.
 pub(crate) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     request: (Bytes, Bytes),
@@ -67,7 +67,7 @@ struct Wire<'a, S> {
     /// The bytes that are not written yet. A server may answer before it has read the whole request.
     unsent: bytes::buf::Chain<Bytes, Bytes>,
     flushed: bool,
-    /// Set when writing failed. The server may still have sent an answer.
+    /// The error of writing, if writing failed. The server may have sent an answer nevertheless.
     write_error: Option<io::Error>,
     buffer: BytesMut,
     /// All bytes of the answer that were received so far.
@@ -89,7 +89,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         }
     }
 
-    /// Reads some bytes, and meanwhile writes the request. Returns the number of bytes, 0 at the end of the connection.
+    /// Reads some bytes, and writes the request at the same time. Returns the number of bytes that were read, 0 at the end of
+    /// the connection.
     async fn fill(&mut self) -> io::Result<usize> {
         std::future::poll_fn(|cx| {
             if self.write_error.is_none()
@@ -98,7 +99,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
                 self.unsent = Bytes::new().chain(Bytes::new());
                 self.write_error = Some(error);
             }
-            // The space is on the stack, so that an attempt that waits for its answer holds no buffer.
+            // The space is on the stack, so that an attempt that waits for its answer does not occupy a buffer.
             let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
             let mut space = ReadBuf::uninit(&mut space);
             ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut space))?;
@@ -148,7 +149,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
 
     async fn one_status_line(&mut self) -> Result<u16, NoAnswer> {
         loop {
-            // Empty lines before a status line are skipped, as `httparse` does.
+            // Skips empty lines before a status line, like `httparse`.
             let blank = self.buffer.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             self.buffer.advance(blank);
             let begin = self.buffer.len().min(b"HTTP/".len());
@@ -181,7 +182,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         }
     }
 
-    /// Reads the rest of an answer after the final status line. The error says what is missing.
+    /// Reads the rest of an answer after the final status line. The error describes the missing part.
     async fn rest(&mut self, code: u16, answer: &mut Answer) -> Result<(), String> {
         let mut searched = 0;
         let end = loop {
@@ -236,7 +237,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
                     ));
                 }
                 (Err(error), Framing::UntilClose, _) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    // Many servers close the connection without TLS's closing alert.
+                    // Many servers close a connection without TLS's closing alert.
                     return Ok(true);
                 }
                 _ => return Err("the connection was closed within its body".to_owned()),
@@ -244,7 +245,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         }
     }
 
-    /// Keeps the complete header lines of an incomplete or invalid head.
+    /// Stores the complete header lines of an incomplete or invalid head in `answer`.
     fn salvage_headers(&self, answer: &mut Answer) {
         let lines = self.buffer.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let bytes = [&self.buffer[..lines], b"\r\n"].concat();

@@ -1,7 +1,8 @@
 //! The address guard decides which URLs may be endpoints, and to which addresses the client may connect.
 //!
-//! When a URL is saved, its form is checked, and its host if that is an address. A name's addresses may change, so the resolver
-//! checks them when a delivery connects. The operator's allow-list opens address ranges for both checks.
+//! When a URL is saved, its form is checked; if its host is an address, the address is checked too. The addresses of a name may
+//! change, so the resolver checks them when a delivery connects. The operator's allow-list opens address ranges for both
+//! checks.
 
 use std::net::IpAddr;
 
@@ -57,7 +58,7 @@ pub struct BlockedAddress {
     pub reason: &'static str,
 }
 
-/// Decides about URLs and addresses without look-ups. By default, it allows public addresses only.
+/// Decides about URLs and addresses without look-ups. By default, only public addresses are allowed.
 #[derive(Debug, Clone, Default)]
 pub struct AddressGuard {
     /// Address ranges that are allowed in addition to public addresses.
@@ -70,12 +71,13 @@ impl AddressGuard {
     /// Checks an endpoint's URL before it is saved, and parses it.
     ///
     /// # Errors
-    /// Why the URL is refused, as a text for its author.
+    /// The URL is refused. The error is a text for the author of the URL.
     pub fn check_url(&self, url: &str, rule: UrlRule) -> Result<Url, UrlRefused> {
         if url.len() > URL_BYTES_MAX {
             return Err(UrlRefused::TooLong(url.len()));
         }
-        // The parser drops tabs and line ends, and reads a backslash as a slash. The saved URL must equal the checked URL.
+        // The parser drops tabs and line ends, and reads a backslash as a slash. Such a URL is refused, because the saved URL
+        // must equal the checked URL.
         if url.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
             return Err(UrlRefused::Unreadable("spaces, control characters and backslashes must be escaped".into()));
         }
@@ -99,7 +101,7 @@ impl AddressGuard {
         Ok(parsed)
     }
 
-    /// Checks the host and port of a parsed URL. [`Egress::send`](crate::Egress::send) repeats this before each request.
+    /// Checks the host and port of a parsed URL. [`Egress::send`](crate::Egress::send) repeats this check before each request.
     pub(crate) fn check_target(&self, url: &Url) -> Result<(), UrlRefused> {
         let refused = |reason| UrlRefused::Host { host: url.host_str().unwrap_or_default().to_owned(), reason };
         match url.host() {
@@ -122,7 +124,7 @@ impl AddressGuard {
     /// Checks an address before the client connects to it.
     ///
     /// # Errors
-    /// The kind of address, if deliveries may not go to it.
+    /// The address is blocked. The error contains the kind of address.
     pub fn check_address(&self, address: IpAddr) -> Result<(), BlockedAddress> {
         let address = ranges::canonical(address);
         if self.allow.iter().any(|range| range.contains(&address)) {
@@ -134,8 +136,8 @@ impl AddressGuard {
         }
     }
 
-    /// Checks a host name. If the operator allows no ranges, names of the local network are refused. Addresses are checked in any
-    /// case.
+    /// Checks a host name. Names of the local network are refused, unless the operator allows address ranges. The name's
+    /// addresses are checked in any case.
     fn check_name(&self, name: &str) -> Result<(), &'static str> {
         let labels_are_good = name.split('.').all(|label| {
             !label.is_empty()
@@ -162,7 +164,7 @@ impl AddressGuard {
     }
 }
 
-/// Returns the URL's part between scheme and path as written, such as `user@host:port`.
+/// Returns the part of the URL between scheme and path unchanged, such as `user@host:port`.
 fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Finds the end of a response's head, parses it, and reads its headers about the connection.
+//! Finds the end of a response's head, parses the head, and reads its headers about the connection.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 const HEADERS_MAX: usize = 100;
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// Returns the length of the head with its empty line. The first `searched` bytes contain no end; `searched` is updated.
+/// Returns the length of the head including its empty line. The first `searched` bytes contain no end; `searched` is updated.
 pub(crate) fn end(bytes: &[u8], searched: &mut usize) -> Option<usize> {
     let lines = bytes.iter().enumerate().skip(*searched).filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
     *searched = bytes.len().saturating_sub(2);
@@ -39,7 +39,7 @@ pub(crate) fn parse(head: &[u8]) -> Result<(u8, HeaderMap), &'static str> {
     Ok((parsed.version.unwrap_or_default(), headers))
 }
 
-/// Returns the members of all comma-separated lists in headers of this name.
+/// Returns the members of all comma-separated lists in headers with this name.
 fn members<'a>(headers: &'a HeaderMap, name: &'a HeaderName) -> impl Iterator<Item = &'a str> {
     let texts = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     texts.flat_map(|text| text.split(',')).map(str::trim)

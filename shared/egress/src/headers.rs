@@ -1,18 +1,18 @@
 //! The headers of a request, in order of insertion and with the spelling of their names.
 //!
 //! Header names are case-insensitive (RFC 9110 section 5.1), but some receivers look up the documented spelling in a
-//! case-sensitive map. Therefore a name keeps its spelling from the configuration to the connection.
+//! case-sensitive map. Therefore the client sends a name in the spelling of the configuration.
 
 use std::borrow::Cow;
 
 use http::HeaderValue;
 
-/// Headers with the spelling of their names. Names that differ only in case are the same header. Names are borrowed where
+/// Headers with the spelling of their names. Names that differ only in case name the same header. Names are borrowed if
 /// possible.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Headers<'a>(Vec<(Cow<'a, str>, HeaderValue)>);
 
-/// The text is not a header name (RFC 9110 section 5.6.2: a token).
+/// An error: the text is not a header name (RFC 9110 section 5.6.2: a token).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a header name")]
 pub struct InvalidHeaderName;
@@ -44,7 +44,7 @@ impl<'a> Headers<'a> {
         Ok(())
     }
 
-    /// Returns the value of a header. Upper and lower case in `name` are the same.
+    /// Returns the value of a header. The case of letters in `name` does not matter.
     pub fn get(&self, name: &str) -> Option<&HeaderValue> {
         self.0.iter().find(|(present, _)| present.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }

@@ -9,16 +9,17 @@ use tokio::time::Instant;
 
 use crate::stream::Stream;
 
-/// Maximum idle connections to one server: as many as a dispatcher has requests in flight, because several endpoints may share a
-/// host. With a lower maximum, connections would be closed and reopened all the time, which costs more CPU than the requests.
+/// Maximum number of idle connections to one server. It equals the number of requests that a dispatcher has in flight, because
+/// several endpoints may share a host. With a lower maximum, connections would be closed and reopened all the time, which costs
+/// more CPU time than the requests.
 const IDLE_PER_SERVER: usize = 4_096;
-/// How long an idle connection is kept, unless the server announces a shorter time. It is below the defaults of common servers
-/// (Node.js: 5 s): if the server closes the connection first, a request on it must be sent again.
+/// How long an idle connection is kept, unless the server announces a shorter time. The time is below the defaults of common
+/// servers (Node.js: 5 s), because a request must be sent again if the server closes the connection first.
 const IDLE_MAX: Duration = Duration::from_secs(4);
-/// How often expired connections are closed.
+/// The interval at which expired connections are closed.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// The server that a connection leads to: scheme, host and port.
+/// The server of a connection: scheme, host and port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Server {
     pub(crate) https: bool,
@@ -32,7 +33,7 @@ struct Idle {
     until: Instant,
 }
 
-/// The idle connections to all servers. Clones share them.
+/// The idle connections to all servers. Clones share the same connections.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pool(Arc<Mutex<State>>);
 
@@ -57,7 +58,7 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection after an answer. `announced` is how long the server keeps it.
+    /// Keeps a connection after an answer. `announced` is the time for which the server says that it keeps the connection.
     pub(crate) fn put(&self, server: &Server, stream: Stream, announced: Option<Duration>) {
         let keep_for = idle_time(announced);
         if keep_for.is_zero() {
@@ -78,14 +79,14 @@ impl Pool {
     }
 }
 
-/// Returns how long to keep a connection if the server announces `Keep-Alive: timeout=…`: up to a second less, so that the client
-/// closes first.
+/// Returns how long to keep a connection if the server announces `Keep-Alive: timeout=…`. The result is up to a second shorter,
+/// so that the client closes the connection first.
 fn idle_time(announced: Option<Duration>) -> Duration {
     let margin = Duration::from_secs(1);
     announced.map_or(IDLE_MAX, |announced| announced.saturating_sub(margin).max(announced / 2).min(IDLE_MAX))
 }
 
-/// Closes expired connections until none is idle.
+/// Closes expired connections until no connection is idle.
 async fn sweep(state: Weak<Mutex<State>>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;

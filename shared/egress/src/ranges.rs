@@ -1,4 +1,4 @@
-//! Addresses that deliveries may not go to: all ranges of the IANA special-purpose registries that are not listed as globally
+//! Addresses to which deliveries may not go: all ranges of the IANA special-purpose registries that are not listed as globally
 //! reachable, and IPv6 addresses that contain such an address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -41,10 +41,10 @@ const V6: &[([u16; 8], u8, &str)] = &[
 
 /// The only range of global unicast addresses (RFC 4291 section 2.4 and IANA).
 const GLOBAL_UNICAST: ([u16; 8], u8) = ([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
-/// IETF protocol assignments (RFC 2928). They contain no web servers, except at Teredo addresses.
+/// IETF protocol assignments (RFC 2928). Except for Teredo addresses, they contain no web servers.
 const PROTOCOL_ASSIGNMENTS: ([u16; 8], u8) = ([0x2001, 0, 0, 0, 0, 0, 0, 0], 23);
 
-/// Returns why deliveries may not go to the address, or `None` if they may.
+/// Returns why deliveries may not go to the address; `None` if they may.
 pub(crate) fn refusal(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => refusal_v4(address),
@@ -99,20 +99,20 @@ fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
         (0x64, 0xff9b) if (c, d, e, f) == (0, 0, 0, 0) => [join(g, h), None],
         // 6to4, RFC 3056 section 2.
         (0x2002, _) => [join(b, c), None],
-        // Teredo, RFC 4380 section 4: the server's address, and the client's with every bit inverted.
+        // Teredo, RFC 4380 section 4: the server's address, and the client's address with every bit inverted.
         (0x2001, 0) => [join(c, d), join(!g, !h)],
         _ if is_isatap(address) => [join(g, h), None],
         _ => [None, None],
     }
 }
 
-/// Whether it is an ISATAP address, whose interface identifier ends in an IPv4 address (RFC 5214 section 6.1).
+/// Whether the address is an ISATAP address, whose interface identifier ends in an IPv4 address (RFC 5214 section 6.1).
 fn is_isatap(address: Ipv6Addr) -> bool {
     let [_, _, _, _, e, f, _, _] = address.segments();
     matches!((e, f), (0x0000 | 0x0200, 0x5efe))
 }
 
-/// Returns the form of an address that the operator's allow-list compares: an IPv4-mapped IPv6 address becomes IPv4.
+/// Returns the form of an address that is compared with the operator's allow-list: an IPv4-mapped IPv6 address becomes IPv4.
 pub(crate) fn canonical(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(inner) => inner.to_ipv4_mapped().map_or(address, IpAddr::V4),

@@ -7,14 +7,14 @@ use url::{Position, Url};
 use crate::connect::ForwardProxy;
 use crate::headers::Headers;
 
-/// Headers of the connection, which are not taken from the caller. They could make the endpoint read a different request.
+/// Headers of the connection. The client ignores the caller's values, which could make the endpoint read a different request.
 const CONNECTION_HEADERS: [HeaderName; 7] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE, TE, TRAILER];
 
-/// Larger bodies are written after the head; smaller ones are part of the same write.
+/// Maximum number of bytes of a body that is written together with the head. A larger body is written after the head.
 const SMALL_BODY_BYTES_MAX: usize = 8 * 1024;
 
 /// Returns the bytes of a POST of `body` to `url` in two consecutive parts. `proxy` is the proxy of a request without TLS. (A
-/// request with TLS goes through a tunnel, where the proxy cannot see it.)
+/// request with TLS goes through a tunnel, so the proxy does not see it.)
 pub(crate) fn post(url: &Url, headers: &Headers<'_>, body: Bytes, proxy: Option<&ForwardProxy>) -> (Bytes, Bytes) {
     let is_small = body.len() <= SMALL_BODY_BYTES_MAX;
     let mut head = Vec::with_capacity(1_024 + if is_small { body.len() } else { 0 });

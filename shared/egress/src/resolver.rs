@@ -1,7 +1,7 @@
-//! Resolves names and checks the addresses with the guard, so that a connection needs no further look-up.
+//! Resolves names and checks their addresses with the guard, so that a connection needs no second look-up.
 //!
-//! It uses the system's name servers and hosts file, which it reads once. Names are fully qualified, because search domains would
-//! let an endpoint's URL reach names of the local network.
+//! It uses the system's name servers and hosts file, which it reads once. Names are fully qualified, because with search
+//! domains an endpoint's URL could reach names of the local network.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,22 +19,24 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::EgressError;
 use crate::guard::AddressGuard;
 
-/// Maximum cached names, and maximum silent questions.
+/// Maximum number of cached names, and maximum number of silent questions.
 const CACHE_MAX: u64 = 4_096;
-/// An answer is cached for at least this time, even if its lifetime is zero …
+/// Minimum time for which an answer is cached, even if its lifetime is zero.
 const TTL_MIN: Duration = Duration::from_secs(1);
-/// … and for at most this time.
+/// Maximum time for which an answer is cached.
 const TTL_MAX: Duration = Duration::from_secs(300);
-/// Maximum time that a missing name is cached.
+/// Maximum time for which a missing name is cached.
 const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(10);
-/// Timeout of one question to one server, which is asked up to three times. It is short, as it is part of an attempt's timeout.
+/// Timeout of one question to one server. A question is sent up to three times. The timeout is short, because it is part of an
+/// attempt's timeout.
 const QUESTION_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// How long to wait for the other address family after the first has answered (RFC 8305 section 3, "Resolution Delay").
+/// How long to wait for the other address family after the first family has answered (RFC 8305 section 3, "Resolution Delay").
 const OTHER_FAMILY_MAX: Duration = Duration::from_millis(50);
-/// An address family that did not answer in that time is not asked for this long, unless it answers later.
+/// How long an address family that did not answer within `OTHER_FAMILY_MAX` is not asked, unless it answers later.
 const SILENT_FOR: Duration = Duration::from_secs(30);
 
-/// Why a name has no address to connect to. Tenants see these texts, so they reveal nothing about this network.
+/// Why a name has no address to which the client can connect. Tenants see these texts, so they reveal nothing about this
+/// network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub(crate) enum ResolveError {
     /// The name has no address.
@@ -48,11 +50,11 @@ pub(crate) enum ResolveError {
     Blocked,
 }
 
-/// A resolver. Clones share its cache.
+/// A resolver. Clones share the same cache.
 #[derive(Clone)]
 pub(crate) struct GuardedResolver {
     resolver: Arc<TokioResolver>,
-    /// `None` allows every address; it is for the host of the operator's own proxy.
+    /// The guard; `None` allows every address, for the host of the operator's own proxy.
     guard: Option<Arc<AddressGuard>>,
     /// Questions that were not answered in time, and when they may be asked again.
     silent: Arc<Mutex<HashMap<Question, Instant>>>,
@@ -90,8 +92,8 @@ impl GuardedResolver {
         Self { guard: None, ..self.clone() }
     }
 
-    /// Returns the allowed addresses of `host` in the order to try them. The families alternate, and IPv4 is first, because not
-    /// every network can reach IPv6.
+    /// Returns the allowed addresses of `host` in the order in which to try them. The families alternate. IPv4 is first,
+    /// because some networks cannot reach IPv6.
     pub(crate) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
         let mut name = Name::from_utf8(host).map_err(|_| ResolveError::NotFound)?;
         name.set_fqdn(true);
@@ -103,7 +105,8 @@ impl GuardedResolver {
         }
     }
 
-    /// Asks all questions at the same time. After the first successful answer, it waits [`OTHER_FAMILY_MAX`] for the others.
+    /// Asks all questions at the same time. After the first successful answer, waits up to [`OTHER_FAMILY_MAX`] for the other
+    /// answers.
     async fn first_of(&self, questions: Vec<Question>) -> Result<Vec<IpAddr>, ResolveError> {
         let mut waiting = questions.clone();
         let mut answers = JoinSet::new();
@@ -133,7 +136,7 @@ impl GuardedResolver {
                 Err(other) => error = error.max(other),
             }
         }
-        // The other look-ups continue, so that a late answer is cached for the next time.
+        // The other look-ups continue, so that a late answer is cached for the next call.
         self.remember_silent(waiting);
         answers.detach_all();
         if found.is_empty() { Err(error) } else { Ok(alternate(found)) }
@@ -215,8 +218,8 @@ mod tests {
     const PUBLIC: Ipv4Addr = Ipv4Addr::new(8, 8, 8, 8);
     const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
-    /// Starts a name server that answers the nth IPv4 question with the nth of `answers`, and later questions with the last. It
-    /// counts the questions. Its answers have a lifetime of zero.
+    /// Starts a name server that answers the nth IPv4 question with the nth item of `answers`, and later questions with the
+    /// last item. It counts the questions. Its answers have a lifetime of zero.
     async fn name_server(answers: &'static [&'static [Ipv4Addr]]) -> (GuardedResolver, Arc<AtomicUsize>) {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let mut server = NameServerConfig::udp(IpAddr::from(Ipv4Addr::LOCALHOST));
@@ -268,7 +271,7 @@ mod tests {
         assert_eq!(asked.load(Ordering::SeqCst), 1);
     }
 
-    /// Starts a name server that answers IPv4 questions only. The receiver gets each question's type.
+    /// Starts a name server that answers IPv4 questions only. The receiver gets the type of each question.
     async fn silent_about_ipv6() -> (GuardedResolver, tokio::sync::mpsc::UnboundedReceiver<RecordType>) {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let mut server = NameServerConfig::udp(IpAddr::from(Ipv4Addr::LOCALHOST));
@@ -301,7 +304,7 @@ mod tests {
         let mut first = [asked.recv().await.unwrap(), asked.recv().await.unwrap()];
         first.sort();
         assert_eq!(first, [RecordType::A, RecordType::AAAA]);
-        // The second time, the IPv6 question is not asked, so the cached IPv4 answer is returned immediately.
+        // The second call does not ask the IPv6 question, so the cached IPv4 answer is returned immediately.
         assert_eq!(resolver.addresses("half.example").await.unwrap(), [PUBLIC]);
         assert!(resolver.is_silent(&question));
     }

@@ -5,12 +5,12 @@ use http::HeaderMap;
 use http::header::SET_COOKIE;
 use postrider_model::limits::RESPONSE_EXCERPT_BYTES_MAX;
 
-/// Maximum headers of an answer that are kept.
+/// Maximum number of headers of an answer that are kept.
 pub const RESPONSE_HEADERS_MAX: usize = 32;
-/// Maximum bytes of an answer's headers that are kept, names and values together.
+/// Maximum number of bytes of an answer's headers that are kept, names and values together.
 pub const RESPONSE_HEADER_BYTES_MAX: usize = 4 * 1024;
 
-/// Returns the headers to keep, in order, bounded, without cookie values, and with invalid UTF-8 replaced.
+/// Returns the headers to keep, in order: limited in number and bytes, without cookie values, and with invalid UTF-8 replaced.
 pub(crate) fn bounded_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     let mut left = RESPONSE_HEADER_BYTES_MAX;
     let mut kept = Vec::with_capacity(headers.len().min(RESPONSE_HEADERS_MAX));
@@ -26,12 +26,12 @@ pub(crate) fn bounded_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     kept
 }
 
-/// The beginning of a body. It is a copy, so that it does not keep the connection's read buffer in memory.
+/// The beginning of a body. It is a copy, so that the connection's read buffer can be freed.
 #[derive(Debug, Default)]
 pub(crate) struct Excerpt(Vec<u8>);
 
 impl Excerpt {
-    /// Appends bytes up to the maximum, and ignores the rest.
+    /// Appends bytes up to the maximum and ignores the rest.
     pub(crate) fn take(&mut self, bytes: &[u8]) {
         let room = RESPONSE_EXCERPT_BYTES_MAX - self.0.len();
         self.0.extend_from_slice(&bytes[..bytes.len().min(room)]);

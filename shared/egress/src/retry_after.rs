@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use postrider_model::limits::RETRY_DELAY_MAX;
 
-/// Returns how long to wait from `now`, the end of the attempt: at most [`RETRY_DELAY_MAX`], and zero for a date in the past.
-/// Returns `None` for an invalid value, which is ignored.
+/// Returns the delay from `now`, the end of the attempt: at most [`RETRY_DELAY_MAX`], and zero for a date in the past. Returns
+/// `None` for an invalid value, which is ignored.
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // A number that does not fit into 64 bits is a very long wait.
+        // A number that does not fit into 64 bits counts as the maximum delay.
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
         let at = httpdate::parse_http_date(value).ok()?;

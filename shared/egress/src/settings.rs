@@ -11,7 +11,8 @@ use secrecy::ExposeSecret;
 #[group(skip)]
 #[command(next_help_heading = "Egress")]
 pub struct Settings {
-    /// Private address ranges in which endpoints may be, as CIDRs separated by commas. If empty, endpoints need public addresses.
+    /// Private address ranges in which endpoints may be, as CIDRs separated by commas. If empty, endpoints need public
+    /// addresses.
     #[arg(
         id = "egress-allow",
         long = "egress-allow",

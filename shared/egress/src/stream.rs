@@ -13,12 +13,13 @@ use tokio_rustls::client::TlsStream;
 pub(crate) enum Stream {
     /// Without TLS.
     Plain(TcpStream),
-    /// With TLS; boxed because its state is large.
+    /// With TLS. Boxed because its state is large.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Stream {
-    /// Whether nothing has arrived since the last answer. After bytes, an end or an error, the connection is unusable.
+    /// Whether nothing has arrived since the last answer. If bytes, an end or an error have arrived, the connection is
+    /// unusable.
     pub(crate) fn is_quiet(&mut self) -> bool {
         let mut byte = [0; 1];
         let mut context = Context::from_waker(Waker::noop());

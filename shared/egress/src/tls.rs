@@ -1,4 +1,4 @@
-//! TLS of outgoing requests, with rustls and ring. The roots are the system's certificates and the operator's.
+//! TLS of outgoing requests, with rustls and ring. The system's root certificates and the operator's are trusted.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::EgressError;
 
-/// Maximum sessions kept for resumption, over all endpoints.
+/// Maximum number of sessions that are kept for resumption, over all endpoints.
 const SESSIONS_MAX: usize = 4_096;
 
 /// Creates the client's TLS configuration. `ca_file` adds root certificates.

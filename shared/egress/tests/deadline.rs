@@ -1,5 +1,5 @@
-//! Tests endpoints that stall an attempt before its answer (while it connects, shakes hands or sends its body), and one whose
-//! answer is labelled as compressed.
+//! Tests endpoints that stall an attempt before their answer (while the client connects, shakes hands or sends its body), and
+//! an endpoint whose answer is labelled as compressed.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn an_endpoint_that_does_not_take_the_connection_is_cut_off() {
     socket.bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
     let listener = socket.listen(1).expect("listening");
     let address = listener.local_addr().expect("bound");
-    // No connection is accepted, so the system does not answer once the queue is full.
+    // No connection is accepted, so the system does not answer after the queue is full.
     let mut waiting = Vec::new();
     while let Ok(connected) = timeout(SHORT, TcpStream::connect(address)).await {
         waiting.push(connected.expect("queued"));
@@ -53,7 +53,7 @@ async fn an_endpoint_that_never_shakes_hands_is_cut_off() {
 async fn an_endpoint_that_does_not_take_the_body_is_cut_off() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("bound"));
-    // The body exceeds what the system buffers for a peer that does not read.
+    // The body is larger than the buffers of the system for a peer that does not read.
     cut_off(&post(&url, Bytes::from(vec![b'a'; 32 * 1024 * 1024]), SHORT).await);
 }
 

@@ -1,4 +1,4 @@
-//! Tests `Egress::send` with real servers on this machine: correct, broken and hostile ones.
+//! Tests `Egress::send` with real servers on this machine: correct, broken and hostile servers.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(300);
-/// A timeout that lets the beginning of an endless answer arrive.
+/// A timeout that is long enough for the beginning of an endless answer to arrive.
 const BEGINNING: Duration = Duration::from_secs(4);
 
 fn local() -> EgressConfig {
@@ -174,7 +174,7 @@ async fn a_kept_connection_that_the_server_closed_costs_no_attempt() {
 
 #[tokio::test]
 async fn a_kept_connection_that_ends_without_an_answer_costs_no_attempt() {
-    // Each connection answers one request. The server reads the second request, and then resets or closes the connection.
+    // Each connection answers one request. The server reads the second request and then resets or closes the connection.
     for reset in [true, false] {
         let (seen_tx, mut seen) = tokio::sync::mpsc::unbounded_channel();
         let server = Server::start(move |mut stream| {
@@ -199,7 +199,8 @@ async fn a_kept_connection_that_ends_without_an_answer_costs_no_attempt() {
             assert_eq!(response.outcome, Outcome::Success, "round {round}: {:?}", response.error);
         }
         let requests: Vec<String> = std::iter::from_fn(|| seen.try_recv().ok()).collect();
-        // The first request arrives once, each of the others twice: on the kept connection and on a new one, with the same bytes.
+        // The first request arrives once. Each other request arrives twice, with the same bytes: on the kept connection and on
+        // a new one.
         assert_eq!((requests.len(), server.connections.load(Ordering::Relaxed)), (5, 3));
         assert!(requests.iter().all(|request| *request == requests[0]), "{requests:?}");
     }
@@ -437,7 +438,7 @@ async fn a_name_that_does_not_exist_is_a_dns_failure() {
 async fn no_connection_is_made_to_a_refused_address() {
     let server = Server::answering(ok("reached")).await;
     let port = server.address.port();
-    // With an allowed range, the name's check passes, but the check of its address does not.
+    // If an address range is allowed, the check of the name passes, but the check of its address does not.
     let elsewhere = EgressConfig { allow: vec!["10.0.0.0/8".parse().unwrap()], ..EgressConfig::default() };
     for (config, host) in [
         (EgressConfig::default(), "127.0.0.1"),
@@ -464,7 +465,8 @@ async fn the_error_of_a_blocked_name_describes_nothing_of_this_network() {
     assert_eq!(response.error.as_deref(), Some("the name resolves to no address that deliveries may go to"));
 }
 
-/// Starts a server with a self-signed certificate for `localhost` and 127.0.0.1, which is written to a file in `directory`.
+/// Starts a server with a self-signed certificate for `localhost` and 127.0.0.1. Writes the certificate to a file in
+/// `directory`.
 async fn tls_server(directory: &Path) -> (Server, std::path::PathBuf) {
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).unwrap();
@@ -602,7 +604,7 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> std::io::R
 async fn a_forward_proxy_gets_only_requests_that_the_guard_allows() {
     let (notes_tx, mut notes) = tokio::sync::mpsc::unbounded_channel();
     let proxy = proxy(notes_tx).await;
-    // The operator may use a proxy in a range that endpoints may not use.
+    // The operator may use a proxy in an address range in which endpoints may not be.
     let with_proxy = EgressConfig {
         allow: vec!["10.0.0.0/8".parse().unwrap()],
         proxy: Some(format!("http://localhost:{}", proxy.address.port())),

@@ -8,7 +8,7 @@ use super::*;
 
 const HEAD: &[u8] = b"POST / HTTP/1.1\r\n\r\n";
 
-/// Reads an answer whose bytes arrive in pieces of `piece`, followed by the end of the connection.
+/// Reads an answer whose bytes arrive in pieces of `piece` bytes, followed by the end of the connection.
 async fn read_in_pieces(bytes: &[u8], piece: usize) -> Result<Answer, NoAnswer> {
     let (mut ours, mut theirs) = tokio::io::duplex(64);
     let bytes = bytes.to_vec();
