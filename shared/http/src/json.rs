@@ -11,7 +11,7 @@ use crate::problem::{FieldError, Problem};
 /// Why a JSON text was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// It is not JSON.
+    /// The text is not JSON.
     #[error("{0}")]
     Syntax(String),
     /// A field is unknown, missing or of a wrong type.
@@ -28,36 +28,36 @@ impl From<JsonError> for Problem {
     }
 }
 
-/// Reads JSON strictly: unknown members are refused, and an array is never taken for an object.
+/// Reads JSON strictly: refuses unknown members, and refuses an array where an object is expected.
 ///
-/// Costs one pass for a good text; only a bad one is read again, to name the field.
+/// Reads a valid text once. Only an invalid text is read again, to find the field.
 ///
 /// # Errors
-/// The place and what is allowed there.
+/// The position of the mistake, and what is allowed there.
 pub fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, JsonError> {
     strict::from_slice(json).map_err(|error| explain::<T>(json, &error))
 }
 
-/// Reads the JSON body of a request as [`read`] does.
+/// Reads the JSON body of a request like [`read`].
 ///
 /// # Errors
-/// 400 with line and column when it is not JSON, 422 with a pointer when a field is unknown, missing or of a wrong type.
+/// 400 with line and column if the body is not JSON; 422 with a pointer if a field is unknown, missing or of a wrong type.
 pub fn read_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     Ok(read(body)?)
 }
 
-/// Rewords serde's message about a value of a wrong type, in the terms of JSON.
+/// Rewrites serde's message about a value of a wrong type in the terms of JSON.
 pub fn value_error(message: &str) -> String {
     words::of_data(message)
 }
 
-/// Says why a text is not JSON, and where.
+/// Returns why a text is not JSON, with the position of the mistake.
 pub fn syntax_error(error: &serde_json::Error) -> String {
     let text = without_place(error);
     format!("{} (line {} column {})", words::of_syntax(&text), error.line(), error.column())
 }
 
-/// Turns a reading error into one that names the place.
+/// Converts an error of reading into an error that names the field or the position.
 fn explain<'a, T: Deserialize<'a>>(json: &'a [u8], error: &serde_json::Error) -> JsonError {
     let place = |error: &serde_json::Error| format!("line {} column {}", error.line(), error.column());
     if json.is_empty() {
@@ -71,7 +71,7 @@ fn explain<'a, T: Deserialize<'a>>(json: &'a [u8], error: &serde_json::Error) ->
         Err(failed) => {
             let message = without_place(failed.inner());
             let mut pointer = pointer_of(failed.path());
-            // An unknown or missing field is reported at its object: point at the field itself.
+            // An unknown or missing field is reported at its object. This points at the field itself.
             if let Some(field) = field_in(&message).map(|field| format!("/{}", pointer_token(field)))
                 && !pointer.ends_with(&field)
             {
@@ -80,12 +80,13 @@ fn explain<'a, T: Deserialize<'a>>(json: &'a [u8], error: &serde_json::Error) ->
             let at = place(failed.inner());
             JsonError::Field(FieldError::new(pointer, format!("{} ({at})", words::of_data(&message))))
         }
-        // Unreachable: the same input just failed to parse.
+        // Unreachable, because parsing the same input has just failed.
         Ok(_) => JsonError::Syntax(format!("{} ({})", words::of_data(&without_place(error)), place(error))),
     }
 }
 
-/// Removes the place from the end of serde_json's message. Our message names it at the end of the whole sentence.
+/// Removes the position from the end of serde_json's message. Postrider's message has the position at the end of the whole
+/// sentence.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
@@ -94,7 +95,7 @@ fn without_place(error: &serde_json::Error) -> String {
     }
 }
 
-/// The field that a message of serde names: "unknown field `x`, expected …" or "missing field `x`".
+/// Returns the field that a message of serde names: "unknown field `x`, expected …" or "missing field `x`".
 fn field_in(message: &str) -> Option<&str> {
     let rest = ["unknown field `", "missing field `", "duplicate field `"]
         .iter()
@@ -102,7 +103,7 @@ fn field_in(message: &str) -> Option<&str> {
     rest.split('`').next()
 }
 
-/// A path of `serde_path_to_error` as a JSON pointer.
+/// Converts a path of `serde_path_to_error` into a JSON pointer.
 fn pointer_of(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     path.iter().fold(String::new(), |pointer, segment| match segment {

@@ -1,4 +1,4 @@
-//! The pages that operators' tools read: `/healthz`, `/readyz` and `/metrics`.
+//! The pages for operators' tools: `/healthz`, `/readyz` and `/metrics`.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};

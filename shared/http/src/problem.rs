@@ -1,7 +1,7 @@
 //! Errors of the HTTP API as `application/problem+json` (RFC 9457).
 //!
-//! Every 4xx says which field is wrong and what is allowed; every 429 and 503 has `Retry-After`. An internal cause
-//! is logged where it happens and never part of an answer.
+//! The detail of every 4xx names the wrong field and what is allowed. Every 429 and 503 has `Retry-After`. An internal cause is
+//! logged where it occurs and is never part of a response.
 
 use std::borrow::Cow;
 
@@ -14,10 +14,10 @@ pub use crate::json::{read_json, syntax_error};
 /// The media type of [`Problem`].
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
-/// Maximum bytes of a pointer and of a detail: both quote the request.
+/// Maximum number of bytes of a pointer and of a detail. Both quote the request.
 const POINTER_BYTES_MAX: usize = 256;
 const DETAIL_BYTES_MAX: usize = 1_000;
-/// Maximum number of wrong fields that a problem lists. It gives the number of the others.
+/// Maximum number of wrong fields that a problem lists. If there are more, it contains the number of the others.
 pub const ERRORS_MAX: usize = 20;
 
 /// One wrong field.
@@ -37,7 +37,7 @@ impl FieldError {
     }
 }
 
-/// An error answer.
+/// An error response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, utoipa::ToSchema)]
 #[error("{status} {title}: {detail}")]
 pub struct Problem {
@@ -59,7 +59,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with this status; its title is the status's own phrase.
+    /// A problem with this status. Its title is the standard phrase of the status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             kind: Cow::Borrowed("about:blank"),
@@ -76,47 +76,47 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// 401: no key, or an unknown one.
+    /// 401: the key is missing or unknown.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, detail)
     }
 
-    /// 403: the key may not do this.
+    /// 403: the key lacks the permission.
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, detail)
     }
 
-    /// 404: it does not exist, or it is another tenant's.
+    /// 404: the object does not exist, or it belongs to another tenant.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// 405: the path exists, the method does not.
+    /// 405: the path exists, but not with this method.
     pub fn method_not_allowed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, detail)
     }
 
-    /// 409: it conflicts with the current state.
+    /// 409: the request conflicts with the current state.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
-    /// 412: `If-Match` names a version that is not the current one.
+    /// 412: the version in `If-Match` differs from the current version.
     pub fn precondition_failed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PRECONDITION_FAILED, detail)
     }
 
-    /// 413: more bytes or members than allowed.
+    /// 413: the request has more bytes or members than allowed.
     pub fn payload_too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     }
 
-    /// 415: the `Content-Type` is not one that is read here.
+    /// 415: the route does not accept this `Content-Type`.
     pub fn unsupported_media_type(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
-    /// 422: the request can be read, its fields are wrong. The first twenty are named.
+    /// 422: the request can be read, but some of its fields are wrong. The problem lists the first twenty.
     pub fn unprocessable(mut errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
             [] => "the request is not valid".to_owned(),
@@ -135,24 +135,24 @@ impl Problem {
         Self::unprocessable(vec![FieldError::new(pointer, detail)])
     }
 
-    /// 429: the caller sends too much. `retry_after` is rounded up to whole seconds.
+    /// 429: the caller exceeds a limit. `retry_after` is rounded up to whole seconds.
     pub fn too_many_requests(detail: impl Into<String>, retry_after: std::time::Duration) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, detail).with_retry_after(retry_after)
     }
 
-    /// 503: a dependency is unavailable; the request may or may not have taken effect.
+    /// 503: a dependency is unavailable. The request may or may not have taken effect.
     pub fn unavailable(detail: impl Into<String>, retry_after: std::time::Duration) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_retry_after(retry_after)
     }
 
-    /// 500: a fault in Postrider. Logs the place of the call; a caller that knows the cause logs it, too.
+    /// 500: a fault in Postrider. Logs the source location of the call; a caller that knows the cause also logs the cause.
     #[track_caller]
     pub fn internal() -> Self {
         tracing::error!(at = %std::panic::Location::caller(), "an internal error");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "an internal error; it was logged")
     }
 
-    /// Sets `Retry-After`, rounded up to whole seconds, at least one.
+    /// Sets `Retry-After`, rounded up to whole seconds, at least one second.
     #[must_use]
     pub fn with_retry_after(mut self, retry_after: std::time::Duration) -> Self {
         let whole = retry_after.as_secs().saturating_add(u64::from(retry_after.subsec_nanos() > 0));
@@ -169,7 +169,8 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.status_code();
-        // A `Problem` is strings and integers: serializing it cannot fail. An empty body would still carry the status.
+        // A `Problem` consists of strings and integers, so serializing it cannot fail. A response with an empty body would
+        // still have the status.
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
@@ -184,12 +185,12 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Cuts a text that is too long for [`Problem::detail`].
+/// Truncates a text that is too long for [`Problem::detail`].
 pub fn cut_detail(detail: String) -> String {
     cut(detail, DETAIL_BYTES_MAX)
 }
 
-/// Refuses a body that is compressed or otherwise encoded: bodies are not decoded.
+/// Refuses a body that is compressed or otherwise encoded, because bodies are not decoded.
 ///
 /// # Errors
 /// 415 for a `Content-Encoding` other than `identity`.
@@ -204,7 +205,7 @@ pub fn check_content_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// The first `bytes` bytes of a text, in whole characters, with `…` at the end if it is longer.
+/// Returns the first `bytes` bytes of a text, in whole characters. If the text is longer, it ends with `…`.
 fn cut(mut text: String, bytes: usize) -> String {
     const CUT: &str = "…";
     if text.len() > bytes {

@@ -1,7 +1,8 @@
-//! The HTTP server of every service: HTTP/1.1 with bounds on connections, header bytes and time, drained on stop.
+//! The HTTP server of every service: HTTP/1.1 with limits for connections, header bytes and time. It drains after a stop.
 //!
-//! TCP_NODELAY is on: an answer of a few hundred bytes must not wait for a delayed ACK. A client that is slow to send its headers
-//! or body, or does not read its answer, is cut off. A client over the connection limit waits in the kernel's accept queue.
+//! TCP_NODELAY is on, because a response of a few hundred bytes must not wait for a delayed ACK. The server closes the
+//! connection of a client that is slow to send its headers or body, or that does not read its response. A client over the
+//! connection limit waits in the kernel's accept queue.
 
 mod socket;
 
@@ -32,25 +33,25 @@ use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 use self::socket::Socket;
 use crate::problem::Problem;
 
-/// Requests refused because they are deliveries.
+/// Number of requests that were refused because they are deliveries.
 const LOOPS: &str = "postrider_http_loops_total";
 
-/// Bounds of the server.
+/// The limits of the server.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// Maximum number of open connections; more wait to be accepted.
+    /// Maximum number of open connections. Further connections wait to be accepted.
     pub connections_max: usize,
-    /// How long a connection may take to send a request's headers, idle time between requests included.
+    /// Maximum time for a connection to send a request's headers, including idle time between requests.
     pub header_timeout: Duration,
-    /// How long a request's body may pause.
+    /// Maximum pause within a request's body.
     pub body_pause_max: Duration,
-    /// How long a request may take from its headers to its answer, its body included.
+    /// Maximum time from a request's headers to its response, including the request's body.
     pub request_max: Duration,
-    /// How long a client may take to read its answer, once the system's buffers are full.
+    /// Maximum time for a client to read its response, once the system's buffers are full.
     pub answer_max: Duration,
     /// Maximum number of bytes of a request's line and headers.
     pub header_bytes_max: usize,
-    /// How long requests in progress may take after the stop.
+    /// Maximum time for requests in progress to finish after the stop.
     pub drain_max: Duration,
 }
 
@@ -60,7 +61,7 @@ impl Default for ServeOptions {
             connections_max: 10_000,
             header_timeout: Duration::from_secs(30),
             body_pause_max: Duration::from_secs(30),
-            // Longer than the longest request: a test call of a little over 60 s.
+            // Longer than the longest request, which is a test call of slightly more than 60 s.
             request_max: Duration::from_secs(120),
             answer_max: Duration::from_secs(60),
             header_bytes_max: 64 * 1024,
@@ -69,20 +70,20 @@ impl Default for ServeOptions {
     }
 }
 
-/// The address at the other end of the connection, in a request's extensions. Behind a proxy it is the proxy's.
+/// The address at the other end of the connection, in a request's extensions. Behind a proxy, it is the address of the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
-/// How long to wait when the system cannot give another connection (usually: out of file descriptors).
+/// How long to wait if the system cannot accept another connection (usually because no file descriptors are left).
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Serves `router` on `listener` until `stop`, with the default bounds. See [`serve_with`].
+/// Serves `router` on `listener` until `stop`, with the default limits. See [`serve_with`].
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> Drained {
     serve_with(listener, router, ServeOptions::default(), stop).await
 }
 
-/// Serves `router` on `listener` until `stop`; then accepts no connection, finishes the requests in progress within
-/// [`ServeOptions::drain_max`], and returns. A panic in a handler is a 500, not the end of the process.
+/// Serves `router` on `listener` until `stop`. Then accepts no more connections, finishes the requests in progress within
+/// [`ServeOptions::drain_max`], and returns. A panic in a handler causes a 500 response and does not end the process.
 pub async fn serve_with(
     listener: TcpListener,
     router: Router,
@@ -106,7 +107,7 @@ pub async fn serve_with(
     let abandon = CancellationToken::new();
 
     while let Some((stream, peer, slot)) = next_connection(&listener, &slots, &stop).await {
-        // This fails only for a closed socket. Serving a closed socket ends by itself.
+        // This call fails only for a closed socket. Serving a closed socket ends immediately.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(MapResponse::new(Extension(peer).layer(router.clone()), name_methods));
         let connection = server.serve_connection(TokioIo::new(Socket::new(stream, options.answer_max)), service);
@@ -135,14 +136,14 @@ pub async fn serve_with(
     drained
 }
 
-/// The next connection and its slot; `None` after the stop.
+/// Returns the next connection and its slot; `None` after the stop.
 async fn next_connection(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
     stop: &CancellationToken,
 ) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let next = async {
-        // The semaphore is never closed, so this never fails.
+        // The semaphore is never closed, so acquiring a slot never fails.
         let slot = Arc::clone(slots).acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
@@ -161,8 +162,8 @@ async fn next_connection(
     }
 }
 
-/// Refuses requests that are deliveries, on every route and for every tenant. Without it, an endpoint whose URL leads to a route of
-/// ours would turn each delivery into an event, and so into another delivery, without end.
+/// Refuses requests that are deliveries, on every route and for every tenant. Without this check, an endpoint whose URL leads
+/// to a route of Postrider would turn each delivery into an event, and so into another delivery, without end.
 async fn refuse_deliveries(request: Request, next: Next) -> Response {
     let Some(delivery) = request.headers().get(DELIVERY_HEADER) else { return next.run(request).await };
     metrics::counter!(LOOPS).increment(1);
@@ -186,13 +187,13 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     Problem::internal().into_response()
 }
 
-/// Answers unknown paths with problems. Put it around the whole merged router.
+/// Answers requests for unknown paths with problems. Wrap the whole merged router with it.
 pub fn with_fallback(router: Router) -> Router {
     router.fallback(|| async { Problem::not_found("no such path") })
 }
 
-/// Turns the empty 405 of a router into a problem that names the methods of the path. It is outside of the router, which adds
-/// `Allow` after its own layers.
+/// Converts the empty 405 response of a router into a problem that names the methods of the path. It wraps the router, because
+/// the router adds `Allow` after its own layers.
 fn name_methods(response: Response) -> Response {
     let methods = response.headers().get(ALLOW).filter(|_| response.status() == StatusCode::METHOD_NOT_ALLOWED);
     let Some(methods) = methods.cloned() else { return response };
@@ -301,7 +302,7 @@ mod tests {
         dripping.await.unwrap();
     }
 
-    /// A server with one connection, whose answers do not fit into the system's buffers.
+    /// Starts a server with one connection whose responses do not fit into the system's buffers.
     async fn start_large(answer_max: Duration) -> Server {
         let large = axum::body::Bytes::from(vec![b'a'; LARGE]);
         let router =
@@ -309,10 +310,10 @@ mod tests {
         start(router, ServeOptions { connections_max: 1, answer_max, ..ServeOptions::default() }).await
     }
 
-    /// Bytes of a large answer.
+    /// The number of bytes of a large response.
     const LARGE: usize = 32 * 1024 * 1024;
 
-    /// Checks that the server serves another client, so its only connection is free again.
+    /// Checks that the server serves another client, which means that its only connection is free again.
     async fn serves_the_next(server: &Server) {
         let next = exchange(server.address, "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         let answer = tokio::time::timeout(Duration::from_secs(60), next).await.expect("the slow client is cut off");

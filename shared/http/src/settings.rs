@@ -1,4 +1,4 @@
-//! Settings: where HTTP is served, and how long a stop may take.
+//! Settings of the HTTP server, and of stopping the process.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use postrider_settings::{CheckSettings, Optional, SettingError, address, duratio
 
 use crate::server::ServeOptions;
 
-/// Maximum drain; no platform waits longer.
+/// Maximum value of the drain timeout. No platform waits longer.
 const DRAIN_MAX: Duration = Duration::from_secs(86_400);
 
-/// Maximum open connections to the port of probes and metrics.
+/// Maximum number of open connections to the port of probes and metrics.
 const MANAGEMENT_CONNECTIONS_MAX: usize = 256;
 
 /// The HTTP server, and how the process stops.
@@ -41,7 +41,7 @@ pub struct Settings {
     )]
     pub management_listen: Optional<SocketAddr>,
 
-    /// Maximum open connections; further ones wait to be accepted.
+    /// Maximum number of open connections. Further connections wait to be accepted.
     #[arg(
         id = "http-connections-max", long = "http-connections-max",
         env = "POSTRIDER_HTTP_CONNECTIONS_MAX",
@@ -51,8 +51,8 @@ pub struct Settings {
     )]
     pub connections_max: u32,
 
-    /// Maximum time after SIGTERM for finishing work in progress. Use at least the longest timeout of an attempt, because attempts
-    /// that are cut off are repeated, and less than the platform's grace period.
+    /// Maximum time after SIGTERM for finishing work in progress. Use at least the maximum timeout of an attempt, because
+    /// attempts that are interrupted are repeated, and less than the platform's grace period.
     #[arg(
         id = "drain-timeout", long = "drain-timeout",
         env = "POSTRIDER_DRAIN_TIMEOUT",
@@ -64,12 +64,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The bounds of the server for probes and metrics.
+    /// The limits of the server for probes and metrics.
     pub fn management_options(&self) -> ServeOptions {
         ServeOptions { connections_max: MANAGEMENT_CONNECTIONS_MAX, ..ServeOptions::default() }
     }
 
-    /// The server's bounds.
+    /// The server's limits.
     pub fn serve_options(&self) -> ServeOptions {
         let connections_max = usize::try_from(self.connections_max).unwrap_or(usize::MAX);
         ServeOptions { connections_max, drain_max: self.drain_timeout, ..ServeOptions::default() }

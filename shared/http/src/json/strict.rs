@@ -1,8 +1,8 @@
-//! A deserializer that takes a JSON object, and never an array, where a struct is expected.
+//! A deserializer that accepts a JSON object, and never an array, where a struct is expected.
 //!
-//! Derived implementations of `Deserialize` read a struct from an array by position, and serde_json lets them. A request
-//! whose array happens to fit would be misread. [`Strict`] wraps a deserializer and everything nested
-//! in it, and refuses the array; all else passes through unchanged, at no cost in time.
+//! Derived implementations of `Deserialize` can read a struct from an array by position, and serde_json allows that. A request
+//! with an array that happens to fit would be misread. [`Strict`] wraps a deserializer and everything nested in it, and refuses
+//! such an array. It passes everything else through unchanged, at no cost in time.
 
 use std::fmt;
 
@@ -84,7 +84,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
     }
 }
 
-/// Wraps a visitor, so that nested values are read strictly, too.
+/// Wraps a visitor, so that nested values are read strictly too.
 struct Nested<V> {
     visitor: V,
     /// Whether the visitor expects an object.
@@ -145,7 +145,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Nested<V> {
     }
 }
 
-/// Wraps the access through which a visitor reads elements, members or a variant, so that these are read strictly too.
+/// Wraps the access through which a visitor reads elements, members or a variant, so that they are read strictly too.
 struct StrictAccess<A>(A);
 
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for StrictAccess<A> {

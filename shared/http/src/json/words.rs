@@ -1,9 +1,9 @@
-//! Words the errors of the JSON reader for the people who wrote the JSON.
+//! Rewrites the errors of the JSON reader for the people who wrote the JSON.
 //!
-//! serde and serde_json have a fixed set of messages, in terms of Rust ("expected u8", "expected struct Sample"). A message
-//! outside of that set comes from a type of Postrider and stays unchanged.
+//! serde and serde_json have a fixed set of messages, in terms of Rust ("expected u8", "expected struct Sample"). Any other
+//! message comes from a type of Postrider and is not changed.
 
-/// Words an error about valid JSON that has an unexpected value.
+/// Rewrites an error about valid JSON with an unexpected value.
 pub(super) fn of_data(message: &str) -> String {
     let typed = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
     if let Some((got, expected)) = typed.and_then(|rest| rest.rsplit_once(", expected ")) {
@@ -19,7 +19,7 @@ pub(super) fn of_data(message: &str) -> String {
     }
 }
 
-/// Rewords serde_json's message about a text that is not JSON.
+/// Rewrites serde_json's message about a text that is not JSON.
 pub(super) fn of_syntax(message: &str) -> &str {
     match message {
         "EOF while parsing a value" => "it ends where a value is expected",
@@ -67,7 +67,7 @@ fn got_in_words(got: &str) -> String {
         "sequence" => "an array".into(),
         "unit value" | "Option value" => "null".into(),
         other => {
-            // Of `integer `7``, `floating point `1.5`` and `boolean `true`` only the value between the inner quotes is kept.
+            // From `integer `7``, `floating point `1.5`` and `boolean `true``, only the value between the inner quotes is kept.
             let quoted = other.split_once('`').and_then(|(_, rest)| rest.strip_suffix('`'));
             match quoted {
                 Some(value) => value.into(),

@@ -1,7 +1,7 @@
-//! A client's socket that bounds how long the client may take to read.
+//! A client's socket that limits the time for which the client may read.
 //!
-//! hyper bounds how long a client may take to send, not how long it may take to read. Without a bound, a client that requests
-//! a large answer and reads it slowly or not at all keeps the connection open and the answer in memory.
+//! hyper limits the time for which a client may send, but not the time for which it may read. Without a limit, a client that
+//! requests a large response and reads it slowly or not at all keeps the connection open and the response in memory.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -13,16 +13,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// A socket whose writes fail with [`io::ErrorKind::TimedOut`] if the client does not read the whole answer in time.
+/// A socket whose writes fail with [`io::ErrorKind::TimedOut`] if the client does not read the whole response in time.
 pub(super) struct Socket {
     stream: TcpStream,
     answer_max: Duration,
-    /// Runs from the first write that has to wait until all bytes are in the system's buffers.
+    /// The timer runs from the first write that has to wait until all bytes are in the system's buffers.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
-    /// A socket whose client may take `answer_max` to read an answer.
+    /// A socket whose client may take `answer_max` to read a response.
     pub(super) fn new(stream: TcpStream, answer_max: Duration) -> Self {
         Self { stream, answer_max, deadline: None }
     }
@@ -64,7 +64,7 @@ impl AsyncWrite for Socket {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes after it has written the whole answer: all bytes are in the system's buffers.
+    /// hyper calls this function after it has written the whole response: all bytes are then in the system's buffers.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.deadline = None;
         Pin::new(&mut self.stream).poll_flush(cx)
