@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::{Choice, ConstantTimeEq};
 use tokio::sync::watch;
 
-/// The table of all keys. `B` is the budget of one tenant, such as a rate limiter; all keys of the tenant share it.
+/// The table of all keys. `B` is the budget of one tenant, such as a rate limiter. All keys of the tenant share the budget.
 pub struct KeyTable<B> {
     operators: Vec<KeyHash>,
     table: RwLock<Table<B>>,
@@ -29,7 +29,7 @@ struct TenantKey<B> {
     id: KeyId,
     tenants: Arc<KeyTenants>,
     scopes: Scopes,
-    /// `None` for a key of several tenants.
+    /// The tenant's budget; `None` for a key of several tenants.
     budget: Option<Arc<B>>,
 }
 
@@ -42,9 +42,9 @@ pub enum Key<B> {
     Tenant {
         /// Its id.
         id: KeyId,
-        /// The tenants that it acts for.
+        /// The tenants for which the key is valid.
         tenants: Arc<KeyTenants>,
-        /// What it may do.
+        /// The permissions of the key.
         scopes: Scopes,
         /// The budget of its tenant; `None` for a key of several tenants.
         budget: Option<Arc<B>>,
@@ -54,7 +54,7 @@ pub enum Key<B> {
 /// Why a key is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// There is no such key.
+    /// The key does not exist.
     #[error("no such key")]
     Unknown,
     /// The configuration in memory is stale, so the key may exist.
@@ -70,20 +70,21 @@ pub fn bearer(authorization: Option<&str>) -> Option<&str> {
 }
 
 impl<B: Default> KeyTable<B> {
-    /// Creates a table with the operators' keys only; tenants' keys follow with the first configuration.
+    /// Creates a table with the operators' keys only. The first configuration adds tenants' keys.
     pub fn new(operator_keys: &[SecretString]) -> Self {
         let operators = operator_keys.iter().map(|key| KeyHash::of(key.expose_secret())).collect();
         let table = Table { keys: HashMap::new(), hashes: HashMap::new(), budgets: HashMap::new() };
         Self { operators, table: RwLock::new(table), state: watch::Sender::default() }
     }
 
-    /// Finds the valid key with this hash. A hash that is not in the table is [`KeyError::Unknown`] if the database confirmed the
-    /// configuration within `fresh_for`, else [`KeyError::MaybeNew`].
+    /// Finds the valid key with this hash. For a hash that is not in the table, the error is [`KeyError::Unknown`] if the
+    /// database confirmed the configuration within `fresh_for`, otherwise [`KeyError::MaybeNew`].
     ///
     /// # Errors
-    /// The table has no such key.
+    /// The table does not have the key.
     pub fn find(&self, hash: &KeyHash, fresh_for: Duration) -> Result<Key<B>, KeyError> {
-        // Compares the hash with every operator key, always all bytes and all keys, so that the time reveals no match.
+        // Compares the hash with every operator key, always with all bytes and all keys, so that the duration does not reveal a
+        // match.
         let matches = self.operators.iter().fold(Choice::from(0), |found, operator| found | operator.0.ct_eq(&hash.0));
         if bool::from(matches) {
             let [a, b, c, d, ..] = hash.0;
@@ -111,17 +112,18 @@ impl<B: Default> KeyTable<B> {
         self.state.send_replace(state);
     }
 
-    /// The budget of a tenant; `None` if the tenant had neither a key nor a portal session since the start.
+    /// Returns the budget of a tenant; `None` if the tenant had neither a key nor a portal session since the start of the
+    /// process.
     pub fn budget(&self, tenant: TenantId) -> Option<Arc<B>> {
         self.table.read().budgets.get(&tenant).cloned()
     }
 
-    /// The budget of a tenant that exists, with or without keys.
+    /// Returns the budget of an existing tenant, with or without keys.
     pub fn budget_of_existing(&self, tenant: TenantId) -> Arc<B> {
         self.budget(tenant).unwrap_or_else(|| Arc::clone(self.table.write().budgets.entry(tenant).or_default()))
     }
 
-    /// Adds a key of one tenant that was just created, so that it is valid before the feed reports it.
+    /// Adds a key of one tenant that was just created, so that the key is valid before the feed reports it.
     pub fn insert(&self, id: KeyId, key: &SecretString, tenant: TenantId, scopes: Scopes) {
         self.table.write().insert(id, KeyHash::of(key.expose_secret()), &KeyTenants::One(tenant), scopes);
     }
@@ -176,7 +178,7 @@ impl<B: Default> Table<B> {
             KeyTenants::One(tenant) => Some(Arc::clone(self.budgets.entry(*tenant).or_default())),
             KeyTenants::Several(_) | KeyTenants::All => None,
         };
-        // An edited key keeps its hash; its tenants may differ.
+        // An edited key has the same hash, but its tenants may differ.
         self.keys.insert(hash, TenantKey { id, tenants: Arc::new(tenants.clone()), scopes, budget });
         self.hashes.insert(id, hash);
     }

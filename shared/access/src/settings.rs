@@ -3,12 +3,12 @@
 use postrider_settings::{CheckSettings, SecretList, SettingError};
 use secrecy::ExposeSecret;
 
-/// Minimum length of an operator key in bytes, so that it cannot be guessed.
+/// Minimum length of an operator key in bytes, so that the key cannot be guessed.
 const OPERATOR_KEY_BYTES_MIN: usize = 32;
-/// Minimum number of different characters in an operator key. Random keys have more, in hexadecimal too.
+/// Minimum number of different characters in an operator key. Random keys have more, also in hexadecimal.
 const DISTINCT_CHARACTERS_MIN: usize = 8;
 
-/// Keys that were published as examples with this project.
+/// Example keys that this project has published.
 const PUBLISHED_OPERATOR_KEYS: [&str; 2] = ["at-least-16-characters", "operator-key-for-development"];
 const PUBLISHED: &str = "a key that was published as an example is not a secret; make one (docs/deployment.md)";
 
@@ -17,8 +17,8 @@ const PUBLISHED: &str = "a key that was published as an example is not a secret;
 #[group(skip)]
 #[command(next_help_heading = "Keys")]
 pub struct Settings {
-    /// Operator keys of at least 32 characters, separated by commas; several while a key is being replaced. Without a key,
-    /// operators have no access.
+    /// Operator keys of at least 32 characters, separated by commas. List several keys while one key replaces another. Without
+    /// a key, operators have no access.
     #[arg(
         id = "operator-keys",
         long = "operator-keys",
