@@ -1,13 +1,14 @@
-//! The delay between two tries of the same action: it doubles up to a maximum, has jitter, and there is no last try.
+//! The delay between two tries of the same action. The delay doubles up to a maximum and has jitter. The number of tries is not
+//! limited.
 //!
-//! Retries of deliveries do not use it: their delays are the tenant's retry schedule (`postrider_model::retry`).
+//! Retries of deliveries do not use this crate: their delays are in the tenant's retry schedule (`postrider_model::retry`).
 
 use std::time::Duration;
 
 use rand::RngExt;
 
-/// The delays of one series of tries. Each is a random 50% to 100% of its full delay, so that processes that failed together do
-/// not retry together.
+/// The delays of one series of tries. Each delay is a random 50% to 100% of its full value, so that processes that failed
+/// together do not retry together.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
@@ -16,24 +17,24 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The full delays are `first`, twice that, four times that, … and at most `longest`.
+    /// Creates a series whose full delays are `first`, 2 × `first`, 4 × `first` and so on, at most `longest`.
     pub fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, tries: 0 }
     }
 
-    /// The delay before the next try.
+    /// Returns the delay before the next try.
     pub fn next_delay(&mut self) -> Duration {
         let full = self.first.saturating_mul(1 << self.tries.min(16)).min(self.longest);
         self.tries = self.tries.saturating_add(1);
         full.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 
-    /// Starts over, after a success.
+    /// Starts again with the first delay, after a success.
     pub fn reset(&mut self) {
         self.tries = 0;
     }
 
-    /// How many delays were taken since the last success.
+    /// Number of delays since the last success.
     pub fn tries(&self) -> u32 {
         self.tries
     }
