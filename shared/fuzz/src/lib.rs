@@ -1,11 +1,11 @@
 //! Inputs for the property tests of decoders: arbitrary bytes, and valid documents that were damaged.
 //!
-//! Owns: the strategies [`bytes`] and [`text`], and the ways to damage a document. Arbitrary bytes hardly ever pass a decoder's
-//! first check. A valid document with a flipped bit, or with a piece missing, repeated, replaced or deeply nested, reaches the
-//! rest of the decoder.
+//! Owns the strategies [`bytes`] and [`text`], and the ways to damage a document. Arbitrary bytes hardly ever pass a decoder's
+//! first check. A valid document with a flipped bit, or with a piece that is missing, repeated, replaced or deeply nested,
+//! reaches the rest of the decoder.
 //!
-//! Promises: an input has at most [`BYTES_MAX`] bytes (three times as many as a text, after the conversion to UTF-8). The same
-//! seed makes the same input. It knows no format. No shipped crate depends on it.
+//! Promises: an input has at most [`BYTES_MAX`] bytes (as text up to three times as many, after the conversion to UTF-8). The
+//! same seed makes the same input. The crate contains no format. No shipped crate depends on it.
 
 use std::fmt;
 use std::ops::Deref;
@@ -14,16 +14,16 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// Maximum bytes of an input.
+/// Maximum number of bytes of an input.
 pub const BYTES_MAX: usize = 128 * 1024;
-/// Maximum bytes of an input that is not made from a document.
+/// Maximum number of bytes of an input that is not made from a document.
 const ARBITRARY_BYTES_MAX: usize = 64;
-/// Maximum changes of one document.
+/// Maximum number of changes to one document.
 const CHANGES_MAX: usize = 4;
-/// Maximum depth of nesting.
+/// Maximum nesting depth.
 const NESTED_MAX: usize = 12_000;
 
-/// Tokens that have broken decoders before. A change inserts one into a document.
+/// Tokens that have broken decoders. A change inserts one token into a document.
 const TOKENS: &[&[u8]] = &[
     b"\0",
     b"\xff",
@@ -68,7 +68,7 @@ const TOKENS: &[&[u8]] = &[
     b"999999-12-31T23:59:60Z",
 ];
 
-/// Brackets that pieces are nested in.
+/// Brackets in which pieces are nested.
 const BRACKETS: &[(&[u8], &[u8])] =
     &[(b"[", b"]"), (b"{\"a\":", b"}"), (b"(", b")"), (b"\"", b"\""), (b"{\"not\":", b"}"), (b"{\"all\":[", b"]}")];
 
@@ -90,7 +90,7 @@ impl fmt::Debug for Input {
     }
 }
 
-/// One input in ten is arbitrary bytes. The others are one of `documents` after 0 to `CHANGES_MAX` changes.
+/// One input in ten consists of arbitrary bytes. Every other input is one of `documents` after 0 to `CHANGES_MAX` changes.
 pub fn bytes<D: AsRef<[u8]>>(documents: impl IntoIterator<Item = D>) -> impl Strategy<Value = Input> {
     let documents: Vec<Vec<u8>> = documents.into_iter().map(|document| document.as_ref().to_vec()).collect();
     let gone_bad =
@@ -104,7 +104,7 @@ pub fn bytes<D: AsRef<[u8]>>(documents: impl IntoIterator<Item = D>) -> impl Str
     prop_oneof![1 => vec(any::<u8>(), 0..=ARBITRARY_BYTES_MAX), 9 => gone_bad].prop_map(Input)
 }
 
-/// Mostly the same inputs as text, with invalid UTF-8 replaced. One in ten is arbitrary text.
+/// Nine inputs in ten are those of [`bytes`] as text, with invalid UTF-8 replaced. One input in ten is arbitrary text.
 pub fn text<D: AsRef<[u8]>>(documents: impl IntoIterator<Item = D>) -> impl Strategy<Value = String> {
     let lossy = bytes(documents).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     prop_oneof![1 => "\\PC{0,32}", 9 => lossy]
@@ -119,7 +119,7 @@ enum Change {
     Cut(Index, Index),
     /// Repeats a piece, so that it occurs this many times.
     Repeat(Index, Index, usize),
-    /// Puts a piece within this many pairs of brackets.
+    /// Encloses a piece in this many pairs of brackets.
     Nest(Index, Index, (&'static [u8], &'static [u8]), usize),
     /// Inserts this many opening brackets.
     Open(Index, &'static [u8], usize),
