@@ -1,11 +1,10 @@
 //! The relay: publishes messages that were committed to the outbox, then removes their entries.
 //!
-//! The process that commits a retry or a requeued dead letter publishes it immediately. The recorder publishes operational events,
-//! and every entry that a crash or a failure left over. Publishing an entry twice makes no second event or delivery, because both
-//! messages carry the same ids; at worst a delivery is attempted twice with the same `webhook-id`.
+//! The process that commits a retry or a requeued dead letter publishes it immediately. The recorder publishes operational
+//! events, and entries that remain after a crash or a failure. Publishing an entry twice makes no second event or delivery,
+//! because both messages have the same ids. At worst a delivery is attempted twice with the same `webhook-id`.
 //!
-//! # Not here
-//! `postrider-ledger` decides what is committed. The recorder decides when it publishes left-over entries.
+//! # Not here `postrider-ledger` decides what is committed. The recorder decides when it publishes remaining entries.
 
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use postrider_store::outbox::{BodySource, OutboxId, PendingDelivery, PendingLett
 use postrider_store::{Store, StoreError};
 use postrider_wire::bundle::Member;
 
-/// Why an entry is still in the outbox. The recorder publishes it later.
+/// Why an entry remains in the outbox. The recorder publishes it later.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
     /// The broker did not confirm the message.
@@ -43,7 +42,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Creates a relay with a publisher of its own.
+    /// Creates a relay with a separate publisher.
     pub fn new(broker: &Broker, store: Store, profiles: Arc<Profiles>) -> Self {
         Self { publisher: broker.message_publisher(), store, profiles }
     }
@@ -57,7 +56,7 @@ impl Relay {
         self.remove(&[pending.outbox]).await
     }
 
-    /// Publishes a dead letter to the queue from which it came, and removes its entry.
+    /// Publishes a dead letter to its original queue, and removes its entry.
     ///
     /// # Errors
     /// The entry was not removed, so it will be published again.
@@ -67,7 +66,8 @@ impl Relay {
         self.remove(&[outbox]).await
     }
 
-    /// Renders a delivery and publishes it to its lane. Does nothing for a delivery whose payload was expunged. Removes no entry.
+    /// Renders a delivery and publishes it to its lane. Does nothing if the event's payload was expunged. Does not remove the
+    /// entry.
     ///
     /// # Errors
     /// The broker did not confirm the delivery, or this process cannot render it.
@@ -79,7 +79,7 @@ impl Relay {
         Ok(self.publisher.publish(MessageRoute::Lane(task.lane), &[member]).await?)
     }
 
-    /// Publishes a dead letter to the queue from which it came. Does nothing if there is no such queue. Removes no entry.
+    /// Publishes a dead letter to its original queue. Does nothing if the queue does not exist. Does not remove the entry.
     ///
     /// # Errors
     /// The broker did not confirm the dead letter.
