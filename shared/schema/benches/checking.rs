@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args().sample_size(10);
-    // Only the last alternative accepts the value. Therefore a check tries all alternatives of each value, and then continues.
+    // Only the last alternative accepts the value. Therefore a check tries all alternatives of each value and then continues.
     let any_of = |count: usize, schema: Value| {
         let mut alternatives = vec![schema; count];
         alternatives.push(json!(true));

@@ -1,5 +1,5 @@
-//! The cost of a check in steps. It is an upper bound that is computed before the check begins, because a running check cannot be
-//! stopped. A step takes a few nanoseconds in an optimised build; `benches/checking.rs` measures the worst cases.
+//! The cost of a check in steps. The cost is an upper limit that is computed before the check begins, because a running check
+//! cannot be stopped. A step takes a few nanoseconds in an optimised build; `benches/checking.rs` measures the worst cases.
 
 use serde_json::{Number, Value};
 
@@ -15,12 +15,12 @@ pub(crate) const FORMAT: u64 = 16;
 pub(crate) const UNIQUE: u64 = 32;
 /// Number of bytes of text that one step compares.
 const COMPARED_BYTES: u64 = 16;
-/// Maximum digits after the point with which `multipleOf` divides 128-bit integers.
+/// Maximum number of digits after the point with which `multipleOf` divides 128-bit integers.
 const DIGITS_MAX: usize = 15;
-/// Numbers of 2^53 or more are divided as fractions of arbitrary size, and different ones may have the same hash.
+/// Numbers of 2^53 or more are divided as fractions of arbitrary size. Different numbers of this size may have the same hash.
 const LARGE: f64 = 9_007_199_254_740_992.0;
 
-/// The steps for each part of the data. Every part counts, whether or not a check reaches it.
+/// The steps for each part of the data. Every part counts, even if a check does not reach it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Cost {
     /// Steps for each value.
@@ -66,7 +66,7 @@ impl Cost {
         }
     }
 
-    /// Returns the maximum steps for data of this size.
+    /// Returns the maximum number of steps for data of this size.
     pub(crate) fn steps(&self, data: &Size) -> u64 {
         let values = self.value.saturating_mul(data.values);
         let bytes = self.byte.saturating_mul(data.bytes);
@@ -74,8 +74,8 @@ impl Cost {
     }
 }
 
-/// The cost of a schema by level of the data. The schema itself checks level 0. Each keyword like `properties` or `items` on the
-/// path to a subschema makes it check values one level deeper.
+/// The cost of a schema by level of the data. The schema itself checks level 0. Each keyword such as `properties` or `items` on
+/// the path to a subschema moves the subschema's checks one level deeper.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Costs {
     /// At index `n`, the cost for the values of level `n`.
@@ -95,13 +95,13 @@ impl Costs {
         Self { at: Vec::new(), below: vec![cost] }
     }
 
-    /// Adds the costs of a subschema that checks values `levels` deeper.
+    /// Adds the costs of a subschema that checks values `levels` levels deeper.
     pub(crate) fn add(&mut self, other: &Self, levels: usize) {
         add_levels(&mut self.at, &other.at, levels);
         add_levels(&mut self.below, &other.below, levels);
     }
 
-    /// Returns the maximum cost of a value, a byte or a large number on any level.
+    /// Returns the maximum, over all levels, of the cost of a value, of a byte and of a large number.
     pub(crate) fn most(&self) -> Cost {
         let most = |a: Cost, b: &Cost| Cost {
             value: a.value.max(b.value),
@@ -111,7 +111,7 @@ impl Costs {
         self.below.iter().fold(self.at.iter().fold(Cost::default(), most), |sum, cost| sum.plus(*cost))
     }
 
-    /// Returns the maximum steps for data of these sizes.
+    /// Returns the maximum number of steps for data of these sizes.
     pub(crate) fn steps(&self, data: &Sizes) -> u64 {
         let at = self.at.iter().zip(&data.0).map(|(cost, size)| cost.steps(size));
         let below = self.below.iter().enumerate().map(|(level, cost)| {
@@ -148,11 +148,11 @@ pub(crate) struct Size {
     pub(crate) values: u64,
     /// Number of bytes of texts and names.
     pub(crate) bytes: u64,
-    /// How many numbers are 2^53 or more.
+    /// Number of numbers that are 2^53 or more.
     pub(crate) large: u64,
 }
 
-/// The size of the data on each level, from the outermost value.
+/// The size of the data on each level, starting with the outermost value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Sizes(Vec<Size>);
 
@@ -198,7 +198,7 @@ impl Sizes {
             }
             Value::Array(items) => items.iter().for_each(|item| self.add(item, level + 1)),
             Value::Object(members) => members.iter().for_each(|(name, value)| {
-                // `patternProperties` checks a name on the level of its object, `propertyNames` one level deeper.
+                // `patternProperties` checks a name on the level of its object, `propertyNames` checks it one level deeper.
                 self.level(level).bytes += name.len() as u64;
                 self.level(level + 1).bytes += name.len() as u64;
                 self.add(value, level + 1);
@@ -208,17 +208,17 @@ impl Sizes {
     }
 }
 
-/// Returns the maximum steps of a pattern for each byte of a text. They follow from the number of states that the engine may
-/// follow in parallel when it cannot keep a table of sets of states.
+/// Returns the maximum number of steps of a pattern for each byte of a text. It is computed from the number of states that the
+/// engine may follow in parallel when it cannot keep a table of sets of states.
 pub(crate) fn pattern(pattern: &str) -> u64 {
     let translated = jsonschema_regex::to_rust_regex(pattern).ok();
     let parsed = translated.and_then(|pattern| regex_syntax::parse(&pattern).ok());
     parsed.map_or(PATTERN_UNREAD, |pattern| states(&pattern)).saturating_mul(PATTERN_STATE)
 }
 
-/// Assumed states of a pattern that cannot be parsed here: more than its limit of compiled bytes allows.
+/// Assumed number of states of a pattern that cannot be parsed here. It is more than the limit of compiled bytes allows.
 const PATTERN_UNREAD: u64 = 4_096;
-/// Steps to follow one state over one byte.
+/// Number of steps to follow one state over one byte.
 const PATTERN_STATE: u64 = 2;
 
 fn states(pattern: &regex_syntax::hir::Hir) -> u64 {
@@ -261,7 +261,7 @@ mod tests {
         costs.add(&Costs::here(Cost::of_bytes(3)), 1);
         costs.add(&Costs::throughout(Cost::of_values(10)), 1);
         let data = Sizes::of(&json!(["ab", ["cdef"]]));
-        // The terms are the outermost value, then `ab`, then both members of the list and the text in the second one.
+        // The terms are the outermost value, then `ab`, then both members of the list and the text in the second member.
         assert_eq!(costs.steps(&data), 2 + 3 * 2 + 10 * 3);
         assert_eq!(costs.most(), Cost { value: 12, byte: 3, large: 0 });
     }

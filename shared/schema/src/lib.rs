@@ -1,17 +1,18 @@
-//! JSON Schemas of event types: decides which schemas are accepted, and describes the mistakes of data that does not match one.
+//! JSON Schemas of event types: decides which schemas are accepted, and describes the mistakes of data that does not match a
+//! schema.
 //!
-//! A schema comes from a customer and is evaluated for every event. It is accepted only if its cost is bounded.
+//! A customer supplies a schema, and it is evaluated for every event. A schema is accepted only if its cost is limited.
 //!
 //! # What it promises
 //! - A check uses nothing outside of the process, because a schema can only refer to itself.
-//! - The cost of a check is known before the check begins. References form no cycle. The subschemas that they unfold into are
+//! - The cost of a check is known before the check begins. References form no cycle. The subschemas into which they unfold are
 //!   counted (`EVENT_SCHEMA_CHECKS_MAX`, `EVENT_SCHEMA_DEPTH_MAX`) and weighed in steps (`cost.rs`). Patterns are linear-time
-//!   regular expressions, without look-around and back-references. Data whose check may exceed `EVENT_SCHEMA_STEPS_MAX` steps is
-//!   refused unchecked, because a running check cannot be stopped.
-//! - A mistake has a pointer. It contains nothing of the data except names of members.
+//!   regular expressions, without look-around and back-references. Data whose check may exceed `EVENT_SCHEMA_STEPS_MAX` steps
+//!   is refused without a check, because a running check cannot be stopped.
+//! - Every mistake has a pointer. A mistake contains nothing of the data except names of members.
 //!
 //! # What it does not do
-//! It stores no schemas and knows no tenants.
+//! It stores no schemas and does not depend on tenants.
 
 mod cost;
 mod unfold;
@@ -27,7 +28,7 @@ use serde_json::Value;
 use crate::cost::{Size, Sizes};
 use crate::unfold::Unfolded;
 
-/// The dialects that `$schema` may name. The last is the default.
+/// The dialects that `$schema` may name. The last one is the default.
 const DIALECTS: [&str; 5] = [
     "http://json-schema.org/draft-04/schema",
     "http://json-schema.org/draft-06/schema",
@@ -35,22 +36,22 @@ const DIALECTS: [&str; 5] = [
     "https://json-schema.org/draft/2019-09/schema",
     "https://json-schema.org/draft/2020-12/schema",
 ];
-/// Maximum number of the data's values times the schema's checks for which every mistake is listed. Beyond it, the list could
-/// take too much memory.
+/// Maximum product of the number of the data's values and the number of the schema's checks for which every mistake is listed.
+/// Above it, the list could need too much memory.
 const SEARCH_MAX: u64 = 100_000;
-/// Maximum steps of a check for which every mistake is listed, because listing them repeats checks.
+/// Maximum number of steps of a check for which every mistake is listed, because listing mistakes repeats checks.
 const SEARCH_STEPS_MAX: u64 = 1_000_000;
 /// Approximate bytes of memory for a schema, for each of its checks, and for each of its patterns.
 const MEMORY_BYTES: usize = 16 * 1024;
 const CHECK_BYTES: usize = 512;
 const PATTERN_BYTES: usize = 64 * 1024;
-/// Maximum bytes of a mistake's description.
+/// Maximum number of bytes of a mistake's description.
 const DETAIL_BYTES_MAX: usize = 300;
 
 /// A mistake in a schema or in data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
-    /// A JSON pointer into the schema or the data. The empty pointer means all of it.
+    /// A JSON pointer into the schema or the data. The empty pointer means the whole schema or data.
     pub pointer: String,
     /// What is wrong, and what is allowed.
     pub detail: String,
@@ -97,17 +98,18 @@ impl EventSchema {
         Ok(Self { validator, unfolded })
     }
 
-    /// Returns the maximum steps to check JSON of this size. Above `EVENT_SCHEMA_STEPS_MAX`, a check may refuse the data.
+    /// Returns the maximum number of steps to check JSON of this size. If it exceeds `EVENT_SCHEMA_STEPS_MAX`, a check may
+    /// refuse the data.
     pub fn steps_at_most(&self, data_bytes: usize) -> u64 {
         self.unfolded.costs.most().steps(&Size::at_most(data_bytes))
     }
 
-    /// Returns the maximum steps to check this text, or `None` if it is not JSON.
+    /// Returns the maximum number of steps to check this text; `None` if it is not JSON.
     pub fn steps(&self, data: &str) -> Option<u64> {
         serde_json::from_str(data).ok().map(|tree| self.unfolded.costs.steps(&Sizes::of(&tree)))
     }
 
-    /// Returns the schema's approximate memory in bytes, which is mostly for compiled patterns.
+    /// Returns the approximate memory of the schema in bytes. Most of it is for compiled patterns.
     pub fn memory_bytes(&self) -> usize {
         MEMORY_BYTES + self.unfolded.checks * CHECK_BYTES + self.unfolded.patterns * PATTERN_BYTES
     }
@@ -115,8 +117,8 @@ impl EventSchema {
     /// Checks `data`, as its producer wrote it.
     ///
     /// # Errors
-    /// At most [`EVENT_SCHEMA_ERRORS_MAX`] mistakes, each with a pointer into the data. If the data is too large to be checked,
-    /// or for a list of mistakes, there is one mistake without a pointer.
+    /// At most [`EVENT_SCHEMA_ERRORS_MAX`] mistakes, each with a pointer into the data. If the data is too large for a check or
+    /// for a list of mistakes, there is one mistake without a pointer.
     pub fn check(&self, data: &str) -> Result<(), Vec<Mistake>> {
         let tree: Value = serde_json::from_str(data)
             .map_err(|error| vec![Mistake::new("", format!("cannot be checked by the type's schema: {error}"))])?;
@@ -151,7 +153,7 @@ fn check_dialect(schema: &Value) -> Result<(), Mistake> {
     if known { Ok(()) } else { Err(Mistake::new("/$schema", detail())) }
 }
 
-/// Converts a validator's error to a mistake that does not contain the value.
+/// Converts a validator's error into a mistake that does not contain the value.
 fn mistake(error: &jsonschema::ValidationError<'_>) -> Mistake {
     let mut detail = error.masked().to_string();
     if detail.len() > DETAIL_BYTES_MAX {

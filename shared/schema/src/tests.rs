@@ -54,7 +54,7 @@ fn the_number_and_length_of_mistakes_are_bounded() {
     let mistakes = schema.check(&json!(vec![1; 50]).to_string()).unwrap_err();
     assert_eq!(mistakes.len(), EVENT_SCHEMA_ERRORS_MAX);
     assert!(mistakes.iter().all(|mistake| mistake.detail.len() < 310), "{mistakes:?}");
-    // Large data has a single mistake without details.
+    // For large data there is a single mistake without details.
     let mistakes = schema.check(&json!(vec![1; 5_000]).to_string()).unwrap_err();
     assert!(matches!(&mistakes[..], [only] if only.pointer.is_empty() && only.detail.contains("too large")));
 }
@@ -162,7 +162,7 @@ fn data_whose_check_may_cost_too_much_is_refused() {
         &json!({"items": {"allOf": [in_each_other], "unevaluatedProperties": false}}),
         &json!(vec![json!({"a": 1}); 30_000]),
     );
-    // An ordinary schema is far below the limit.
+    // A usual schema is far below the limit.
     let ordinary = schema(&json!({
         "type": "object", "required": ["id", "email"],
         "properties": {

@@ -1,4 +1,4 @@
-//! Follows a schema's references and counts the subschemas, patterns and cost that it unfolds into.
+//! Follows a schema's references and counts the subschemas, patterns and cost into which the schema unfolds.
 
 use std::borrow::Cow;
 
@@ -36,7 +36,8 @@ const SCHEMAS: [&str; 18] = [
 /// Keywords whose value is an object that maps names to schemas.
 const NAMED: [&str; 6] =
     ["$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"];
-/// Keywords whose schemas check the same value as the surrounding schema. What they check counts for its `unevaluated…` keywords.
+/// Keywords whose schemas check the same value as the surrounding schema. For the surrounding `unevaluated…` keywords, the
+/// parts of the value that these schemas check count as evaluated.
 const IN_PLACE: [&str; 8] = ["allOf", "anyOf", "oneOf", "if", "then", "else", "dependencies", "dependentSchemas"];
 /// Keywords whose schemas check the members, the items or the names of the value.
 const BELOW: [&str; 10] = [
@@ -51,15 +52,15 @@ const BELOW: [&str; 10] = [
     "unevaluatedItems",
     "unevaluatedProperties",
 ];
-/// Keywords that make the validator evaluate the neighbouring keywords a second time, on each level that has them.
+/// Keywords that make the validator evaluate the neighbouring keywords a second time, on each level with such a keyword.
 const REEVALUATING: [&str; 2] = ["unevaluatedItems", "unevaluatedProperties"];
-/// Maximum nesting of these keywords, because each level may double the work.
+/// Maximum nesting depth of these keywords, because each level may double the work.
 const REEVALUATION_DEPTH_MAX: usize = 4;
 
-/// What a schema unfolds into.
+/// The result of unfolding a schema.
 #[derive(Debug, Clone)]
 pub(crate) struct Unfolded {
-    /// Number of subschemas, `enum` values and `required` names, each counted as often as references reach it.
+    /// Number of subschemas, `enum` values and `required` names. Each is counted as often as references reach it.
     pub(crate) checks: usize,
     /// Number of patterns, counted in the same way.
     pub(crate) patterns: usize,
@@ -92,7 +93,8 @@ impl Unfolded {
     }
 }
 
-/// Maximum keywords, each counted as often as references reach it. A schema within the other limits has fewer.
+/// Maximum number of keywords. Each is counted as often as references reach it. A schema within the other limits has fewer
+/// keywords.
 const KEYWORDS_MAX: usize = 50_000;
 
 struct Count<'a> {
@@ -100,7 +102,7 @@ struct Count<'a> {
     checks: usize,
     keywords: usize,
     patterns: usize,
-    /// The targets of the references that are being followed, from the outermost.
+    /// The targets of the references that are being followed, outermost first.
     following: Vec<String>,
 }
 
@@ -115,8 +117,8 @@ struct Nesting {
 struct Weighed {
     /// Cost to check a value.
     check: Costs,
-    /// Cost to find out which parts of a value the subschema has checked, for a surrounding `unevaluated…`. The validator
-    /// evaluates the subschemas that apply to the same value a second time, and the subschemas in them, too.
+    /// Cost to find out which parts of a value the subschema has checked, for a surrounding `unevaluated…`. For that, the
+    /// validator evaluates the subschemas that apply to the same value a second time, including the subschemas in them.
     mark: Costs,
 }
 
@@ -238,7 +240,7 @@ impl<'a> Count<'a> {
             let names = schema.as_array().map_or(1, |names| 1 + names.len() as u64);
             weighed.add(Cost::of_values(names * LOOK_UP));
             let part = self.schema(schema, &at, nesting)?;
-            // Definitions are only validated here; their cost counts where a reference reaches them.
+            // Definitions are only validated here. Their cost counts where a reference reaches them.
             if !matches!(keyword, "$defs" | "definitions") {
                 weighed.add_part(keyword, &part);
             }
@@ -286,7 +288,7 @@ impl<'a> Count<'a> {
     }
 }
 
-/// Returns the cost of a keyword without subschemas, in addition to the cost of its presence.
+/// Returns the cost of a keyword without subschemas, in addition to the cost of having the keyword.
 fn assertion(keyword: &str, value: &Value) -> Cost {
     match (keyword, value) {
         ("multipleOf" | "divisibleBy", Value::Number(divisor)) => Cost::of_multiple(divisor),

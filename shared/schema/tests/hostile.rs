@@ -1,4 +1,5 @@
-//! Tests hostile schemas and data. A schema is accepted, or its mistake has a pointer. The result of a check is bounded.
+//! Tests hostile schemas and data. A schema is accepted, or its mistake has a pointer. The result of a check is limited in
+//! size.
 
 use std::time::{Duration, Instant};
 
@@ -22,9 +23,9 @@ const DATA: [&str; 3] = [
     "0",
 ];
 
-/// Upper bound on the time of a check on a busy machine, without optimisation.
+/// Maximum time of a check on a busy machine, without optimisation.
 const LONG: Duration = Duration::from_secs(60);
-/// Maximum bytes of a mistake's description.
+/// Maximum number of bytes of a mistake's description.
 const WORDS_MAX: usize = 1_000;
 
 fn bounded(mistake: &Mistake, given: usize) -> Result<(), TestCaseError> {
