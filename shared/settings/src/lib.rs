@@ -1,9 +1,9 @@
-//! How settings are read: the types that their values are parsed into, and what is checked after parsing.
+//! How settings are read: the types into which their values are parsed, and the checks after parsing.
 //!
-//! Each setting is declared in the crate that reads it: a field of a `clap::Args` struct with its environment variable, unit and
-//! default. `--help` is the reference. The binary flattens these structs into its commands, calls [`CheckSettings::check`] on
-//! each once, and logs them. Nothing else reads the environment. A variable that is set but empty counts as unset, because
-//! compose files and manifests pass empty variables on. Secrets are [`SecretString`](secrecy::SecretString)s with
+//! Each setting is declared in the crate that reads it: a field of a `clap::Args` struct with its environment variable, unit
+//! and default. `--help` is the reference. The binary flattens these structs into its commands, calls [`CheckSettings::check`]
+//! once on each, and logs them. Nothing else reads the environment. A variable that is set but empty counts as unset, because
+//! compose files and manifests pass empty variables to the process. Secrets are [`SecretString`](secrecy::SecretString)s with
 //! `hide_env_values`: neither `--help` nor the log shows them.
 
 mod values;
@@ -15,13 +15,13 @@ pub use values::{
     optional_http_url, redacted_url, secret, switch,
 };
 
-/// A setting that cannot be used, found after parsing.
+/// An error of a setting that is found after parsing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: {detail}")]
 pub struct SettingError {
     /// The environment variable.
     pub variable: &'static str,
-    /// The mistake and what is allowed. Never the value of a secret.
+    /// The mistake and what is allowed. Never contains the value of a secret.
     pub detail: String,
 }
 
@@ -34,18 +34,18 @@ impl SettingError {
 
 /// A struct of settings.
 pub trait CheckSettings {
-    /// Checks what a single value's parser cannot: files that must exist, values that contradict each other. Logs a warning for
-    /// a setting that is allowed and dangerous.
+    /// Checks what the parser of a single value cannot check: files that must exist, values that contradict each other. Logs a
+    /// warning for a setting that is allowed but dangerous.
     ///
     /// # Errors
     /// The first setting that cannot be used.
     fn check(&self) -> Result<(), SettingError>;
 }
 
-/// Checks that the file that a setting names can be read.
+/// Checks that the file in a setting can be read.
 ///
 /// # Errors
-/// It cannot be opened.
+/// The file cannot be opened.
 pub fn check_file(variable: &'static str, path: Option<&PathBuf>) -> Result<(), SettingError> {
     match path.map(|path| (path, std::fs::File::open(path))) {
         Some((path, Err(error))) => Err(SettingError::new(
@@ -56,10 +56,10 @@ pub fn check_file(variable: &'static str, path: Option<&PathBuf>) -> Result<(), 
     }
 }
 
-/// Checks that the directory that a setting names exists.
+/// Checks that the directory in a setting exists.
 ///
 /// # Errors
-/// It is not a directory.
+/// The path is not a directory.
 pub fn check_directory(variable: &'static str, path: Option<&PathBuf>) -> Result<(), SettingError> {
     match path {
         Some(path) if !path.is_dir() => {

@@ -1,4 +1,4 @@
-//! Types that settings are parsed into.
+//! Types into which settings are parsed.
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
@@ -36,7 +36,7 @@ impl<T: FromStr> FromStr for Optional<T> {
     }
 }
 
-/// Comma-separated CIDRs; a bare address is a range of one.
+/// Comma-separated CIDRs. An address without a prefix length is a range of one address.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cidrs(pub Vec<IpNet>);
 
@@ -80,7 +80,7 @@ impl FromStr for OptionalSecret {
     }
 }
 
-/// A URL without its user, password and query.
+/// Returns a URL without its user, password and query.
 pub fn redacted_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return "(not a URL)".to_owned() };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
@@ -92,7 +92,7 @@ pub fn redacted_url(url: &str) -> String {
     }
 }
 
-/// A secret that must not be empty.
+/// Parses a secret that must not be empty.
 ///
 /// # Errors
 /// The text is empty.
@@ -101,9 +101,9 @@ pub fn secret(text: &str) -> Result<SecretString, String> {
     if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(SecretString::from(text)) }
 }
 
-/// The beginning of a value, for an error message.
+/// Returns the beginning of a value, for an error message.
 pub fn cut(value: &str) -> String {
-    /// Maximum characters of a value that an error shows.
+    /// Maximum number of characters of a value that an error shows.
     const SHOWN_MAX: usize = 60;
     let mut shown: String = value.chars().take(SHOWN_MAX).flat_map(char::escape_debug).collect();
     if value.chars().nth(SHOWN_MAX).is_some() {
@@ -112,7 +112,7 @@ pub fn cut(value: &str) -> String {
     shown
 }
 
-/// A whole number within a range.
+/// Parses a whole number within a range.
 pub fn number<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
 where
     T: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
@@ -123,7 +123,7 @@ where
     }
 }
 
-/// A duration within a range.
+/// Parses a duration within a range.
 pub fn duration(
     range: RangeInclusive<Duration>,
 ) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
@@ -139,7 +139,7 @@ pub fn duration(
     }
 }
 
-/// An address to listen on.
+/// Parses the address and port of a server socket.
 ///
 /// # Errors
 /// The text is not an IP address with a port.
@@ -149,7 +149,7 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.trim().parse().map_err(wrong)
 }
 
-/// An address to listen on, or nothing.
+/// Parses the address and port of a server socket. An empty text means that it is absent.
 ///
 /// # Errors
 /// The text is not an IP address with a port.
@@ -157,7 +157,7 @@ pub fn optional_address(text: &str) -> Result<Optional<SocketAddr>, String> {
     if text.trim().is_empty() { Ok(Optional(None)) } else { address(text).map(|address| Optional(Some(address))) }
 }
 
-/// An absolute http or https URL.
+/// Parses an absolute http or https URL.
 ///
 /// # Errors
 /// The text is not a URL, or its scheme is neither http nor https.
@@ -168,7 +168,7 @@ pub fn http_url(text: &str) -> Result<url::Url, String> {
     }
 }
 
-/// An absolute http or https URL, or nothing.
+/// Parses an absolute http or https URL. An empty text means that it is absent.
 ///
 /// # Errors
 /// The text is not a URL, or its scheme is neither http nor https.
@@ -176,7 +176,7 @@ pub fn optional_http_url(text: &str) -> Result<Optional<url::Url>, String> {
     if text.trim().is_empty() { Ok(Optional(None)) } else { http_url(text).map(|url| Optional(Some(url))) }
 }
 
-/// Parses `true`, `1`, `yes`, `on` and their opposites. An empty text is false.
+/// Parses `true`, `1`, `yes`, `on` and their opposites. An empty text means false.
 ///
 /// # Errors
 /// The text is none of these words.
