@@ -1,7 +1,7 @@
 //! Ed25519 keys. Postrider signs with the private key, and the receiver verifies with the public key.
 //!
-//! The texts are those of Standard Webhooks ("Asymmetric keys"). A private key is `whsk_` and the base64 of a seed of 32 bytes. A
-//! public key is `whpk_` and the base64 of its 32 bytes.
+//! The text forms are those of Standard Webhooks ("Asymmetric keys"). A private key is `whsk_` and the base64 of a seed of 32
+//! bytes. A public key is `whpk_` and the base64 of its 32 bytes.
 
 use base64::Engine as _;
 use ed25519_dalek::{SECRET_KEY_LENGTH, SigningKey};
@@ -15,7 +15,7 @@ const PRIVATE_PREFIX: &str = "whsk_";
 /// The prefix of a public key.
 const PUBLIC_PREFIX: &str = "whpk_";
 
-/// The text is not a private key. Since Postrider generates the keys, the stored row is damaged.
+/// An error: the text is not a private key. Postrider generates the keys, so the stored row is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a private key is whsk_ and the base64 of {SECRET_KEY_LENGTH} bytes")]
 pub struct InvalidPrivateKey;

@@ -1,4 +1,4 @@
-//! Signs deliveries, and checks signatures as a receiver does.
+//! Signs deliveries, and verifies signatures like a receiver.
 //!
 //! Owns the meaning of secrets ([`secret`]) and Ed25519 keys ([`KeyPair`]), the choice of the secrets that sign at a given time
 //! ([`SigningSecrets`]), the signature headers of an attempt ([`Signer`]), and their verification ([`verify`]).
@@ -6,8 +6,8 @@
 //! Promises: a signature covers exactly the bytes that are sent. Comparisons take constant time. Secrets and keys are wiped when
 //! dropped and never printed.
 //!
-//! It does not store secrets (crate `postrider-store` encrypts them), read the clock, or know a product by name (the profile has
-//! the scheme).
+//! It does not store secrets (crate `postrider-store` encrypts them), does not read the clock, and contains no product names
+//! (the profile contains the scheme).
 
 mod encoding;
 mod key_pair;

@@ -1,7 +1,7 @@
-//! Detects pasted texts that cannot be the receiver's secret, such as a quoted one.
+//! Detects pasted texts that cannot be the receiver's secret, such as a text in quotes.
 //!
-//! Such a text is refused with a description and never repaired. An accepted text is used unchanged, so that it can be compared
-//! with the receiver's.
+//! Such a text is refused with a description and never corrected. An accepted text is used unchanged, so that it can be
+//! compared with the receiver's secret.
 
 use crate::encoding::{BASE64, PREFIX};
 use base64::Engine as _;
@@ -9,7 +9,7 @@ use base64::Engine as _;
 /// Quotes that editors and shells put around a text.
 const QUOTES: &[char] = &['"', '\'', '`', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}', '\u{ab}', '\u{bb}'];
 
-/// Describes why the text cannot be the secret, and what to give instead. Returns `None` for other texts.
+/// Describes why the text cannot be the secret, and what to enter instead. Returns `None` for other texts.
 pub(crate) fn wrong_form(secret: &str) -> Option<&'static str> {
     let edge = |c: char| c.is_whitespace() || is_invisible(c);
     let lower = secret.to_ascii_lowercase();
@@ -52,7 +52,7 @@ pub(crate) fn without_prefix(secret: &str) -> &'static str {
     }
 }
 
-/// Whether the text is `NAME=value` or `export NAME=value`, as in a shell. Base64 that ends in `=` is no assignment.
+/// Whether the text is `NAME=value` or `export NAME=value`, as in a shell. Base64 that ends in `=` is not an assignment.
 fn is_assignment(text: &str) -> bool {
     let text = text.strip_prefix("export ").unwrap_or(text);
     let Some((name, value)) = text.split_once('=') else { return false };

@@ -13,22 +13,22 @@ use crate::pasted::{without_prefix, wrong_form};
 
 pub use crate::encoding::PREFIX;
 
-/// Maximum characters of a secret.
+/// Maximum number of characters of a secret.
 pub const SECRET_CHARACTERS_MAX: usize = 256;
-/// Minimum bytes of a secret; a shorter one can be guessed.
+/// Minimum number of bytes of a secret. A shorter secret can be guessed.
 pub const SECRET_BYTES_MIN: usize = 16;
-/// Maximum bytes of the decoded base64 after `whsec_` (Standard Webhooks, "Secrets").
+/// Maximum number of bytes of the decoded base64 after `whsec_` (Standard Webhooks, "Secrets").
 pub const WHSEC_BYTES_MAX: usize = 64;
-/// Number of random bytes in a generated secret; Standard Webhooks requires 24 to 64.
+/// Number of random bytes in a generated secret. Standard Webhooks requires 24 to 64.
 const MADE_BYTES: usize = 32;
 
 /// Why a text cannot be a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSecret {
-    /// It is empty or too long.
+    /// The secret is empty or too long.
     #[error("a secret has 1 to {SECRET_CHARACTERS_MAX} characters")]
     Length,
-    /// It has too few bytes, or too many after `whsec_`.
+    /// The secret has too few bytes, or too many bytes after `whsec_`.
     #[error(
         "a secret has at least {SECRET_BYTES_MIN} bytes; whsec_ and base64 stand for {SECRET_BYTES_MIN} to {WHSEC_BYTES_MAX}"
     )]
@@ -36,25 +36,25 @@ pub enum InvalidSecret {
     /// The text has a form that cannot be the receiver's secret.
     #[error("{0}")]
     Form(&'static str),
-    /// It has a control character, which headers and environment variables cannot contain.
+    /// The secret has a control character, which headers and environment variables cannot contain.
     #[error("a secret has no control characters")]
     Control,
-    /// It begins with `whsec_`, but the rest is not base64 of at least one byte.
+    /// The secret begins with `whsec_`, but the rest is not base64 of at least one byte.
     #[error("a secret that begins with whsec_ continues in base64")]
     NotBase64,
 }
 
-/// Which headers an endpoint's secret signs.
+/// The headers that an endpoint's secret signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretUsage {
-    /// It signs `webhook-signature` only.
+    /// The secret signs `webhook-signature` only.
     StandardOnly,
-    /// It also signs a product's own header.
+    /// The secret also signs a product's own header.
     ProductHeader,
 }
 
 impl SecretUsage {
-    /// Returns which headers the secrets of a profile's endpoints sign.
+    /// Returns the headers that the secrets of a profile's endpoints sign.
     pub fn of(profile: &Profile) -> Self {
         if profile.only_standard_signature() { Self::StandardOnly } else { Self::ProductHeader }
     }
@@ -69,10 +69,10 @@ pub fn generate_secret() -> SecretString {
     SecretString::from(text)
 }
 
-/// Checks whether a customer may import this secret for `usage`. Secrets that were imported earlier stay valid.
+/// Checks whether a customer may import this secret for `usage`. Secrets that were already imported remain valid.
 ///
 /// # Errors
-/// Why the secret is refused. The text never contains the secret.
+/// The secret is refused. The error contains the reason and never the secret.
 pub fn check_imported(secret: &str, usage: SecretUsage) -> Result<(), InvalidSecret> {
     if !(1..=SECRET_CHARACTERS_MAX).contains(&secret.chars().count()) {
         return Err(InvalidSecret::Length);

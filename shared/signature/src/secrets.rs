@@ -1,8 +1,8 @@
 //! An endpoint's secrets during rotations, and which of them sign at a given time. No IO.
 //!
-//! A product's header has one signature, so one secret signs it. `webhook-signature` may have several signatures: the current
-//! secret's is the first, and previous secrets add theirs while rotations overlap. A previous secret signs until its own end,
-//! however many rotations follow.
+//! A product's header has one signature, so one secret signs it. `webhook-signature` may have several signatures: the first is
+//! that of the current secret, and previous secrets add their signatures while rotations overlap. Each previous secret signs
+//! until its own end, even if other rotations follow.
 
 use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
@@ -12,7 +12,7 @@ use secrecy::SecretString;
 pub struct PreviousSecret {
     /// The secret.
     pub secret: SecretString,
-    /// The secret no longer signs at this time or later.
+    /// The end of the secret's signatures: it does not sign at this time or later.
     pub valid_until: UnixMillis,
 }
 
@@ -21,9 +21,9 @@ pub struct PreviousSecret {
 pub struct NextSecret {
     /// The secret.
     pub secret: SecretString,
-    /// The secret is the current one at this time and later.
+    /// The time from which the secret is the current secret.
     pub effective_at: UnixMillis,
-    /// The secret that it replaces no longer signs `webhook-signature` at this time or later. Not before `effective_at`.
+    /// The end of the replaced secret: it does not sign `webhook-signature` at this time or later. Not before `effective_at`.
     pub overlap_until: UnixMillis,
 }
 
@@ -41,9 +41,9 @@ pub struct SigningSecrets {
 /// The secrets that sign at a given time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveSecrets {
-    /// Signs each signature header.
+    /// The secret that signs each signature header.
     pub primary: SecretSlot,
-    /// These also sign `webhook-signature`, in this order.
+    /// The secrets that also sign `webhook-signature`, in this order.
     pub also: Vec<SecretSlot>,
 }
 
@@ -64,7 +64,7 @@ impl SigningSecrets {
         Self { current, previous: Vec::new(), next: None }
     }
 
-    /// Returns which secrets sign at a given time.
+    /// Returns the secrets that sign at a given time.
     pub fn active(&self, at: UnixMillis) -> ActiveSecrets {
         let previous = self.previous.iter().map(|previous| previous.valid_until);
         let next = self.next.as_ref().map(|next| (next.effective_at, next.overlap_until));
@@ -72,7 +72,7 @@ impl SigningSecrets {
     }
 }
 
-/// Decides for [`SigningSecrets::active`], by the times alone.
+/// The decision of [`SigningSecrets::active`], made from the times alone.
 pub(crate) fn active(
     previous: impl Iterator<Item = UnixMillis>,
     next: Option<(UnixMillis, UnixMillis)>,
@@ -106,7 +106,7 @@ mod tests {
         // After an immediate rotation, the old secret also signs until the overlap ends.
         check(&[100], None, 99, Current, &[Previous(0)]);
         check(&[100], None, 100, Current, &[]);
-        // Before a planned rotation nothing changes; then both secrets sign; after the overlap only the new one does.
+        // Before a planned rotation nothing changes; then both secrets sign; after the overlap only the new secret signs.
         check(&[], Some((50, 100)), 49, Current, &[]);
         check(&[], Some((50, 100)), 50, Next, &[Current]);
         check(&[], Some((50, 100)), 99, Next, &[Current]);

@@ -1,7 +1,7 @@
 //! Creates the signature headers of an attempt.
 //!
-//! A [`Signer`] is created once per endpoint and configuration version. Hashing the key is half the cost of a short HMAC, so the
-//! signer keeps keyed states and clones them for each attempt.
+//! A [`Signer`] is created once per endpoint and configuration version. Hashing the key is half the cost of a short HMAC, so
+//! the signer stores keyed states and clones them for each attempt.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ pub const WEBHOOK_SIGNATURE: &str = "webhook-signature";
 /// A keyed HMAC-SHA256. Its state is wiped when dropped.
 pub(crate) type Keyed = Hmac<Sha256>;
 
-/// Creates a keyed HMAC. A key may have any length, because a longer one is hashed first (RFC 2104, section 2).
+/// Creates a keyed HMAC. A key may have any length, because a long key is hashed first (RFC 2104, section 2).
 pub(crate) fn keyed(key: &[u8]) -> Result<Keyed, InvalidSecret> {
     Keyed::new_from_slice(key).map_err(|_| InvalidSecret::Length)
 }
@@ -76,7 +76,7 @@ pub struct SignedAttempt<'s, 'a> {
     pub body: &'a [u8],
 }
 
-/// Signs the attempts of one endpoint. Secrets are not in its debug output, and are wiped when dropped.
+/// Signs the attempts of one endpoint. The debug output contains no secrets. Secrets are wiped when dropped.
 #[derive(Clone)]
 pub struct Signer {
     current: Key,
@@ -95,16 +95,16 @@ impl Signer {
     /// Prepares an endpoint's secrets.
     ///
     /// # Errors
-    /// A `whsec_` secret is not base64. Import checks this, so the stored row is damaged.
+    /// A `whsec_` secret is not base64. The import checks this, so the stored row is damaged.
     pub fn new(secrets: &SigningSecrets) -> Result<Self, InvalidSecret> {
         Self::with_keys(secrets, |secret| HmacKey::new(secret).map(Key::Hmac))
     }
 
-    /// Prepares an endpoint whose secrets are private keys; see [`KeyPair`](crate::KeyPair). They sign only `webhook-signature`;
-    /// a product's own header is omitted.
+    /// Prepares an endpoint whose secrets are private keys; see [`KeyPair`](crate::KeyPair). They sign only
+    /// `webhook-signature`. A product's own header is omitted.
     ///
     /// # Errors
-    /// A private key is invalid. Since Postrider generates the keys, the stored row is damaged.
+    /// A private key is invalid. Postrider generates the keys, so the stored row is damaged.
     pub fn ed25519(secrets: &SigningSecrets) -> Result<Self, InvalidPrivateKey> {
         Self::with_keys(secrets, |private| signing_key(private).map(Key::Ed25519))
     }
@@ -120,13 +120,13 @@ impl Signer {
         })
     }
 
-    /// Sets the header that the endpoint chose for its token. Only profiles that send tokens use it.
+    /// Sets the name of the header that the endpoint chose for its token. Only profiles that send tokens use this name.
     #[must_use]
     pub fn with_token_header(self, token_header: Option<String>) -> Self {
         Self { token_header, ..self }
     }
 
-    /// Returns the signature headers of an attempt in order: the product's own, then the standard ones.
+    /// Returns the signature headers of an attempt: first the product's own header, then the standard headers.
     pub fn headers<'s>(&'s self, attempt: &SignedAttempt<'s, '_>) -> Vec<(&'s str, String)> {
         let SignedAttempt { scheme, standard_headers, event_id, at, body } = *attempt;
         let previous = self.previous.iter().map(|(_, valid_until)| *valid_until);
@@ -160,7 +160,7 @@ impl Signer {
         headers
     }
 
-    /// Returns the key in a slot. [`active`] returns only slots that exist.
+    /// Returns the key in a slot. The slot exists, because [`active`] returns only existing slots.
     fn key(&self, slot: SecretSlot) -> &Key {
         let found = match slot {
             SecretSlot::Current => None,

@@ -1,4 +1,4 @@
-//! Verifies signatures as a receiver does, in constant time, for the demo receiver and tests.
+//! Verifies signatures like a receiver, in constant time, for the demo receiver and tests.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq as _;
 use crate::secret::{self, InvalidSecret};
 use crate::signer::{WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, keyed, scheme_mac, standard_mac};
 
-/// Maximum difference of an attempt's time from now, either way (Standard Webhooks, "Verifying webhook authenticity").
+/// Maximum difference of an attempt's time from now, in both directions (Standard Webhooks, "Verifying webhook authenticity").
 pub const TOLERANCE: Duration = Duration::from_secs(300);
 
 /// Why a request is not verified.
@@ -106,7 +106,8 @@ fn fresh(header: &str, seconds: &str, now: UnixMillis) -> Result<(), NotVerified
     if away.unsigned_abs() > TOLERANCE.as_secs() { Err(NotVerified::Stale { seconds: away }) } else { Ok(()) }
 }
 
-/// Returns the signature and, if the template has one, the timestamp in a header's `value`. `None` if it does not fit.
+/// Returns the signature and, if the template has a timestamp, the timestamp in a header's `value`. Returns `None` if `value`
+/// does not match the template.
 fn take_apart<'v>(parts: &[TemplatePart], mut value: &'v str) -> Option<(&'v str, Option<&'v str>)> {
     let (mut signature, mut timestamp) = (None, None);
     for (index, part) in parts.iter().enumerate() {

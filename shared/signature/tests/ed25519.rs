@@ -12,7 +12,7 @@ const BODY: &[u8] = r#"{"type":"email.sent","data":{"name":"Zoë ☃"}}"#.as_byt
 const ATTEMPT: SignedAttempt<'static, 'static> =
     SignedAttempt { scheme: None, standard_headers: true, event_id: "evt_1", at: AT, body: BODY };
 
-/// Returns, for each signature of the header, whether it verifies with the public key.
+/// Returns whether each signature of the header verifies with the public key.
 fn verifies(pair: &KeyPair, header: &str, body: &[u8]) -> Vec<bool> {
     let public = STANDARD.decode(pair.public.strip_prefix("whpk_").unwrap()).unwrap();
     let message = [b"evt_1.1703123456.", body].concat();

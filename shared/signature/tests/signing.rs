@@ -1,4 +1,4 @@
-//! Compares signatures with Python's hmac and the `standardwebhooks` crate, and verifies them with our own verifier.
+//! Compares signatures with Python's hmac and the `standardwebhooks` crate, and verifies them with this crate's verifier.
 
 use http::HeaderMap;
 use postrider_model::time::UnixMillis;
@@ -35,7 +35,7 @@ fn value(headers: &[(String, String)], name: &str) -> Option<String> {
     headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
 }
 
-/// Signs with one product scheme and checks the value. Our verifier must accept it, and must refuse another secret.
+/// Signs with one product scheme and checks the value. This crate's verifier must accept the value and refuse another secret.
 #[track_caller]
 fn check_scheme(scheme: &SignatureScheme, expected: &str) {
     let headers = signed(&signer(SECRET), &SignedAttempt { scheme: Some(scheme), standard_headers: false, ..ATTEMPT });
