@@ -1,4 +1,4 @@
-//! Finishing work in progress within a bound.
+//! Finishes work in progress within a time limit.
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 pub enum Drained {
     /// All work finished.
     Complete,
-    /// The bound passed first. The remaining work is abandoned, and its messages are redelivered.
+    /// The time limit passed first. The remaining work is abandoned, and its messages are redelivered.
     Abandoned,
 }
 
@@ -36,7 +36,7 @@ pub async fn tasks(what: &str, bound: Duration, tasks: &TaskTracker) -> Drained 
     within(what, bound, tasks.wait()).await
 }
 
-/// Runs `work` until it ends by itself, or until `bound` after `stop`. `None` when the bound came first.
+/// Runs `work` until it ends by itself, or until `bound` has passed after `stop`. Returns `None` if `bound` passed first.
 pub async fn until_stopped<T>(stop: &CancellationToken, bound: Duration, work: impl Future<Output = T>) -> Option<T> {
     let deadline = async {
         stop.cancelled().await;

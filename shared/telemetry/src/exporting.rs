@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The target of spans on the path of every event: `info_span!(target: SPANS, "process …")`. They exist only while
-/// traces are exported, and never show in logs.
+/// The target of spans on the path of every event: `info_span!(target: SPANS, "process …")`. These spans exist only while
+/// traces are exported, and never appear in logs.
 pub const SPANS: &str = "postrider::spans";
 
 static EXPORTING: AtomicBool = AtomicBool::new(false);
 
-/// Whether traces are exported. Values that only spans need are created only then.
+/// Whether traces are exported. Values that only spans need are created only if this is true.
 pub fn is_exporting() -> bool {
     EXPORTING.load(Ordering::Relaxed)
 }

@@ -1,7 +1,8 @@
 //! Whether the process is alive and ready for work.
 //!
-//! Live means only that the process answers. It never depends on the broker or the database, because restarting a service repairs
-//! neither. Ready means that every named check passes. Each check is a flag that its owner sets, so that a probe makes no calls.
+//! Live means only that the process answers. It never depends on the broker or the database, because restarting a service
+//! repairs neither of them. Ready means that every named check passes. Each check is a flag that its owner sets, so that a
+//! probe makes no calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,12 +33,13 @@ pub struct Check {
 }
 
 impl Health {
-    /// A process without checks, which is ready.
+    /// A process without checks. It is ready.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a check that fails with the reason "starting" until [`Check::ok`], or returns the check that has this name.
+    /// Adds a check that fails with the reason "starting" until [`Check::ok`]. Returns the existing check if there is one with
+    /// this name.
     pub fn check(&self, name: &str) -> Check {
         let mut checks = self.shared.checks.write();
         if let Some(state) = checks.iter().find(|state| state.name == name) {
@@ -52,7 +54,7 @@ impl Health {
         Check { state }
     }
 
-    /// Makes the process not ready, so that load balancers avoid it while it finishes its work.
+    /// Marks the process as not ready, so that load balancers avoid it while it finishes its work.
     pub fn drain(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
     }
@@ -63,7 +65,7 @@ impl Health {
             && self.shared.checks.read().iter().all(|state| state.ok.load(Ordering::Relaxed))
     }
 
-    /// Every check and whether it passes, for the page that shows them.
+    /// Every check and whether it passes, for the page of checks.
     pub fn report(&self) -> Report {
         let checks = self.shared.checks.read();
         let checks = checks.iter().map(|state| (state.name.clone(), state.failure()));
@@ -75,16 +77,16 @@ impl Health {
 /// The readiness of a process at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Every check passes and the process is not draining.
+    /// Whether every check passes and the process is not draining.
     pub ready: bool,
-    /// The process is finishing its work.
+    /// Whether the process is finishing its work before it stops.
     pub draining: bool,
     /// Each check's name and, if it fails, the reason.
     pub checks: Vec<(String, Option<String>)>,
 }
 
 impl State {
-    /// The reason, if it fails.
+    /// The reason, if the check fails.
     fn failure(&self) -> Option<String> {
         (!self.ok.load(Ordering::Relaxed)).then(|| self.reason.lock().clone())
     }
@@ -102,7 +104,7 @@ impl Check {
         self.state.ok.store(false, Ordering::Relaxed);
     }
 
-    /// Whether it passes.
+    /// Whether the check passes.
     pub fn is_ok(&self) -> bool {
         self.state.ok.load(Ordering::Relaxed)
     }

@@ -1,8 +1,9 @@
 //! Logs and traces.
 //!
-//! Logs go to stderr: JSON, one object a line, or for people when stderr is a terminal. `RUST_LOG` filters them (default
-//! [`DEFAULT_FILTER`]). Traces are exported only when `OTEL_EXPORTER_OTLP_ENDPOINT` (or its `_TRACES_` form) is set; without it a span
-//! of [`crate::spans`] costs one relaxed load. A JSON line that is written within a span names its trace.
+//! Logs go to stderr: as JSON with one object per line, or in a form for people if stderr is a terminal. `RUST_LOG` filters
+//! them (default [`DEFAULT_FILTER`]). Traces are exported only if `OTEL_EXPORTER_OTLP_ENDPOINT` (or its `_TRACES_` form) is
+//! set; otherwise a span of [`crate::spans`] costs one relaxed load. A JSON line that is written within a span contains the ids
+//! of its trace and span.
 
 mod json;
 mod otlp;
@@ -19,10 +20,10 @@ use crate::exporting::{SPANS, set_exporting};
 /// Logs or traces could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// `RUST_LOG` cannot be read.
+    /// `RUST_LOG` cannot be parsed.
     #[error("RUST_LOG is not valid: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// A subscriber is installed already.
+    /// A subscriber is already installed.
     #[error("logging is set up already")]
     Installed(#[from] tracing_subscriber::util::TryInitError),
     /// The exporter's settings are not valid.
@@ -30,7 +31,7 @@ pub enum TelemetryError {
     Exporter(String),
 }
 
-/// Flushes spans that are not exported yet when dropped. Keep it until the end of `main`.
+/// Flushes spans that are not exported yet when it is dropped. Keep it until the end of `main`.
 #[derive(Debug)]
 #[must_use = "dropping it ends the export of traces"]
 pub struct TelemetryGuard {
@@ -46,12 +47,12 @@ impl Drop for TelemetryGuard {
     }
 }
 
-/// Sets up logs and traces for the whole process. Call once, first thing in `main`.
+/// Sets up logs and traces for the whole process. Call it once, at the beginning of `main`.
 ///
-/// `postrider-<service>` becomes `service.name` unless `OTEL_SERVICE_NAME` says otherwise.
+/// `service.name` is `postrider-<service>`, unless `OTEL_SERVICE_NAME` sets another name.
 ///
 /// # Errors
-/// `RUST_LOG` or the `OTEL_*` variables cannot be read, or it was called before.
+/// `RUST_LOG` or the `OTEL_*` variables cannot be parsed, or the function was already called.
 pub fn init(service: &'static str, version: &'static str) -> Result<TelemetryGuard, TelemetryError> {
     let exporter = otlp::Exporter::from_env(service, version)?;
     let spans = exporter.as_ref().map(|exporter| {
@@ -69,8 +70,8 @@ pub fn init(service: &'static str, version: &'static str) -> Result<TelemetryGua
     Ok(TelemetryGuard { exporter })
 }
 
-/// The filter without `RUST_LOG`. The broker's client logs errors of connections that are lost or closed on purpose; the supervisor of
-/// each connection logs what matters of them.
+/// The filter without `RUST_LOG`. It hides the broker's client, which logs errors for connections that are lost or closed on
+/// purpose. The supervisor of each connection logs the relevant part of these errors.
 const DEFAULT_FILTER: &str = "info,lapin=off";
 
 fn logs<S>() -> Result<Box<dyn Layer<S> + Send + Sync>, TelemetryError>

@@ -1,12 +1,12 @@
-//! SIGTERM and SIGINT: the first stops gracefully, the second immediately.
+//! SIGTERM and SIGINT: the first signal stops the process gracefully, the second immediately.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// The exit code after a second signal: 128 + SIGINT, as shells count.
+/// The exit code after a second signal: 128 + SIGINT, the convention of shells.
 const EXIT_FORCED: i32 = 130;
 
-/// A token that is cancelled by the first SIGTERM or SIGINT. A second one ends the process immediately, without drain.
+/// Returns a token that the first SIGTERM or SIGINT cancels. A second signal ends the process immediately, without draining.
 ///
 /// # Errors
 /// The handlers cannot be installed.

@@ -1,4 +1,4 @@
-//! Limits on how many pieces of heavy work run at the same time: for each owner (a tenant), and in this process.
+//! Limits on the number of heavy operations that run at the same time: for each owner (a tenant), and in this process.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Owners that are kept before idle ones are removed.
+/// Number of owners that are kept before idle owners are removed.
 const IDLE_MAX: usize = 1_024;
 
-/// Slots for heavy work, limited for each owner and in all.
+/// Slots for heavy operations, limited for each owner and for the process.
 #[derive(Debug)]
 pub struct Slots<K> {
     each: usize,
@@ -19,7 +19,7 @@ pub struct Slots<K> {
     owners: Mutex<HashMap<K, Arc<Semaphore>>>,
 }
 
-/// One taken slot. Dropping it frees the slot.
+/// A slot in use. Dropping it frees the slot.
 #[derive(Debug)]
 pub struct Slot {
     _own: OwnedSemaphorePermit,
@@ -38,13 +38,13 @@ pub enum Full {
 }
 
 impl<K: Eq + Hash + Copy> Slots<K> {
-    /// `each` slots for an owner, `all` for the process; at least one each.
+    /// `each` is the number of slots for an owner, `all` for the process. Both are at least one.
     pub fn new(each: usize, all: usize) -> Self {
         let all = Arc::new(Semaphore::new(all.max(1)));
         Self { each: each.max(1), all, owners: Mutex::default() }
     }
 
-    /// Takes a slot, waiting at most `wait`.
+    /// Takes a slot; waits for a free slot for at most `wait`.
     ///
     /// # Errors
     /// No slot became free.

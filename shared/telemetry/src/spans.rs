@@ -1,8 +1,8 @@
 //! The spans of an event, from its producer to its endpoint.
 //!
-//! Owns their names and attributes, which are OpenTelemetry's for messaging and HTTP. Promises: a span that would not be recorded is
-//! [`Span::none`], so that nothing is created without an exporter or in a trace that is not sampled. A span never contains an event's
-//! data, nor a URL, which may be a secret.
+//! Owns the names and attributes of these spans, which follow OpenTelemetry's conventions for messaging and HTTP. Promises: a
+//! span that would not be recorded is [`Span::none`], so that nothing is created without an exporter or in a trace that is not
+//! sampled. A span never contains an event's data or a URL, because a URL may be a secret.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -16,34 +16,35 @@ use crate::trace_context::TraceContext;
 /// The relation of a span to the span that caused it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// A part of the same trace.
+    /// The span is a part of the same trace.
     Parent(TraceContext),
-    /// A separate trace, linked to the cause: for later work, or one of many results.
+    /// The span starts a separate trace that is linked to the cause: for later work, or for one of many results.
     Link(TraceContext),
-    /// A separate trace, linked to the sender's: for requests and messages from outside. Only our sampler decides whether it is recorded,
-    /// because a sender could otherwise force the recording of all its events.
+    /// The span starts a separate trace that is linked to the sender's trace: for requests and messages from outside. Only
+    /// Postrider's sampler decides whether it is recorded; otherwise a sender could force the recording of all its events.
     Outside(TraceContext),
-    /// No known cause: a separate trace.
+    /// The cause is unknown: the span starts a separate trace.
     None,
 }
 
 impl Cause {
-    /// The trace that a message names, as parent.
+    /// The trace in a message, as the parent.
     pub fn parent(traceparent: Option<&str>) -> Self {
         traceparent.and_then(|text| text.parse().ok()).map_or(Self::None, Self::Parent)
     }
 
-    /// The trace that a message names, as link.
+    /// The trace in a message, as a link.
     pub fn link(traceparent: Option<&str>) -> Self {
         traceparent.and_then(|text| text.parse().ok()).map_or(Self::None, Self::Link)
     }
 
-    /// The sender's trace, which a request or message from outside names.
+    /// The sender's trace, which a request or message from outside contains.
     pub fn outside(traceparent: Option<&str>) -> Self {
         traceparent.and_then(|text| text.parse().ok()).map_or(Self::None, Self::Outside)
     }
 
-    /// Whether a span may be recorded. A parent or link decides it by its own recording; in all other cases the sampler decides.
+    /// Whether a span may be recorded. With a parent or link, it is recorded if the parent or link is; in all other cases the
+    /// sampler decides.
     fn is_recorded(self) -> bool {
         match self {
             Self::Parent(context) | Self::Link(context) => context.is_sampled(),
@@ -60,8 +61,8 @@ impl Cause {
     }
 }
 
-/// The span of an HTTP request. `route` is the path's pattern. The span is linked to `traceparent`, the request's header. The
-/// sampler decides whether this span and all spans that it causes are recorded.
+/// The span of an HTTP request. `route` is the pattern of the path. The span is linked to `traceparent`, the request's header.
+/// The sampler decides whether this span and all spans that it causes are recorded.
 pub fn request(method: &'static str, route: &'static str, traceparent: Option<&str>) -> Span {
     if !is_exporting() {
         return Span::none();
@@ -75,7 +76,7 @@ pub fn request(method: &'static str, route: &'static str, traceparent: Option<&s
     span
 }
 
-/// Records the status of a request's answer.
+/// Records the status of the response to a request.
 pub fn answered(request: &Span, status_code: u16) {
     if !request.is_none() {
         request.record("http.response.status_code", status_code);
@@ -85,7 +86,8 @@ pub fn answered(request: &Span, status_code: u16) {
     }
 }
 
-/// The span of publishing a message, up to the broker's confirm. A child of the current span; recorded only if that is.
+/// The span of publishing a message, up to the broker's confirm. It is a child of the current span and is recorded only if that
+/// span is.
 pub fn publish(destination: &'static str, message: &dyn Display) -> Span {
     if !is_current_recorded() {
         return Span::none();
@@ -113,8 +115,8 @@ pub fn process(queue: &'static str, message: &dyn Display, cause: Cause) -> Span
     span
 }
 
-/// The span of processing several messages of `exchange` together. `causes` are their `traceparent`s. The span is linked to each recorded
-/// one (at most 128, or `OTEL_SPAN_LINK_COUNT_LIMIT`); without a recorded one there is no span.
+/// The span of processing several messages of `exchange` together. `causes` are their `traceparent`s. The span is linked to
+/// each recorded cause (at most 128, or `OTEL_SPAN_LINK_COUNT_LIMIT`). If no cause is recorded, there is no span.
 pub fn process_batch<'a>(
     exchange: &'static str,
     messages: usize,
@@ -138,8 +140,8 @@ pub fn process_batch<'a>(
     span
 }
 
-/// The span of a POST to an endpoint: attempt `number` of `delivery`. A child of the current span; recorded only if that is. `earlier` is
-/// the span of the first attempt, which later attempts are linked to.
+/// The span of a POST to an endpoint: attempt `number` of `delivery`. It is a child of the current span and is recorded only if
+/// that span is. `earlier` is the span of the first attempt, to which later attempts are linked.
 pub fn attempt(delivery: &dyn Display, endpoint: &dyn Display, number: u16, earlier: Option<&str>) -> Span {
     if !is_current_recorded() {
         return Span::none();
@@ -154,7 +156,7 @@ pub fn attempt(delivery: &dyn Display, endpoint: &dyn Display, number: u16, earl
     span
 }
 
-/// Records how an attempt ended: `error` is its kind, unless it succeeded.
+/// Records how an attempt ended. `error` is the kind of error; `None` if the attempt succeeded.
 pub fn attempted(attempt: &Span, status_code: Option<u16>, error: Option<&str>) {
     if attempt.is_none() {
         return;

@@ -1,9 +1,10 @@
-//! Background tasks with names, supervised: a task that ends before its stop is a failure of the role that started it.
+//! Named, supervised background tasks: a task that ends before its stop is a failure of the role that started it.
 //!
-//! A role spawns its tasks on one [`Tasks`], selects on [`Tasks::failed`] alongside its work, and returns the failure. The process
-//! then drains and exits with an error that names the task, so that its supervisor restarts it. A panic becomes such a failure too.
+//! A role spawns its tasks on one [`Tasks`], selects on [`Tasks::failed`] together with its work, and returns the failure. The
+//! process then drains and exits with an error that names the task, so that its supervisor restarts it. A panic is handled in
+//! the same way.
 //!
-//! Does not restart a task: its state is in doubt after a panic, and a new process is a clean start.
+//! Tasks are not restarted, because the state of a task is in doubt after a panic, and a new process is a clean start.
 
 use std::any::Any;
 use std::future::Future;
@@ -15,20 +16,20 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// 1 while a task runs, 0 once it has ended; label `task`.
+/// 1 while a task runs, 0 after it has ended; label `task`.
 const UP: &str = "postrider_task_up";
 
-/// A task ended although it was not stopped, or panicked.
+/// A task panicked, or ended although it was not stopped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("background task {task} {how}")]
 pub struct TaskFailed {
     /// The task's name, as in the label of `postrider_task_up`.
     pub task: &'static str,
-    /// How it ended.
+    /// How the task ended.
     how: String,
 }
 
-/// The background tasks of one role. Clones share them.
+/// The background tasks of one role. Clones share the same tasks.
 #[derive(Debug, Clone)]
 pub struct Tasks {
     stop: CancellationToken,
@@ -37,7 +38,7 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// An empty set of tasks. They may end only after `stop` is cancelled.
+    /// Creates an empty set of tasks. The tasks may end only after `stop` is cancelled.
     pub fn new(stop: CancellationToken) -> Self {
         Self { stop, running: TaskTracker::new(), failed: watch::Sender::new(None) }
     }
@@ -70,7 +71,7 @@ impl Tasks {
         });
     }
 
-    /// Starts a task that never ends by itself and is dropped at the stop. `name` is as in [`Tasks::spawn`].
+    /// Starts a task that never ends by itself and is dropped at the stop. For `name`, see [`Tasks::spawn`].
     pub fn spawn_endless(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         self.spawn(name, async move {
@@ -81,7 +82,7 @@ impl Tasks {
     /// Waits for the first failure and returns it.
     pub async fn failed(&self) -> TaskFailed {
         let mut failed = self.failed.subscribe();
-        // The sender is our own, so the channel cannot close.
+        // `self` contains the sender, so the channel cannot close.
         let failure = failed.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone());
         match failure {
             Some(failure) => failure,
@@ -89,10 +90,10 @@ impl Tasks {
         }
     }
 
-    /// Runs `work` to its end, or until a task fails.
+    /// Runs `work` until it ends, or until a task fails.
     ///
     /// # Errors
-    /// The first task that failed; `work` is dropped then.
+    /// The first task that failed. `work` is then dropped.
     pub async fn supervise<T>(&self, work: impl Future<Output = T>) -> Result<T, TaskFailed> {
         tokio::select! {
             biased;
@@ -101,10 +102,10 @@ impl Tasks {
         }
     }
 
-    /// Waits until every task has ended. Call it once the stop is cancelled.
+    /// Waits until every task has ended. Call it after the stop is cancelled.
     ///
     /// # Errors
-    /// The first task that failed, also one that panicked after the stop.
+    /// The first task that failed, including a task that panicked after the stop.
     pub async fn join(&self) -> Result<(), TaskFailed> {
         self.running.close();
         self.running.wait().await;

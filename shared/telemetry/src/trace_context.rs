@@ -1,7 +1,7 @@
-//! W3C trace context: one value that travels with an event from the producer to the endpoint.
+//! W3C trace context: one value that messages about an event contain, from the producer to the endpoint.
 //!
-//! Without an exporter the context is passed on as text, and no span is used. With one, a span becomes the parent of the spans
-//! that it causes, also across the broker.
+//! Without an exporter the context is passed on as text, and no span is used. With an exporter, a span becomes the parent of
+//! the spans that it causes, also across the broker.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,10 +14,10 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::exporting::is_exporting;
 
-/// The header's name, in HTTP and in AMQP.
+/// The name of the header, in HTTP and in AMQP.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// The flag that says the trace is being recorded.
+/// The flag of a trace that is being recorded.
 const SAMPLED: u8 = 1;
 
 /// A `traceparent`: the ids of a trace and of one of its spans, and whether the trace is recorded.
@@ -28,7 +28,7 @@ pub struct TraceContext {
     flags: u8,
 }
 
-/// The text is not a `traceparent` of the W3C recommendation.
+/// An error: the text is not a `traceparent` of the W3C recommendation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a W3C traceparent such as 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
 pub struct NotATraceparent;
@@ -37,7 +37,7 @@ impl TraceContext {
     /// A new trace that is not recorded.
     pub fn generate() -> Self {
         let mut random = rand::rng();
-        // Zero means "none" in the recommendation; setting the lowest bit avoids it.
+        // In the recommendation, zero means "none". Setting the lowest bit avoids zero.
         Self { trace_id: random.random::<u128>() | 1, span_id: random.random::<u64>() | 1, flags: 0 }
     }
 
@@ -47,7 +47,8 @@ impl TraceContext {
         Self { span_id: rand::rng().random::<u64>() | 1, ..self }
     }
 
-    /// The producer's trace, or a new one if its header is missing or invalid: an invalid header is not an error of the event.
+    /// Returns the producer's trace, or a new trace if its header is missing or invalid. An invalid header does not make the
+    /// event invalid.
     pub fn continue_or_generate(header: Option<&str>) -> Self {
         header.and_then(|text| text.parse().ok()).unwrap_or_else(Self::generate)
     }
@@ -75,7 +76,7 @@ impl TraceContext {
         Self::from_span_context(span.context().span().span_context())
     }
 
-    /// The context of the span that this code runs in; `None` while no spans are exported.
+    /// The context of the span in which this code runs; `None` while no spans are exported.
     pub fn current() -> Option<Self> {
         if !is_exporting() {
             return None;
@@ -91,7 +92,8 @@ impl TraceContext {
         })
     }
 
-    /// The `traceparent` to send on from within `span`: the span's own if spans are exported, else `incoming`, else a new one.
+    /// The `traceparent` to send from within `span`: that of the span if spans are exported, otherwise `incoming`, otherwise a
+    /// new one.
     pub fn onward(span: &Span, incoming: Option<&str>) -> Self {
         Self::of(span).unwrap_or_else(|| Self::continue_or_generate(incoming))
     }
@@ -100,7 +102,7 @@ impl TraceContext {
     pub fn adopt(self, span: &Span) {
         if is_exporting() {
             let context = Context::new().with_remote_span_context(self.span_context());
-            // This fails for a span that is disabled or already started. Such a span keeps the parent that it has.
+            // This call fails for a span that is disabled or already started. The parent of such a span does not change.
             let _ = span.set_parent(context);
         }
     }
@@ -132,7 +134,7 @@ impl fmt::Display for TraceContext {
 impl FromStr for TraceContext {
     type Err = NotATraceparent;
 
-    /// Section 3.2 of the recommendation: version 00 has exactly these four fields, a later one may have more.
+    /// Section 3.2 of the recommendation: version 00 has exactly these four fields; a later version may have more.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bytes = text.trim().as_bytes();
         let (Some(head), rest) = (bytes.get(..55), bytes.get(55..).unwrap_or_default()) else {
@@ -150,12 +152,12 @@ impl FromStr for TraceContext {
         if trace_id == 0 || span_id == 0 {
             return Err(NotATraceparent);
         }
-        // Of the flags only these two are defined for version 00 (level 2 of the recommendation adds "random").
+        // For version 00 only these two flags are defined (level 2 of the recommendation adds "random").
         Ok(Self { trace_id, span_id, flags: flags & 0b11 })
     }
 }
 
-/// Lower-case hexadecimal only, as the recommendation demands.
+/// Parses lower-case hexadecimal only, as the recommendation requires.
 fn hex(digits: &[u8]) -> Result<u128, NotATraceparent> {
     digits.iter().try_fold(0_u128, |value, digit| {
         let digit = match digit {

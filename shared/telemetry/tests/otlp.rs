@@ -1,4 +1,4 @@
-//! Spans reach a collector over HTTP, the last ones when the guard is dropped.
+//! Spans reach a collector over HTTP. The last spans are sent when the guard is dropped.
 //!
 //! The exporter reads the environment once per process. So the test runs its own program as a child with a chosen environment.
 

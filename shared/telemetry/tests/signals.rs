@@ -1,4 +1,4 @@
-//! The first SIGTERM stops gracefully, the second at once.
+//! The first SIGTERM stops the process gracefully, the second immediately.
 //!
 //! Signals reach a whole process. So the test runs its own program as a child, and sends them to it.
 
@@ -23,7 +23,7 @@ fn child() {
         say("waiting");
         stop.cancelled().await;
         say("stopping");
-        // A drain that takes for ever.
+        // This drain never ends.
         std::future::pending::<()>().await;
     });
 }

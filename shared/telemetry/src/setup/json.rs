@@ -1,4 +1,4 @@
-//! JSON log lines that name the trace and the span that they were written in.
+//! JSON log lines that contain the ids of the trace and the span in which they were written.
 
 use std::fmt::{self, Write as _};
 
@@ -9,7 +9,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::trace_context::TraceContext;
 
-/// A JSON format. A line that is written within a span ends with its `trace_id` and `span_id`, as OpenTelemetry names them.
+/// A JSON format. A line that is written within a span ends with its `trace_id` and `span_id`, the names that OpenTelemetry
+/// uses.
 pub(super) struct WithTrace<F>(pub(super) F);
 
 impl<S, N, F> FormatEvent<S, N> for WithTrace<F>
@@ -26,7 +27,7 @@ where
     }
 }
 
-/// Adds the ids to `line`, one JSON object with at least a timestamp.
+/// Adds the ids to `line`, which is one JSON object with at least a timestamp.
 fn with_ids(line: &str, context: TraceContext) -> String {
     let Some(open) = line.trim_end().strip_suffix('}') else { return line.to_owned() };
     let mut text = String::with_capacity(line.len() + 80);

@@ -1,8 +1,8 @@
-//! Export of traces over OTLP, HTTP with protobuf, on a thread of its own.
+//! Export of traces over OTLP (HTTP with protobuf), on a separate thread.
 //!
-//! The SDK exports in batches from a thread without a runtime; requests run on a small runtime that lives as long as the
-//! exporter, so that a flush at the end of `main` is sent. The operator names the collector, so the address guard does not check it; its
-//! connections are not shared with deliveries.
+//! The SDK exports in batches from a thread without a runtime. Requests run on a small runtime that lives as long as the
+//! exporter, so that a flush at the end of `main` is sent. The operator configures the collector, so the address guard does not
+//! check it. The exporter does not share its connections with deliveries.
 
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::TelemetryError;
 
-/// Maximum time of one export, unless `OTEL_EXPORTER_OTLP_TIMEOUT` (milliseconds) is less.
+/// Maximum duration of one export, unless `OTEL_EXPORTER_OTLP_TIMEOUT` (milliseconds) is shorter.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum time of the last flush.
+/// Maximum duration of the last flush.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum characters of an invalid value that an error shows.
+/// Maximum number of characters of an invalid value that an error shows.
 const SHOWN_MAX: usize = 60;
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
@@ -38,7 +38,7 @@ pub(super) struct Exporter {
 }
 
 impl Exporter {
-    /// An exporter if the environment names a collector, else `None`.
+    /// Creates an exporter if the environment configures a collector; otherwise returns `None`.
     pub(super) fn from_env(service: &'static str, version: &'static str) -> Result<Option<Self>, TelemetryError> {
         let disabled = set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let named = [ENDPOINT, TRACES_ENDPOINT].into_iter().filter_map(|name| Some((name, set(name)?)));
@@ -55,7 +55,7 @@ impl Exporter {
             .enable_all()
             .build()
             .map_err(|error| failed(&error))?;
-        // From here on this guard drops the runtime, also if a later step fails.
+        // From this point on, the guard drops the runtime, even if a later step fails.
         let runtime = Background(Some(runtime));
         let client = Client { inner: HyperClient::new(connector, REQUEST_TIMEOUT, None), handle: runtime.handle()? };
         let exporter = SpanExporter::builder()
@@ -85,7 +85,7 @@ impl Exporter {
     }
 }
 
-/// A runtime that may be dropped within another one, where waiting for its threads would panic.
+/// A runtime that may be dropped within another runtime, where waiting for its threads would panic.
 #[derive(Debug)]
 struct Background(Option<Runtime>);
 
@@ -104,12 +104,12 @@ impl Drop for Background {
     }
 }
 
-/// A variable's value; blank is unset.
+/// Returns the value of a variable; `None` if it is not set or blank.
 fn set(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
-/// The beginning of a value, for an error: a value may have any length.
+/// Returns the beginning of a value for an error, because a value may have any length.
 fn cut(value: &str) -> String {
     value.chars().take(SHOWN_MAX).collect()
 }
@@ -125,7 +125,7 @@ fn check_endpoint(name: &str, value: &str) -> Result<(), TelemetryError> {
     }
 }
 
-/// Runs each request on the exporter's runtime, called from any thread.
+/// A client that runs each request on the exporter's runtime. It may be called from any thread.
 #[derive(Debug)]
 struct Client {
     inner: HyperClient<HttpsConnector<HttpConnector>>,
@@ -140,7 +140,7 @@ impl HttpClient for Client {
     }
 }
 
-/// http, or https with the system's roots and those of `OTEL_EXPORTER_OTLP_CERTIFICATE`.
+/// A connector for http, and for https with the system's root certificates and those in `OTEL_EXPORTER_OTLP_CERTIFICATE`.
 fn connector() -> Result<HttpsConnector<HttpConnector>, TelemetryError> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
