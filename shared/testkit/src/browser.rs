@@ -1,5 +1,5 @@
-//! A browser for tests: the system's Chromium, and npm packages to control it, pinned by a lock file and installed once into the checkout's
-//! ignored folder.
+//! A browser for tests: the system's Chromium, and npm packages that control it. The packages are pinned by a lock file and
+//! installed once into the checkout's ignored folder.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::paths::{default_folder, lock, on_path, replace};
 
-/// Names of Chromium in distributions.
+/// The names of Chromium in distributions.
 const CHROMIUM: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-/// Names another browser.
+/// The environment variable that names another browser.
 const CHROMIUM_VARIABLE: &str = "POSTRIDER_CHROMIUM";
 
 /// The tools of a browser test.
@@ -22,10 +22,10 @@ pub struct Tools {
     pub modules: PathBuf,
 }
 
-/// The browser, and the packages of `manifest`, a folder with `package.json` and `package-lock.json`.
+/// Returns the browser, and the packages of `manifest`, a folder with `package.json` and `package-lock.json`.
 ///
 /// # Errors
-/// There is no Chromium or npm, or npm fails; the error contains its output.
+/// Chromium or npm is not installed, or npm fails; then the error contains npm's output.
 pub fn tools(manifest: &Path) -> Result<Tools> {
     let Some(browser) = chromium() else {
         bail!("no Chromium on the path: apt-get install -y chromium, or name one with {CHROMIUM_VARIABLE}")
@@ -33,13 +33,14 @@ pub fn tools(manifest: &Path) -> Result<Tools> {
     Ok(Tools { browser, modules: packages(manifest)? })
 }
 
-/// The browser that [`CHROMIUM_VARIABLE`] names, or the system's Chromium.
+/// Returns the browser that [`CHROMIUM_VARIABLE`] names, or the system's Chromium.
 pub(crate) fn chromium() -> Option<PathBuf> {
     let named = std::env::var_os(CHROMIUM_VARIABLE).filter(|named| !named.is_empty()).map(PathBuf::from);
     named.or_else(|| CHROMIUM.into_iter().find_map(on_path))
 }
 
-/// Installs into a temporary folder first, so that an existing folder is complete and matches its lock file.
+/// Installs the packages into a temporary folder first, so that an existing folder is always complete and matches its lock
+/// file.
 fn packages(manifest: &Path) -> Result<PathBuf> {
     let _lock = lock(&default_folder().join("node"))?;
     let wanted = std::fs::read(manifest.join("package-lock.json")).context("reading package-lock.json")?;

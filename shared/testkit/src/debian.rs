@@ -1,5 +1,5 @@
-//! Programs of Debian 13 that check deployment files. Their packages are unpacked into the checkout's ignored folder, on any Debian;
-//! nothing is installed.
+//! Programs of Debian 13 that check deployment files. Their packages are unpacked into the checkout's ignored folder, on any
+//! Debian. Nothing is installed.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,7 +17,7 @@ pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tool {
     package: &'static str,
-    /// The program's file, in the package.
+    /// The path of the program's file in the package.
     file: &'static str,
 }
 
@@ -37,10 +37,10 @@ pub const NGINX: Tool = Tool { package: "nginx", file: "usr/sbin/nginx" };
 const PACKAGES: [&str; 5] = ["kustomize", "docker-compose", "prometheus", "promtool", "nginx"];
 
 /// Returns the path of a program. The first call on a machine downloads the packages, which takes some seconds. On a machine
-/// without apt, returns the program of that name on the path.
+/// without apt, returns the program with this name on the path.
 ///
 /// # Errors
-/// There is no such program on the path, or apt fails; with apt's message.
+/// The program is not on the path, or apt fails; then the error contains apt's message.
 pub fn tool(tool: Tool) -> Result<PathBuf> {
     if on_path("apt-get").is_none() {
         let name = tool.file.rsplit('/').next().unwrap_or_default();
@@ -61,7 +61,7 @@ pub fn tool(tool: Tool) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// Downloads every package with apt, apart from the system's apt configuration and state, and unpacks it.
+/// Downloads every package with apt, without using the system's apt configuration and state, and unpacks it.
 fn unpack(folder: &Path) -> Result<()> {
     let apt = folder.join("apt");
     for state in ["lists/partial", "cache/archives/partial"] {
@@ -100,7 +100,7 @@ fn unpack(folder: &Path) -> Result<()> {
     Ok(std::fs::remove_dir_all(&apt)?)
 }
 
-/// The Debian mirror of this machine's apt configuration, or Debian's own.
+/// Returns the Debian mirror in this machine's apt configuration, or Debian's own mirror.
 ///
 /// # Errors
 /// apt fails.
@@ -110,8 +110,8 @@ pub fn mirror() -> Result<String> {
     Ok(mirror_of(&sources).unwrap_or("http://deb.debian.org/debian").to_owned())
 }
 
-/// The first source of Debian's own packages, as opposed to security updates and third parties. Before the first `apt-get update` sources
-/// have no labels; then the address must end with `/debian`.
+/// Returns the first source of Debian's own packages, not of security updates or third parties. Before the first `apt-get
+/// update` sources have no labels; then the address must end with `/debian`.
 fn mirror_of(sources: &str) -> Option<&str> {
     let known = sources.lines().filter(|line| line.starts_with("http")).map(|line| {
         let (uri, labels) = line.split_once(' ').unwrap_or((line, ""));

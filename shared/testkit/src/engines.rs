@@ -1,10 +1,10 @@
-//! The RabbitMQ and PostgreSQL of this checkout.
+//! The RabbitMQ and the PostgreSQL of this checkout.
 //!
-//! Owns: finding, installing, starting, sharing and stopping them. Their data is in `<checkout>/.postrider`. They have their own ports and
-//! listen on 127.0.0.1 only.
-//! Promises: concurrent `cargo xtask` commands share one pair of engines, and the last command stops them; engines that a killed `xtask`
-//! left running are found and used again; after the stop no process remains, epmd included.
-//! Does not: touch the distribution's services or their data, or start engines that the environment names.
+//! Owns: finding, installing, starting, sharing and stopping the engines. Their data is in `<checkout>/.postrider`. They have
+//! separate ports and listen on 127.0.0.1 only. Promises: concurrent `cargo xtask` commands share one pair of engines, and the
+//! last command stops them; if a killed `xtask` left engines running, they are found and used again; after the stop no process
+//! remains, not even epmd. Does not: touch the distribution's services or their data, or start engines that the environment
+//! names.
 
 mod home;
 mod install;
@@ -28,10 +28,11 @@ use install::Engine;
 use postgres::Postgres;
 use rabbit::RabbitNode;
 
-/// Prints a line of progress. Tests print none.
+/// Prints a line of progress. Tests print nothing.
 pub type Say = fn(&str);
 
-/// The purpose of engines. It determines the folder of their data and the variables that name other engines instead.
+/// The purpose of engines. It determines the folder of their data, and the environment variables that name other engines to use
+/// instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// `POSTRIDER_AMQP_URL`, `POSTRIDER_DATABASE_URL`.
@@ -45,7 +46,7 @@ pub enum Purpose {
 pub struct EngineOptions {
     /// Whether missing packages may be installed.
     pub install: Install,
-    /// Their purpose.
+    /// The purpose of the engines.
     pub purpose: Purpose,
     /// Whether to delete the engines' data first.
     pub reset: bool,
@@ -53,13 +54,13 @@ pub struct EngineOptions {
     pub say: Say,
 }
 
-/// Running engines. Dropping it (or [`Engines::stop`]) stops them unless another process still uses them.
+/// Running engines. Dropping this value (or [`Engines::stop`]) stops them unless another process uses them.
 pub struct Engines {
     /// The broker's URL without a vhost. The user of a private broker may create vhosts.
     pub amqp_url: String,
     /// The management API with credentials, `http://user:password@host:port`; `None` if the environment names only an AMQP URL.
     pub amqp_api_url: Option<String>,
-    /// The database URL. For a private PostgreSQL it names the maintenance database and the superuser.
+    /// The database URL. For a private PostgreSQL it contains the maintenance database and the superuser.
     pub database_url: String,
     /// Texts to print about the engines: `RabbitMQ 4.0.5, private, AMQP port 27672` or `RabbitMQ from POSTRIDER_AMQP_URL`.
     pub described: Vec<String>,
@@ -69,14 +70,14 @@ pub struct Engines {
 struct Held {
     home: Home,
     users: File,
-    /// The lock for starts and stops. It is held until the start has succeeded, so that a failed start stops the engines under
-    /// it.
+    /// The lock for starts and stops. It is held until the start has succeeded, so that a failed start stops the engines while
+    /// it holds the lock.
     gate: Option<File>,
     rabbit: Option<RabbitNode>,
     postgres: Option<Postgres>,
 }
 
-/// Engines that the environment names.
+/// The engines that the environment names.
 struct Named {
     variables: [&'static str; 3],
     amqp: Option<String>,
@@ -116,7 +117,7 @@ impl Engines {
     /// Finds, installs (if allowed) and starts the engines that the environment does not name.
     ///
     /// # Errors
-    /// A package is missing, or an engine does not start (the message has the end of its log).
+    /// A package is missing, or an engine does not start; then the error contains the end of its log.
     pub async fn start(options: EngineOptions) -> Result<Self> {
         crate::install_crypto();
         let named = Named::by(options.purpose)?;
@@ -164,11 +165,11 @@ impl Engines {
         Ok(())
     }
 
-    /// The URL of the development database. In a private PostgreSQL it is created if it does not exist; a URL from the environment names
-    /// its own database.
+    /// The URL of the development database. In a private PostgreSQL the database is created if it does not exist. A URL from
+    /// the environment names its own database.
     ///
     /// # Errors
-    /// PostgreSQL refuses.
+    /// PostgreSQL refuses the statement.
     pub async fn development_database(&self) -> Result<String> {
         let Some(postgres) = self.held.as_ref().and_then(|held| held.postgres.as_ref()) else {
             return Ok(self.database_url.clone());
@@ -177,7 +178,7 @@ impl Engines {
         Ok(postgres.url("postrider"))
     }
 
-    /// The AMQP URL for development. In a private broker it is the URL of the default vhost.
+    /// The AMQP URL for development. For a private broker it is the URL of the default vhost.
     pub fn development_amqp_url(&self) -> String {
         match self.held.as_ref().and_then(|held| held.rabbit.as_ref()) {
             Some(rabbit) => format!("{}/%2f", rabbit.amqp_url()),
@@ -192,7 +193,7 @@ impl Engines {
 
     fn release(&mut self) {
         if let Some(mut held) = self.held.take() {
-            // An error is ignored: the next start finds engines that still run.
+            // The error is ignored, because the next start finds engines that still run.
             let _ = held.release();
         }
     }
@@ -205,7 +206,7 @@ impl Drop for Engines {
 }
 
 impl Held {
-    /// Takes the locks. If engines must start empty, stops them and deletes their data. Starts nothing.
+    /// Takes the locks. If the engines must start empty, stops them and deletes their data. Starts nothing.
     fn prepare(options: &EngineOptions, needed: &[Engine]) -> Result<Self> {
         let folder = default_folder();
         std::fs::create_dir_all(&folder).with_context(|| {
@@ -221,7 +222,7 @@ impl Held {
         if let Some(ports) = running {
             held.set_engines(ports, needed);
         }
-        // Unused test engines start empty, because tests leave their vhosts behind (see `Scope`).
+        // Test engines that no process uses start empty, because tests do not delete their vhosts (see `Scope`).
         let unused = held.users.try_lock().is_ok();
         if options.reset && !unused {
             bail!("--reset: another `cargo xtask` uses the engines in {}; stop it first", held.home.folder.display());
@@ -261,7 +262,7 @@ impl Held {
     }
 
     fn stop_all(&mut self) {
-        // RabbitMQ gets its signal first, so that both stop at the same time.
+        // RabbitMQ gets its signal first, so that both engines stop at the same time.
         if let Some(rabbit) = &self.rabbit {
             rabbit.ask_to_stop();
         }
@@ -273,7 +274,7 @@ impl Held {
         }
     }
 
-    /// Stops running engines and deletes their data. Requires the users' lock.
+    /// Stops running engines and deletes their data. The caller must hold the users' lock.
     fn empty(&mut self) -> Result<()> {
         self.stop_all();
         for name in ["rabbitmq", "postgres", home::PORTS] {
@@ -289,7 +290,7 @@ impl Held {
     }
 }
 
-/// The URLs of this checkout's private test engines if they are running, for tests that were started by hand.
+/// The URLs of this checkout's private test engines if they are running. For tests that are started without `cargo xtask`.
 pub(crate) fn running_private() -> Option<(String, String, String)> {
     let home = Home::of(Purpose::Tests, &default_folder().canonicalize().ok()?);
     let ports = home.running_ports()?;

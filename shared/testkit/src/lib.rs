@@ -1,12 +1,12 @@
-//! Shared by tests, benches and `xtask`: private engines and their processes.
+//! Code that tests, benches and `xtask` share: private engines and their processes.
 //!
-//! Owns: the RabbitMQ and PostgreSQL of the checkout ([`engines`]), a vhost and a database for each test ([`engines::Scope`]), a broker
-//! and a database that a test may kill ([`engines::PrivateRabbit`], [`engines::PrivatePostgres`]), a network that a test may stall
-//! ([`proxy`]), processes by `/proc` ([`procs`]), a browser ([`browser`]), Python packages ([`python`]) and programs that check deployment
-//! files ([`debian`]).
+//! Owns: the RabbitMQ and PostgreSQL of the checkout ([`engines`]), a vhost and a database for each test ([`engines::Scope`]),
+//! a broker and a database that a test may kill ([`engines::PrivateRabbit`], [`engines::PrivatePostgres`]), a network that a
+//! test may stall ([`proxy`]), access to processes through `/proc` ([`procs`]), a browser ([`browser`]), Python packages
+//! ([`python`]) and programs that check deployment files ([`debian`]).
 //!
-//! Promises: everything it starts ends when its owner is dropped; a test that lacks an engine fails and says which command to run. No
-//! shipped crate uses it. Linux only (`/proc`).
+//! Promises: everything that it starts ends when its owner is dropped; a test without an engine fails and prints the command to
+//! run. No shipped crate uses it. Linux only (`/proc`).
 
 pub mod browser;
 pub mod debian;
@@ -17,8 +17,8 @@ pub mod procs;
 pub mod proxy;
 pub mod python;
 
-/// Makes ring the crypto provider of every TLS connection of the process. It may be called repeatedly.
+/// Makes ring the crypto provider of every TLS connection of the process. May be called repeatedly.
 pub fn install_crypto() {
-    // An error means that a provider is installed already.
+    // An error means that a provider is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -1,4 +1,4 @@
-//! Processes by `/proc`: finding, signalling and killing them.
+//! Access to processes through `/proc`: finds, signals and kills them.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// The environment variable that every process of an engine inherits, with the engine's folder as its value. It lets a kill find
-/// the shell, the Erlang VM, its port programs and the daemon epmd, and no process of another engine.
+/// The environment variable that every process of an engine inherits. Its value is the engine's folder. With this variable a
+/// kill finds the shell, the Erlang VM, its port programs and the daemon epmd, and no process of another engine.
 pub const MARK: &str = "POSTRIDER_ENGINE";
 
 fn pids() -> Vec<i32> {
@@ -16,13 +16,13 @@ fn pids() -> Vec<i32> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// The running processes of the engine in this folder.
+/// Returns the running processes of the engine in this folder.
 pub(crate) fn marked(folder: &Path) -> Vec<i32> {
     with_variable(MARK, &folder.display().to_string())
 }
 
-/// The running processes with this variable in their environment. Zombies have no environment, and that of other users' processes cannot
-/// be read.
+/// Returns the running processes with this variable in their environment. Zombies have no environment, and the environment of
+/// other users' processes cannot be read.
 fn with_variable(name: &str, value: &str) -> Vec<i32> {
     let needle = format!("{name}={value}");
     pids()
@@ -34,19 +34,19 @@ fn with_variable(name: &str, value: &str) -> Vec<i32> {
         .collect()
 }
 
-/// The kernel's short name of a process.
+/// Returns the kernel's short name of a process.
 pub(crate) fn name_of(pid: i32) -> Option<String> {
     std::fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|name| name.trim().to_owned())
 }
 
-/// The command line, arguments separated by spaces.
+/// Returns the command line, with its arguments separated by spaces.
 pub(crate) fn command_of(pid: i32) -> Option<String> {
     let raw = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let text = String::from_utf8_lossy(&raw).replace('\0', " ");
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// Sends a signal. It is no error if the process has ended.
+/// Sends a signal. If the process has ended, does nothing.
 pub fn signal(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
 }
@@ -56,7 +56,8 @@ pub fn kill_marked(folder: &Path) {
     kill_with_variable(MARK, &folder.display().to_string());
 }
 
-/// Sends SIGKILL to every process that has the variable. Repeats this until there is none, because a process may fork meanwhile.
+/// Sends SIGKILL to every process with the variable. Repeats this until there is no such process, because a process may fork in
+/// between.
 pub fn kill_with_variable(name: &str, value: &str) {
     let give_up = Instant::now() + Duration::from_secs(60);
     loop {
@@ -71,7 +72,7 @@ pub fn kill_with_variable(name: &str, value: &str) {
     }
 }
 
-/// Polls until the condition holds; false when it did not in time.
+/// Polls until the condition is true. Returns `false` if it did not become true in time.
 pub fn wait_until(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let give_up = Instant::now() + limit;
     loop {
@@ -85,8 +86,8 @@ pub fn wait_until(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// A command that runs `program` with a limit of 65,536 open files, or the hard limit if that is lower. The shell replaces itself by the
-/// program, which has the child's pid.
+/// Returns a command that runs `program` with a limit of 65,536 open files, or with the hard limit if that is lower. The shell
+/// replaces itself by the program, so the program has the child's process id.
 pub fn raise_open_files(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("/bin/sh");
     command
@@ -96,7 +97,7 @@ pub fn raise_open_files(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-/// The last lines of a log, for an error message.
+/// Returns the last lines of a log, for an error message.
 pub fn tail(path: &Path, lines: usize) -> String {
     let text = std::fs::read(path).map(|raw| String::from_utf8_lossy(&raw).into_owned()).unwrap_or_default();
     let all: Vec<&str> = text.lines().collect();

@@ -7,10 +7,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Whether the network is stalled: no byte arrives, and no connection ends.
+/// Whether the network is stalled. While it is stalled, no byte arrives and no connection ends.
 struct Stalled(bool);
 
-/// A proxy to one address. Dropping it ends it and its connections.
+/// A proxy to one address. Dropping this value ends the proxy and its connections.
 pub struct Proxy {
     address: SocketAddr,
     network: watch::Sender<Stalled>,
@@ -29,7 +29,7 @@ impl Proxy {
         Ok(Self { address, network })
     }
 
-    /// Starts a proxy to the address of a URL. Returns the proxy, and the URL that leads through it.
+    /// Starts a proxy to the address in a URL. Returns the proxy, and the URL through the proxy.
     ///
     /// # Errors
     /// The URL's host is not an IP address with a port.
@@ -37,22 +37,23 @@ impl Proxy {
         let mut through = url::Url::parse(url)?;
         let target = format!("{}:{}", through.host_str().unwrap_or_default(), through.port().unwrap_or_default());
         let proxy = Self::start(target.parse()?).await?;
-        // Succeeds for every URL that has a host.
+        // This call succeeds for every URL that has a host.
         let _ = through.set_port(Some(proxy.address.port()));
         Ok((proxy, through.into()))
     }
 
-    /// The address that it listens on.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Stalls the network: no byte arrives on either side and no connection ends. New connections are accepted and get no bytes.
+    /// Stalls the network: no byte arrives on either side, and no connection ends. New connections are accepted but get no
+    /// bytes.
     pub fn stall(&self) {
         self.network.send_replace(Stalled(true));
     }
 
-    /// Ends the stall: first the delayed bytes arrive, then later ones.
+    /// Ends the stall. First the delayed bytes arrive, then later bytes.
     pub fn resume(&self) {
         self.network.send_replace(Stalled(false));
     }
@@ -62,7 +63,7 @@ async fn accept(listener: TcpListener, target: SocketAddr, mut network: watch::R
     loop {
         let connection = tokio::select! {
             connection = listener.accept() => connection,
-            // Ends when the proxy is dropped.
+            // This arm is taken when the proxy is dropped.
             gone = network.wait_for(|_| false) => return drop(gone),
         };
         if let Ok((client, _)) = connection {

@@ -1,4 +1,4 @@
-//! A Python that has a package which tests need.
+//! Finds or prepares a Python with a package that tests need.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,23 +7,23 @@ use anyhow::{Result, bail};
 
 use crate::paths::{default_folder, lock, replace};
 
-/// A package, and the version that is installed if no Python has the package.
+/// A package, and the version to install if no Python has the package.
 pub struct Package {
-    /// The module to import.
+    /// The name of the module to import.
     module: &'static str,
     /// The requirement for pip.
     requirement: &'static str,
-    /// The name of the folder that it is installed into.
+    /// The name of the folder into which the package is installed.
     folder: &'static str,
-    /// What to install when pip cannot install it.
+    /// What to install if pip cannot install the package.
     hint: &'static str,
 }
 
-/// Runs the examples of the documentation.
+/// The package that runs the examples of the documentation.
 pub const PIKA: Package =
     Package { module: "pika", requirement: "pika==1.3.2", folder: "pika", hint: "apt-get install -y python3-pika" };
 
-/// Fuzzes the API: `-m schemathesis.cli run …`.
+/// The package that fuzzes the API: `-m schemathesis.cli run …`.
 pub const SCHEMATHESIS: Package = Package {
     module: "schemathesis.cli",
     requirement: "schemathesis==4.32.5",
@@ -31,7 +31,7 @@ pub const SCHEMATHESIS: Package = Package {
     hint: "it needs Python 3.10 or later with pip (apt-get install -y python3-pip), and access to pypi.org",
 };
 
-/// Checks Kubernetes manifests. It depends on `yaml` and `jsonschema`.
+/// The package that checks Kubernetes manifests. It depends on `yaml` and `jsonschema`.
 pub const KUBERNETES_VALIDATE: Package = Package {
     module: "kubernetes_validate",
     requirement: "kubernetes-validate==1.37.0",
@@ -39,14 +39,14 @@ pub const KUBERNETES_VALIDATE: Package = Package {
     hint: "it needs Python 3.9 or later with pip (apt-get install -y python3-pip), and access to a package index",
 };
 
-/// The Python on the path, and the system's, which has the packages that apt installs.
+/// The Python on the path, and the system's Python, which has the packages that apt installs.
 const PYTHONS: [&str; 2] = ["python3", "/usr/bin/python3"];
 
-/// A Python 3 command that can import a package: a Python that has it, or else one whose pip installs it once into the checkout's ignored
-/// folder.
+/// Returns a Python 3 command that can import a package: a Python that has the package, or a Python whose pip installs it once
+/// into the checkout's ignored folder.
 ///
 /// # Errors
-/// No Python has the package, and none could install it; the message says what to install.
+/// No Python has the package, and no pip can install it. The error says what to install.
 pub fn with(package: &Package) -> Result<Command> {
     if let Some(python) = PYTHONS.into_iter().find(|python| imports(python, package, None)) {
         return Ok(Command::new(python));
@@ -70,7 +70,7 @@ pub fn with(package: &Package) -> Result<Command> {
     bail!("no python3 has {}, and none could install it; {}\n{}", package.requirement, package.hint, said.join("\n"))
 }
 
-/// Whether some Python has the package or can install it.
+/// Whether any Python has the package or can install it.
 pub(crate) fn can_have(package: &Package) -> bool {
     PYTHONS
         .into_iter()
@@ -95,7 +95,7 @@ fn runs(command: &mut Command) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Installs into a temporary folder first, so that an existing folder is complete. Returns pip's output.
+/// Installs the package into a temporary folder first, so that an existing folder is always complete. Returns pip's output.
 fn install(python: &str, package: &Package, folder: &Path) -> Result<String> {
     let beside = folder.with_extension(std::process::id().to_string());
     let mut pip = Command::new(python);

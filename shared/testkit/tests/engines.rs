@@ -48,7 +48,7 @@ async fn a_private_broker_survives_kill_9_with_what_it_confirmed() {
     rabbit.restart().await.unwrap();
     let connection = Connection::connect(&rabbit.amqp_url(), ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
-    // The messages are consumed, because a quorum queue's message count lags behind its recovery.
+    // The test consumes the messages, because a quorum queue's message count lags behind its recovery.
     let mut messages =
         channel.basic_consume("kept".into(), "".into(), Default::default(), FieldTable::default()).await.unwrap();
     for _ in 0..10 {

@@ -1,4 +1,4 @@
-//! Entries of the audit log: written with their change, without secrets, and only if something changed.
+//! Entries of the audit log: written together with their change, without secrets, and only if something changed.
 
 use postrider_model::ids::EndpointId;
 use postrider_store::audit_log::{Acting, Actor, AuditAction, AuditEntry, AuditFilter, Via};
@@ -76,7 +76,7 @@ async fn each_change_is_one_entry_with_who_and_what_and_no_secret() {
     for secret in ["h34der", "n3w", "whsec_", "prk_"] {
         assert!(!text.contains(secret), "{secret}");
     }
-    // The rotation of a secret edits the endpoint's row, but makes no new endpoint version.
+    // Rotating a secret edits the endpoint's row but makes no new endpoint version.
     let versions = fixture.number("SELECT count(*) FROM endpoint_versions").await;
     assert_eq!(versions, 4, "made, edited, disabled, deleted");
 

@@ -1,4 +1,4 @@
-//! The audit: days that balance, rows that are still on their way, and rows that are missing.
+//! The audit: balanced days, rows that are still on their way, and missing rows.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::{Fixture, batch, decision, event, outcome};
 
 const OPTIONS: AuditOptions = AuditOptions { days: 2, recheck_after: Duration::ZERO };
 
-/// `count` events of one ingest process, with sequence numbers from 0, accepted two minutes ago.
+/// Returns `count` events of one ingest process, with sequence numbers from 0, accepted two minutes ago.
 async fn numbered(fixture: &Fixture, count: u64) -> Vec<AcceptedEvent> {
     let tenant = fixture.tenant().await.id;
     let at = UnixMillis(UnixMillis::now().0 - 120_000);
@@ -86,7 +86,8 @@ async fn a_row_that_is_removed_behind_its_back_is_a_gap_by_name() {
 async fn what_was_given_up_or_repeated_or_is_not_settled_is_no_gap() {
     let fixture = Fixture::new("audit_no_gaps").await;
     let mut events = numbered(&fixture, 6).await;
-    // Number 1 was given up. 3 repeats the event of 2 in the same batch, 4 repeats it in another batch. 5 is not settled.
+    // Number 1 was given up. Number 3 repeats the event of number 2 in the same batch, number 4 repeats it in another batch.
+    // Number 5 is not settled.
     events[3].id = events[2].id.clone();
     events[4].id = events[2].id.clone();
     let later = vec![events[4].clone()];
@@ -106,7 +107,8 @@ async fn what_is_recorded_before_what_it_follows_from_is_on_its_way() {
     let fixture = Fixture::new("audit_on_the_way").await;
     let events = numbered(&fixture, 3).await;
     let endpoint = EndpointId::generate();
-    // The first event's decision was recorded before the event, the second event's outcome before its decision.
+    // The decision of the first event was recorded before the event. The outcome of the second event was recorded before its
+    // decision.
     let decided = decision(&events[0], vec![], 1);
     let delivered = outcome(&events[1], endpoint, 1, DeliveryStatus::Delivered, Some(200));
     fixture.store.record().write(&batch(vec![events[1].clone()], vec![decided], vec![delivered])).await.unwrap();

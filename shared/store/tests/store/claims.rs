@@ -55,7 +55,7 @@ async fn an_event_with_a_decision_is_safe_without_a_recorded_confirm() {
     (named.id, named.content_hash, named.claimed) = ("e1".parse().unwrap(), Some("c1.x".into()), true);
     let claim = claim(named.tenant, "e1", "c1.x", named.accepted_at);
     assert_eq!(one(store, &claim, PATIENCE).await, Claimed::Ours(named.accepted_at));
-    // An event that is only on record is not safe: fan-out may never have received it.
+    // An event that is on record but not decided is not safe: fan-out may never have received it.
     store.record().write(&batch(vec![named.clone()], vec![], vec![])).await.unwrap();
     assert_eq!(one(store, &claim, Duration::ZERO).await, Claimed::Ours(named.accepted_at));
     store.record().write(&batch(vec![], vec![decision(&named, vec![], 1)], vec![])).await.unwrap();
@@ -150,7 +150,7 @@ async fn interventions_say_which_event_of_an_id_they_are_about() {
         interventions[0].event_day
     };
     assert_eq!(about().await, Some(earlier.event_day));
-    // If both events with this id are on record, the intervention covers both.
+    // If two events with this id are on record, the intervention covers both.
     store.record().write(&batch(vec![later], vec![], vec![])).await.unwrap();
     store.expunge_event(tenant, &earlier.id).await.unwrap();
     assert_eq!(about().await, None);
@@ -201,12 +201,12 @@ async fn the_recorder_finds_events_whose_id_belongs_to_another_one() {
         "it claims what ingest could not"
     );
 
-    // The same messages again, and repeats of the same content on the same day and on the next day, count as the same event.
+    // The same messages again count as the same event. So do repeats of the same content on the same day and on the next day.
     assert!(others(vec![made, both.clone(), legacy]).await.is_empty());
     let (repeat, next_day) = (named("both", Some("c1.x"), true, 1), named("both", Some("c1.x"), false, 0));
     assert!(others(vec![repeat, next_day]).await.is_empty());
 
-    // Other content under a used id is another event: on the same day, on the next day, and within one batch.
+    // Other content with a used id is another event: on the same day, on the next day, and within one batch.
     let others_of_all = vec![
         named("free", Some("c1.a"), true, 0),
         named("made", Some("c1.x"), true, 0),

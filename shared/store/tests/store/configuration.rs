@@ -28,7 +28,7 @@ async fn migrating_again_and_twice_at_once_is_harmless() {
     fixture.store.migrate().await.unwrap();
     let operator = fixture.store.config().get_tenant(TenantId::OPERATOR).await.unwrap().unwrap();
     assert_eq!(operator.draft.profile, "standard");
-    // From yesterday to three days after today: five days, or six if midnight has passed since.
+    // The partitions are from yesterday to three days after today: five days, or six if midnight has passed in between.
     assert!(fixture.store.record().partition_days().await.unwrap().len() >= 5);
 }
 
@@ -249,7 +249,7 @@ async fn the_engine_disables_an_endpoint_once_and_its_customer_brings_it_back() 
 #[tokio::test]
 async fn a_restart_of_the_database_costs_no_error() {
     let fixture = Fixture::new("restart").await;
-    // Eight calls, as many as the pool has connections.
+    // Makes eight calls, because the pool has eight connections.
     let pings = join_all((0..8).map(|_| fixture.store.feed().config_version())).await;
     assert!(pings.iter().all(Result::is_ok));
     fixture.terminate_all().await;

@@ -16,7 +16,7 @@ fn name(text: &str) -> EventType {
 fn draft(description: &str) -> EventTypeDraft {
     EventTypeDraft {
         description: Some(description.into()),
-        // JSON that the type `json` or `jsonb` would refuse or change.
+        // The type `json` or `jsonb` would refuse or change this JSON.
         sample: Some(r#"{ "n": 1.00, "text": "\u0000\ud800" }"#.into()),
         schema: Some("{ }".into()),
     }
@@ -100,7 +100,7 @@ async fn pages_and_catalogs_of_large_schemas_are_bounded_in_bytes() {
 
     let refused = store.config().put_event_type(tenant.id, &name("t7"), &schema(700 * 1024), None).await;
     assert!(matches!(refused, Err(StoreError::Conflict(ref why)) if why.contains("at most 4194304")), "{refused:?}");
-    // Replacing a definition frees its bytes first.
+    // Replacing a definition first frees its bytes.
     store.config().put_event_type(tenant.id, &name("t0"), &schema(1_000 * 1024), None).await.unwrap();
 }
 

@@ -25,7 +25,7 @@ async fn next(feed: &mut Feed) -> Changes {
     tokio::time::timeout(PATIENCE, feed.recv()).await.expect("the feed is silent").expect("it ended")
 }
 
-/// Receives the changes up to and including `version`, merged.
+/// Receives the changes up to and including `version` and merges them.
 async fn until(feed: &mut Feed, version: i64) -> Changes {
     let mut all = Changes::default();
     while all.version < version {

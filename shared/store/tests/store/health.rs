@@ -1,4 +1,4 @@
-//! Operational events about failing and recovered endpoints, each reported once.
+//! Operational events about failing and recovered endpoints. Each change is reported once.
 
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ async fn days_of_failures_count_only_for_active_endpoints_without_success() {
         .unwrap();
     assert_eq!(long().await, [endpoint]);
 
-    // The endpoint was disabled and activated again. It still fails, but its days of failures start again.
+    // The endpoint was disabled and activated again. It still fails, but its days of failures are counted from the beginning.
     assert!(store.config().disable_endpoint(endpoint, "why").await.unwrap());
     assert_eq!(long().await, []);
     let on = |draft: &mut postrider_store::config::EndpointDraft| {
@@ -172,11 +172,11 @@ async fn the_last_failure_and_the_last_outage_are_kept_with_their_times_and_thei
     let found = health().await;
     assert_eq!((found.failures, found.failing), (0, false));
     assert_eq!(found.failed, Some(Outage { from: at(1), until: Some(at(7)) }));
-    // A short series of failures is no outage, so the last one stays.
+    // A short series of failures is not an outage, so the previous outage is still returned.
     fixture.record(&[failed(8, Some(500))]).await;
     let found = health().await;
     assert_eq!((found.first_failure_at, found.failed.map(|outage| outage.from)), (Some(at(8)), Some(at(1))));
-    // It recovered and fails again: the earlier outage is remembered.
+    // The endpoint recovered and fails again: the earlier outage is remembered.
     fixture.record(&[9, 10, 11, 12].map(|number| failed(number, Some(500)))).await;
     fixture.record(&[outcome(&event, endpoint, 13, Delivered, Some(200))]).await;
     let found = health().await;

@@ -28,7 +28,7 @@ const COUNTS: [&str; 12] = [
     "unanswered",
 ];
 
-/// How many hours there are, and how many of them differ from the sum of their minutes.
+/// Returns the number of hours, and the number of hours that differ from the sum of their minutes.
 async fn hours(fixture: &Fixture) -> (i64, i64) {
     let sums = COUNTS.map(|column| format!("sum({column})::bigint")).join(", ");
     let latency: [String; BUCKETS] = std::array::from_fn(|bucket| format!("sum(latency[{}])::bigint", bucket + 1));
@@ -50,7 +50,7 @@ async fn an_hour_equals_the_sum_of_its_minutes_after_concurrent_duplicates() {
     let fixture = Fixture::new("hours").await;
     let store = &fixture.store;
     let endpoints: Vec<_> = (0..12).map(|_| EndpointId::generate()).collect();
-    // Each batch has an attempt of every endpoint, in minutes of two hours that all batches share.
+    // Each batch has an attempt of every endpoint. All batches share the minutes of two hours.
     let about = |round: i64| {
         let one = |(number, endpoint): (usize, &EndpointId)| {
             let at = UnixMillis(noon().0 + HOUR - 4 * MINUTE + (round + number as i64) % 7 * MINUTE);
@@ -81,7 +81,7 @@ async fn a_range_has_the_hours_that_begin_in_it_and_a_list_has_them_all() {
     let (store, tenant, at) = (&fixture.store, fixture.tenant().await.id, noon());
     let endpoint = store.config().create_endpoint(tenant, &new_endpoint("one")).await.unwrap().id;
     let silent = store.config().create_endpoint(tenant, &new_endpoint("two")).await.unwrap().id;
-    // The last millisecond before an hour, and its first and last millisecond.
+    // The last millisecond before an hour, and the first and last millisecond of the hour.
     let times = [at.0 - 1, at.0, at.0 + HOUR - 1];
     let attempts = times.map(|at| attempted(endpoint, UnixMillis(at), 0, 4_000, Some(200)));
     store.record().write(&batch(vec![], vec![], attempts.to_vec())).await.unwrap();

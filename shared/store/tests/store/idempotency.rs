@@ -1,4 +1,4 @@
-//! Idempotency keys of the API: a change with a key is made once, whenever its request fails.
+//! Idempotency keys of the API: a change with a key is made once, regardless of when its request fails.
 
 use postrider_store::StoreError;
 use postrider_store::audit_log::Acting;
@@ -53,7 +53,7 @@ async fn a_request_that_died_acts_again_only_if_it_changed_nothing() {
     let Claimed::Now(third) = store.idempotency().claim_idempotency_key(&REQUEST).await.unwrap() else {
         panic!("it died")
     };
-    // The claim of the slow first request was taken over, so that request must not change anything.
+    // Another request took over the claim of the slow first request, so the first request must not change anything.
     let refused = acting(second).config().create_tenant(&draft).await.unwrap_err();
     assert!(matches!(refused, StoreError::Conflict(_)), "{refused}");
     acting(third).config().create_tenant(&draft).await.unwrap();

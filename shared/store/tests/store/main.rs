@@ -1,4 +1,4 @@
-//! The store with a real PostgreSQL. Every test has a database of its own.
+//! The store with a real PostgreSQL. Every test has a separate database.
 
 mod attributes;
 mod audit_log;

@@ -1,4 +1,4 @@
-//! Manual retries: they make a new generation or a new epoch, through the outbox.
+//! Manual retries make a new generation or a new epoch, through the outbox.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn retrying_an_ended_delivery_creates_another_with_the_decided_version() {
     assert_eq!((row.status, row.delivery.repeats), (DeliveryStatus::Pending, Some(failed.delivery.id)));
     assert_eq!(store.history().deliveries_of_event(tenant.id, &event.id, event.event_day).await.unwrap().len(), 2);
 
-    // If the caller does not publish the delivery, one outbox relay claims it, once.
+    // If the caller does not publish the delivery, an outbox relay claims it exactly once.
     assert!(store.outbox_claim(10, Duration::from_secs(600)).await.unwrap().is_empty(), "its author still may");
     let claimed = store.outbox_claim(10, Duration::ZERO).await.unwrap();
     let [OutboxEntry::Delivery(again)] = claimed.as_slice() else { panic!("{claimed:?}") };

@@ -22,7 +22,7 @@ async fn days_are_made_ahead_and_dropped_by_age() {
     let row = batch(vec![old.clone()], vec![decision(&old, vec![], 1)], vec![]);
     assert_eq!(store.record().write(&row).await.unwrap().events, 1);
 
-    // A month later:
+    // The following calls run a month later.
     let later = today.plus_days(31);
     let created = (-1..=DAYS_AHEAD).map(|ahead| later.plus_days(ahead)).collect();
     assert_eq!(store.record().create_partitions(later).await.unwrap(), Maintained::Days(created));
@@ -62,7 +62,7 @@ async fn a_day_that_somebody_else_drops_or_makes_is_noticed() {
     let now = UnixMillis::now();
     let row = |at| batch(vec![event(TenantId::generate(), at)], vec![], vec![]);
     assert_eq!(store.record().write(&row(now)).await.unwrap().events, 1);
-    // Another connection detaches the partition; the cache of this store still has the day.
+    // Another connection detaches the partition, but the cache of this store still contains the day.
     let sql = fixture.sql().await;
     let name = now.day().date().strftime("%Y%m%d");
     sql.batch_execute(&format!("ALTER TABLE events DETACH PARTITION events_{name} CONCURRENTLY")).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_long_reader_delays_dropping_and_nothing_else() {
     let oldest = store.record().oldest_transaction().await.unwrap().unwrap();
     assert_eq!(oldest.application, "pg_dump");
     assert_eq!(store.record().oldest_partition().await.unwrap(), Some(today.plus_days(-1)));
-    // While a reader blocks dropping, partitions are still created ahead and rows are still written.
+    // While a reader blocks dropping, partitions are still created and rows are still written.
     let created = (-1..=DAYS_AHEAD).map(|ahead| later.plus_days(ahead)).collect();
     assert_eq!(store.record().create_partitions(later).await.unwrap(), Maintained::Days(created));
     let row = batch(vec![event(TenantId::generate(), later.start())], vec![], vec![]);

@@ -1,4 +1,4 @@
-//! Portal links: opened once, within their time and limits, and ended with their tenant and key.
+//! Portal links: they are opened once, within their time and limits, and end with their tenant and key.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Deletion by age: endpoint versions that no decision used, entries of the audit log, URLs of deleted endpoints.
+//! Deletion by age: endpoint versions that no decision used, entries of the audit log, and URLs of deleted endpoints.
 
 use postrider_model::time::UnixMillis;
 

@@ -35,7 +35,7 @@ async fn pages_stay_put_while_rows_arrive() {
         let filter = DeliveryFilter { endpoint: Some(endpoint), ..DeliveryFilter::default() };
         let rows = store.history().list_deliveries(Some(tenant), &filter, &page(7, delivery_cursor)).await.unwrap();
         deliveries.extend(rows.items.into_iter().map(|row| (row.delivery.created_at, row.delivery.id)));
-        // Meanwhile a newer row arrives, which would belong before the first page.
+        // In the meantime a newer row arrives, which would belong before the first page.
         let newer = event(tenant, UnixMillis(start.0 + 1_000 + seen.len() as i64));
         store
             .record()
@@ -203,7 +203,7 @@ async fn a_search_for_rare_rows_continues_over_pages_and_finds_all() {
     let fixture = Fixture::new("search").await;
     let (store, tenant) = (&fixture.store, TenantId::generate());
     let day = UnixMillis::now().day();
-    // From midnight on, one event every half second. The rare ones are the first, the last, and one in the middle.
+    // One event every half second, starting at midnight. The rare events are the first, the last, and one in the middle.
     let at = format!("timestamptz '{day} 00:00:00+00' + n * interval '500 milliseconds'");
     let rare = "CASE WHEN n IN (1, 25000, 50000) THEN 'rare' ELSE 'common' END";
     let rows = format!(

@@ -1,4 +1,4 @@
-//! Lost events and deliveries are found and get a new epoch; all others are left alone.
+//! Lost events and deliveries are found and get a new epoch. All others are not changed.
 
 use postrider_ledger::reconcile::{Overdue, accepted_again, repair_overdue};
 use postrider_model::delivery::{DeliveryStatus, Trigger};
@@ -18,7 +18,7 @@ fn ago(seconds: i64) -> UnixMillis {
     UnixMillis(UnixMillis::now().0 - seconds * 1_000)
 }
 
-/// Counts every delivery due before `before` as lost, and none as held.
+/// Counts every delivery that was due before `before` as lost, and none as held.
 fn overdue(before: UnixMillis) -> Overdue {
     Overdue { before, at_latest: before, held_max: 0 }
 }
@@ -85,7 +85,8 @@ async fn an_overdue_delivery_gets_a_new_epoch_or_ends_if_it_cannot_be_sent() {
     let events: Vec<AcceptedEvent> = (0..4).map(|_| event(tenant, at)).collect();
     let mut decisions: Vec<_> =
         events.iter().map(|event| decision(event, vec![endpoint.id], endpoint.version)).collect();
-    // Event 1 has an endpoint that does not exist, event 2 an expired delivery (for a dispatcher), event 3 a delivered one.
+    // Event 1 has an endpoint that does not exist. The delivery of event 2 has expired (a dispatcher discards it). The delivery
+    // of event 3 was delivered.
     decisions[1].matched = vec![EndpointId::generate()];
     decisions[2].expires_at = ago(60);
     let delivered = outcome(&events[3], endpoint.id, 1, DeliveryStatus::Delivered, Some(200));

@@ -1,4 +1,4 @@
-//! Writing the history: messages in any order, any number of times, with any bytes.
+//! Writes the history: messages in any order, any number of times, and with any bytes.
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -76,12 +76,12 @@ fn any_report(
     report.epoch = rng.random_range(0..2);
     report.at = UnixMillis(event.accepted_at.0 + rng.random_range(0..3));
     report.delivery.created_at = UnixMillis(event.accepted_at.0 + rng.random_range(0..3));
-    // These fields follow from the state, as in real reports: two reports with the same state and time have equal fields.
+    // These fields are determined by the state, as in real reports: two reports with the same state and time have equal fields.
     report.next_attempt_at = (status == Pending).then_some(UnixMillis(report.at.0 + 1_000));
     report.discard_reason = (status == Discarded).then_some(DiscardReason::Expired);
     if rng.random_range(0..4) == 0 {
         report.attempt = None;
-        // A pending delivery without an attempt is due at once, as in a decision of that time.
+        // A pending delivery without an attempt is due immediately, as in a decision of that time.
         report.next_attempt_at = (status == Pending).then_some(report.at);
     }
     report
@@ -100,7 +100,7 @@ async fn the_final_row_is_the_same_for_every_order_and_every_cut_into_batches() 
         for _ in 0..rng.random_range(1..6) {
             messages.push(Message::Reported(Box::new(any_report(&mut rng, &template, endpoint))));
         }
-        // Each pass writes the same messages about an event of its own tenant, in another order and in other batches.
+        // Each pass writes the same messages about an event of a separate tenant, in another order and in other batches.
         for _ in 0..3 {
             let (tenant, id) = (TenantId::generate(), endpoint);
             let rename = |message: &Message| match message.clone() {
@@ -173,7 +173,7 @@ async fn a_post_that_is_reported_twice_is_one_attempt_and_counts_once() {
     let event = event(TenantId::generate(), UnixMillis::now());
     let failed = outcome(&event, endpoint, 1, Pending, Some(500));
     let delivered = outcome(&event, endpoint, 2, Delivered, Some(204));
-    // The batch contains a duplicate, and four writers write it at once.
+    // The batch contains a duplicate, and four writers write the batch at the same time.
     let both = batch(vec![], vec![], vec![failed.clone(), delivered.clone(), failed.clone()]);
     join_all((0..4).map(|_| async {
         while let Err(error) = store.record().write(&both).await {
@@ -258,7 +258,7 @@ async fn no_legal_json_and_no_answer_is_refused() {
     assert_eq!(row.attempt.response_headers.pairs(), [("y".into(), "\0\u{7f}é".into())]);
     assert_eq!(row.response_excerpt, excerpt);
 
-    // A redelivery of the letter adds no row; a letter with another body does.
+    // A redelivery of the dead letter adds no row. A dead letter with another body adds a row.
     assert_eq!(store.record().write(&message).await.unwrap().dead_letters, 0);
     let other = DeadLetter { body: Bytes::from_static(b"other"), ..letter.clone() };
     let more = RecordBatch { dead_letters: vec![other, letter.clone()], ..RecordBatch::default() };

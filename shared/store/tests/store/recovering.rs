@@ -1,4 +1,5 @@
-//! Recoveries: what an endpoint did not receive is delivered once, and what waits for a retry is attempted now.
+//! Recoveries: events that an endpoint did not receive are delivered once, and deliveries that wait for a retry are attempted
+//! now.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -34,14 +35,14 @@ fn recovery(endpoint: EndpointId, from: UnixMillis) -> ReplayRequest {
     ReplayRequest { selection, text: "recover".into(), idempotency_key: None }
 }
 
-/// Records an event that was decided for `matched` at a configuration version, and one report of each status.
+/// Records an event that was decided for `matched` at a configuration version, and one report for each status.
 async fn record(
     store: &Store,
     tenant: &Tenant,
     (matched, version): (&[EndpointId], i64),
     reports: &[(EndpointId, DeliveryStatus)],
 ) -> EventId {
-    // Long enough ago that a recovery does not wait for its records.
+    // The event is old enough that a recovery does not wait for its records.
     let event = event(tenant.id, UnixMillis::now().minus(Duration::from_secs(20)));
     let report = |(endpoint, status): &(EndpointId, DeliveryStatus)| {
         let code = if *status == Delivered { 200 } else { 500 };
@@ -59,7 +60,7 @@ async fn record(
 async fn switch(store: &Store, endpoint: EndpointId, status: EndpointStatus) -> i64 {
     let edit = move |draft: &mut EndpointDraft| {
         draft.status = status;
-        // Deliveries that were decided before keep their format.
+        // Deliveries that were decided before this edit keep their format.
         draft.document.ascii_json = true;
         Ok::<_, ()>(())
     };
@@ -97,9 +98,9 @@ async fn a_recovery_delivers_what_failed_and_what_was_missed_and_hurries_what_wa
     let waiting = record(store, &tenant, decided, &[(id, Pending), (neighbour, Pending)]).await;
     record(store, &tenant, decided, &[(id, Delivered)]).await;
     record(store, &tenant, decided, &[(id, Cancelled)]).await;
-    // Decided, and without an attempt: it is on its way.
+    // This event is decided and has no attempt yet: its delivery is on its way.
     record(store, &tenant, decided, &[]).await;
-    // An event of a time at which the endpoint was on and did not match was not missed.
+    // The endpoint did not miss this event: it was on at that time, and did not match.
     record(store, &tenant, (&[neighbour], on), &[]).await;
     let off = switch(store, id, EndpointStatus::Inactive).await;
     let missed = record(store, &tenant, (&[neighbour], off), &[]).await;
@@ -132,7 +133,7 @@ async fn a_recovery_delivers_what_failed_and_what_was_missed_and_hurries_what_wa
     assert_eq!((row.status, row.epoch, row.number), (Pending, 1, 2));
     assert!(row.next_attempt_at.unwrap() <= UnixMillis::now());
 
-    // Another recovery finds nothing: everything is delivered or on its way.
+    // Another recovery finds nothing, because every event is delivered or on its way.
     store.create_replay(tenant.id, &asked).await.unwrap();
     assert_eq!(feed(store).await, []);
     let health = store.config().endpoints_health(&[id]).await.unwrap().pop().unwrap().1;
@@ -185,7 +186,7 @@ async fn an_attempt_that_a_recovery_committed_is_published_by_the_outbox_relay_a
     let delivery = |entry| if let OutboxEntry::Delivery(entry) = entry { Some(entry) } else { None };
     let [entry] = &entries.into_iter().filter_map(delivery).collect::<Vec<_>>()[..] else { panic!("not one delivery") };
     assert_eq!((&entry.task.delivery.event, entry.task.epoch, entry.task.number), (&waiting, 1, 3));
-    // Another recovery, of which the copy that waits for its retry knows nothing, leaves it alone.
+    // Another recovery does not change the delivery, because the retry is already due.
     store.create_replay(tenant.id, &recovery(endpoint.id, begin)).await.unwrap();
     assert_eq!(feed(store).await, []);
 }
@@ -215,7 +216,7 @@ async fn a_recovery_until_now_waits_until_its_last_events_are_on_record() {
     let mut asked = recovery(endpoint.id, UnixMillis::now().minus(Duration::from_secs(60)));
     asked.selection.to = UnixMillis::now();
     let id = store.create_replay(tenant.id, &asked).await.unwrap();
-    // An event of before the request, which the recorder writes after the first page.
+    // This event was accepted before the request, but the recorder writes it after the first page.
     let failed = record(store, &tenant, (&[endpoint.id], endpoint.version), &[(endpoint.id, Failed)]).await;
     let [(task, _)] = &feed(store).await[..] else { panic!("not one delivery") };
     assert_eq!(task.delivery.event, failed);
@@ -242,7 +243,8 @@ async fn an_endpoint_has_one_unfinished_recovery() {
     );
     assert_ne!(store.create_replay(tenant.id, &recovery(other, from)).await.unwrap(), first);
 
-    // One with other events, a later end or a key of its own is another one, and a paused one delivers nothing now.
+    // A recovery with other events, a later end or its own key is not a repeat, so it is refused. While the first recovery is
+    // paused, every repeat is refused too.
     let refused = async |asked: &ReplayRequest| {
         let refused = store.create_replay(tenant.id, asked).await;
         assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");

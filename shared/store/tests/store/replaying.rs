@@ -1,4 +1,4 @@
-//! Feeding replays: by one replayer at a time, with the same ids in every repeat, and without one replay blocking another.
+//! Replays are fed by one replayer at a time, with the same ids in every repeat, and one replay does not block another.
 
 use std::convert::Infallible;
 
@@ -15,7 +15,7 @@ use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome};
 
 const LIMITS: PageLimits = PageLimits { events: 2, deliveries: 100 };
 
-/// A replay of all events so far.
+/// A replay of all events up to now.
 fn asked() -> ReplayRequest {
     let selection = ReplaySelection {
         endpoint: None,

@@ -1,4 +1,4 @@
-//! After the master key is replaced and everything is resealed, the old key can be removed.
+//! After the master key is replaced and all values are resealed, the old key can be removed.
 
 use postrider_store::crypto::{CryptoError, MasterKeys};
 use postrider_store::{Store, StoreConfig, StoreError};
@@ -15,7 +15,7 @@ async fn what_an_old_key_sealed_is_sealed_by_the_first_and_the_old_one_can_go() 
     };
     let before = with(&old);
     let mut endpoints = Vec::new();
-    // More endpoints than one batch has.
+    // Creates more endpoints than fit into one batch.
     for _ in 0..3 {
         let tenant = fixture.tenant().await.id;
         for n in 0..70 {

@@ -22,7 +22,7 @@ pub(crate) fn noon() -> UnixMillis {
     UnixMillis(UnixMillis::now().day().plus_days(-1).start().0 + 12 * HOUR)
 }
 
-/// A first attempt of an event accepted at `at`. The attempt started `wait_ms` later and took `took_us`.
+/// The first attempt of an event that was accepted at `at`. The attempt started `wait_ms` later and took `took_us`.
 pub(crate) fn attempted(
     endpoint: EndpointId,
     at: UnixMillis,
@@ -97,7 +97,7 @@ async fn each_attempt_is_counted_once_in_its_minute() {
     is_about(99.0, 2_000);
     assert_eq!((retried.retries, retried.answers, retried.first_attempts), (1, [0, 0, 0, 1], 0));
 
-    // A second batch, as if from another recorder, adds to the same minute.
+    // A second batch, like a batch of another recorder, adds to the same minute.
     store.record().write(&batch(vec![], vec![], vec![attempted(one, at, 0, 4_000, Some(200))])).await.unwrap();
     let minutes = read(StatsOf::Endpoint(one), IntervalLength::Minute).await;
     assert_eq!((minutes[0].1.successes, minutes[0].1.answers), (2, [2, 0, 1, 0]));
@@ -115,7 +115,7 @@ async fn each_attempt_is_counted_once_in_its_minute() {
     assert!(outside.is_empty(), "the end of a range is not in it");
 }
 
-/// The numbers of sequential and index scans of each table or partition since [`forget_scans`].
+/// The numbers of sequential scans and index scans of each table or partition since [`forget_scans`].
 pub(crate) async fn scans(fixture: &Fixture) -> BTreeMap<String, (i64, i64)> {
     hang_up(fixture).await;
     let sql = "SELECT relname::text, seq_scan, coalesce(idx_scan, 0) FROM pg_stat_user_tables";
@@ -128,7 +128,7 @@ pub(crate) async fn forget_scans(fixture: &Fixture) {
     fixture.sql().await.query("SELECT pg_stat_reset()", &[]).await.unwrap();
 }
 
-/// Closes every connection and waits until its server process has ended, because that reports its counts when it exits.
+/// Closes every connection and waits until its server process has ended, because the process reports its counts when it exits.
 async fn hang_up(fixture: &Fixture) {
     fixture.terminate_all().await;
     let others = "SELECT count(*) FROM pg_stat_activity

@@ -1,4 +1,4 @@
-//! A migrated database for a test, and messages to fill it with.
+//! A migrated database for a test, and messages to write into it.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 /// Lock timeout for dropping partitions.
 pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A store with a database of its own.
+/// A store with a separate database.
 pub(crate) struct Fixture {
     pub(crate) store: Store,
     pub(crate) scope: Scope,
@@ -54,7 +54,7 @@ impl Fixture {
         self.sql().await.query_one(sql, &[]).await.unwrap().get(0)
     }
 
-    /// Closes every other connection to this database, as a restart of the server does.
+    /// Closes every other connection to this database, like a restart of the server.
     pub(crate) async fn terminate_all(&self) {
         let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                    WHERE datname = current_database() AND pid <> pg_backend_pid()";

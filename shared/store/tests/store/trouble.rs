@@ -62,7 +62,8 @@ async fn the_count_of_deliveries_with_failures_is_that_of_their_list() {
     let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
     let endpoint = store.config().create_endpoint(tenant, &new_endpoint("e")).await.unwrap().id;
     let mut rows = batch(vec![], vec![], vec![]);
-    // Delivered at once, delivered after two failures, failed after three, and pending after one.
+    // One delivery is delivered immediately, one is delivered after two failures, one fails after three, one is pending after
+    // one failure.
     for attempts in
         [&[Delivered][..], &[Pending, Pending, Delivered], &[Pending, Pending, DeliveryStatus::Failed], &[Pending]]
     {

@@ -1,4 +1,4 @@
-//! The folder of engines: their data, their ports, their locks.
+//! The folder of engines: their data, ports and locks.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,23 +11,23 @@ use super::postgres::Postgres;
 use super::rabbit::{RabbitNode, RabbitPorts};
 use crate::ports::free_port_near;
 
-/// The file of [`Home::remember`].
+/// The file that [`Home::remember`] writes.
 pub(super) const PORTS: &str = "engines.json";
 
 /// The folder of the engines of one purpose.
 #[derive(Debug, Clone)]
 pub(super) struct Home {
-    /// Their data, locks and ports.
+    /// The folder of their data, locks and ports.
     pub(super) folder: PathBuf,
 }
 
 impl Home {
-    /// Test engines have a separate folder, because they start empty and must not delete the development's data.
+    /// Test engines have a separate folder, because they start empty and must not delete the data of the development engines.
     pub(super) fn of(purpose: Purpose, folder: &Path) -> Self {
         Self { folder: if purpose == Purpose::Tests { folder.join("tests") } else { folder.to_owned() } }
     }
 
-    /// The ports of this folder's engines if any of them runs.
+    /// Returns the ports of this folder's engines if any of the engines runs.
     pub(super) fn running_ports(&self) -> Option<Ports> {
         let ports: Ports = serde_json::from_slice(&std::fs::read(self.folder.join(PORTS)).ok()?).ok()?;
         (self.rabbit(ports).running() || self.postgres(ports).running()).then_some(ports)
@@ -46,7 +46,7 @@ impl Home {
         Postgres::new(self.folder.join("postgres"), ports.postgres)
     }
 
-    /// A file to be locked.
+    /// Opens a file for locking.
     pub(super) fn lock_file(&self, name: &str) -> Result<File> {
         let path = self.folder.join(name);
         File::options()
@@ -67,8 +67,9 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    /// The usual ports, with free ones in place of ports that are taken. The ports of test engines are a hundred higher, so that tests run
-    /// while `up` does. All are below Linux's ephemeral range (32768 and up), of which any outgoing connection may take a port.
+    /// Chooses the usual ports, and free ports in place of usual ports that are taken. The ports of test engines are higher by
+    /// a hundred, so that tests can run at the same time as `up`. All ports are below Linux's ephemeral range (32768 and up),
+    /// because any outgoing connection may take a port in that range.
     pub(super) fn choose(purpose: Purpose) -> Self {
         let port = |preferred: u16| free_port_near(preferred + if purpose == Purpose::Tests { 100 } else { 0 });
         let rabbit =

@@ -1,4 +1,4 @@
-//! Installs packages with apt, or says which ones are missing.
+//! Installs packages with apt, or reports which packages are missing.
 
 use std::process::Command;
 
@@ -12,9 +12,9 @@ use crate::{browser, python};
 /// What to do about missing packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Install {
-    /// Install them with apt, and announce it.
+    /// Installs them with apt and prints that it does so.
     Apt,
-    /// Only say what is missing and how to install it.
+    /// Only reports which packages are missing and how to install them.
     Tell,
 }
 
@@ -25,8 +25,8 @@ pub(super) enum Engine {
     PostgreSql,
 }
 
-// Prevents the distribution's services from starting, now (policy-rc.d, as in an image build) and at the next boot. An existing policy is
-// not changed.
+// Prevents the distribution's services from starting: now (policy-rc.d, as in an image build) and at the next boot. An existing
+// policy is not changed.
 const SCRIPT: &str = r#"set -e
 export DEBIAN_FRONTEND=noninteractive
 if [ ! -e /usr/sbin/policy-rc.d ]; then
@@ -42,14 +42,14 @@ if [ -d /run/systemd/system ]; then
 fi
 "#;
 
-/// A shell with the script, through `sudo` unless the user is root.
+/// Returns a shell command with the script, through `sudo` unless the user is root.
 fn apt_command(packages: &[&'static str], user: Uid) -> Vec<String> {
     let sudo = (!user.is_root()).then_some("sudo");
     let words = sudo.into_iter().chain(["/bin/sh", "-c", SCRIPT, "sh"]).chain(packages.iter().copied());
     words.map(String::from).collect()
 }
 
-/// The packages of these engines that are not installed.
+/// Returns the packages of these engines that are not installed.
 pub(super) fn missing_engines(needed: &[Engine]) -> Vec<&'static str> {
     let missing = |engine: &&Engine| match engine {
         Engine::RabbitMq => programs::rabbitmq_server().is_err(),
@@ -62,9 +62,9 @@ pub(super) fn missing_engines(needed: &[Engine]) -> Vec<&'static str> {
     needed.iter().filter(missing).map(package).collect()
 }
 
-/// The missing packages that only tests need: the languages that verify deliveries, the AMQP client of the example producer, pip for the
-/// fuzzer, and a browser with npm for the dashboard. Without apt only the languages are listed; tests that need the others fail and say
-/// so.
+/// Returns the missing packages that only tests need: the languages that verify deliveries, the AMQP client of the example
+/// producer, pip for the fuzzer, and a browser with npm for the dashboard. Without apt, only the languages are listed; tests
+/// that need another package fail and name it.
 pub fn missing_tools() -> Vec<&'static str> {
     let mut tools = vec![("nodejs", on_path("node").is_some()), ("python3", on_path("python3").is_some())];
     if on_path("apt-get").is_some() {
@@ -81,7 +81,7 @@ pub fn missing_tools() -> Vec<&'static str> {
 /// Installs the missing packages.
 ///
 /// # Errors
-/// Packages are missing and may not or cannot be installed; the message says what to do.
+/// Packages are missing, and they may not or cannot be installed. The error says what to do.
 pub fn ensure(missing_now: impl Fn() -> Vec<&'static str>, install: Install, say: Say) -> Result<()> {
     let missing = missing_now();
     if missing.is_empty() {

@@ -25,8 +25,8 @@ pub(super) struct Postgres {
     child: Option<Child>,
 }
 
-/// The user that PostgreSQL runs as, because it refuses to run as root; `None`: the current user. The flag adds the capability that opens
-/// folders which are closed to the user, such as a checkout in /root.
+/// The user that runs PostgreSQL, because PostgreSQL refuses to run as root; `None`: the current user. The flag adds the
+/// capability to open folders to which the user has no access, such as a checkout in /root.
 type RunAs = Option<(User, bool)>;
 
 impl Postgres {
@@ -34,7 +34,7 @@ impl Postgres {
         Self { folder, port, child: None }
     }
 
-    /// A superuser's URL of one database.
+    /// Returns the URL of one database for the superuser.
     pub(super) fn url(&self, database: &str) -> String {
         format!("postgres://{SUPERUSER}@127.0.0.1:{}/{database}", self.port)
     }
@@ -47,11 +47,11 @@ impl Postgres {
         self.folder.join("postgres.log")
     }
 
-    /// The running postmaster of this data folder, if any.
+    /// Returns the process id of the running postmaster of this data folder, if any.
     fn pid(&self) -> Option<i32> {
         let text = std::fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
         let pid = text.lines().next()?.trim().parse().ok()?;
-        // The file remains after a kill -9, so its pid may belong to another process by now.
+        // The file remains after a kill -9, so the process id in it may belong to another process now.
         procs::command_of(pid)?.contains(&*self.data().to_string_lossy()).then_some(pid)
     }
 
@@ -59,7 +59,7 @@ impl Postgres {
         self.pid().is_some()
     }
 
-    /// Creates the cluster if there is none, and starts it. [`Postgres::wait_ready`] waits for it.
+    /// Creates the cluster if it does not exist, and starts it. [`Postgres::wait_ready`] waits until it is ready.
     pub(super) fn start(&mut self, say: Say) -> Result<()> {
         ports::wait_free(self.port)?;
         std::fs::create_dir_all(&self.folder).with_context(|| format!("making {}", self.folder.display()))?;
@@ -79,12 +79,12 @@ impl Postgres {
         command.arg("-D").arg(self.data()).arg("-p").arg(self.port.to_string());
         for setting in [
             "listen_addresses=127.0.0.1",
-            // No Unix socket: its path may have at most 107 bytes, and the checkout's path may be longer.
+            // No Unix socket, because its path may have at most 107 bytes and the checkout's path may be longer.
             "unix_socket_directories=",
             "max_connections=300",
             "shared_buffers=512MB",
-            // Without this the kernel writes evicted pages in bursts of hundreds of megabytes, and the broker's log waits for the
-            // disk.
+            // Without this setting the kernel writes evicted pages in bursts of hundreds of megabytes, and the broker's log
+            // waits for the disk.
             "backend_flush_after=256kB",
             // With the default of 1 GB, load causes a checkpoint every minute or two, which slows everything on the same disk.
             "max_wal_size=4GB",
@@ -111,7 +111,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// The programs of the major version that created the data, or the newest version for new data.
+    /// Returns the folder of programs of the major version that created the data; for new data, of the newest version.
     fn binaries(&self) -> Result<PathBuf> {
         let found = postgres_binaries()?;
         let newest = found.first().context("PostgreSQL is not installed")?;
@@ -146,7 +146,7 @@ impl Postgres {
     /// Waits until the database answers a query for its version, and returns the version.
     ///
     /// # Errors
-    /// The process ended, or five minutes passed. The message has the end of the log.
+    /// The process ended, or five minutes passed. The error contains the end of the log.
     pub(super) async fn wait_ready(&mut self) -> Result<String> {
         let url = self.url("postgres");
         let version = async || Ok(run_sql(&url, "SHOW server_version").await?.unwrap_or_default());
@@ -154,14 +154,14 @@ impl Postgres {
         wait_ready("PostgreSQL", self.child.as_mut(), version, || procs::tail(&log, 20)).await
     }
 
-    /// Shuts down fast. If that takes over 10 s, shuts down immediately, and then with SIGKILL.
+    /// Shuts the cluster down fast. If that takes more than 10 s, shuts it down immediately, and at last kills it with SIGKILL.
     pub(super) fn stop(&mut self) {
         if let Some(pid) = self.pid() {
             for (signal, seconds) in [(Signal::SIGINT, 10), (Signal::SIGQUIT, 5), (Signal::SIGKILL, 5)] {
                 procs::signal(pid, signal);
                 let child = &mut self.child;
                 let gone = procs::wait_until(Duration::from_secs(seconds), || {
-                    // An ended child has an entry in /proc until its parent waits for it.
+                    // An ended child process has an entry in /proc until its parent waits for it.
                     let reaped = child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))));
                     reaped || procs::command_of(pid).is_none()
                 });
@@ -182,7 +182,8 @@ impl Postgres {
         }
         let user = ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok().flatten());
         let user = user.context("PostgreSQL does not run as root, and the user `postgres` does not exist")?;
-        // `test -x` would not do: access(2) ignores capabilities. `stat` of a file in the folder needs the same rights as PostgreSQL.
+        // `test -x` does not work, because access(2) ignores capabilities. `stat` of a file in the folder needs the same rights
+        // as PostgreSQL.
         let opens = |all_folders: &bool| {
             let mut look = command_as(&user, Path::new("/usr/bin/stat"), *all_folders);
             look.arg(self.folder.join(".")).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());

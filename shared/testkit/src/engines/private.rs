@@ -1,4 +1,4 @@
-//! A broker and a database that belong to one test, which may kill them.
+//! A broker and a database for one test, which the test may kill.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -10,14 +10,14 @@ use super::postgres::Postgres;
 use super::rabbit::{RabbitNode, RabbitPorts};
 use crate::ports::free_port;
 
-/// A RabbitMQ node on free ports in its own folder. Dropping it kills the node and deletes its data.
+/// A RabbitMQ node on free ports in a separate folder. Dropping this value kills the node and deletes its data.
 pub struct PrivateRabbit {
     node: RabbitNode,
     _folder: TempDir,
 }
 
 impl PrivateRabbit {
-    /// Starts it and waits until it is ready.
+    /// Starts a node and waits until it is ready.
     ///
     /// # Errors
     /// RabbitMQ is not installed or does not start.
@@ -25,7 +25,7 @@ impl PrivateRabbit {
         Self::with_config("").await
     }
 
-    /// The same with additional lines in its `rabbitmq.conf`.
+    /// Starts a node with additional lines in its `rabbitmq.conf` and waits until it is ready.
     pub async fn with_config(extra: &str) -> Result<Self> {
         crate::install_crypto();
         let folder = tempfile::Builder::new().prefix("postrider-rabbit-").tempdir()?;
@@ -39,31 +39,31 @@ impl PrivateRabbit {
         Ok(rabbit)
     }
 
-    /// The default vhost's URL.
+    /// The URL of the default vhost.
     pub fn amqp_url(&self) -> String {
         format!("{}/%2f", self.node.amqp_url())
     }
 
-    /// The management API with credentials.
+    /// The URL of the management API, with credentials.
     pub fn api_url(&self) -> String {
         self.node.api_url()
     }
 
-    /// Sends SIGKILL to the Erlang VM and all its children at once. Returns once they have ended.
+    /// Sends SIGKILL to the Erlang VM and all of its children at the same time. Returns after they have ended.
     pub fn kill9(&mut self) {
         self.node.kill9();
     }
 
-    /// Starts it again with the same data and ports, and waits until it is ready.
+    /// Starts the node again with the same data and ports, and waits until it is ready.
     ///
     /// # Errors
-    /// It does not start; the error contains the end of its log.
+    /// The node does not start. The error contains the end of its log.
     pub async fn restart(&mut self) -> Result<()> {
         self.node.start(|_| ())?;
         self.node.wait_ready().await
     }
 
-    /// Deletes its data, as if its disk were lost. It must not be running.
+    /// Deletes the node's data, as if its disk were lost. The node must not be running.
     ///
     /// # Errors
     /// The folder cannot be deleted.
@@ -73,10 +73,10 @@ impl PrivateRabbit {
 
     /// Waits until every quorum queue of the default vhost would survive [`PrivateRabbit::kill9`].
     ///
-    /// RabbitMQ writes the registration of a quorum queue to disk up to half a second *after* it confirmed the declaration, and
-    /// messages published in between. A node that is killed within that time restarts with the queue's name, an empty log under a
-    /// new id, and no leader. A test that kills the node soon after a declaration would test this fault of RabbitMQ, not
-    /// Postrider.
+    /// RabbitMQ writes the registration of a quorum queue, and the messages published in between, to disk up to half a second
+    /// *after* it confirmed the declaration. A node that is killed within that time restarts with the queue's name, an empty
+    /// log with a new id, and no leader. A test that kills the node soon after a declaration would test this fault of RabbitMQ,
+    /// not Postrider.
     ///
     /// # Errors
     /// The management API does not answer, or a queue is not on disk after three minutes.
@@ -104,32 +104,32 @@ impl PrivateRabbit {
     /// Runs `rabbitmqctl` for this node, for faults such as `["set_disk_free_limit", "1000000GB"]`.
     ///
     /// # Errors
-    /// The command fails; the error contains its output.
+    /// The command fails. The error contains its output.
     pub async fn ctl(&self, arguments: &[&str]) -> Result<()> {
         self.node.ctl(arguments).await
     }
 
-    /// The folder of its files.
+    /// The folder of the node's files.
     pub fn folder(&self) -> &std::path::Path {
         self.node.folder()
     }
 }
 
-/// A PostgreSQL on a free port in its own folder. Dropping it stops it and deletes its data.
+/// A PostgreSQL on a free port in a separate folder. Dropping this value stops it and deletes its data.
 pub struct PrivatePostgres {
     cluster: Postgres,
     folder: TempDir,
 }
 
 impl PrivatePostgres {
-    /// Starts it and waits until it is ready.
+    /// Starts a PostgreSQL and waits until it is ready.
     ///
     /// # Errors
     /// PostgreSQL is not installed or does not start.
     pub async fn start() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("postrider-postgres-").tempdir()?;
         let path = folder.path().canonicalize()?.join("cluster");
-        // PostgreSQL runs as another user than root, who must be able to enter the folder.
+        // If PostgreSQL runs as another user, that user must be able to open the folder.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
         let cluster = Postgres::new(path, free_port());
         let mut postgres = Self { cluster, folder };
@@ -137,7 +137,7 @@ impl PrivatePostgres {
         Ok(postgres)
     }
 
-    /// Its only database.
+    /// The URL of its only database.
     pub fn database_url(&self) -> String {
         self.cluster.url("postgres")
     }
@@ -147,15 +147,15 @@ impl PrivatePostgres {
         self.folder.path()
     }
 
-    /// Shuts down fast, which ends every connection. Returns once the process has ended.
+    /// Shuts PostgreSQL down fast, which ends every connection. Returns after the process has ended.
     pub fn stop(&mut self) {
         self.cluster.stop();
     }
 
-    /// Starts it again with the same data and port.
+    /// Starts PostgreSQL again with the same data and port.
     ///
     /// # Errors
-    /// It does not start; the error contains the end of its log.
+    /// PostgreSQL does not start. The error contains the end of its log.
     pub async fn restart(&mut self) -> Result<()> {
         self.cluster.start(|_| ())?;
         self.cluster.wait_ready().await.map(drop)

@@ -1,4 +1,4 @@
-//! The programs of RabbitMQ and PostgreSQL: finding them, running them as another user, and waiting until they are ready.
+//! The programs of RabbitMQ and PostgreSQL: finds them, runs them as another user, and waits until they are ready.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -11,8 +11,8 @@ use crate::paths::{on_path, set};
 
 const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
 
-/// RabbitMQ's start script: the file that `POSTRIDER_RABBITMQ_SERVER` names, or the usual one of distributions. Debian's wrapper in
-/// /usr/sbin is not used, because it requires the user `rabbitmq`.
+/// Returns RabbitMQ's start script: the file in `POSTRIDER_RABBITMQ_SERVER`, or the usual file of distributions. Debian's
+/// wrapper in /usr/sbin is not used, because it requires the user `rabbitmq`.
 ///
 /// # Errors
 /// RabbitMQ is not installed.
@@ -27,7 +27,8 @@ pub(super) fn rabbitmq_server() -> Result<PathBuf> {
     candidates.into_iter().map(PathBuf::from).find(|path| path.is_file()).context("RabbitMQ is not installed")
 }
 
-/// Folders with `postgres` and `initdb`, newest major version first; if `POSTRIDER_POSTGRES_BIN` is set, only the folder that it names.
+/// Returns the folders with `postgres` and `initdb`, newest major version first. If `POSTRIDER_POSTGRES_BIN` is set, returns
+/// only the folder that it names.
 ///
 /// # Errors
 /// PostgreSQL is not installed.
@@ -48,7 +49,7 @@ pub(super) fn postgres_binaries() -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// The major version of the programs in a folder, from its path or from the program.
+/// Returns the major version of the programs in a folder, from the folder's path or from a program.
 pub(super) fn postgres_major(bin: &Path) -> Option<String> {
     let folder = bin.parent()?.file_name()?.to_str()?;
     if folder.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -59,7 +60,8 @@ pub(super) fn postgres_major(bin: &Path) -> Option<String> {
     Some(text.split_whitespace().nth(2)?.split('.').next()?.to_owned())
 }
 
-/// A command that runs a program as another user. If `all_folders` is set, the program has the capability to open every folder.
+/// Returns a command that runs a program as another user. If `all_folders` is set, the program has the capability to open every
+/// folder.
 pub(super) fn command_as(user: &User, program: &Path, all_folders: bool) -> Command {
     let mut command = Command::new("setpriv");
     command.arg(format!("--reuid={}", user.uid)).arg(format!("--regid={}", user.gid)).arg("--clear-groups");
@@ -73,7 +75,7 @@ pub(super) fn command_as(user: &User, program: &Path, all_folders: bool) -> Comm
 /// Repeats `probe` until it succeeds, and returns its result.
 ///
 /// # Errors
-/// The process ended, or five minutes passed. The message has the end of the log.
+/// The process ended, or five minutes passed. The error contains the end of the log.
 pub(super) async fn wait_ready<T>(
     name: &str,
     mut child: Option<&mut Child>,

@@ -32,10 +32,11 @@ pub(super) struct RabbitNode {
 }
 
 // RabbitMQ reads these settings from this file only.
-// - The time after which an expired message whose lane is missing is retried (3 minutes by default), and the number of messages that a
-//   rung dead-letters at once (32 by default).
-// - A limit of file handles. Virtual hosts of tests are not deleted, and RabbitMQ 3.x reserves three handles for each quorum queue
-//   without opening them. At the limit that it derives from `ulimit -n` it would create no further virtual host.
+// - The time after which an expired message whose lane is missing is retried (3 minutes by default), and the number of messages
+//   that a rung dead-letters at the same time (32 by default).
+// - A limit of file handles. Virtual hosts of tests are not deleted, and RabbitMQ 3.x reserves three handles for each quorum
+//   queue without opening them. With the limit that RabbitMQ derives from `ulimit -n`, it would create no virtual hosts after
+//   some time.
 const ADVANCED_CONFIG: &str = "\
 [{rabbit, [
   {file_handles_high_watermark, 1000000},
@@ -61,7 +62,7 @@ impl RabbitNode {
         self.folder.join("console.log")
     }
 
-    /// The Erlang VMs of this node.
+    /// Returns the process ids of the Erlang VMs of this node.
     fn machines(&self) -> Vec<i32> {
         let mut found = procs::marked(&self.folder);
         found.retain(|pid| procs::name_of(*pid).is_some_and(|name| name == "beam.smp"));
@@ -95,11 +96,11 @@ impl RabbitNode {
         )?;
         write("advanced.config", ADVANCED_CONFIG)?;
         write("enabled_plugins", "[rabbitmq_management].\n")?;
-        // Prevents RabbitMQ from reading the machine's /etc/rabbitmq/rabbitmq-env.conf.
+        // The empty file prevents RabbitMQ from reading the machine's /etc/rabbitmq/rabbitmq-env.conf.
         write("rabbitmq-env.conf", "")
     }
 
-    /// A program with the environment of the node.
+    /// Adds the environment of the node to a command.
     fn command(&self, mut command: Command) -> Command {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
@@ -129,9 +130,9 @@ impl RabbitNode {
         command
     }
 
-    /// Writes the files and starts the processes; [`RabbitNode::wait_ready`] waits for them.
+    /// Writes the files and starts the processes. [`RabbitNode::wait_ready`] waits until they are ready.
     pub(super) fn start(&mut self, say: Say) -> Result<()> {
-        // Processes left by a killed node, such as its epmd, would hold the ports.
+        // Processes that remain of a killed node, such as its epmd, would hold the ports.
         procs::kill_marked(&self.folder);
         let RabbitPorts { amqp, management, distribution, epmd } = self.ports;
         [amqp, management, distribution, epmd].into_iter().try_for_each(ports::wait_free)?;
@@ -139,12 +140,14 @@ impl RabbitNode {
         self.write_config()?;
         say(&format!("starting RabbitMQ on port {amqp} (data in {})", self.folder.display()));
 
-        // Without a running epmd, RabbitMQ starts an Erlang VM to start one, which takes longer. An error here is harmless.
+        // Without a running epmd, RabbitMQ starts a separate Erlang VM to start epmd, which takes longer. An error here is
+        // harmless.
         let _ = self.command(Command::new("epmd")).arg("-daemon").stdout(Stdio::null()).stderr(Stdio::null()).status();
 
         let log = std::fs::File::create(self.log())?;
         let mut command = self.command(procs::raise_open_files(server));
-        // In its own process group, because a Ctrl-C in the terminal must reach only `xtask`, which stops its processes in order.
+        // Runs in a separate process group, because a Ctrl-C in the terminal must reach only `xtask`, which stops its processes
+        // in order.
         command.stdout(log.try_clone()?).stderr(log).process_group(0);
         self.child = Some(command.spawn().context("starting rabbitmq-server")?);
         Ok(())
@@ -153,7 +156,7 @@ impl RabbitNode {
     /// Waits until the broker accepts connections to the default vhost.
     ///
     /// # Errors
-    /// The process ended, or five minutes passed. The message has the end of the log.
+    /// The process ended, or five minutes passed. The error contains the end of the log.
     pub(super) async fn wait_ready(&mut self) -> Result<()> {
         let mut child = self.child.take();
         let ready = wait_ready("RabbitMQ", child.as_mut(), async || self.probe().await, || self.log_tail()).await;
@@ -170,7 +173,8 @@ impl RabbitNode {
         Ok(())
     }
 
-    /// The broker's version. A broker without at-least-once dead-lettering is refused: it accepts every declaration and loses retries.
+    /// Returns the broker's version. Refuses a broker without at-least-once dead-lettering, because it accepts every
+    /// declaration but loses retries.
     ///
     /// # Errors
     /// The version is below 3.10 (Ubuntu 22.04 has 3.9), or the management API does not answer.
@@ -205,21 +209,21 @@ impl RabbitNode {
         Ok(())
     }
 
-    /// Asks for an orderly stop without waiting.
+    /// Requests an orderly stop without waiting for it.
     pub(super) fn ask_to_stop(&self) {
         for pid in self.machines() {
             procs::signal(pid, Signal::SIGTERM);
         }
     }
 
-    /// Stops the node in order. Kills processes that still run after 20 s, and always epmd.
+    /// Stops the node in an orderly way. Kills processes that still run after 20 s, and kills epmd in any case.
     pub(super) fn stop(&mut self) {
         self.ask_to_stop();
         procs::wait_until(Duration::from_secs(20), || !self.running());
         self.kill9();
     }
 
-    /// Sends SIGKILL to every process of the node at once, like a power cut.
+    /// Sends SIGKILL to every process of the node at the same time, like a power cut.
     pub(super) fn kill9(&mut self) {
         procs::kill_marked(&self.folder);
         if let Some(mut child) = self.child.take() {

@@ -13,14 +13,14 @@ use url::Url;
 use super::running_private;
 use crate::paths::set;
 
-/// A unique vhost and a unique, empty database on the test engines. Dropping it drops the database, also after a panic. The vhost
-/// remains until the broker's data is deleted.
+/// A unique vhost and a unique, empty database on the test engines. Dropping this value drops the database, even after a panic.
+/// The vhost remains until the broker's data is deleted.
 pub struct Scope {
     /// The broker's URL with the vhost.
     pub amqp_url: String,
     /// The URL of the database.
     pub database_url: String,
-    /// The management API with credentials.
+    /// The URL of the management API, with credentials.
     pub amqp_api_url: String,
     /// The vhost's name.
     pub vhost: String,
@@ -29,7 +29,7 @@ pub struct Scope {
     admin_database_url: String,
 }
 
-/// How long an engine may take to answer, on a busy machine.
+/// Maximum time for an engine to answer, on a busy machine.
 const ANSWER_WITHIN: Duration = Duration::from_secs(180);
 
 const MISSING: &str = "no engines to test with. Run the tests with `cargo xtask test`, or keep engines running with \
@@ -37,10 +37,10 @@ const MISSING: &str = "no engines to test with. Run the tests with `cargo xtask 
                        POSTRIDER_TEST_AMQP_API and POSTRIDER_TEST_DATABASE_URL";
 
 impl Scope {
-    /// Creates the vhost and the database. Their names contain `name`, so that they can be recognised in a listing.
+    /// Creates the vhost and the database. Their names contain `name`, so that a listing shows to which test they belong.
     ///
     /// # Panics
-    /// The engines are missing or refuse. The message says what to run.
+    /// The engines are missing or refuse the request. The message says which command to run.
     pub async fn new(name: &str) -> Self {
         Self::try_new(name).await.context(MISSING).unwrap_or_else(|error| panic!("{error:#}"))
     }
@@ -75,11 +75,11 @@ impl Scope {
         Ok(scope)
     }
 
-    /// Creates a user of the broker with these rights in this vhost, and returns the URL to connect with. Users have unique names and remain
-    /// until the broker's data is deleted.
+    /// Creates a user of the broker with these rights in this vhost, and returns the URL with which to connect. Users have
+    /// unique names and remain until the broker's data is deleted.
     ///
     /// # Errors
-    /// The management API refuses.
+    /// The management API refuses the request.
     pub async fn user(&self, rights: &Rights<'_>) -> Result<String> {
         let name = format!("user_{}", uuid::Uuid::new_v4().simple());
         let put = async |path: String, body: serde_json::Value| {
@@ -93,17 +93,17 @@ impl Scope {
         let topic = serde_json::json!({"exchange": exchange, "write": keys, "read": "^$"});
         put(format!("/api/topic-permissions/{}/{name}", self.vhost), topic).await?;
         let mut url = Url::parse(&self.amqp_url)?;
-        // An `amqp` URL always accepts a user and a password.
+        // Setting a user and a password never fails for an `amqp` URL.
         let _ = url.set_username(&name);
         let _ = url.set_password(Some(&name));
         Ok(url.to_string())
     }
 
-    /// Publishes a message to `postrider.events` as the user of the URL, with an expiration of 1 ms and any headers, and waits for the
-    /// broker's confirm.
+    /// Publishes a message to `postrider.events` as the user in the URL, with an expiration of 1 ms and these headers, and
+    /// waits for the broker's confirm.
     ///
     /// # Errors
-    /// The broker is unavailable or refuses.
+    /// The broker is unavailable or refuses the message.
     pub async fn publish_expiring(url: &str, routing_key: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<()> {
         let connection = Connection::connect(url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
@@ -125,31 +125,31 @@ impl Scope {
     }
 }
 
-/// The rights of a user of the broker, as regular expressions.
+/// The rights of a user of the broker. The names are regular expressions.
 #[derive(Debug, Clone, Copy)]
 pub struct Rights<'a> {
-    /// Names that may be declared.
+    /// Names of exchanges and queues that the user may declare.
     pub configure: &'a str,
-    /// Names that may be published to.
+    /// Names to which the user may publish.
     pub write: &'a str,
-    /// Names that may be consumed from.
+    /// Names from which the user may consume.
     pub read: &'a str,
-    /// A topic exchange, and the routing keys that may be published with there.
+    /// A topic exchange, and the routing keys with which the user may publish to it.
     pub routing_keys: (&'a str, &'a str),
 }
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        // The vhost is not deleted. RabbitMQ 3.10 gives every dead-lettering quorum queue a worker. Deleting a queue while its worker
-        // starts crashes the worker, and several such crashes end the supervisor of *all* workers. From then on no test can use a quorum
-        // queue of the broker.
+        // The vhost is not deleted. RabbitMQ 3.10 gives every dead-lettering quorum queue a worker. If a queue is deleted while
+        // its worker starts, the worker crashes, and several such crashes end the supervisor of *all* workers. After that no
+        // test can use a quorum queue of the broker.
         let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.database);
         let admin = self.admin_database_url.clone();
-        // In another thread with its own runtime: this runtime may be shutting down, and must not be blocked.
+        // Runs in another thread with a separate runtime, because this runtime may be shutting down and must not be blocked.
         let cleaner = std::thread::spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
             runtime.block_on(async {
-                // An error is ignored: a database that remains has a unique name and does no harm.
+                // The error is ignored, because a database that remains has a unique name and does no harm.
                 let limit = ANSWER_WITHIN;
                 let _ = tokio::time::timeout(limit, run_sql(&admin, &sql)).await;
             });
@@ -177,13 +177,13 @@ async fn management_put(api: &str, path: &str, body: &str) -> Result<()> {
     Ok(())
 }
 
-/// The answer of the management API to a GET.
+/// Returns the response of the management API to a GET.
 pub(super) async fn management_get(api: &str, path: &str) -> Result<Vec<u8>> {
     let answer = management(Method::GET, api, path)?.send().await?.error_for_status()?;
     Ok(answer.bytes().await?.to_vec())
 }
 
-/// A request to the management API; reqwest sends the credentials that are in its URL.
+/// Builds a request to the management API. reqwest sends the credentials in the URL.
 fn management(method: Method, api: &str, path: &str) -> Result<RequestBuilder> {
     let client = Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?;
     Ok(client.request(method, format!("{}{path}", api.trim_end_matches('/'))))
