@@ -24,7 +24,7 @@ pub(crate) struct Answer {
     pub(crate) excerpt: Excerpt,
     /// A text that describes the missing part, if the answer is incomplete.
     pub(crate) incomplete: Option<String>,
-    /// Set if the connection can be used for another request.
+    /// How the connection can be used for another request; `None` if it cannot.
     pub(crate) reusable: Option<Reusable>,
 }
 

@@ -1,6 +1,6 @@
 //! Macros for types that are written as text in messages, rows and routing keys.
 
-/// The error for a name that is not one of the allowed names.
+/// An error: the name is not one of the allowed names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected one of {allowed}, got {got:?}")]
 pub struct UnknownName {

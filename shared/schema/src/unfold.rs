@@ -62,7 +62,7 @@ const REEVALUATION_DEPTH_MAX: usize = 4;
 pub(crate) struct Unfolded {
     /// Number of subschemas, `enum` values and `required` names. Each is counted as often as references reach it.
     pub(crate) checks: usize,
-    /// Number of patterns, counted in the same way.
+    /// Number of patterns, each counted as often as references reach it.
     pub(crate) patterns: usize,
     /// The cost of a check.
     pub(crate) costs: Costs,

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 pub struct PreviousSecret {
     /// The secret.
     pub secret: SecretString,
-    /// The end of the secret's signatures: it does not sign at this time or later.
+    /// The time from which the secret does not sign.
     pub valid_until: UnixMillis,
 }
 
@@ -23,7 +23,7 @@ pub struct NextSecret {
     pub secret: SecretString,
     /// The time from which the secret is the current secret.
     pub effective_at: UnixMillis,
-    /// The end of the replaced secret: it does not sign `webhook-signature` at this time or later. Not before `effective_at`.
+    /// The time from which the replaced secret does not sign `webhook-signature`. Not before `effective_at`.
     pub overlap_until: UnixMillis,
 }
 

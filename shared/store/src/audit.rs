@@ -22,7 +22,7 @@ const MISSING_MAX: i64 = 100_000;
 /// A block has 2 to the power of `BLOCK_BITS` sequence numbers.
 pub const BLOCK_BITS: u32 = 14;
 
-/// A repeatable-read snapshot, on a connection of its own. Dropping it closes the connection.
+/// A repeatable-read snapshot, on a separate connection. Dropping the snapshot closes the connection.
 pub struct AuditSnapshot {
     client: Client,
     _driver: Driver,
@@ -61,7 +61,7 @@ pub struct ReplayCounts {
     pub tenant: TenantId,
     /// The replay.
     pub replay: ReplayId,
-    /// Number of deliveries that the replay's row says it created.
+    /// Number of created deliveries according to the replay's row.
     pub requested: u64,
     /// Number of the replay's deliveries on record.
     pub recorded: u64,
@@ -223,8 +223,8 @@ impl AuditSnapshot {
         read_all(self.client.query(&sql, &[&Date(days.0), &Date(days.1), &ids, &below]).await?)
     }
 
-    /// Returns the numbers in these `(instance, block)` pairs that are excused or on record on these days, as `(instance,
-    /// number)`.
+    /// Returns the numbers in these `(instance, block)` pairs that are excused or on record on these days, as
+    /// `(instance, number)`.
     pub async fn known_numbers(&self, days: (Day, Day), blocks: &[(u64, u64)]) -> Result<Vec<(u64, u64)>, StoreError> {
         let (ids, numbers) = signed_columns(blocks);
         let wanted = "unnest($1::bigint[], $2::bigint[]) AS wanted(instance, block)";

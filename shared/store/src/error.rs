@@ -1,4 +1,4 @@
-//! Errors of the database, by what a caller can do about them.
+//! Errors of the database, classified by what a caller can do about them.
 
 use tokio_postgres::error::SqlState;
 

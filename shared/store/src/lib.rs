@@ -6,7 +6,7 @@
 //!
 //! - **One counter orders configuration.** Every edit increments the single row of `config_version` in its transaction and
 //!   writes the version into the rows that it changes. The counter's lock serialises edits, so version order is commit order.
-//!   Deleted rows stay as tombstones. [`feed`] sends both changed and deleted rows to services.
+//!   Deleted rows remain as tombstones. [`feed`] sends both changed and deleted rows to services.
 //! - **The history merges in any order.** [`record`] upserts decisions and outcomes. The final row is the same for every
 //!   order, with or without duplicates.
 //! - **Secrets are never in a column as plain text**, see [`crypto`].

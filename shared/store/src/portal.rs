@@ -159,7 +159,7 @@ impl SessionStore {
     /// work.
     ///
     /// If the tenant has more than [`PORTAL_SESSIONS_PER_TENANT_MAX`] opened links, deletes its oldest opened links: first
-    /// links without a session of their own, then links with their sessions.
+    /// links that have no session, then links with their sessions.
     pub async fn open_portal_link(
         &self,
         id: PortalLinkId,

@@ -32,7 +32,7 @@ use crate::store::Store;
 /// Timeout of scans for overdue deliveries. Zero means no timeout: the caller adapts the pause between scans to their duration.
 const OVERDUE_SCAN_MAX: Duration = Duration::ZERO;
 
-/// Which events [`Store::take_undecided`] scans.
+/// Selects the events that [`Store::take_undecided`] scans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
     /// The event day to scan.

@@ -13,7 +13,7 @@ use crate::error::StoreError;
 use crate::sql::{FromRow, RowExt, Ts, from_row};
 use crate::store::{History, ServiceRegistry};
 
-/// What a process reports about itself.
+/// A process's report about itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceReport {
     /// The unique name of the process.
@@ -26,7 +26,7 @@ pub struct ServiceReport {
     pub started_at: UnixMillis,
     /// Mean number of members in a message, by queue, over the messages that the process consumed recently.
     pub members_per_message: BTreeMap<String, f64>,
-    /// Mean bytes of a message, by queue, over the same messages.
+    /// Mean number of bytes of a message, by queue, over the same messages.
     pub bytes_per_message: BTreeMap<String, f64>,
 }
 

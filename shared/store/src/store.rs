@@ -96,7 +96,7 @@ handles! {
     RecordStore = record;
     /// Claims event ids.
     ClaimStore = claims;
-    /// Dashboard sessions and the results of forms sent in them.
+    /// Dashboard sessions and the results of forms that were submitted in them.
     SessionStore = sessions;
     /// Claims and responses of requests with an `Idempotency-Key`.
     IdempotencyStore = idempotency;

@@ -110,8 +110,8 @@ pub fn mirror() -> Result<String> {
     Ok(mirror_of(&sources).unwrap_or("http://deb.debian.org/debian").to_owned())
 }
 
-/// Returns the first source of Debian's own packages, not of security updates or third parties. Before the first `apt-get
-/// update` sources have no labels; then the address must end with `/debian`.
+/// Returns the first source of Debian's own packages, not of security updates or third parties. Before the first
+/// `apt-get update` sources have no labels; then the address must end with `/debian`.
 fn mirror_of(sources: &str) -> Option<&str> {
     let known = sources.lines().filter(|line| line.starts_with("http")).map(|line| {
         let (uri, labels) = line.split_once(' ').unwrap_or((line, ""));

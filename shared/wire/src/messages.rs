@@ -448,7 +448,7 @@ pub struct TestCall {
 pub enum Hint {
     /// Statements of a dispatcher about breakers.
     Breakers(Vec<BreakerStatement>),
-    /// A process has just subscribed and asks the others to send all of their hints again.
+    /// A process has just subscribed and asks the other processes to send all of their hints again.
     Ask,
     /// The configuration version that one role of one process has applied.
     Applied(AppliedVersion),

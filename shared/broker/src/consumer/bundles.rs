@@ -16,7 +16,7 @@ use crate::budget::Permit;
 use crate::metrics;
 use crate::topology::Queue;
 
-/// What a handler did with a bundle.
+/// The result of handling a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BundleOutcome {
     /// The poisoned members become dead letters. The other members are handled, and all of their effects are confirmed or

@@ -99,7 +99,7 @@ where
     }
 }
 
-/// Handles one member; returns whether it is settled.
+/// Handles one member. Returns whether the member is settled.
 async fn handle<H, F>(source: &Source, handler: &H, member: Member, context: MemberContext) -> bool
 where
     H: Fn(Member, MemberContext) -> F,

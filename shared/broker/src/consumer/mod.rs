@@ -128,7 +128,7 @@ pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, Poison> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Poison::from_panic(panic.as_ref()))
 }
 
-/// What the handler of a member or message returned.
+/// The result of the handler of a member or message.
 enum Handled {
     Settled,
     Requeue,

@@ -38,7 +38,7 @@ pub(super) struct PriorityYield {
     urgent_before: u64,
     /// Number of members of this lane taken since the last pause.
     taken: usize,
-    /// Grows while the lane has a backlog, and shrinks at the same rate while it has none.
+    /// The time of backlog: grows while the lane has a backlog, and shrinks at the same rate while the lane has none.
     backlogged: Duration,
     took_at: Instant,
     /// When the last call of [`PriorityYield::after`] ended.

@@ -63,7 +63,7 @@ where
     }
 }
 
-/// Handles one message; returns whether it is settled.
+/// Handles one message. Returns whether the message is settled.
 async fn handle<H, F>(source: &Source, handler: &H, message: ProducerMessage, delivery_count: u32) -> bool
 where
     H: Fn(ProducerMessage) -> F,

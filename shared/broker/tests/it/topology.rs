@@ -1,4 +1,4 @@
-//! A queue or exchange that exists with other arguments is an error that names it.
+//! If a queue or exchange exists with other arguments, the error names the queue or exchange.
 
 use postrider_broker::{BrokerError, Queue};
 use serde_json::json;

@@ -51,11 +51,11 @@ impl Standing {
 /// Deliveries of a day that were requested, not caused by events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Requested {
-    /// By retries.
+    /// Number of deliveries requested by retries.
     pub retries: u64,
-    /// By replays.
+    /// Number of deliveries requested by replays.
     pub replays: u64,
-    /// By test calls.
+    /// Number of deliveries requested by test calls.
     pub tests: u64,
     /// The deliveries by status.
     #[serde(flatten)]

@@ -19,7 +19,7 @@ use crate::error::StoreError;
 use crate::sql::{Ts, clean};
 use crate::store::Core;
 
-/// Maximum bytes of a member's value in an entry. A longer value is replaced by its length in bytes.
+/// Maximum number of bytes of a member's value in an entry. A longer value is replaced by its length in bytes.
 const VALUE_BYTES_MAX: usize = 2_048;
 
 /// Who makes a change.

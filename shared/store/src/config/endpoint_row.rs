@@ -74,7 +74,7 @@ impl EndpointRow {
         })
     }
 
-    /// Seals new signing secrets and puts them into the row.
+    /// Seals new signing secrets and writes them into the row.
     pub(super) fn replace_secrets(&mut self, keys: &MasterKeys, new: &EndpointSecrets) -> Result<(), StoreError> {
         let id = self.endpoint.id;
         let seal = |column, secret| secrets::seal(keys, id, column, secret);

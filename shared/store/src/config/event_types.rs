@@ -55,7 +55,7 @@ pub struct SavedEventType {
     pub created: bool,
 }
 
-/// Which event types of a tenant to list. They are sorted by name.
+/// Selects the event types of a tenant to list. The list is sorted by name.
 #[derive(Debug, Clone, Copy)]
 pub struct EventTypePage<'a> {
     /// Lists names after this name (exclusive); `None` starts at the first name.
@@ -72,8 +72,8 @@ pub struct EventTypePage<'a> {
 pub struct EventTypeList {
     /// The event types, sorted by name.
     pub items: Vec<TenantEventType>,
-    /// Whether the page ended before its limit, because its samples and schemas reached [`PAGE_BYTES_MAX`] bytes. Others
-    /// follow.
+    /// Whether the page ended before its limit, because its samples and schemas reached [`PAGE_BYTES_MAX`] bytes. If so,
+    /// other types follow.
     pub is_cut: bool,
 }
 

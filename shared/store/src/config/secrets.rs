@@ -315,7 +315,7 @@ mod tests {
         let second = start().rotated(&new("b", overlap(5_000)), NOW).unwrap();
         let third = second.rotated(&new("c", overlap(4_000)), UnixMillis(1_001)).unwrap();
         check(&third, "c", &[("b", 4_000), ("a", 5_000)], None);
-        // A rotation removes expired secrets; a cut-over ends only the current one.
+        // A rotation removes expired secrets. A cut-over ends only the current secret.
         let fourth = third.clone().rotated(&new("d", cut_over(4_000)), UnixMillis(4_000)).unwrap();
         check(&fourth, "d", &[("a", 5_000)], None);
         let planned = third.rotated(&new("d", cut_over(9_000)), UnixMillis(1_002)).unwrap();

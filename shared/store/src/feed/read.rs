@@ -89,8 +89,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Returns, for a snapshot, the condition that leaves out tombstones: the receiver of a snapshot discards all older rows
-    /// anyway.
+    /// Returns, for a snapshot, the condition that leaves out tombstones: a snapshot replaces everything that its
+    /// receiver has, so it needs no deleted rows.
     fn if_living(&self, column: &str) -> String {
         if self.since.is_none() { format!(" AND {column} IS NULL") } else { String::new() }
     }

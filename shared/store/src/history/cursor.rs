@@ -10,7 +10,7 @@ use postrider_model::time::UnixMillis;
 use crate::error::StoreError;
 use crate::sql::Ts;
 
-/// Which page to read.
+/// The page to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageRequest {
     /// Maximum number of rows, 1 to [`PAGE_MAX`] (clamped).

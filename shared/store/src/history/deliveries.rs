@@ -33,7 +33,7 @@ fn order_by(order: ListOrder) -> &'static str {
 /// A delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryRow {
-    /// What identifies it.
+    /// The fields that identify the delivery.
     pub delivery: DeliveryRef,
     /// Its status.
     pub status: DeliveryStatus,
@@ -58,7 +58,7 @@ pub struct DeliveryRow {
 }
 
 impl DeliveryRow {
-    /// Whether it belongs to a test call.
+    /// Whether the delivery belongs to a test call.
     pub fn is_test(&self) -> bool {
         matches!(self.delivery.generation, Generation::Test(_))
     }
@@ -71,7 +71,7 @@ pub struct AttemptRow {
     pub attempt: AttemptRecord,
     /// The first bytes of the response's body.
     pub response_excerpt: Bytes,
-    /// When the next attempt is due, as planned after this one.
+    /// When the next attempt is due, as planned after this attempt.
     pub next_attempt_at: Option<UnixMillis>,
 }
 

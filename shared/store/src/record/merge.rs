@@ -22,7 +22,7 @@ use postrider_wire::messages::{Decision, DeliveryRef, DeliveryTask, EventRef, Ou
 use crate::history::DeliveryRow;
 use crate::sql::Coded;
 
-/// What one or more messages report about a delivery, merged.
+/// The merged reports of one or more messages about a delivery.
 #[derive(Debug, Clone)]
 pub(crate) struct Report<'a> {
     pub(crate) of: Cow<'a, DeliveryRef>,
@@ -131,7 +131,7 @@ impl<'a> Report<'a> {
         rank | epoch | i64::from(self.state_number) << 8 | i64::from(self.status.code())
     }
 
-    /// Orders two reports by their state; the greater one wins.
+    /// Orders two reports by their state. A merge keeps the greater report's state.
     fn state_order(&self, other: &Self) -> Ordering {
         (self.standing(), self.reported_at).cmp(&(other.standing(), other.reported_at))
     }

@@ -50,7 +50,7 @@ pub struct Replay {
 pub struct Progress {
     /// Events read.
     pub walked: u64,
-    /// Events read that got at least one new delivery.
+    /// Number of events read for which at least one delivery was created.
     pub events: u64,
     /// Deliveries created, or attempted immediately by a recovery.
     pub deliveries: u64,

@@ -25,7 +25,7 @@ const BYTES: &str = "(coalesce(octet_length(data), 0) + coalesce(octet_length(me
 /// The age at which a recovery reads an event, so that the event is on record. Recorders are usually less than 2 s behind.
 const ON_RECORD_AFTER: Duration = Duration::from_secs(10);
 
-/// Which events of a selection are in a page.
+/// Selects the events of one page.
 #[derive(Debug, Clone, Default)]
 pub struct ReplayStep {
     /// Starts after the event with this time of acceptance and id (exclusive); `None` starts with the first event.
@@ -84,7 +84,7 @@ async fn versions(client: &impl GenericClient, endpoint: EndpointId) -> Result<V
     read_all(client.query(sql, &[&endpoint.0]).await?)
 }
 
-/// See [`Store::replay_page`]. Deliveries of the replay `own` do not count as earlier ones.
+/// See [`Store::replay_page`]. Deliveries of the replay `own` do not count as earlier deliveries.
 pub(super) async fn page(
     client: &impl GenericClient,
     tenant: TenantId,

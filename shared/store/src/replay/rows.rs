@@ -31,7 +31,7 @@ const REPEATED_WITHIN: Duration = Duration::from_secs(60);
 /// A replay to create.
 #[derive(Debug, Clone)]
 pub struct ReplayRequest {
-    /// Which events to deliver again, and to which endpoints.
+    /// The events to deliver again, and the endpoints.
     pub selection: ReplaySelection,
     /// The request as text. It distinguishes a repeat of the request from another request with the same key.
     pub text: String,

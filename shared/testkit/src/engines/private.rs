@@ -1,4 +1,4 @@
-//! A broker and a database for one test, which the test may kill.
+//! A private broker and a private database for one test. The test may kill them.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
