@@ -43,11 +43,8 @@ pub(crate) struct PageRow {
 /// Measures every page with `attempts` deliveries and attempts on record.
 pub(crate) async fn run(options: &EngineOptions, sink: &Sink, attempts: u64) -> anyhow::Result<Vec<PageRow>> {
     let scope = Scope::new("bench_log").await;
-    let options = EngineOptions {
-        amqp_url: scope.amqp_url.clone(),
-        database_url: scope.database_url.clone(),
-        ..options.clone()
-    };
+    let options =
+        EngineOptions { amqp_url: scope.amqp_url.clone(), database_url: scope.database_url.clone(), ..options.clone() };
     let engine = Box::pin(Engine::start(&options)).await?;
     let measured = Box::pin(measure(&engine, &options.database_url, sink, attempts)).await;
     engine.stop().await;
@@ -129,7 +126,10 @@ async fn publish(engine: &Engine, tenant: &Tenant, client: &Client) -> anyhow::R
         if let Some(row) = client.query_opt(sql, &[&id]).await? {
             return Ok((id.to_owned(), row.get(0)));
         }
-        ensure!(started.elapsed() < RECORDED_WITHIN, "the delivery of {id} was not recorded within {RECORDED_WITHIN:?}");
+        ensure!(
+            started.elapsed() < RECORDED_WITHIN,
+            "the delivery of {id} was not recorded within {RECORDED_WITHIN:?}"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -194,7 +194,13 @@ pub(crate) fn verdicts(report: &Report) -> Vec<Verdict> {
         ("events refused at a fixed rate", total(|row| if row.fixed_rate { row.refused } else { 0 })),
     ];
     let faults = faults.map(|(name, total)| Verdict::of(name, vec![total], Some(NONE)));
-    everyday.chain(isolation).chain(alone).chain(pages).chain(faults).filter(|verdict| !verdict.measured.is_empty()).collect()
+    everyday
+        .chain(isolation)
+        .chain(alone)
+        .chain(pages)
+        .chain(faults)
+        .filter(|verdict| !verdict.measured.is_empty())
+        .collect()
 }
 
 /// Returns the verdicts as a table.

@@ -12,7 +12,7 @@ use axum::http::{Extensions, HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use maud::{Markup, html};
+use maud::html;
 use postrider_http::problem::Problem;
 use postrider_http::server::Peer;
 use postrider_model::limits::SIGN_IN_BODY_BYTES_MAX;
