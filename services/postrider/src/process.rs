@@ -93,7 +93,7 @@ pub(crate) struct Process {
     tasks: Tasks,
     /// Background tasks of the routes. They run until the port closes.
     http_tasks: Tasks,
-    /// The roles in the order of an event's way. They are stopped in this order.
+    /// The roles, in the order in which an event passes through them. They are stopped in this order.
     roles: Vec<Role>,
     stop: CancellationToken,
 }

@@ -48,7 +48,7 @@ impl<T> List<T> {
 }
 
 impl PageQuery {
-    /// The store's request for this page of the list called `list`.
+    /// Converts this query to a request to the store. `list` is the name of the list; a cursor of another list is refused.
     pub(crate) fn request(&self, list: &str) -> Result<PageRequest, Error> {
         let cursor = self.cursor.as_deref().map(|cursor| place_in(list, cursor)).transpose()?;
         Ok(PageRequest { limit: self.limit, cursor: cursor.map(str::to_owned) })

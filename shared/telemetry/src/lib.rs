@@ -1,7 +1,7 @@
 //! Observing and stopping a process: logs, traces, metrics and health checks; supervised tasks, signals and drain.
 //!
 //! Promises: no secret reaches a log; a background task that fails ends its role; a stop is graceful within its time limit.
-//! Does not serve HTTP (postrider-http serves the pages), and does not depend on RabbitMQ, PostgreSQL or events.
+//! Does not serve HTTP (postrider-http serves the pages for probes), and does not depend on RabbitMQ, PostgreSQL or events.
 
 pub mod drain;
 mod exporting;

@@ -56,7 +56,7 @@ pub struct EngineOptions {
 
 /// Running engines. Dropping this value (or [`Engines::stop`]) stops them unless another process uses them.
 pub struct Engines {
-    /// The broker's URL without a vhost. The user of a private broker may create vhosts.
+    /// The broker's URL without a vhost. The account in the URL of a broker that this crate started has the right to create vhosts.
     pub amqp_url: String,
     /// The management API with credentials, `http://user:password@host:port`; `None` if the environment names only an AMQP URL.
     pub amqp_api_url: Option<String>,

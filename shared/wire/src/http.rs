@@ -27,7 +27,7 @@ pub struct PublishEvent<'a> {
         value_type = serde_json::Value, example = json!({"email": "recipient@example.com"})
     ))]
     pub data: &'a RawValue,
-    /// Your own id for it, `[A-Za-z0-9_-]{1,64}`, unique in the tenant.
+    /// Your own id for the event, `[A-Za-z0-9_-]{1,64}`, unique in the tenant.
     #[serde(borrow, default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<EventId>))]
     pub id: Option<Cow<'a, str>>,

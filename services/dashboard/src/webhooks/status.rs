@@ -14,7 +14,7 @@ use crate::texts::Notice;
 
 /// The field that confirms the change.
 const CONFIRMED: &str = "confirmed";
-/// The field that returns to the webhook's page instead of the list.
+/// The name of the form field that makes the browser return to the webhook's page, not to the list of webhooks.
 const BACK: &str = "back";
 
 /// The status, with a switch for visitors who may change it.

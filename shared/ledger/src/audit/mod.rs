@@ -48,7 +48,7 @@ impl Default for AuditOptions {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "missing", rename_all = "snake_case")]
 pub enum Gap {
-    /// Settled sequence numbers of an ingest process whose events are not on record.
+    /// Settled sequence numbers of one ingest process that have no event on record.
     Numbers {
         /// The process.
         instance: u64,

@@ -86,7 +86,7 @@ pub struct Health {
     /// The last time in which it was inactive or disabled after it had been active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_off: Option<OutageShown>,
-    /// The time of the newest request of the last 7 days for a recovery that was not cancelled and covers all event types.
+    /// When a recovery was last requested. Counts only recoveries of the last 7 days that cover all events and were not cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_recovery_at: Option<Timestamp>,
     /// The `since` of a recovery that covers the times of the last 3 days in which it was `failing`, and the last one in which it was

@@ -183,7 +183,7 @@ pub(super) async fn management_get(api: &str, path: &str) -> Result<Vec<u8>> {
     Ok(answer.bytes().await?.to_vec())
 }
 
-/// Builds a request to the management API. reqwest sends the credentials in the URL.
+/// Builds a request to the management API. `api` contains the user and the password; reqwest sends them in the header `Authorization`.
 fn management(method: Method, api: &str, path: &str) -> Result<RequestBuilder> {
     let client = Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?;
     Ok(client.request(method, format!("{}{path}", api.trim_end_matches('/'))))
