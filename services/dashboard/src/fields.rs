@@ -60,6 +60,11 @@ impl Fields {
         self.0.iter().filter(|(n, value)| n == name && !value.is_empty()).map(|(_, value)| value.clone()).collect()
     }
 
+    /// Every field, in the order sent.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Whether a checkbox of this name is checked.
     pub(crate) fn is_checked(&self, name: &str) -> bool {
         !self.get(name).is_empty()

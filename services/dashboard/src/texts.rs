@@ -48,6 +48,7 @@ notices! {
     ReplayCancelled "replay-cancelled" "The replay was cancelled. It creates no further deliveries, and its pending deliveries are cancelled."
     ReplayAlreadyEnded "replay-ended" "The replay had already ended."
     DeadLetterRequeued "requeued" "The message was sent back to its queue."
+    DeadLetterDiscarded "letter-discarded" "The dead letter was discarded."
     TenantCreated "tenant-created" "The tenant was created. Create a key for it next."
     KeyDeleted "key-deleted" "The key was deleted and no longer works."
     PayloadExpunged "expunged" "The payload was expunged."

@@ -77,6 +77,7 @@
 
 pub mod attempt;
 pub mod breaker;
+pub mod dead_letter;
 pub mod delivery;
 pub mod delivery_phase;
 pub mod endpoint;

@@ -26,7 +26,7 @@ const ASK_MAX: Duration = Duration::from_secs(2);
 const TENANTS_WAITING: u32 = 10;
 
 /// The queues, in the order in which work flows.
-const QUEUES: [Queue; 9] = [
+pub(crate) const QUEUES: [Queue; 9] = [
     Queue::Intake,
     Queue::Fanout,
     Queue::EventLog,

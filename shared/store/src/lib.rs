@@ -28,6 +28,7 @@ pub mod audit_log;
 pub mod claims;
 pub mod config;
 pub mod crypto;
+mod dead_letters;
 pub mod endpoint;
 mod error;
 pub mod feed;

@@ -76,7 +76,10 @@ pub(super) const RULES: &[(&str, &str, Access, &str)] = &[
     ("delete", "/v1/event-types/{name}", Manage, ""),
     ("get", "/v1/profiles", Read, ""),
     ("get", "/v1/dead-letters", Operator, ""),
+    ("get", "/v1/dead-letters/{id}", Operator, ""),
     ("post", "/v1/dead-letters/{id}/requeue", Operator, ""),
+    ("post", "/v1/dead-letters/requeue", Operator, r#"{"ids": ["1"]}"#),
+    ("post", "/v1/dead-letters/discard", Operator, r#"{"ids": ["1"]}"#),
     ("get", "/v1/audit-log", Read, ""),
     ("get", "/v1/system", Operator, ""),
 ];
@@ -93,8 +96,8 @@ pub(super) const IDS: &[(&str, Noun)] = &[
     ("key_id", Noun::Key),
 ];
 
-/// Members with names like ids whose values the caller chooses.
-pub(super) const MADE_UP: &[&str] = &["id", "external_id"];
+/// Members with names like ids that the caller chooses, or that only operators may send.
+pub(super) const MADE_UP: &[&str] = &["id", "ids", "external_id"];
 
 /// Query parameters that cannot name an object. (`cursor` and attribute filters have their own checks.)
 pub(super) const HARMLESS: &[&str] = &[
@@ -117,6 +120,10 @@ pub(super) const HARMLESS: &[&str] = &[
     "resolution",
     "by",
     "q",
+    // Parameters of the operator's lists.
+    "state",
+    "reason",
+    "source",
     // Parameters of the audit log, which only filter what the caller may see.
     "action",
     "actor",
@@ -124,7 +131,8 @@ pub(super) const HARMLESS: &[&str] = &[
 ];
 
 /// Reads with responses that change by themselves. They are not compared before and after.
-pub(super) const CHANGES_BY_ITSELF: &[&str] = &["/v1/stats", "/v1/endpoints/{id}/stats", "/v1/system"];
+pub(super) const CHANGES_BY_ITSELF: &[&str] =
+    &["/v1/stats", "/v1/endpoints/{id}/stats", "/v1/system"];
 
 /// The kind of object of an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -9,7 +9,6 @@ use postrider_model::event::Attributes;
 use postrider_model::ids::EndpointId;
 use postrider_model::time::UnixMillis;
 use postrider_store::attributes::AttributeTally;
-use postrider_store::record::{DeadLetter, RecordBatch};
 use postrider_wire::bundle;
 use postrider_wire::messages::{AcceptedEvent, DeliveryTask};
 use postrider_wire::testing;
@@ -302,58 +301,6 @@ async fn a_retry_creates_a_delivery_or_sends_the_pending_one_at_once() {
     // A delivery without its event or endpoint cannot be retried.
     world.call(&tenant.key, "DELETE", &path, None).await.ok(204);
     world.post(&tenant.key, &format!("/v1/deliveries/{ended}/retry"), json!({})).await.problem(409, "");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dead_letters_are_listed_for_operators() {
-    let world = World::new("api_dead_letters").await;
-    let letter = DeadLetter {
-        received_at: UnixMillis::now(),
-        source: "postrider.fanout".into(),
-        reason: "panic: oh no".into(),
-        body: Bytes::from(vec![b'x'; 5_000]),
-        whole_bytes: None,
-        producer: None,
-        headers: vec![("x-source".into(), "postrider.fanout".into())],
-        routing_key: String::new(),
-        content_type: None,
-        message_id: None,
-    };
-    // An earlier release took the source of this letter from its message, which a producer can forge.
-    let forged = DeadLetter {
-        routing_key: "ten_operator.a.b".into(),
-        producer: Some("ten_operator".into()),
-        body: Bytes::from_static(b"forged"),
-        ..letter.clone()
-    };
-    let cut = DeadLetter { whole_bytes: Some(300_000), body: Bytes::from_static(b"cut"), ..forged.clone() };
-    let unknown = DeadLetter { source: "unknown".into(), ..letter.clone() };
-    let rows = RecordBatch { dead_letters: vec![letter], ..RecordBatch::default() };
-    world.store.record().write(&rows).await.unwrap();
-    let list = world.get(OPERATOR, "/v1/dead-letters").await.ok(200);
-    let shown = &list["data"][0];
-    assert_eq!((&shown["source"], &shown["reason"]), (&json!("postrider.fanout"), &json!("panic: oh no")));
-    assert_eq!((&shown["body_bytes"], shown["body_excerpt"].as_str().unwrap().len()), (&json!(5_000), 4_096));
-
-    let requeue = async |letter: DeadLetter| {
-        let rows = RecordBatch { dead_letters: vec![letter], ..RecordBatch::default() };
-        world.store.record().write(&rows).await.unwrap();
-        let newest = world.get(OPERATOR, "/v1/dead-letters?limit=1").await.ok(200)["data"][0].clone();
-        world.post(OPERATOR, &format!("/v1/dead-letters/{}/requeue", newest["id"].as_str().unwrap()), json!({})).await
-    };
-    let later = |letter: DeadLetter, ms: u64| DeadLetter {
-        received_at: letter.received_at.plus(std::time::Duration::from_millis(ms)),
-        ..letter
-    };
-    requeue(later(unknown, 10)).await.problem(409, "");
-    requeue(later(cut, 20)).await.problem(409, "");
-    requeue(later(forged, 30)).await.ok(202);
-    let depth = async |queue: Queue| world.broker.queue_depth(queue.name()).await.unwrap().messages;
-    assert_eq!(
-        (depth(Queue::Intake).await, depth(Queue::Fanout).await),
-        (1, 0),
-        "a producer's goes to the intake alone"
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 
 mod access;
 mod audit_log;
+mod dead_letters;
 mod edits;
 mod endpoints;
 mod event_types;

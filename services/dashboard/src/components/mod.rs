@@ -25,7 +25,7 @@ pub(crate) use self::filter::{
     order_caption, order_filter, quick_ranges, read_times, read_type, text_filter, time_filters, type_filter,
 };
 pub(crate) use self::form::{Form, field_errors, options};
-pub(crate) use self::payload::Payload;
+pub(crate) use self::payload::{Payload, json_or_text};
 pub(crate) use self::secret::{NewSecret, public_key};
 pub(crate) use self::trouble::{failed_deliveries, state, trouble_banner, trouble_line, trouble_of_delivery};
 pub(crate) use self::verify::verification;

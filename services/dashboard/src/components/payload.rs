@@ -41,11 +41,21 @@ impl Payload<'_> {
                 (listing(self.label, start(self.text)))
                 p.faint { "The first " (bytes(SHOWN_BYTES_MAX)) ". " a href=(self.whole) { "Open the whole " (bytes(self.text.len())) } }
             } @else if raw { (listing(self.label, self.text)) }
-            @else if let Some(tree) = folded(self.text) {
-                div.listing tabindex="0" role="region" aria-label=(self.label) { (tree) }
-            } @else { (listing(self.label, &pretty_json(self.text))) }
+            @else if let Some(tree) = tree(self.label, self.text) { (tree) }
+            @else { (listing(self.label, &pretty_json(self.text))) }
         } }
     }
+}
+
+/// JSON as a folded tree; `None` for other text.
+fn tree(label: &str, text: &str) -> Option<Markup> {
+    let tree = folded(text)?;
+    Some(html! { div.listing tabindex="0" role="region" aria-label=(label) { (tree) } })
+}
+
+/// JSON as a folded tree, other text as it is.
+pub(crate) fn json_or_text(label: &str, text: &str) -> Markup {
+    tree(label, text).unwrap_or_else(|| listing(label, text))
 }
 
 /// The first [`SHOWN_BYTES_MAX`] bytes, cut between two characters.

@@ -20,10 +20,9 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
         .route("/dashboard/operator/tenants/{id}", get(tenant::show).post(tenant::save))
         .route("/dashboard/operator/tenants/{id}/keys", get(tenant::show).post(keys::create))
         .route("/dashboard/operator/tenants/{id}/keys/{key}/delete", get(keys::ask_delete).post(keys::delete))
-        .route("/dashboard/operator/dead-letters", get(dead_letters::list))
-        .route("/dashboard/operator/dead-letters/{id}/requeue", get(dead_letters::list).post(dead_letters::requeue))
         .route("/dashboard/operator/profiles", get(profiles::list))
         .route("/dashboard/operator/system", get(system::show))
+        .merge(dead_letters::routes())
 }
 
 /// The address of the list of tenants.

@@ -63,6 +63,8 @@ actions! {
     PayloadExpunged = "event.payload_expunged",
     /// A dead letter was requeued.
     DeadLetterRequeued = "dead_letter.requeued",
+    /// A dead letter was discarded.
+    DeadLetterDiscarded = "dead_letter.discarded",
     /// A portal link was created.
     PortalLinkCreated = "portal_link.created",
     /// A tenant's portal links were deleted and their sessions ended.

@@ -1,16 +1,17 @@
 //! Dead letters: lists them and reads one.
 //!
-//! A requeued letter keeps its row and gets the time of the requeue. Its identity changes in the same transaction: if the message
-//! fails again for the same reason, it becomes another letter.
+//! A letter that an operator requeued or discarded keeps its row and gets the time, see [`crate::dead_letters`].
 
 use bytes::Bytes;
 use deadpool_postgres::GenericClient;
+use postrider_model::dead_letter::{DeadLetterFilter, DeadLetterState};
 use postrider_model::time::{Day, UnixMillis};
 
+use super::query::Query;
 use super::{Cursor, Page, PageRequest};
 use crate::error::StoreError;
 use crate::outbox::{OutboxId, PendingLetter};
-use crate::sql::{Date, RowExt, from_row, read_optional};
+use crate::sql::{Date, RowExt, Ts, clean, from_row, read_all, read_optional};
 use crate::store::History;
 
 /// A message that could not be processed.
@@ -40,6 +41,16 @@ pub struct DeadLetterRow {
     pub message_id: Option<String>,
     /// When an operator requeued it.
     pub requeued_at: Option<UnixMillis>,
+    /// When an operator discarded it.
+    pub discarded_at: Option<UnixMillis>,
+    /// The fingerprint of the key of the operator who discarded it.
+    pub discarded_by: Option<String>,
+}
+
+/// The place of a letter in the list.
+struct Place {
+    id: i64,
+    received_at: UnixMillis,
 }
 
 /// Maximum bytes of a message's body that lists show.
@@ -67,24 +78,37 @@ from_row!(DeadLetterRow {
     content_type,
     message_id,
     requeued_at,
+    discarded_at,
+    discarded_by,
 });
+
+from_row!(Place { id, received_at });
 
 from_row!(DeadLettersNotKept { producer, day, kept, not_kept });
 
 impl History {
-    /// Dead letters, newest first.
+    /// Dead letters that match the filter, newest first. If the filter has a condition that no index serves, a page searches at most
+    /// 20,000 letters. Such a page may be short or empty although more letters follow; its cursor continues the search.
     ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], or an error of the database.
-    pub async fn list_dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, StoreError> {
-        let (at, id) = page.after::<i64>()?;
-        let sql = format!(
-            "{} WHERE $1::timestamptz IS NULL OR (received_at, id) < ($1, $2)
-             ORDER BY received_at DESC, id DESC LIMIT $3",
-            select()
-        );
-        let letters = self.0.fetch_all(&sql, &[&at, &id, &page.fetch()]).await?;
-        Ok(Page::of(letters, page, |letter: &DeadLetterRow| Cursor::of(letter.received_at, letter.id)))
+    pub async fn list_dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        page: &PageRequest,
+    ) -> Result<Page<DeadLetterRow>, StoreError> {
+        let client = self.0.client().await?;
+        let query = matching(filter, page.cursor()?.as_ref())?;
+        let cursor = |place: &Place| Cursor::of(place.received_at, place.id);
+        // Bodies are read for the letters of the page only.
+        let places = query.page(&client, PLACES, "received_at DESC, id DESC", page, cursor).await?;
+        let ids: Vec<i64> = places.items.iter().map(|place| place.id).collect();
+        Ok(Page { items: numbered(&client, &ids).await?, next_cursor: places.next_cursor })
+    }
+
+    /// The dead letters with these numbers, newest first. Leaves out numbers that are no letter.
+    pub async fn dead_letters(&self, ids: &[i64]) -> Result<Vec<DeadLetterRow>, StoreError> {
+        numbered(&self.0.client().await?, ids).await
     }
 
     /// One dead letter.
@@ -106,6 +130,43 @@ impl History {
     }
 }
 
+/// What a search for letters reads of each.
+const PLACES: &str = "SELECT id, received_at, source, reason, requeued_at, discarded_at FROM dead_letters";
+
+/// The conditions of `filter`, and those of the page that follows `after`.
+fn matching(filter: &DeadLetterFilter, after: Option<&Cursor>) -> Result<Query, StoreError> {
+    let mut query = Query::new();
+    if let Some(from) = filter.from {
+        query.and("received_at >= ?", [Box::new(Ts(from)) as _]);
+    }
+    if let Some(to) = filter.to {
+        query.and("received_at < ?", [Box::new(Ts(to)) as _]);
+    }
+    if let Some(after) = after {
+        let id: i64 = after.id()?;
+        query.and("(received_at, id) < (?, ?)", [Box::new(Ts(after.at)) as _, Box::new(id) as _]);
+    }
+    match filter.state {
+        // The condition of the partial index.
+        Some(DeadLetterState::Open) => query.and("requeued_at IS NULL AND discarded_at IS NULL", []),
+        Some(DeadLetterState::Requeued) => query.filter("requeued_at IS NOT NULL", []),
+        Some(DeadLetterState::Discarded) => query.filter("discarded_at IS NOT NULL", []),
+        None => {}
+    }
+    if let Some(source) = &filter.source {
+        query.filter("source = ?", [Box::new(clean(source).into_owned()) as _]);
+    }
+    if let Some(reason) = &filter.reason {
+        query.filter("strpos(lower(reason), lower(?::text)) > 0", [Box::new(clean(reason).into_owned()) as _]);
+    }
+    Ok(query)
+}
+
+async fn numbered(client: &impl GenericClient, ids: &[i64]) -> Result<Vec<DeadLetterRow>, StoreError> {
+    let sql = format!("{} WHERE id = ANY($1) ORDER BY received_at DESC, id DESC", select());
+    read_all(client.query(&sql, &[&ids]).await?)
+}
+
 /// Numbers of dead letters of a tenant's producers on one day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLettersNotKept {
@@ -120,7 +181,7 @@ pub struct DeadLettersNotKept {
 }
 
 /// Reads the whole body of a dead letter.
-pub(crate) async fn body(client: &impl GenericClient, id: i64) -> Result<Bytes, StoreError> {
+async fn body(client: &impl GenericClient, id: i64) -> Result<Bytes, StoreError> {
     client.query_one("SELECT body FROM dead_letters WHERE id = $1", &[&id]).await?.col("body")
 }
 
@@ -135,6 +196,6 @@ pub(crate) async fn pending_letter(
 }
 
 /// Reads a dead letter; `None` if it does not exist.
-pub(crate) async fn dead_letter(client: &impl GenericClient, id: i64) -> Result<Option<DeadLetterRow>, StoreError> {
+async fn dead_letter(client: &impl GenericClient, id: i64) -> Result<Option<DeadLetterRow>, StoreError> {
     read_optional(client.query_opt(&format!("{} WHERE id = $1", select()), &[&id]).await?)
 }

@@ -11,8 +11,8 @@ mod query;
 
 pub(crate) use cursor::Cursor;
 pub use cursor::{Page, PageRequest};
+pub(crate) use dead_letters::pending_letter;
 pub use dead_letters::{DeadLetterRow, DeadLettersNotKept, EXCERPT_BYTES};
-pub(crate) use dead_letters::{body as dead_letter_body, dead_letter, pending_letter};
 pub use deliveries::{AttemptRow, DeliveryRow};
 pub(crate) use deliveries::{COLUMNS as DELIVERY_COLUMNS, EventKey, delivery, of_event};
 pub use events::{DecisionRow, EventRow, EventSummary};

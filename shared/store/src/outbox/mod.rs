@@ -2,7 +2,6 @@
 //! relay does. Publishing an entry twice makes no second event or delivery, because both messages have the same ids.
 
 mod events;
-mod letters;
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures::future::join_all;
+use postrider_model::dead_letter::DeadLetterFilter;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason};
 use postrider_model::ids::{EndpointId, SendId, TenantId};
 use postrider_model::time::UnixMillis;
@@ -263,7 +264,8 @@ async fn no_legal_json_and_no_answer_is_refused() {
     let other = DeadLetter { body: Bytes::from_static(b"other"), ..letter.clone() };
     let more = RecordBatch { dead_letters: vec![other, letter.clone()], ..RecordBatch::default() };
     assert_eq!(store.record().write(&more).await.unwrap().dead_letters, 1);
-    let letters = store.history().list_dead_letters(&PageRequest::default()).await.unwrap().items;
+    let letters =
+        store.history().list_dead_letters(&DeadLetterFilter::default(), &PageRequest::default()).await.unwrap().items;
     assert_eq!(letters.len(), 2);
     let first = letters.iter().find(|row| row.excerpt == letter.body).unwrap();
     assert_eq!((&first.headers, first.reason.as_str()), (&letter.headers, "not \u{fffd} JSON"));

@@ -26,7 +26,7 @@ await run(async (browser) => {
   const who = await visitor(browser);
   await signIn(who, operatorKey);
   const { page } = who;
-  await until('the dead letter', async () => (await api(operatorKey, 'GET', '/v1/dead-letters')).data.length >= 1);
+  const letter = await until('the dead letter', async () => (await api(operatorKey, 'GET', '/v1/dead-letters')).data[0]);
   await until('the value of the filter', async () => (await api(key, 'GET', '/v1/attributes/bridge')).data.length >= 1);
   const at = `/dashboard/${tenant}`;
   const pages = [
@@ -40,7 +40,9 @@ await run(async (browser) => {
     [`/replays/new?event_types=${encodeURIComponent(EVIL)}&count=yes`, true],
     [`/webhooks?notice=${encodeURIComponent(EVIL)}`, true],
   ].map(([path, named]) => [at + path, named]);
-  pages.push(['/dashboard/operator/dead-letters', false], [`/dashboard/${encodeURIComponent(EVIL)}/x`, false]);
+  pages.push(['/dashboard/operator/dead-letters', false], [`/dashboard/operator/dead-letters/${letter.id}`, false],
+    [`/dashboard/operator/dead-letters?reason=${encodeURIComponent(EVIL)}`, false], [`/dashboard/operator/tenants?q=${encodeURIComponent(EVIL)}`, false],
+    ['/dashboard/operator/system', false], [`/dashboard/operator/tenants/${tenant}`, false], [`/dashboard/${encodeURIComponent(EVIL)}/x`, false]);
   for (const [path, named] of pages) {
     const answer = await page.goto(path);
     assert.ok(answer.status() < 500, `${answer.status()} of ${path}`);

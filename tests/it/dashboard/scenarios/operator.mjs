@@ -52,13 +52,25 @@ async function operator(browser) {
   quiet(customer);
 
   await page.goto('/dashboard/operator/dead-letters');
-  const letter = page.getByRole('article').first();
+  const letter = page.getByRole('checkbox', { name: 'Select dead letter' });
   await until('the dead letter', async () => { await page.reload(); return (await letter.count()) > 0; });
-  await letter.locator('summary').click();
-  await page.getByText('no JSON', { exact: true }).waitFor();
   await audit(who, 'dead letters');
-  await letter.getByRole('button', { name: 'Send back' }).click();
+  await page.getByRole('row').getByRole('link').first().click();
+  await page.getByText('no JSON', { exact: true }).waitFor();
+  await audit(who, 'a dead letter');
+  await page.getByRole('button', { name: 'Send back' }).click();
   await page.getByText('sent back to its queue').waitFor();
+  // It fails again and is another dead letter. All that match are discarded.
+  await until('the next dead letter', async () => { await page.reload(); return (await letter.count()) > 0; });
+  await page.getByLabel('All on this page').check();
+  await page.getByText('1 selected').waitFor();
+  await page.getByRole('button', { name: 'Discard all that match' }).click();
+  await page.getByRole('heading', { name: 'Discard 1 dead letter?' }).waitFor();
+  await audit(who, 'discard dead letters');
+  await page.getByRole('button', { name: 'Discard' }).click();
+  await page.getByRole('heading', { name: '1 dead letter discarded' }).waitFor();
+  await audit(who, 'dead letters discarded');
+  await page.goto('/dashboard/operator/dead-letters?state=all');
   for (const path of ['profiles', 'system']) {
     await page.goto(`/dashboard/operator/${path}`);
     await audit(who, path);

@@ -1,7 +1,6 @@
 //! Dead letters: messages that Postrider could not process.
-//!
-//! A requeue is committed with an entry in the outbox. Then the message is published. If the broker does not confirm it in time,
-//! or this process dies in between, the recorder's outbox relay publishes it.
+
+mod change;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +12,20 @@ use utoipa::ToSchema;
 
 use crate::error::parse_id;
 use crate::page::{List, PageQuery};
-use crate::{CONFIRM_TIMEOUT, Caller, Error, Operations};
+use crate::system::QUEUES;
+use crate::{Caller, Error, Operations};
+
+pub use change::{ChangeDeadLetters, DeadLetterAction, DeadLetterRefused, DeadLettersChanged};
+pub use postrider_model::dead_letter::{DeadLetterFilter, DeadLetterState};
+
+/// The name of their list in cursors.
+const LIST: &str = "dead_letters";
+
+/// What the source of a dead letter can be: a queue, or `unknown`.
+pub fn dead_letter_sources() -> impl Iterator<Item = &'static str> {
+    let consumed = QUEUES.into_iter().filter(|queue| *queue != Queue::DeadLetters);
+    consumed.map(Queue::name).chain(["unknown"])
+}
 
 /// A message that could not be processed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -45,6 +57,12 @@ pub struct DeadLetter {
     /// When it was requeued. If the message fails again, it becomes another dead letter.
     #[schema(example = json!(null))]
     pub requeued_at: Option<Timestamp>,
+    /// When it was discarded.
+    #[schema(example = json!(null))]
+    pub discarded_at: Option<Timestamp>,
+    /// Who discarded it: the first 8 hexadecimal digits of the SHA-256 of the operator's key, as in the audit log.
+    #[schema(example = json!(null))]
+    pub discarded_by: Option<String>,
 }
 
 /// A dead letter that is requeued.
@@ -66,51 +84,54 @@ impl From<DeadLetterRow> for DeadLetter {
             routing_key: row.routing_key,
             message_id: row.message_id,
             requeued_at: row.requeued_at.map(Timestamp),
+            discarded_at: row.discarded_at.map(Timestamp),
+            discarded_by: row.discarded_by,
             body_bytes: row.bytes,
             body_excerpt: String::from_utf8_lossy(&row.excerpt).into_owned(),
         }
     }
 }
 
+impl DeadLetter {
+    /// What was done with it.
+    pub fn state(&self) -> DeadLetterState {
+        match (self.requeued_at, self.discarded_at) {
+            (Some(_), _) => DeadLetterState::Requeued,
+            (None, Some(_)) => DeadLetterState::Discarded,
+            (None, None) => DeadLetterState::Open,
+        }
+    }
+}
+
 impl Operations {
-    /// Lists dead letters, newest first. Operators only.
-    pub async fn list_dead_letters(&self, caller: Caller, page: &PageQuery) -> Result<List<DeadLetter>, Error> {
+    /// Lists dead letters that match the filter, newest first. Operators only.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] while other searches of operators run.
+    pub async fn list_dead_letters(
+        &self,
+        caller: Caller,
+        filter: &DeadLetterFilter,
+        page: &PageQuery,
+    ) -> Result<List<DeadLetter>, Error> {
         caller.operator()?;
-        let page = self.store.history().list_dead_letters(&page.request("dead_letters")?).await?;
-        Ok(List::of("dead_letters", page, DeadLetter::from))
+        let _slot = if filter.is_search() { Some(self.heavy.search(None).await?) } else { None };
+        let page = self.store.history().list_dead_letters(filter, &page.request(LIST)?).await?;
+        Ok(List::of(LIST, page, DeadLetter::from))
+    }
+
+    /// Reads a dead letter. Operators only.
+    pub async fn read_dead_letter(&self, caller: Caller, id: &str) -> Result<DeadLetter, Error> {
+        caller.operator()?;
+        Ok(self.store.history().get_dead_letter(parse_id("dead letter", id)?).await?.into())
     }
 
     /// Publishes a dead letter again to the queue that it came from; once for each letter.
     ///
     /// # Errors
-    /// Operators only. [`Error::Conflict`] for a letter from a queue that is not requeueable, and for one of which only a part
-    /// was stored.
+    /// As for [`Operations::change_dead_letter`].
     pub async fn requeue_dead_letter(&self, caller: Caller, id: &str) -> Result<DeadLetterRequeued, Error> {
-        caller.operator()?;
-        let id: i64 = parse_id("dead letter", id)?;
-        let letter = self.store.history().get_dead_letter(id).await?;
-        if Queue::requeue_target(&letter.source, &letter.routing_key).is_none() {
-            let detail = format!("cannot requeue: {} is not a requeueable queue", letter.source);
-            return Err(Error::Conflict(detail));
-        }
-        if letter.is_cut {
-            let detail = format!("cannot requeue: only the first part of {} bytes was kept", letter.bytes);
-            return Err(Error::Conflict(detail));
-        }
-        let pending = self.edits_of(caller)?.requeue_dead_letter(id).await?;
-        // In a task: a client that disconnects must not stop the publishing halfway.
-        let relay = self.relay.clone();
-        let publishing = tokio::spawn(async move {
-            if let Err(error) = relay.publish_letter(pending).await {
-                tracing::warn!(dead_letter.id = id, %error, "cannot publish a requeued dead letter; the outbox relay will");
-            }
-        });
-        if tokio::time::timeout(CONFIRM_TIMEOUT, publishing).await.is_err() {
-            tracing::warn!(
-                dead_letter.id = id,
-                "a requeued dead letter is committed, but not confirmed in time; the outbox relay publishes it"
-            );
-        }
-        Ok(DeadLetterRequeued { id: id.to_string() })
+        self.change_dead_letter(caller, DeadLetterAction::Requeue, id).await?;
+        Ok(DeadLetterRequeued { id: id.to_owned() })
     }
 }
