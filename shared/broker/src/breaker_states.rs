@@ -54,11 +54,10 @@ impl BreakerStates {
         self.board.read().is_open(endpoint)
     }
 
-    /// The endpoints whose breakers are open or half open, at most [`BREAKERS_MAX`](postrider_model::breaker::BREAKERS_MAX).
-    pub fn open(&self) -> Vec<EndpointId> {
-        let board = self.board.read();
-        let open = board.iter().filter(|statement| statement.state != BreakerState::Closed);
-        open.map(|statement| statement.endpoint).collect()
+    /// The statements about breakers that are not closed, at most [`BREAKERS_MAX`](postrider_model::breaker::BREAKERS_MAX), in no
+    /// order.
+    pub fn open(&self) -> Vec<BreakerStatement> {
+        self.board.read().iter().filter(|statement| statement.state != BreakerState::Closed).copied().collect()
     }
 
     /// The latest statement about an endpoint's breaker. `None` means that no dispatcher made a statement recently, so the

@@ -37,6 +37,7 @@ pub mod stats;
 pub mod system;
 pub mod tenants;
 pub mod test_calls;
+pub mod trouble;
 
 mod caller;
 mod edit_budget;

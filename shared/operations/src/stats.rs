@@ -265,6 +265,11 @@ impl Operations {
         self.stats(StatsOf::Tenant(caller.tenant(Scope::Read)?), query).await
     }
 
+    /// Stats of all endpoints of all tenants, for a short range.
+    pub(crate) async fn stats_of_all(&self, query: &StatsQuery) -> Result<Stats, Error> {
+        self.stats(StatsOf::All, query).await
+    }
+
     /// Stats of an endpoint. Requires the scope `read`.
     pub async fn endpoint_stats(&self, caller: Caller, id: &str, query: &StatsQuery) -> Result<Stats, Error> {
         let endpoint = self.stored_endpoint(caller, Scope::Read, id).await?;

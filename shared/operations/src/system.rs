@@ -3,7 +3,7 @@
 //! Processes report themselves in rows of the database, the broker reports the depths of queues, and the dispatchers state their
 //! breakers. While the broker is not available, the depths are missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use postrider_broker::{Queue, QueueDepth};
@@ -120,16 +120,11 @@ pub struct WaitingDeliveries {
 pub struct TenantWaiting {
     /// The tenant.
     pub tenant_id: TenantId,
+    /// Its name.
+    #[schema(example = "acme")]
+    pub tenant_name: String,
     /// Its waiting deliveries.
     pub deliveries: u64,
-}
-
-impl From<Waiting> for WaitingDeliveries {
-    fn from(waiting: Waiting) -> Self {
-        let Waiting { deliveries, tenants, counted_at } = waiting;
-        let tenant = |(id, deliveries): (TenantId, u64)| TenantWaiting { tenant_id: id, deliveries };
-        Self { deliveries, tenants: tenants.into_iter().map(tenant).collect(), counted_at: counted_at.map(Timestamp) }
-    }
 }
 
 /// Dead letters of a tenant's producers on one day.
@@ -214,6 +209,20 @@ impl Operations {
         tokio::time::timeout(ASK_MAX, self.broker.queue_depth(queue.name())).await.ok()?.ok()
     }
 
+    /// The last count of waiting deliveries, with the names of tenants.
+    async fn waiting_deliveries(&self) -> Result<WaitingDeliveries, Error> {
+        let Waiting { deliveries, tenants, counted_at } = self.store.history().waiting(TENANTS_WAITING).await?;
+        let ids: Vec<TenantId> = tenants.iter().map(|(id, _)| *id).collect();
+        let mut names: HashMap<TenantId, String> =
+            self.store.config().names_of_tenants(&ids).await?.into_iter().collect();
+        let tenants = tenants.into_iter().map(|(id, deliveries)| TenantWaiting {
+            tenant_id: id,
+            tenant_name: names.remove(&id).unwrap_or_default(),
+            deliveries,
+        });
+        Ok(WaitingDeliveries { deliveries, tenants: tenants.collect(), counted_at: counted_at.map(Timestamp) })
+    }
+
     /// The state of the deployment. Operators only.
     pub async fn read_system(&self, caller: Caller) -> Result<System, Error> {
         caller.operator()?;
@@ -221,7 +230,7 @@ impl Operations {
             self.store.services().list(),
             self.store.history().last_audit(),
             self.store.history().dead_letters_not_kept(),
-            self.store.history().waiting(TENANTS_WAITING),
+            self.waiting_deliveries(),
             futures::future::join_all(QUEUES.map(|queue| self.depth(queue)))
         );
         let services = services?;
@@ -236,7 +245,7 @@ impl Operations {
             queues: queues.collect(),
             services: services.into_iter().map(Service::from).collect(),
             breakers: BreakersOpen { open: count(BreakerState::Open), half_open: count(BreakerState::HalfOpen) },
-            waiting: waiting?.into(),
+            waiting: waiting?,
             dead_letters_not_kept: not_kept?.into_iter().map(NotKept::from).collect(),
             last_audit: last_audit?.map(Audit::from),
         })

@@ -5,3 +5,12 @@ ALTER TABLE dead_letters
 
 -- Dead letters with which nothing was done yet: the list of an operator, and the steps in which many are requeued or discarded.
 CREATE INDEX dead_letters_open ON dead_letters (received_at, id) WHERE requeued_at IS NULL AND discarded_at IS NULL;
+
+-- Counts of the last minutes and hours over all endpoints: throughput, and who fails. Their columns never change, so an update still
+-- stays on its page.
+CREATE INDEX endpoint_minutes_newest ON endpoint_minutes (minute);
+CREATE INDEX endpoint_hours_newest ON endpoint_hours (hour);
+
+-- The delivery that has waited longest for its first attempt. Most rows are never in this index, because decision and outcome meet
+-- in one batch. `first_attempt_at` changes once, so the updates of later attempts stay on their page.
+CREATE INDEX deliveries_unattempted ON deliveries (created_at) WHERE status = 0 AND first_attempt_at IS NULL;

@@ -54,6 +54,7 @@ mod sql;
 pub mod stats;
 mod store;
 mod tls;
+pub mod trouble;
 pub mod waiting;
 mod withdraw;
 

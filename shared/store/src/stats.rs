@@ -9,6 +9,7 @@ use postrider_model::latency::{BUCKETS, Latency};
 use postrider_model::stats::IntervalLength;
 use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use crate::error::StoreError;
 use crate::record::{COUNTS, WHOLE};
@@ -22,6 +23,8 @@ pub enum StatsOf {
     Tenant(TenantId),
     /// The attempts of one endpoint.
     Endpoint(EndpointId),
+    /// The attempts of all endpoints. The whole range is read, so it should be minutes of the last hour or hours of the last day.
+    All,
 }
 
 /// The table for intervals of this length, its column with the start, and SQL that derives the start of an interval.
@@ -139,19 +142,25 @@ impl History {
         to: UnixMillis,
     ) -> Result<Vec<(UnixMillis, Stats)>, StoreError> {
         let (whose, id) = match of {
-            StatsOf::Tenant(tenant) => ("IN (SELECT id FROM endpoints WHERE tenant = $1)", tenant.0),
-            StatsOf::Endpoint(endpoint) => ("= $1", endpoint.0),
+            StatsOf::Tenant(tenant) => ("AND endpoint IN (SELECT id FROM endpoints WHERE tenant = $3)", Some(tenant.0)),
+            StatsOf::Endpoint(endpoint) => ("AND endpoint = $3", Some(endpoint.0)),
+            StatsOf::All => ("", None),
         };
         let (table, began, interval) = source(by);
         let sums = COUNTS.map(|(column, _)| format!("sum({column})::bigint AS {column}")).join(", ");
         let latency: [String; BUCKETS] = std::array::from_fn(|bucket| format!("sum(latency[{}])", bucket + 1));
         let sql = format!(
             "SELECT {interval} AS at, {sums}, ARRAY[{}]::bigint[] AS latency
-             FROM {table} WHERE endpoint {whose} AND {began} >= $2 AND {began} < $3
+             FROM {table} WHERE {began} >= $1 AND {began} < $2 {whose}
              GROUP BY 1 ORDER BY 1",
             latency.join(", ")
         );
-        let rows = self.0.client().await?.query(&sql, &[&id, &Ts(from), &Ts(to)]).await?;
+        let (from, to) = (Ts(from), Ts(to));
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&from, &to];
+        if let Some(id) = &id {
+            params.push(id);
+        }
+        let rows = self.0.client().await?.query(&sql, &params).await?;
         rows.iter().map(|row| Ok((row.col("at")?, Stats::read(row)?))).collect()
     }
 }

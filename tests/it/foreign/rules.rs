@@ -82,6 +82,7 @@ pub(super) const RULES: &[(&str, &str, Access, &str)] = &[
     ("post", "/v1/dead-letters/discard", Operator, r#"{"ids": ["1"]}"#),
     ("get", "/v1/audit-log", Read, ""),
     ("get", "/v1/system", Operator, ""),
+    ("get", "/v1/system/trouble", Operator, ""),
 ];
 
 /// Parameters and members with an id, and the kind of object.

@@ -65,4 +65,5 @@ pub(crate) fn add_to(router: OpenApiRouter<Arc<Api>>) -> OpenApiRouter<Arc<Api>>
         .routes(routes!(dead_letters::requeue))
         .routes(routes!(audit_log::list))
         .routes(routes!(system::read))
+        .routes(routes!(system::read_trouble))
 }

@@ -16,3 +16,4 @@ mod recorded;
 mod recover;
 mod tenants;
 mod test_call;
+mod trouble;

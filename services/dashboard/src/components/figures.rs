@@ -38,32 +38,46 @@ impl Range {
     }
 }
 
-/// The figures of a range.
-pub(crate) fn tiles(total: &Figures) -> Markup {
-    let first_attempts = format!("of {} first attempts, successful or not", count(total.promise.first_attempts));
-    let tiles = [
-        (
-            "Succeeded",
-            percent(total.success_rate),
-            format!("{} of {} attempts", count(total.successes), count(total.attempts)),
-        ),
-        ("First attempt within 5\u{a0}s", percent(total.promise.within_5s), first_attempts.clone()),
-        ("First attempt within 30\u{a0}s", percent(total.promise.within_30s), first_attempts),
-        (
-            "Median response time",
-            latency(total, |ms| ms.p50),
-            format!("95\u{a0}% within {}", latency(total, |ms| ms.p95)),
-        ),
-        ("Retries", percent(total.retry_rate), format!("{} attempts", count(total.retries))),
-    ];
-    html! { dl.tiles { @for (index, (name, value, note)) in tiles.into_iter().enumerate() { div {
-        dt { (name) }
-        // The colour repeats what the first figure says.
-        dd { span class={ "tile-value " (if index == 0 { colour(total) } else { "" }) } { (value) } span.faint { (note) } }
+/// A figure with its name.
+pub(crate) struct Tile {
+    pub(crate) name: &'static str,
+    pub(crate) value: String,
+    /// The class of its colour, which repeats what the figure says; empty: none.
+    pub(crate) class: &'static str,
+    /// What the figure counts.
+    pub(crate) note: Markup,
+}
+
+/// Figures side by side.
+pub(crate) fn tile_list(tiles: impl IntoIterator<Item = Tile>) -> Markup {
+    html! { dl.tiles { @for tile in tiles { div {
+        dt { (tile.name) }
+        dd { span class={ "tile-value " (tile.class) } { (tile.value) } span.faint { (tile.note) } }
     } } } }
 }
 
-fn colour(total: &Figures) -> &'static str {
+/// The share of attempts that succeeded.
+pub(crate) fn success_tile(total: &Figures) -> Tile {
+    let note = html! { (count(total.successes)) " of " (count(total.attempts)) " attempts" };
+    Tile { name: "Succeeded", value: percent(total.success_rate), class: quality_class(total), note }
+}
+
+/// The figures of a range.
+pub(crate) fn tiles(total: &Figures) -> Markup {
+    let tile = |name, value, note: String| Tile { name, value, class: "", note: html! { (note) } };
+    let first_attempts = format!("of {} first attempts, successful or not", count(total.promise.first_attempts));
+    let median = format!("95\u{a0}% within {}", latency(total, |ms| ms.p95));
+    tile_list([
+        success_tile(total),
+        tile("First attempt within 5\u{a0}s", percent(total.promise.within_5s), first_attempts.clone()),
+        tile("First attempt within 30\u{a0}s", percent(total.promise.within_30s), first_attempts),
+        tile("Median response time", latency(total, |ms| ms.p50), median),
+        tile("Retries", percent(total.retry_rate), format!("{} attempts", count(total.retries))),
+    ])
+}
+
+/// The class of the colour of figures.
+fn quality_class(total: &Figures) -> &'static str {
     match total.quality() {
         Some(Quality::Good) => "is-good",
         Some(Quality::Poor) => "is-poor",

@@ -19,7 +19,7 @@ use postrider_model::timestamp::Timestamp;
 pub(crate) use self::attempt::{attempt_detail, can_be_curl, timeline};
 pub(crate) use self::chart::{Axis, Chart, Kind, Series, spark};
 pub(crate) use self::delivery::{delivery_badge, delivery_table, latest_deliveries, selectable_deliveries};
-pub(crate) use self::figures::{DAY, RANGES, Range, latency, tiles};
+pub(crate) use self::figures::{DAY, RANGES, Range, Tile, latency, success_tile, tile_list, tiles};
 pub(crate) use self::filter::{
     choice_filter, filter_bar, is_filtered, is_oldest_first, kept_range, list_or_errors, more_filters, name_filter,
     order_caption, order_filter, quick_ranges, read_times, read_type, text_filter, time_filters, type_filter,
@@ -27,7 +27,9 @@ pub(crate) use self::filter::{
 pub(crate) use self::form::{Form, field_errors, options};
 pub(crate) use self::payload::{Payload, json_or_text};
 pub(crate) use self::secret::{NewSecret, public_key};
-pub(crate) use self::trouble::{failed_deliveries, state, trouble_banner, trouble_line, trouble_of_delivery};
+pub(crate) use self::trouble::{
+    cause, failed_deliveries, state, state_badge, trouble_banner, trouble_line, trouble_of_delivery,
+};
 pub(crate) use self::verify::verification;
 pub(crate) use self::webhook::{WebhookOptions, target, webhook_link, webhook_name};
 

@@ -15,12 +15,17 @@ use crate::texts::{advice, unanswered};
 
 /// The state of a webhook as a coloured word.
 pub(crate) fn state(endpoint: &Endpoint) -> Markup {
-    badge(match (endpoint.status, endpoint.health.state) {
+    state_badge(endpoint.status, endpoint.health.state, endpoint.breaker.state)
+}
+
+/// The state of an endpoint with this status, health and breaker, as a coloured word.
+pub(crate) fn state_badge(status: EndpointStatus, health: HealthState, breaker: BreakerState) -> Markup {
+    badge(match (status, health) {
         (EndpointStatus::Disabled, _) => "disabled",
         (EndpointStatus::Inactive, _) => "inactive",
         (EndpointStatus::Active, HealthState::Failing) => "failing",
         (EndpointStatus::Active, HealthState::Unsteady) => "unsteady",
-        (EndpointStatus::Active, _) if endpoint.breaker.state != BreakerState::Closed => "recovering",
+        (EndpointStatus::Active, _) if breaker != BreakerState::Closed => "recovering",
         (EndpointStatus::Active, HealthState::Healthy | HealthState::Unknown) => "active",
     })
 }

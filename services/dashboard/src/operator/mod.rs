@@ -1,6 +1,7 @@
 //! The pages of operators.
 
 mod dead_letters;
+mod fleet;
 mod keys;
 mod profiles;
 mod system;

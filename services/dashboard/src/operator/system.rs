@@ -1,8 +1,9 @@
-//! The system: queues, circuit breakers, the last audit and the running processes.
+//! The system: what fails and what waits, queues, the last audit and the running processes.
 
 use maud::{Markup, html};
-use postrider_operations::system::{Audit, BreakersOpen, QueueStatus, Service};
+use postrider_operations::system::{Audit, QueueStatus, Service};
 
+use super::fleet;
 use crate::components::Column::{Number, Text};
 use crate::components::{absent, head, time};
 use crate::failure::Answer;
@@ -11,12 +12,14 @@ use crate::page::OperatorPage;
 
 /// `GET /dashboard/operator/system`
 pub(super) async fn show(page: OperatorPage) -> Answer {
-    let status = page.operations.read_system(page.visitor.caller).await?;
+    let caller = page.visitor.caller;
+    let (status, trouble) = tokio::join!(page.operations.read_system(caller), page.operations.read_trouble(caller));
+    let (status, trouble) = (status?, trouble?);
     let content = html! {
         h1 { "System" }
-        section #system aria-label="System" data-live {
+        section #system aria-label="System" data-live data-every="5000" {
+            (fleet::sections(&trouble, &status.waiting))
             (panel("queues", "Queues", queues(&status.queues)))
-            (panel("breakers", "Circuit breakers", breakers(&status.breakers)))
             (panel("audit", "Audit", audit(status.last_audit.as_ref())))
             (panel("services", "Processes", services(&status.services)))
         }
@@ -24,7 +27,8 @@ pub(super) async fn show(page: OperatorPage) -> Answer {
     Ok(page.show("System", content))
 }
 
-fn panel(id: &str, title: &str, content: Markup) -> Markup {
+/// A section with a title.
+pub(super) fn panel(id: &str, title: &str, content: Markup) -> Markup {
     html! { section.panel aria-labelledby=(id) { h2 id=(id) { (title) } (content) } }
 }
 
@@ -50,13 +54,6 @@ fn queues(queues: &[QueueStatus]) -> Markup {
             }
         } } }
     } }
-}
-
-fn breakers(breakers: &BreakersOpen) -> Markup {
-    html! {
-        p { "An endpoint that keeps failing gets one attempt at a time until it succeeds again." }
-        dl.facts { dt { "Open" } dd { (count(breakers.open)) } dt { "Half open" } dd { (count(breakers.half_open)) } }
-    }
 }
 
 fn audit(audit: Option<&Audit>) -> Markup {

@@ -3,6 +3,7 @@
 mod dead_letters;
 mod failing;
 mod find;
+mod fleet;
 mod forms;
 #[path = "../../../api/tests/it/harness.rs"]
 #[expect(dead_code, reason = "shared with the tests of the API")]

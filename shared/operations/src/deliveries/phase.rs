@@ -44,7 +44,7 @@ impl Operations {
         let mut filter = filter.clone();
         if matches!(filter.phase, Some(DeliveryPhase::Held | DeliveryPhase::Waiting)) {
             filter.holding = self.rated(tenant, None).await?;
-            filter.holding.extend(self.breakers.open());
+            filter.holding.extend(self.breakers.open().iter().map(|breaker| breaker.endpoint));
         }
         Ok(filter)
     }

@@ -191,7 +191,7 @@ fn is_covered(found: &EndpointHealth, outage: &Outage, last_failure: Option<&Las
 
 impl Operations {
     /// The health of each of these endpoints, as it is stored.
-    pub(super) async fn stored_health(
+    pub(crate) async fn stored_health(
         &self,
         ids: &[EndpointId],
     ) -> Result<std::collections::HashMap<EndpointId, EndpointHealth>, Error> {

@@ -186,6 +186,12 @@ impl ConfigStore {
         find(&self.0.client().await?, id).await
     }
 
+    /// The names of those of these tenants that are not deleted, in no order.
+    pub async fn names_of_tenants(&self, ids: &[TenantId]) -> Result<Vec<(TenantId, String)>, StoreError> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        self.0.fetch_all("SELECT id, name FROM tenants WHERE id = ANY($1) AND deleted_at IS NULL", &[&ids]).await
+    }
+
     /// The tenant with this external id; `None` if there is none.
     pub async fn tenant_by_external_id(&self, external_id: &str) -> Result<Option<TenantId>, StoreError> {
         let sql = "SELECT id FROM tenants WHERE external_id = $1 AND deleted_at IS NULL";

@@ -7,6 +7,7 @@ mod claims;
 mod configuration;
 mod event_types;
 mod feed;
+mod fleet;
 mod forms;
 mod health;
 mod hours;
