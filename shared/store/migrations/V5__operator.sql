@@ -6,6 +6,9 @@ ALTER TABLE dead_letters
 -- Dead letters with which nothing was done yet: the list of an operator, and the steps in which many are requeued or discarded.
 CREATE INDEX dead_letters_open ON dead_letters (received_at, id) WHERE requeued_at IS NULL AND discarded_at IS NULL;
 
+-- The newest tenants.
+CREATE INDEX tenants_newest ON tenants (created_at, id) WHERE deleted_at IS NULL;
+
 -- Counts of the last minutes and hours over all endpoints: throughput, and who fails. Their columns never change, so an update still
 -- stays on its page.
 CREATE INDEX endpoint_minutes_newest ON endpoint_minutes (minute);

@@ -4,13 +4,15 @@
 //! Failures are read from the counts of the last hours, one row for each endpoint and hour (`endpoint_hours_newest`), never from
 //! attempts. The oldest waiting delivery is the first entry of `deliveries_unattempted` in each of the last days.
 
+use std::collections::HashMap;
+
 use postrider_model::delivery::{DeliveryStatus, EndpointStatus};
 use postrider_model::ids::{DeliveryId, EndpointId, TenantId};
 use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::time::UnixMillis;
 
 use crate::error::StoreError;
-use crate::sql::{Coded, Date, Ts, from_row};
+use crate::sql::{Coded, Date, FromRow, RowExt, Ts, from_row};
 use crate::store::History;
 
 /// An endpoint and its tenant by their names.
@@ -77,7 +79,42 @@ from_row!(UnattemptedDelivery { id, endpoint, created_at });
 const RECENT: &str = "SELECT endpoint, sum(successes)::bigint AS successes, sum(failures)::bigint AS failures
      FROM endpoint_hours WHERE hour >= $1 GROUP BY endpoint";
 
+/// The endpoints of a tenant by their state. Deleted ones do not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EndpointsOfTenant {
+    /// All endpoints.
+    pub endpoints: u64,
+    /// Active ones whose last attempts failed, as `endpoint.failing` reports them.
+    pub failing: u64,
+    /// Those that Postrider disabled.
+    pub disabled: u64,
+}
+
+from_row!(EndpointsOfTenant { endpoints, failing, disabled });
+
 impl History {
+    /// The endpoints of these tenants by their state. Leaves out tenants without endpoints.
+    pub async fn endpoints_of_tenants(
+        &self,
+        tenants: &[TenantId],
+    ) -> Result<HashMap<TenantId, EndpointsOfTenant>, StoreError> {
+        let ids: Vec<_> = tenants.iter().map(|id| id.0).collect();
+        let sql =
+            "SELECT e.tenant, count(*) AS endpoints, count(*) FILTER (WHERE e.status = 0 AND h.failing) AS failing,
+                       count(*) FILTER (WHERE e.status = 2) AS disabled
+                   FROM endpoints e LEFT JOIN endpoint_health h ON h.endpoint = e.id
+                   WHERE e.tenant = ANY($1) AND e.deleted_at IS NULL GROUP BY e.tenant";
+        let rows = self.0.client().await?.query(sql, &[&ids]).await?;
+        rows.iter().map(|row| Ok((row.col("tenant")?, EndpointsOfTenant::read(row)?))).collect()
+    }
+
+    /// The number of a tenant's events that were accepted at or after `from`; counts at most `limit`.
+    pub async fn count_events(&self, tenant: TenantId, from: UnixMillis, limit: u32) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM (SELECT FROM events WHERE tenant = $1 AND accepted_at >= $2 LIMIT $3) counted";
+        let counted: Option<(u64,)> = self.0.fetch_optional(sql, &[&tenant.0, &Ts(from), &i64::from(limit)]).await?;
+        Ok(counted.map_or(0, |(count,)| count))
+    }
+
     /// The endpoints with the most failed attempts in the hours that start at or after `from`, at most `limit`. Leaves out deleted
     /// endpoints.
     pub async fn failing_endpoints(&self, from: UnixMillis, limit: u32) -> Result<Vec<FailingEndpoint>, StoreError> {

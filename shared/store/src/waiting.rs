@@ -11,7 +11,7 @@ use postrider_model::time::UnixMillis;
 
 use crate::error::StoreError;
 use crate::locks::{COUNT_LOCK, low_cost, try_lock};
-use crate::sql::RowExt;
+use crate::sql::{RowExt, signed};
 use crate::store::{History, RecordStore};
 
 /// Timeout of a count.
@@ -28,6 +28,11 @@ pub struct Waiting {
     pub tenants: Vec<(TenantId, u64)>,
     /// When they were counted; `None` if nothing is pending, or if every count is older than five minutes.
     pub counted_at: Option<UnixMillis>,
+}
+
+/// [`COUNT_AGE_MAX`] as a parameter, in seconds.
+fn age_max() -> i64 {
+    signed(COUNT_AGE_MAX.as_secs())
 }
 
 const COUNT: &str = "\
@@ -59,12 +64,19 @@ impl RecordStore {
 }
 
 impl History {
-    /// Returns the last count, with the `tenants_max` tenants that have the most pending deliveries.
+    /// The last count of a tenant's pending deliveries; 0 if no count is younger than five minutes.
+    pub async fn waiting_of(&self, tenant: TenantId) -> Result<u64, StoreError> {
+        let sql = "SELECT deliveries FROM waiting_deliveries
+                   WHERE tenant = $1 AND counted_at > now() - $2::bigint * interval '1 second'";
+        let counted: Option<(u64,)> = self.0.fetch_optional(sql, &[&tenant.0, &age_max()]).await?;
+        Ok(counted.map_or(0, |(deliveries,)| deliveries))
+    }
+
+    /// The last count, with the `tenants_max` tenants that have the most pending deliveries.
     pub async fn waiting(&self, tenants_max: u32) -> Result<Waiting, StoreError> {
         let sql = "SELECT tenant, deliveries, counted_at, (sum(deliveries) OVER ())::bigint AS total FROM waiting_deliveries
                    WHERE counted_at > now() - $1::bigint * interval '1 second' ORDER BY deliveries DESC, tenant LIMIT $2";
-        let believed = i64::try_from(COUNT_AGE_MAX.as_secs()).unwrap_or(i64::MAX);
-        let rows = self.0.client().await?.query(sql, &[&believed, &i64::from(tenants_max)]).await?;
+        let rows = self.0.client().await?.query(sql, &[&age_max(), &i64::from(tenants_max)]).await?;
         let mut waiting = Waiting::default();
         for row in &rows {
             waiting.deliveries = row.col("total")?;

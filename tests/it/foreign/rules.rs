@@ -36,6 +36,7 @@ pub(super) const RULES: &[(&str, &str, Access, &str)] = &[
     ("get", "/v1/tenants/{id}", Read, ""),
     ("patch", "/v1/tenants/{id}", Operator, r#"{"name": "taken over"}"#),
     ("delete", "/v1/tenants/{id}", Operator, ""),
+    ("get", "/v1/tenants/{id}/usage", Read, ""),
     ("get", "/v1/tenants/{id}/keys", Read, ""),
     ("post", "/v1/tenants/{id}/keys", Manage, r#"{"name": "stolen", "scopes": ["manage"]}"#),
     ("delete", "/v1/tenants/{id}/keys/{key_id}", Manage, ""),
@@ -133,7 +134,7 @@ pub(super) const HARMLESS: &[&str] = &[
 
 /// Reads with responses that change by themselves. They are not compared before and after.
 pub(super) const CHANGES_BY_ITSELF: &[&str] =
-    &["/v1/stats", "/v1/endpoints/{id}/stats", "/v1/system"];
+    &["/v1/stats", "/v1/endpoints/{id}/stats", "/v1/tenants/{id}/usage", "/v1/system"];
 
 /// The kind of object of an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

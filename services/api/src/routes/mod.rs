@@ -27,6 +27,7 @@ pub(crate) fn add_to(router: OpenApiRouter<Arc<Api>>) -> OpenApiRouter<Arc<Api>>
     router
         .routes(routes!(tenants::create, tenants::list))
         .routes(routes!(tenants::read, tenants::edit, tenants::delete))
+        .routes(routes!(tenants::read_usage))
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::delete))
         .routes(routes!(portal::create_link))

@@ -4,13 +4,15 @@ use axum::Json;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use postrider_operations::page::List;
-use postrider_operations::tenants::{CreateTenant, EditTenant, Tenant};
+use postrider_operations::tenants::{CreateTenant, EditTenant, Tenant, TenantInList, TenantUsage, TenantsQuery};
 
 use crate::call::{Answer, Call};
 use crate::extract::{IdempotencyKey, IfMatch, IfMatchHeader, Versioned};
-use crate::query::{PageParams, Paged};
+use crate::query::{PageParams, Paged, Parameters};
 use crate::request::StrictJson;
 use crate::responses::{BadBody, Conflict, KeyInUse, Refused, Stale};
+
+impl Parameters for TenantsQuery {}
 
 /// Create a tenant
 ///
@@ -29,12 +31,12 @@ pub(crate) async fn create(
 
 /// List tenants
 ///
-/// Newest first. Requires an operator key.
+/// Newest first, with the state of their endpoints. Requires an operator key.
 #[utoipa::path(get, path = "/v1/tenants", operation_id = "list_tenants", tag = "tenants",
-    params(PageParams),
-    responses((status = 200, body = List<Tenant>), Refused))]
-pub(crate) async fn list(call: Call<Paged>) -> Answer<Json<List<Tenant>>> {
-    Ok(Json(call.operations.list_tenants(call.caller, &call.query.page).await?))
+    params(TenantsQuery, PageParams),
+    responses((status = 200, body = List<TenantInList>), Refused))]
+pub(crate) async fn list(call: Call<Paged<TenantsQuery>>) -> Answer<Json<List<TenantInList>>> {
+    Ok(Json(call.operations.list_tenants(call.caller, &call.query.params, &call.query.page).await?))
 }
 
 /// Read a tenant
@@ -46,6 +48,17 @@ pub(crate) async fn list(call: Call<Paged>) -> Answer<Json<List<Tenant>>> {
 pub(crate) async fn read(call: Call, Path(id): Path<String>) -> Answer<Versioned<Tenant>> {
     let tenant = call.operations.read_tenant(call.caller, &id).await?;
     Ok(Versioned(tenant.version, tenant))
+}
+
+/// Read what a tenant uses
+///
+/// Its usage against its limits, and how many of its endpoints fail. Requires an operator key, or a key of the tenant with the scope
+/// `read`.
+#[utoipa::path(get, path = "/v1/tenants/{id}/usage", operation_id = "read_tenant_usage", tag = "tenants",
+    params(("id" = String, Path, description = "The tenant's id or external id.")),
+    responses((status = 200, body = TenantUsage), Refused))]
+pub(crate) async fn read_usage(call: Call, Path(id): Path<String>) -> Answer<Json<TenantUsage>> {
+    Ok(Json(call.operations.read_tenant_usage(call.caller, &id).await?))
 }
 
 /// Edit a tenant

@@ -1,8 +1,10 @@
 //! Tenants and keys.
 
-use serde_json::json;
+use postrider_model::delivery::DeliveryStatus;
+use serde_json::{Value, json};
 
-use crate::harness::{OPERATOR, World, endpoint};
+use crate::harness::{OPERATOR, Tenant, World, endpoint};
+use crate::recorded::recorded;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_is_created_read_edited_and_deleted() {
@@ -116,4 +118,69 @@ async fn tenants_are_listed_page_by_page() {
     world.get(OPERATOR, "/v1/tenants?cursor=nonsense").await.problem(422, "cursor");
     world.get(OPERATOR, "/v1/tenants?limit=0").await.problem(422, "limit");
     world.get(OPERATOR, "/v1/tenants?limits=1").await.problem(422, "limits");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_are_found_by_a_part_of_name_or_external_id_or_by_id() {
+    let world = World::new("api_tenant_search").await;
+    let create = async |name: &str, external_id: Value| {
+        let body = json!({"name": name, "profile": "standard", "external_id": external_id});
+        world.post(OPERATOR, "/v1/tenants", body).await.ok(201)["id"].as_str().unwrap().to_owned()
+    };
+    let acme = create("Acme 100% Inc.", json!("a-1")).await;
+    let other = create("Other", json!("Account_ACME")).await;
+    let third = create("Third", Value::Null).await;
+    let found = async |text: &str| -> Vec<String> {
+        let query: String = url::form_urlencoded::Serializer::new(String::new()).append_pair("q", text).finish();
+        let page = world.get(OPERATOR, &format!("/v1/tenants?{query}")).await.ok(200);
+        page["data"].as_array().unwrap().iter().map(|tenant| tenant["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(found("acme").await, [other.clone(), acme.clone()]);
+    assert_eq!(found("100%").await, [acme.clone()]);
+    assert_eq!(found("A-1").await, [acme]);
+    assert_eq!(found(&third).await, [third]);
+    assert!(found("%").await.len() == 1 && found("nothing\0").await.is_empty());
+    assert!(found(" ").await.len() >= 3, "an empty search lists all");
+    world.get(OPERATOR, &format!("/v1/tenants?q={}", "a".repeat(2_049))).await.problem(422, "q");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenants_usage_and_failing_endpoints_are_counted() {
+    let world = World::new("api_tenant_usage").await;
+    let limits = json!({"endpoints": 5, "waiting_deliveries": 7});
+    let body = json!({"name": "Acme", "profile": "standard", "external_id": "acme", "limits": limits});
+    let id = world.post(OPERATOR, "/v1/tenants", body).await.ok(201)["id"].as_str().unwrap().to_owned();
+    let tenant = Tenant { key: world.key(&id, &["publish", "read", "manage"]).await, id };
+    let usage = async |key: &str, id: &str| world.get(key, &format!("/v1/tenants/{id}/usage")).await;
+    let empty = usage(OPERATOR, "acme").await.ok(200);
+    assert_eq!((&empty["endpoints"], &empty["events"]), (&json!({"used": 0, "limit": 5}), &json!(0)));
+
+    let mut made = Vec::new();
+    for _ in 0..4 {
+        made.push(world.endpoint(&tenant).await);
+    }
+    let path = |endpoint: &Value| format!("/v1/endpoints/{}", endpoint["id"].as_str().unwrap());
+    for endpoint in &made[..2] {
+        for _ in 0..5 {
+            recorded(&world, &tenant, endpoint, DeliveryStatus::Pending).await;
+        }
+    }
+    // One of the two is off; another was disabled, and another deleted.
+    world.call(&tenant.key, "PATCH", &path(&made[1]), Some(&json!({"status": "inactive"}))).await.ok(200);
+    world.store.config().disable_endpoint(made[2]["id"].as_str().unwrap().parse().unwrap(), "410").await.unwrap();
+    world.call(&tenant.key, "DELETE", &path(&made[3]), None).await.ok(204);
+    world.store.record().count_waiting().await.unwrap();
+    let used = usage(&tenant.key, &tenant.id).await.ok(200);
+    assert_eq!((&used["endpoints"], &used["keys"]["used"]), (&json!({"used": 3, "limit": 5}), &json!(1)), "{used:#}");
+    assert_eq!((&used["failing_endpoints"], &used["disabled_endpoints"]), (&json!(1), &json!(1)), "{used:#}");
+    assert_eq!((&used["waiting_deliveries"], &used["events"]), (&json!({"used": 10, "limit": 7}), &json!(10)));
+    let listed = world.get(OPERATOR, "/v1/tenants?q=acme").await.ok(200)["data"][0].clone();
+    let expected = [("endpoints", 3), ("failing_endpoints", 1), ("disabled_endpoints", 1)];
+    for (member, number) in expected {
+        assert_eq!(listed[member], json!(number), "{member}");
+    }
+    assert_eq!(listed["name"], json!("Acme"));
+
+    let other = world.tenant("standard").await;
+    usage(&other.key, &tenant.id).await.problem(404, "");
 }

@@ -1,14 +1,16 @@
-//! A tenant with its settings, limits and keys.
+//! A tenant with its usage and health, its settings, limits and keys.
 
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
-use postrider_operations::Error;
-use postrider_operations::tenants::{EditTenant, Tenant, TenantLimits};
+use postrider_operations::stats::Figures;
+use postrider_operations::tenants::{EVENTS_COUNTED_MAX, EditTenant, Tenant, TenantLimits, TenantUsage, Usage};
+use postrider_operations::{Caller, Error};
 
 use super::{TENANTS, keys};
-use crate::components::{Form, time};
+use crate::components::{DAY, Form, Tile, success_tile, tile_list, time};
 use crate::failure::Answer;
 use crate::fields::{FieldReader, Fields, Sent};
+use crate::format::{count, percent};
 use crate::page::{Id, OperatorPage, redirect_with};
 use crate::texts::Notice;
 
@@ -58,6 +60,12 @@ pub(super) async fn show_with(page: &OperatorPage, id: &str, form: Option<Form>,
     let caller = page.visitor.caller;
     let tenant = page.operations.read_tenant(caller, id).await?;
     let keys = page.operations.list_keys(caller, id).await?;
+    let usage = page.operations.read_tenant_usage(caller, id).await?;
+    let of_tenant = match caller {
+        Caller::Operator { acting, .. } => Caller::Operator { tenant: Some(tenant.id), acting },
+        own => own,
+    };
+    let day = page.operations.tenant_stats(of_tenant, &DAY.query()).await?;
     let form = form.unwrap_or_else(|| fields_of(&tenant).into());
     let content = html! {
         div.heading {
@@ -70,6 +78,10 @@ pub(super) async fn show_with(page: &OperatorPage, id: &str, form: Option<Form>,
             dt { "Created" } dd { (time(tenant.created_at)) }
         }
         (note)
+        section aria-labelledby="usage" {
+            h2 #usage { "Usage, and health in the last 24 hours" }
+            (tiles(id, &usage, &day.total))
+        }
         section.panel #f-limits aria-labelledby="limits" tabindex="-1" {
             h2 #limits { "Settings and limits" }
             (form.summary())
@@ -78,6 +90,50 @@ pub(super) async fn show_with(page: &OperatorPage, id: &str, form: Option<Form>,
         (keys::section(page, id, &keys.data))
     };
     Ok(form.answer(page.show(&form.title(&tenant.name), content)))
+}
+
+/// The tenant's usage against its limits, and how well its attempts of the last 24 hours succeeded.
+fn tiles(id: &str, usage: &TenantUsage, day: &Figures) -> Markup {
+    let bad = |number: u64| if number > 0 { "is-bad" } else { "" };
+    let or_more = if usage.events >= u64::from(EVENTS_COUNTED_MAX) { " or more" } else { "" };
+    let troubled = usage.failing_endpoints + usage.disabled_endpoints;
+    let disabled = count(usage.disabled_endpoints);
+    tile_list([
+        used("Webhooks", usage.endpoints),
+        Tile {
+            name: "Failing webhooks",
+            value: count(usage.failing_endpoints),
+            class: bad(troubled),
+            note: html! {
+                "and " (disabled) " switched off by Postrider"
+                @if troubled > 0 { ": " a href={ "/dashboard/" (id) "/webhooks" } { "show" } }
+            },
+        },
+        used("Waiting deliveries", usage.waiting_deliveries),
+        Tile {
+            name: "Events",
+            value: format!("{}{or_more}", count(usage.events)),
+            class: "",
+            note: html! { "in the last 24 hours" },
+        },
+        success_tile(day),
+        Tile {
+            name: "First attempt within 5\u{a0}s",
+            value: percent(day.promise.within_5s),
+            class: "",
+            note: html! { "of " (count(day.promise.first_attempts)) " in the last 24 hours" },
+        },
+    ])
+}
+
+/// What is used of a limit, in the colour of a problem from 90 % on.
+fn used(name: &'static str, usage: Usage) -> Tile {
+    let class = if usage.used * 10 >= usage.limit * 9 { "is-poor" } else { "" };
+    let note = html! {
+        "of " (count(usage.limit)) " "
+        meter min="0" max=(usage.limit.max(1)) value=(usage.used) aria-label={ (name) " used" } {}
+    };
+    Tile { name, value: count(usage.used), class, note }
 }
 
 /// The limits of a tenant: field, label and hint.

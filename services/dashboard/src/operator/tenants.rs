@@ -2,13 +2,14 @@
 
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
-use postrider_operations::tenants::{CreateTenant, Tenant};
+use postrider_operations::tenants::{CreateTenant, TenantInList, TenantsQuery};
 
 use super::TENANTS;
-use crate::components::Column::Text;
-use crate::components::{Form, absent, empty, head, pager, time};
+use crate::components::Column::{Number, Text};
+use crate::components::{Form, absent, empty, filter_bar, head, is_filtered, pager, text_filter, time};
 use crate::failure::Answer;
 use crate::fields::Sent;
+use crate::format::count;
 use crate::page::{OperatorPage, redirect_with};
 use crate::texts::Notice;
 
@@ -18,10 +19,15 @@ pub(super) async fn show(page: OperatorPage) -> Answer<Response> {
 }
 
 async fn show_form(page: &OperatorPage, form: &Form) -> Answer<Response> {
-    let listed = page.operations.list_tenants(page.visitor.caller, &page.visitor.query.page_query()).await?;
+    let query = &page.visitor.query;
+    let search = TenantsQuery { q: query.optional("q") };
+    let listed = page.operations.list_tenants(page.visitor.caller, &search, &query.page_query()).await?;
     let content = html! {
         h1 { "Tenants" }
-        @if listed.data.is_empty() {
+        (filter_bar(&page.visitor, "Tenants", "Search", text_filter("q-q", "q", "Name, external id or id", query)))
+        @if listed.data.is_empty() && is_filtered(query) {
+            (empty("No tenants match", html! { p { a href=(TENANTS) { "Show all" } } }))
+        } @else if listed.data.is_empty() {
             (empty("No tenants yet", html! { p { "Create one below, then create a key for it." } }))
         } @else {
             (table(&listed.data))
@@ -36,20 +42,47 @@ async fn show_form(page: &OperatorPage, form: &Form) -> Answer<Response> {
     Ok(form.answer(page.show(&form.title("Tenants"), content)))
 }
 
-fn table(tenants: &[Tenant]) -> Markup {
+fn table(tenants: &[TenantInList]) -> Markup {
+    let columns = [
+        Text("Name"),
+        Text("Profile"),
+        Text("External id"),
+        Number("Webhooks"),
+        Text("Trouble"),
+        Text("Created"),
+        Text("Actions"),
+    ];
     html! { table.rows {
         caption.unseen { "Tenants, newest first" }
-        (head(&["Name", "Profile", "External id", "Created", "Actions"].map(Text)))
-        tbody { @for tenant in tenants { tr {
-            th.long scope="row" data-label="Name" { a href={ "/dashboard/" (tenant.id) "/webhooks" } { (tenant.name) } }
-            td data-label="Profile" { span.tag { (tenant.profile) } }
-            td.long data-label="External id" { @match &tenant.external_id { Some(id) => (id), None => (absent()) } }
-            td data-label="Created" { (time(tenant.created_at)) }
-            td.actions data-label="Actions" { div {
-                a href={ (TENANTS) "/" (tenant.id) } { "Limits and keys" span.unseen { " of " (tenant.name) } }
-            } }
-        } } }
+        (head(&columns))
+        tbody { @for tenant in tenants { (row(tenant)) } }
     } }
+}
+
+fn row(listed: &TenantInList) -> Markup {
+    let tenant = &listed.tenant;
+    let webhooks = format!("/dashboard/{}/webhooks", tenant.id);
+    html! { tr {
+        th.long scope="row" data-label="Name" { a href=(webhooks) { (tenant.name) } }
+        td data-label="Profile" { span.tag { (tenant.profile) } }
+        td.long data-label="External id" { @match &tenant.external_id { Some(id) => (id), None => (absent()) } }
+        td.number data-label="Webhooks" { (count(listed.endpoints)) }
+        td data-label="Trouble" {
+            @if listed.failing_endpoints + listed.disabled_endpoints == 0 { (absent()) } @else { div { (trouble(listed)) } }
+        }
+        td data-label="Created" { (time(tenant.created_at)) }
+        td.actions data-label="Actions" { div {
+            a href={ (TENANTS) "/" (tenant.id) } { "Limits and keys" span.unseen { " of " (tenant.name) } }
+        } }
+    } }
+}
+
+/// How many webhooks of a tenant fail, and how many Postrider switched off.
+fn trouble(listed: &TenantInList) -> Markup {
+    html! {
+        @if listed.failing_endpoints > 0 { span.badge.bad { (count(listed.failing_endpoints)) " failing" } " " }
+        @if listed.disabled_endpoints > 0 { span.badge.bad { (count(listed.disabled_endpoints)) " disabled" } }
+    }
 }
 
 fn new_tenant(page: &OperatorPage, form: &Form) -> Markup {

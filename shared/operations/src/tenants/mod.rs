@@ -1,6 +1,7 @@
 //! Tenants: the operator's customers.
 
 mod check;
+mod usage;
 
 use postrider_model::endpoint::EndpointOrder;
 use postrider_model::ids::TenantId;
@@ -11,10 +12,10 @@ use postrider_store::history::PageRequest;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use crate::page::{List, PageQuery};
 use crate::{Caller, Error, Operations};
 
 pub use postrider_model::tenant_limits::TenantLimits;
+pub use usage::{EVENTS_COUNTED_MAX, TenantInList, TenantUsage, TenantsQuery, Usage};
 
 /// A tenant to be created.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -193,13 +194,6 @@ impl Operations {
         let draft = TenantDraft::from(request);
         check::check(&draft, &self.profiles)?;
         Ok(self.edits_of(caller)?.config().create_tenant(&draft).await?.into())
-    }
-
-    /// Lists every tenant, newest first. Operators only.
-    pub async fn list_tenants(&self, caller: Caller, page: &PageQuery) -> Result<List<Tenant>, Error> {
-        caller.operator()?;
-        let page = self.store.config().list_tenants(&page.request("tenants")?).await?;
-        Ok(List::of("tenants", page, Tenant::from))
     }
 
     /// Reads a tenant by its id or external id. Requires the scope `read`.

@@ -165,19 +165,24 @@ impl ConfigStore {
         Ok(tenant)
     }
 
-    /// Tenants, newest first.
+    /// Tenants, newest first; with `text` only those whose name or external id contains it, in upper or lower case, or whose id it
+    /// is. A search reads every tenant.
     ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], or an error of the database.
-    pub async fn list_tenants(&self, page: &PageRequest) -> Result<Page<Tenant>, StoreError> {
+    pub async fn list_tenants(&self, text: Option<&str>, page: &PageRequest) -> Result<Page<Tenant>, StoreError> {
         let (at, id) = page.after::<Uuid>()?;
+        let named: Option<Uuid> = text.and_then(|text| text.parse().ok()).map(|id: TenantId| id.0);
         let sql = format!(
             "SELECT {} FROM tenants
              WHERE deleted_at IS NULL AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2))
-             ORDER BY created_at DESC, id DESC LIMIT $3",
+                 AND ($3::text IS NULL OR id = $4 OR strpos(lower(name), lower($3)) > 0
+                      OR strpos(lower(external_id), lower($3)) > 0)
+             ORDER BY created_at DESC, id DESC LIMIT $5",
             Tenant::COLUMNS
         );
-        let tenants = self.0.fetch_all(&sql, &[&at, &id, &page.fetch()]).await?;
+        let text = text.map(clean);
+        let tenants = self.0.fetch_all(&sql, &[&at, &id, &text, &named, &page.fetch()]).await?;
         Ok(Page::of(tenants, page, |tenant: &Tenant| Cursor::of(tenant.created_at, tenant.id.0)))
     }
 
