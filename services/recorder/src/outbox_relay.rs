@@ -97,7 +97,7 @@ impl OutboxRelay {
                 }
                 OutboxEntry::Letter(pending) => {
                     let (outbox, id) = (pending.outbox, pending.letter.id.to_string());
-                    published(outbox, &id, self.relay.send_letter(pending).await)
+                    published(outbox, &id, self.relay.send_letter(*pending).await)
                 }
                 OutboxEntry::Event(event) => self.event(event).await,
             });

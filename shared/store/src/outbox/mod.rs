@@ -95,7 +95,7 @@ pub enum OutboxEntry {
     /// An operational event.
     Event(OperationalEvent),
     /// A dead letter that was requeued.
-    Letter(PendingLetter),
+    Letter(Box<PendingLetter>),
 }
 
 /// Writes a delivery to the outbox as part of an edit. The caller publishes the delivery; after a crash the outbox relay does.
@@ -163,7 +163,7 @@ impl Store {
             let outbox = OutboxId(row.col("id")?);
             if let Some(id) = row.col::<Option<i64>>("dead_letter")? {
                 match pending_letter(&client, outbox, id).await? {
-                    Some(letter) => entries.push(OutboxEntry::Letter(letter)),
+                    Some(letter) => entries.push(OutboxEntry::Letter(Box::new(letter))),
                     // Retention deleted the dead letter before it was published.
                     None => self.outbox_done(&[outbox]).await?,
                 }
