@@ -98,6 +98,8 @@ pub const ENDPOINT_HEADER_VALUE_BYTES_MAX: usize = 2_048;
 pub const URL_BYTES_MAX: usize = 2_048;
 /// Maximum number of bytes of names given to tenants, keys and endpoints.
 pub const NAME_BYTES_MAX: usize = 200;
+/// Maximum number of bytes of the logo of a brand.
+pub const BRAND_LOGO_BYTES_MAX: usize = 16 * 1024;
 /// How long the API keeps the response to a request with an `Idempotency-Key`.
 pub const IDEMPOTENT_ANSWER_KEPT: Duration = Duration::from_secs(86_400);
 /// Maximum number of signing secrets of an endpoint: the current secret, previous secrets whose overlap has not ended, and the

@@ -1,6 +1,7 @@
 //! API keys of one tenant.
 
 use postrider_model::ids::{KeyId, TenantId};
+use postrider_model::name::check_name;
 use postrider_model::scope::Scope;
 use postrider_model::timestamp::Timestamp;
 use postrider_store::config::{ApiKey, NewKey};
@@ -10,7 +11,6 @@ use utoipa::ToSchema;
 
 use crate::error::{Error, Forbidden, Mistakes, parse_id};
 use crate::page::List;
-use crate::text::check_name;
 use crate::{Caller, Operations};
 
 /// A key to be created.

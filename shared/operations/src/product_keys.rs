@@ -2,6 +2,7 @@
 
 use postrider_model::ids::{KeyId, TenantId};
 use postrider_model::limits::PRODUCT_KEY_TENANTS_MAX;
+use postrider_model::name::check_name;
 use postrider_model::scope::Scope;
 use postrider_model::timestamp::Timestamp;
 use postrider_store::config::{KeyTenants, ProductKey as StoredKey};
@@ -11,7 +12,6 @@ use utoipa::ToSchema;
 
 use crate::error::{Error, Mistakes, parse_id};
 use crate::page::List;
-use crate::text::check_name;
 use crate::{Caller, Operations};
 
 /// The tenants that a key publishes for.

@@ -1,15 +1,19 @@
 //! Reads a profile file: checks it section by section and builds a [`Profile`].
 
+mod brand;
 mod catalog;
 mod delivery;
 mod envelope;
 mod headers;
 mod schema;
 
+use std::path::Path;
+
 use postrider_model::json;
 use serde_json::value::RawValue;
 use toml::Spanned;
 
+use self::brand::brand;
 use self::catalog::{catalog, fixed_test, generic_sample, origins};
 use self::delivery::{delivery, filters, statuses};
 use self::envelope::envelope;
@@ -70,8 +74,8 @@ impl TomlDocument<'_> {
     }
 }
 
-/// Reads a profile file.
-pub(crate) fn parse(name: &str, file: &str, text: &str) -> Result<Profile, ProfileError> {
+/// Reads a profile file. `folder` is the folder with the files that it names; built-in profiles have none.
+pub(crate) fn parse(name: &str, file: &str, text: &str, folder: Option<&Path>) -> Result<Profile, ProfileError> {
     let doc = TomlDocument { file, text };
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
     if !(1..=64).contains(&name.len()) || !name.bytes().all(legal) {
@@ -114,6 +118,7 @@ pub(crate) fn parse(name: &str, file: &str, text: &str) -> Result<Profile, Profi
         origins: file.origins.iter().map(|rule| origins(&doc, rule)).collect::<Result<_, _>>()?,
         disable_after_days: file.delivery.disable_after_days.map(Spanned::into_inner),
         channels: file.delivery.channels.into_inner(),
+        brand: brand(&doc, &file.brand, folder)?,
     };
     if let (Some(test), Some(at)) = (&profile.test_event, &file.test_event)
         && !profile.knows(&test.event_type)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use postrider_model::attempt::StatusClasses;
+use postrider_model::brand::Brand;
 use postrider_model::endpoint::{Channel, UrlRule};
 use postrider_model::event::{EventType, Origin};
 use postrider_model::retry_schedule::{RetryPolicy, RetrySchedule};
@@ -69,6 +70,8 @@ pub struct Profile {
     pub disable_after_days: Option<u32>,
     /// The channels that endpoints may use.
     pub channels: Vec<Channel>,
+    /// What the dashboard shows of the product.
+    pub brand: Brand,
 }
 
 impl Profile {

@@ -40,10 +40,10 @@ impl Profiles {
         let mut profiles = BTreeMap::new();
         let mut add = |profile: Profile| profiles.insert(profile.name.clone(), Arc::new(profile));
         for (name, text) in BUILT_IN {
-            add(file::parse(name, &format!("{name}.toml (built in)"), text)?);
+            add(file::parse(name, &format!("{name}.toml (built in)"), text, None)?);
         }
         for TomlFile { name, path, text } in toml_files::read(dir)? {
-            add(file::parse(&name, &path, &text)?);
+            add(file::parse(&name, &path, &text, dir)?);
         }
         Ok(Self(profiles))
     }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use postrider_model::brand::Logo;
 use postrider_model::delivery::BodyKind;
 use postrider_model::endpoint::UrlRule;
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::EventId;
+use postrider_model::limits::BRAND_LOGO_BYTES_MAX;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{EventView, Profile, ProfileError, Profiles, SchemeKind};
 use serde_json::value::RawValue;
@@ -238,6 +240,44 @@ fn mistakes_are_reported_with_line_and_field() {
         "types = [{ name = \"a\", description = \"\", sample = \"{}\" }]\n[test_event]\ntype = \"b\"\ndata = \"{}\"";
     check_refused(&format!("open = true\n{test}"), closed, 11, "test_event.type", "not in the catalog");
     check_refused("[delivery]", "body = \"stable\"\n[delivery]", 2, "body", "js-stable");
+}
+
+const SVG: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\"/>";
+
+#[test]
+fn a_brand_is_read_with_its_logo_from_a_file_or_a_data_url() {
+    let brand = "[brand]\nname = \"Acme\"\naccent = \"#0A7D4F\"\nlogo = \"acme.svg\"\n\
+                 docs_url = \"https://docs.acme.example\"\nsupport_url = \"mailto:help@acme.example\"\n";
+    let text = format!("{LEAST}{brand}");
+    let profiles = load(&[("acme.toml", &text), ("acme.svg", SVG)]).unwrap();
+    let acme = &profiles.get("acme").unwrap().brand;
+    assert_eq!((acme.name.as_deref(), acme.accent.as_deref()), (Some("Acme"), Some("#0A7D4F")));
+    let logo = acme.logo.clone().unwrap();
+    assert_eq!(logo.parse::<Logo>().unwrap().bytes(), SVG.as_bytes());
+    assert_eq!(acme.support_url.as_deref(), Some("mailto:help@acme.example"));
+
+    let inline = text.replace("acme.svg", &logo);
+    assert_eq!(load(&[("acme.toml", &inline)]).unwrap().get("acme").unwrap().brand, *acme);
+    assert!(profiles.get("standard").unwrap().brand.is_empty(), "no brand without the section");
+}
+
+#[test]
+fn mistakes_in_a_brand_are_reported_with_line_and_field() {
+    let brand = |line: &str| format!("[brand]\n{line}\n[catalog]");
+    check_refused("[catalog]", &brand("name = \"\""), 9, "brand.name", "1 to 200 bytes");
+    check_refused("[catalog]", &brand("accent = \"green\""), 9, "brand.accent", "#rrggbb");
+    check_refused("[catalog]", &brand("docs_url = \"javascript:x\""), 9, "brand.docs_url", "https://");
+    check_refused("[catalog]", &brand("name = \"A\"\nsupport_url = \"help\""), 10, "brand.support_url", "mailto:");
+    check_refused("[catalog]", &brand("logo = \"none.svg\""), 9, "brand.logo", "cannot read none.svg");
+    check_refused("[catalog]", &brand("logo = \"../bad.toml\""), 9, "brand.logo", "next to this one");
+    check_refused("[catalog]", &brand("logo = \"bad.toml\""), 9, "brand.logo", "not a PNG or SVG");
+    check_refused("[catalog]", &brand("logo = \"data:image/gif;base64,AA==\""), 9, "brand.logo", "data:image/png");
+    check_refused("[catalog]", &brand("color = \"#ffffff\""), 9, "brand.color", "unknown field");
+
+    let text = LEAST.replace("[catalog]", &brand("logo = \"large.svg\""));
+    let large = format!("{SVG}{}", " ".repeat(BRAND_LOGO_BYTES_MAX));
+    let refused = load(&[("bad.toml", &text), ("large.svg", &large)]).unwrap_err().to_string();
+    assert!(refused.contains("line 9, brand.logo: large.svg: the image has more than 16384 bytes"), "{refused}");
 }
 
 #[test]

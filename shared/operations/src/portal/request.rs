@@ -6,6 +6,7 @@ use postrider_model::limits::{
     PORTAL_LANDING_BYTES_MAX, PORTAL_LINK_DEFAULT, PORTAL_LINK_MAX, PORTAL_SESSION_DEFAULT, PORTAL_SESSION_MAX,
     PORTAL_TIME_MIN,
 };
+use postrider_model::name::check_name;
 use postrider_model::scope::Scope;
 use postrider_store::portal::NewPortalLink;
 use serde::Deserialize;
@@ -13,7 +14,6 @@ use utoipa::ToSchema;
 
 use super::{DashboardAddress, Framing};
 use crate::error::{Error, Mistakes};
-use crate::text::check_name;
 
 /// The scopes of a link that names none.
 const SCOPES_DEFAULT: [Scope; 2] = [Scope::Read, Scope::Manage];

@@ -1,11 +1,11 @@
 //! What a valid tenant is.
 
 use postrider_model::limits::ATTEMPT_TIMEOUT_MAX;
+use postrider_model::name::check_name;
 use postrider_profiles::Profiles;
 use postrider_store::config::TenantDraft;
 
 use crate::error::{Error, Mistakes};
-use crate::text::check_name;
 
 /// Highest rate that a limit can name.
 const RATE_MAX: f64 = 1_000_000.0;

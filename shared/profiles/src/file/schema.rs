@@ -30,6 +30,8 @@ pub(super) struct File {
     pub(super) test_event: Option<Spanned<FixedTest>>,
     #[serde(default)]
     pub(super) origins: Vec<Origins>,
+    #[serde(default)]
+    pub(super) brand: BrandFields,
 }
 
 #[derive(Deserialize)]
@@ -168,4 +170,15 @@ pub(super) struct FixedTest {
 pub(super) struct Origins {
     pub(super) types: Spanned<Vec<String>>,
     pub(super) fire: Vec<Origin>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct BrandFields {
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) accent: Option<Spanned<String>>,
+    /// The name of an image file next to the profile, or a data URL.
+    pub(super) logo: Option<Spanned<String>>,
+    pub(super) docs_url: Option<Spanned<String>>,
+    pub(super) support_url: Option<Spanned<String>>,
 }

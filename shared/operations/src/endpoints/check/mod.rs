@@ -11,6 +11,7 @@ use postrider_model::endpoint::{Channel, SignatureKey};
 use postrider_model::event::EventType;
 use postrider_model::json::pointer_token;
 use postrider_model::limits::METADATA_BYTES_MAX;
+use postrider_model::name::check_name;
 use postrider_model::payload_filter::PayloadFilter;
 use postrider_model::subscription::{Subscription, TypePattern};
 use postrider_model::tenant_limits::TenantLimits;
@@ -20,7 +21,7 @@ use serde_json::Value;
 
 use crate::error::Mistakes;
 use crate::event_types::names;
-use crate::text::{check_description, check_name};
+use crate::text::check_description;
 
 pub(super) use headers::refuse_kept_headers;
 

@@ -1,0 +1,157 @@
+//! Brands: what makes the dashboard look like one product.
+//!
+//! A profile's file and a tenant may each have one. The tenant's fields override the profile's.
+
+mod accent;
+mod logo;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::accent::{Accent, InvalidAccent};
+pub use self::logo::{ImageFormat, InvalidLogo, Logo};
+use crate::limits::URL_BYTES_MAX;
+use crate::name::check_name;
+
+/// The brand of the pages that customers see in the dashboard. Each field is optional.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Brand {
+    /// The product's name, 1 to 200 bytes. Pages show it instead of "Postrider".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "Acme"))]
+    pub name: Option<String>,
+    /// The colour of links and buttons, as `#rrggbb`. Pages darken or lighten it where text would be hard to read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "#0a7d4f"))]
+    pub accent: Option<String>,
+    /// The logo, a PNG or SVG image of at most 16 KiB as a data URL in base64. Pages show it next to the name, 24 pixels high.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(example = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4=")
+    )]
+    pub logo: Option<String>,
+    /// The address of the product's documentation (`https`, `http` or `mailto`), a link in the navigation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "https://docs.acme.example/webhooks"))]
+    pub docs_url: Option<String>,
+    /// Where the product's customers get help (`https`, `http` or `mailto`), a link in the navigation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "mailto:support@acme.example"))]
+    pub support_url: Option<String>,
+}
+
+/// A field of a brand with a wrong value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrandMistake {
+    /// The field's name.
+    pub field: &'static str,
+    /// What is allowed.
+    pub detail: String,
+}
+
+impl Brand {
+    /// Whether no field is set.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The brand with this one's fields, and those of `below` where this one has none.
+    #[must_use]
+    pub fn over(self, below: &Self) -> Self {
+        Self {
+            name: self.name.or_else(|| below.name.clone()),
+            accent: self.accent.or_else(|| below.accent.clone()),
+            logo: self.logo.or_else(|| below.logo.clone()),
+            docs_url: self.docs_url.or_else(|| below.docs_url.clone()),
+            support_url: self.support_url.or_else(|| below.support_url.clone()),
+        }
+    }
+
+    /// The fields with wrong values, in the order of the struct.
+    pub fn mistakes(&self) -> Vec<BrandMistake> {
+        let accent = |text: &str| text.parse::<Accent>().map(drop).map_err(|error| error.to_string());
+        let logo = |text: &str| text.parse::<Logo>().map(drop).map_err(|error| error.to_string());
+        let fields = [
+            ("name", self.name.as_deref().map(check_name)),
+            ("accent", self.accent.as_deref().map(accent)),
+            ("logo", self.logo.as_deref().map(logo)),
+            ("docs_url", self.docs_url.as_deref().map(check_link)),
+            ("support_url", self.support_url.as_deref().map(check_link)),
+        ];
+        let wrong = |(field, checked): (_, Option<Result<(), String>>)| {
+            checked.and_then(Result::err).map(|detail| BrandMistake { field, detail })
+        };
+        fields.into_iter().filter_map(wrong).collect()
+    }
+}
+
+/// Checks the address of a link. Pages use it as it is, so it must not be a script.
+fn check_link(link: &str) -> Result<(), String> {
+    let server = link.strip_prefix("https://").or_else(|| link.strip_prefix("http://"));
+    let target = server.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let target = target.or_else(|| link.strip_prefix("mailto:"));
+    let plain = link.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte));
+    if plain && link.len() <= URL_BYTES_MAX && target.is_some_and(|target| !target.is_empty()) {
+        return Ok(());
+    }
+    Err(format!(
+        "an address that begins with https://, http:// or mailto:, at most {URL_BYTES_MAX} bytes, percent-encoded"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_leads_to_a_server_or_a_mailbox() {
+        for good in ["https://docs.acme.example/a?b=c#d", "http://127.0.0.1:8080", "mailto:help@acme.example"] {
+            assert_eq!(check_link(good), Ok(()), "{good}");
+        }
+        let long = format!("https://acme.example/{}", "x".repeat(URL_BYTES_MAX));
+        for bad in [
+            "",
+            "docs.acme.example",
+            "/docs",
+            "//acme.example",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "https://",
+            "https:///x",
+            "mailto:",
+            "https://acme.example/a b",
+            "https://acme.example/\"onclick=",
+            "https://acme.example/ä",
+            &long,
+        ] {
+            assert!(check_link(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn each_wrong_field_is_named() {
+        let text = |text: &str| Some(text.to_owned());
+        let wrong = Brand {
+            name: text(" "),
+            accent: text("red"),
+            logo: text("logo.png"),
+            docs_url: text("docs"),
+            support_url: text("javascript:x"),
+        };
+        let fields: Vec<&str> = wrong.mistakes().iter().map(|mistake| mistake.field).collect();
+        assert_eq!(fields, ["name", "accent", "logo", "docs_url", "support_url"]);
+        assert!(Brand::default().mistakes().is_empty());
+    }
+
+    #[test]
+    fn a_brand_overrides_another_one_field_by_field() {
+        let profiles = Brand { name: Some("Acme".into()), accent: Some("#000000".into()), ..Brand::default() };
+        let own =
+            Brand { accent: Some("#ffffff".into()), docs_url: Some("https://a.example".into()), ..Brand::default() };
+        let both = own.over(&profiles);
+        assert_eq!((both.name.as_deref(), both.accent.as_deref()), (Some("Acme"), Some("#ffffff")));
+        assert_eq!((both.docs_url.as_deref(), both.support_url), (Some("https://a.example"), None));
+    }
+}
