@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use postrider_model::brand::Brand;
 use postrider_model::endpoint::Channel;
 use postrider_model::endpoint::UrlRule;
 use postrider_model::scope::Scope;
 use postrider_model::subscription::MatchKind;
 use postrider_profiles::Profile as LoadedProfile;
+use postrider_store::config::Tenant as StoredTenant;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -48,6 +50,9 @@ pub struct Profile {
     pub standard_headers: bool,
     /// The channels that its endpoints may have.
     pub channels: Vec<Channel>,
+    /// What the dashboard shows of the product.
+    #[serde(skip_serializing_if = "Brand::is_empty")]
+    pub brand: Brand,
 }
 
 /// An event type of a catalog.
@@ -94,6 +99,7 @@ impl From<&LoadedProfile> for Profile {
             signature_header: profile.signature.as_ref().map(|scheme| scheme.header.clone()),
             standard_headers: profile.standard_headers,
             channels: profile.channels.clone(),
+            brand: profile.brand.clone(),
         }
     }
 }
@@ -108,6 +114,24 @@ impl Operations {
                 Ok(List::whole([Profile::from(self.profile(&tenant.draft.profile)?.as_ref())]))
             }
         }
+    }
+
+    /// The brand of a deployment with one product: that of the only profile that has one, or of all that have one if they are
+    /// equal. `None` if there are several brands; without any, the empty brand.
+    pub fn deployment_brand(&self) -> Option<&Brand> {
+        static NO_BRAND: Brand = Brand { name: None, accent: None, logo: None, docs_url: None, support_url: None };
+        let mut brands = self.profiles.iter().map(|profile| &profile.brand).filter(|brand| !brand.is_empty());
+        let Some(first) = brands.next() else { return Some(&NO_BRAND) };
+        brands.all(|other| other == first).then_some(first)
+    }
+
+    /// The brand that a tenant's pages show: its own fields over those of its profile.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the profile is not loaded.
+    pub fn brand_of(&self, tenant: &StoredTenant) -> Result<Brand, Error> {
+        let profile = self.profile(&tenant.draft.profile)?;
+        Ok(tenant.draft.brand.clone().over(&profile.brand))
     }
 
     /// The names of all profiles.

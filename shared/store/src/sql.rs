@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use bytes::{Bytes, BytesMut};
 use postrider_model::attempt::Outcome;
+use postrider_model::brand::Brand;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, HeldReason, Lane, Trigger};
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{
@@ -155,6 +156,7 @@ columns! {
     Vec<i64> => { Vec<i64> = Ok }
     Vec<Ts> => { Vec<UnixMillis> = |times| Ok(times.into_iter().map(|at| at.0).collect()) }
     Option<Json<Attributes>> => { Attributes = |found| Ok(found.map(|Json(attributes)| attributes).unwrap_or_default()) }
+    Option<Json<Brand>> => { Brand = |found| Ok(found.map(|Json(brand)| brand).unwrap_or_default()) }
     Json<ReplaySelection> => { ReplaySelection = |Json(selection)| Ok(selection) }
     Json<TenantLimits> => { TenantLimits = |Json(limits)| Ok(limits) }
     Json<BTreeMap<String, f64>> => { BTreeMap<String, f64> = |Json(numbers)| Ok(numbers) }

@@ -60,8 +60,17 @@ impl World {
         Self::with_routes(name, |api, _, _| api.routes).await
     }
 
-    /// Starts the API. `routes` makes the world's routes from it.
+    /// Starts the API with the built-in profiles. `routes` makes the world's routes from it.
     pub(crate) async fn with_routes(name: &str, routes: impl FnOnce(Service, Store, &Tasks) -> Router) -> Self {
+        Self::with_profiles(name, Profiles::builtin(), routes).await
+    }
+
+    /// The same, with these profiles.
+    pub(crate) async fn with_profiles(
+        name: &str,
+        profiles: Profiles,
+        routes: impl FnOnce(Service, Store, &Tasks) -> Router,
+    ) -> Self {
         let scope = Scope::new(name).await;
         let keys = MasterKeys::parse(&MasterKeys::generate_text("k1")).unwrap();
         let store = Store::connect(StoreConfig::new(&scope.database_url), keys).unwrap();
@@ -72,7 +81,7 @@ impl World {
         let deps = Deps {
             broker: broker.clone(),
             store: store.clone(),
-            profiles: Arc::new(Profiles::builtin()),
+            profiles: Arc::new(profiles),
             guard: AddressGuard::default(),
             ready: health.check("api"),
         };

@@ -77,6 +77,40 @@ async fn each_mistake_in_a_tenant_or_key_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenants_brand_is_set_replaced_and_removed_by_operators_only() {
+    let world = World::new("api_brand").await;
+    let brand = json!({"name": "Acme", "accent": "#0a7d4f", "docs_url": "https://docs.acme.example",
+        "logo": "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4="});
+    let body = json!({"name": "Acme", "profile": "standard", "brand": brand});
+    let made = world.post(OPERATOR, "/v1/tenants", body).await.ok(201);
+    assert_eq!(made["brand"], brand);
+    let id = made["id"].as_str().unwrap();
+    let path = format!("/v1/tenants/{id}");
+    let edit = async |key: &str, brand: &Value| world.call(key, "PATCH", &path, Some(&json!({"brand": brand}))).await;
+    let smaller = json!({"support_url": "mailto:help@acme.example"});
+    assert_eq!(edit(OPERATOR, &smaller).await.ok(200)["brand"], smaller, "the whole brand is replaced");
+    let renamed = world.call(OPERATOR, "PATCH", &path, Some(&json!({"name": "B"}))).await.ok(200);
+    assert_eq!(renamed["brand"], smaller, "an edit without a brand keeps it");
+    let key = world.key(id, &["read", "manage"]).await;
+    edit(&key, &brand).await.problem(403, "");
+    assert_eq!(world.get(&key, &path).await.ok(200)["brand"], smaller);
+    for (brand, pointer) in [
+        (json!({"name": "\u{202e}"}), "/brand/name"),
+        (json!({"accent": "green"}), "/brand/accent"),
+        (json!({"accent": 7}), "/brand/accent"),
+        (json!({"logo": "https://acme.example/logo.png"}), "/brand/logo"),
+        (json!({"docs_url": "javascript:alert(1)"}), "/brand/docs_url"),
+        (json!({"support_url": ""}), "/brand/support_url"),
+        (json!({"colour": "#ffffff"}), "/brand/colour"),
+    ] {
+        edit(OPERATOR, &brand).await.problem(422, pointer);
+    }
+    assert_eq!(edit(OPERATOR, &Value::Null).await.ok(200).get("brand"), None);
+    let log = world.get(OPERATOR, "/v1/audit-log?action=tenant.edited").await.ok(200);
+    assert_eq!(log["data"][0]["before"]["brand"], smaller, "{log:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_shown_once_and_refused_once_deleted() {
     let world = World::new("api_keys").await;
     let tenant = world.tenant("standard").await;

@@ -3,6 +3,7 @@
 mod check;
 mod usage;
 
+use postrider_model::brand::Brand;
 use postrider_model::endpoint::EndpointOrder;
 use postrider_model::ids::TenantId;
 use postrider_model::scope::Scope;
@@ -43,6 +44,9 @@ pub struct CreateTenant {
     /// An endpoint is disabled after this number of days on which all of its attempts failed; 0 means never. The profile's value if
     /// absent.
     pub disable_after_days: Option<u32>,
+    /// What the dashboard shows of the product. A field that is left out has the profile's value.
+    #[serde(default)]
+    pub brand: Option<Brand>,
 }
 
 /// An edit of a tenant. A field that is left out keeps its value; `null` removes the value.
@@ -68,6 +72,10 @@ pub struct EditTenant {
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<u32>)]
     pub disable_after_days: Option<Option<u32>>,
+    /// Replaces the whole brand.
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<Brand>)]
+    pub brand: Option<Option<Brand>>,
 }
 
 /// A tenant.
@@ -93,6 +101,9 @@ pub struct Tenant {
     /// The number of days after which an endpoint is disabled if all of its attempts failed; 0 means never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disable_after_days: Option<u32>,
+    /// What the dashboard shows of the product, where it differs from the profile's.
+    #[serde(skip_serializing_if = "Brand::is_empty")]
+    pub brand: Brand,
     /// The version, which every edit increases. The ETag is `"v<version>"`.
     pub version: i64,
     /// When it was created.
@@ -113,6 +124,7 @@ impl From<StoredTenant> for Tenant {
             enforce_catalog: draft.enforce_catalog,
             enforce_schemas: draft.enforce_schemas,
             disable_after_days: draft.disable_after_days,
+            brand: draft.brand,
             version,
             created_at: created_at.into(),
             updated_at: updated_at.into(),
@@ -130,6 +142,7 @@ impl From<CreateTenant> for TenantDraft {
             enforce_catalog: request.enforce_catalog,
             enforce_schemas: request.enforce_schemas,
             disable_after_days: request.disable_after_days,
+            brand: request.brand.unwrap_or_default(),
         }
     }
 }
@@ -143,6 +156,7 @@ impl EditTenant {
         set(&mut draft.enforce_catalog, self.enforce_catalog);
         set(&mut draft.enforce_schemas, self.enforce_schemas);
         set(&mut draft.disable_after_days, self.disable_after_days);
+        set(&mut draft.brand, self.brand.map(Option::unwrap_or_default));
     }
 }
 

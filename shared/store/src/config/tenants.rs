@@ -1,6 +1,7 @@
 //! Tenants.
 
 use deadpool_postgres::{GenericClient, Transaction};
+use postrider_model::brand::Brand;
 use postrider_model::ids::TenantId;
 use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
@@ -33,6 +34,8 @@ pub struct TenantDraft {
     pub enforce_schemas: bool,
     /// Days of failures after which an endpoint is disabled. `None`: the profile's value applies; 0: never.
     pub disable_after_days: Option<u32>,
+    /// What the dashboard shows of the product, where it differs from the profile's.
+    pub brand: Brand,
 }
 
 impl TenantDraft {
@@ -46,6 +49,7 @@ impl TenantDraft {
             enforce_catalog: false,
             enforce_schemas: false,
             disable_after_days: None,
+            brand: Brand::default(),
         }
     }
 }
@@ -65,11 +69,20 @@ pub struct Tenant {
     pub updated_at: UnixMillis,
 }
 
-from_row!(TenantDraft { name, profile, external_id, limits, enforce_catalog, enforce_schemas, disable_after_days });
+from_row!(TenantDraft {
+    name,
+    profile,
+    external_id,
+    limits,
+    enforce_catalog,
+    enforce_schemas,
+    disable_after_days,
+    brand
+});
 
 impl Tenant {
     pub(crate) const COLUMNS: &str = "id, name, profile, external_id, limits, enforce_catalog, enforce_schemas, \
-        disable_after_days, version, created_at, updated_at";
+        disable_after_days, brand, version, created_at, updated_at";
 }
 
 impl FromRow for Tenant {
@@ -106,14 +119,16 @@ async fn save(tx: &Transaction<'_>, tenant: &Tenant) -> Result<(), StoreError> {
     let draft = &tenant.draft;
     let external_id = draft.external_id.as_deref().map(clean);
     let disable_after = draft.disable_after_days.map(|days| i32::try_from(days).unwrap_or(i32::MAX));
+    let brand = (!draft.brand.is_empty()).then_some(Json(&draft.brand));
     tx.execute(
         "INSERT INTO tenants (id, name, profile, external_id, limits, enforce_catalog, enforce_schemas,
-                              disable_after_days, version, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                              disable_after_days, version, created_at, updated_at, brand)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          ON CONFLICT (id) DO UPDATE SET (name, profile, external_id, limits, enforce_catalog, enforce_schemas,
-                                         disable_after_days, version, updated_at)
+                                         disable_after_days, version, updated_at, brand)
             = ROW (excluded.name, excluded.profile, excluded.external_id, excluded.limits, excluded.enforce_catalog,
-                   excluded.enforce_schemas, excluded.disable_after_days, excluded.version, excluded.updated_at)",
+                   excluded.enforce_schemas, excluded.disable_after_days, excluded.version, excluded.updated_at,
+                   excluded.brand)",
         &[
             &tenant.id.0,
             &clean(&draft.name),
@@ -126,6 +141,7 @@ async fn save(tx: &Transaction<'_>, tenant: &Tenant) -> Result<(), StoreError> {
             &tenant.version,
             &Ts(tenant.created_at),
             &Ts(tenant.updated_at),
+            &brand,
         ],
     )
     .await
@@ -143,6 +159,7 @@ fn described(draft: &TenantDraft) -> serde_json::Value {
         "enforce_catalog": draft.enforce_catalog,
         "enforce_schemas": draft.enforce_schemas,
         "disable_after_days": draft.disable_after_days,
+        "brand": (!draft.brand.is_empty()).then(|| json(&draft.brand)),
     })
 }
 
