@@ -4,9 +4,18 @@
 use std::sync::LazyLock;
 
 use axum::extract::Path;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
+
+/// The header of a file whose name contains a hash of its content.
+pub(crate) const CACHED: (HeaderName, HeaderValue) =
+    (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+
+/// The name of a file with this content: `<stem>.<hash>.<extension>`.
+pub(crate) fn file_name(stem: &str, extension: &str, content: &[u8]) -> String {
+    format!("{stem}.{}.{extension}", hex::encode(&Sha256::digest(content)[..8]))
+}
 
 /// A file of the dashboard.
 pub(super) struct Asset {
@@ -18,8 +27,7 @@ pub(super) struct Asset {
 
 impl Asset {
     fn new(stem: &str, extension: &str, content_type: &'static str, content: &'static str) -> Self {
-        let hash = hex::encode(&Sha256::digest(content.as_bytes())[..8]);
-        Self { file: format!("{stem}.{hash}.{extension}"), content_type, content }
+        Self { file: file_name(stem, extension, content.as_bytes()), content_type, content }
     }
 
     fn script(stem: &str, content: &'static str) -> Self {
@@ -61,9 +69,6 @@ pub(super) async fn serve(Path(file): Path<String>) -> Response {
     let Some(asset) = all.into_iter().find(|asset| asset.file == file) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
-    ];
-    (headers, asset.content).into_response()
+    let content_type = (header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
+    ([content_type, CACHED], asset.content).into_response()
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::Dashboard;
 use crate::components::Column::Text;
 use crate::components::{absent, empty, filter_bar, head, name_filter, pager, text_filter, time};
+use crate::document::sender;
 use crate::failure::Answer;
 use crate::fields::{FieldReader, Fields};
 use crate::format::plural;
@@ -101,7 +102,7 @@ fn actor(entry: &AuditEntry) -> Markup {
     let actor = &entry.actor;
     html! {
         @match actor.kind {
-            ActorKind::Postrider => "Postrider",
+            ActorKind::Postrider => (sender()),
             ActorKind::Operator => "an operator",
             ActorKind::Key => (actor.name.as_deref().unwrap_or("a key")),
             ActorKind::Portal => (actor.name.as_deref().unwrap_or("a visitor with a portal link")),

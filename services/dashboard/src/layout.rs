@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use postrider_store::config::Tenant;
 
-use crate::document::{brand, document, in_frame};
+use crate::document::{document, in_frame, page_brand};
 use crate::find::search_box;
 use crate::session::Visitor;
 use crate::texts::Notice;
@@ -49,7 +49,7 @@ pub(crate) fn full(visitor: &Visitor, tenant: Option<&Tenant>, title: &str, cont
 
 fn bar(visitor: &Visitor, tenant: Option<&Tenant>) -> Markup {
     html! { header.bar {
-        (brand())
+        (page_brand().home_link())
         @if let Some(tenant) = tenant {
             p.whose { span.whose-name { (tenant.draft.name) } " " span.tag { (tenant.draft.profile) } }
             (search_box(&tenant.id.to_string(), searched(visitor)))
@@ -91,7 +91,10 @@ fn navigation(visitor: &Visitor, tenant: Option<&Tenant>) -> Markup {
     };
     html! {
         nav.side aria-label="Main" {
-            @if let Some(tenant) = tenant { ul { (links(&tenant.id.to_string(), &OF_TENANT)) } }
+            @if let Some(tenant) = tenant {
+                ul { (links(&tenant.id.to_string(), &OF_TENANT)) }
+                (outside_links())
+            }
             @if visitor.caller.is_operator() {
                 p.side-title #operator-nav { "Operator" }
                 ul aria-labelledby="operator-nav" { (links("operator", &OF_OPERATOR)) }
@@ -99,4 +102,14 @@ fn navigation(visitor: &Visitor, tenant: Option<&Tenant>) -> Markup {
             button.quiet.keys-button #keys-button type="button" hidden { "Keys " kbd { "?" } }
         }
     }
+}
+
+/// The links to the product's own pages. From a frame they open in a tab: other sites do not allow to be framed here.
+fn outside_links() -> Markup {
+    let brand = page_brand();
+    html! { @if !brand.links.is_empty() {
+        ul.outside { @for (text, href) in &brand.links {
+            li { a href=(href) target=[in_frame().then_some("_blank")] rel="noopener" { (text) } }
+        } }
+    } }
 }

@@ -1,7 +1,7 @@
 //! The dashboard: pages for customers and operators in a browser, under `/dashboard`.
 //!
 //! # What it owns
-//! - The frame of a page: `document`, `layout`, `assets` and `components`.
+//! - The frame of a page: `document`, `layout`, `assets`, `brand` and `components`.
 //! - The visitor: `sign_in`, `portal`, `session`, `cookie`, `csrf`, and `page`, the extractors that pages begin with.
 //! - Forms: `fields`, and `submit_once`, which processes each form once.
 //! - A module for each subject: `webhooks`, `deliveries`, `several` (of them at once), `events`, `event_types`, `replays`,
@@ -25,6 +25,7 @@
 
 mod assets;
 mod audit_log;
+mod brand;
 mod components;
 mod cookie;
 mod csrf;
@@ -61,12 +62,15 @@ use axum::response::{Redirect, Response};
 use axum::routing::get;
 use postrider_http::problem::Problem;
 use postrider_operations::Operations;
+use postrider_operations::portal::Place;
 use postrider_store::Store;
 use postrider_telemetry::tasks::Tasks;
 
+use self::brand::PageBrand;
 use self::document::shown_in;
 use self::failure::Failure;
 use self::fields::FORM_BYTES_MAX;
+use self::session::Visitor;
 
 /// Names the instances that did not apply an edit in time, separated by commas.
 const LAGGING: HeaderName = HeaderName::from_static("postrider-lagging");
@@ -93,12 +97,29 @@ pub struct Dashboard {
     pub frame_ancestors: Vec<String>,
 }
 
+/// The state of the layers in which pages are shown.
+#[derive(Clone)]
+struct Frame {
+    dashboard: Arc<Dashboard>,
+    /// The brand of pages without a visitor.
+    brand: Arc<PageBrand>,
+}
+
+impl Frame {
+    async fn show<T>(&self, place: Place, work: impl Future<Output = T>) -> T {
+        shown_in(place, Arc::clone(&self.brand), work).await
+    }
+}
+
 /// Starts the dashboard's background task on `tasks` and returns its routes: `/`, and everything under `/dashboard`.
 pub fn router(dashboard: Dashboard, tasks: &Tasks) -> Router {
     tasks.spawn("dashboard.form_results", submit_once::delete_expired(dashboard.store.clone(), tasks.stop().clone()));
+    let brand = PageBrand::of_deployment(&dashboard.operations);
     let dashboard = Arc::new(dashboard);
+    let frame = Frame { dashboard: Arc::clone(&dashboard), brand };
     let pages = Router::new()
         .route("/dashboard/assets/{file}", get(assets::serve))
+        .merge(brand::routes())
         .merge(sign_in::routes())
         .merge(portal::routes())
         .merge(webhooks::routes())
@@ -115,18 +136,18 @@ pub fn router(dashboard: Dashboard, tasks: &Tasks) -> Router {
         .route("/dashboard/{tenant}/{*path}", get(no_such_page))
         // The innermost layer: it only sees edits that its own task makes, and the next layer (`submit_once`) runs the handler in a
         // task.
-        .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), wait_for_edit))
+        .layer(middleware::from_fn_with_state(frame.clone(), wait_for_edit))
         .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), submit_once::submit_once))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), add_security_headers))
+        .layer(middleware::from_fn_with_state(frame, add_security_headers))
         .with_state(dashboard);
     Router::new().route("/", get(|| async { Redirect::to("/dashboard") })).merge(pages)
 }
 
 /// Answers a request. After an edit it first waits until every live instance has applied the edit, or the wait ends.
-async fn wait_for_edit(State(dashboard): State<Arc<Dashboard>>, request: Request, next: Next) -> Response {
+async fn wait_for_edit(State(frame): State<Frame>, request: Request, next: Next) -> Response {
     let place = cookie::page_place(request.headers());
-    let (mut response, lagging) = dashboard.operations.wait_for_edit(shown_in(place, next.run(request))).await;
+    let (mut response, lagging) = frame.dashboard.operations.wait_for_edit(frame.show(place, next.run(request))).await;
     // Instance names are host names and hexadecimal digits, so the header's value is valid.
     if let Some(Ok(value)) = lagging.map(HeaderValue::try_from) {
         response.headers_mut().insert(LAGGING, value);
@@ -134,21 +155,23 @@ async fn wait_for_edit(State(dashboard): State<Arc<Dashboard>>, request: Request
     response
 }
 
-async fn no_such_page(uri: Uri) -> Failure {
+/// The answer to an unknown address. Visitors see it in the brand of their pages, which the extractor of [`Visitor`] sets.
+async fn no_such_page(_: Result<Visitor, Failure>, uri: Uri) -> Failure {
     Problem::not_found(format!("there is no page {}", uri.path())).into()
 }
 
 /// Adds the headers of security and keeps pages out of caches.
-async fn add_security_headers(State(dashboard): State<Arc<Dashboard>>, request: Request, next: Next) -> Response {
+async fn add_security_headers(State(frame): State<Frame>, request: Request, next: Next) -> Response {
     let place = cookie::page_place(request.headers());
-    let mut response = shown_in(place, next.run(request)).await;
+    let mut response = frame.show(place, next.run(request)).await;
     let headers = response.headers_mut();
-    let ancestors = &dashboard.frame_ancestors;
+    let ancestors = &frame.dashboard.frame_ancestors;
     if ancestors.is_empty() {
         // For browsers that do not know `frame-ancestors`. It cannot name origins.
         headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     }
-    headers.insert(header::CONTENT_SECURITY_POLICY, policy(ancestors));
+    // A logo has its own policy.
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert_with(|| policy(ancestors));
     for (name, value) in SECURITY {
         headers.insert(name, HeaderValue::from_static(value));
     }

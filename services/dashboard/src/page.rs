@@ -19,6 +19,8 @@ use postrider_profiles::Profile;
 use postrider_store::config::Tenant;
 
 use crate::Dashboard;
+use crate::brand::PageBrand;
+use crate::document::set_brand;
 use crate::failure::{Answer, Failure};
 use crate::fields::NOTICE;
 use crate::layout;
@@ -39,7 +41,7 @@ impl FromRequestParts<Arc<Dashboard>> for Page {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Answer<Self> {
-        let visitor = Visitor::from_request_parts(parts, dashboard).await?;
+        let mut visitor = Visitor::from_request_parts(parts, dashboard).await?;
         let operations = Arc::clone(&dashboard.operations);
         let named = path_parameter(parts, dashboard, "tenant").await?;
         let named = operations.find_tenant(&named).await?;
@@ -48,7 +50,14 @@ impl FromRequestParts<Arc<Dashboard>> for Page {
             own => own,
         };
         caller.may(Scope::Read, named)?;
-        let tenant = operations.stored_tenant(named).await?;
+        let tenant = match visitor.tenant.take() {
+            Some(own) => own,
+            None => {
+                let tenant = operations.stored_tenant(named).await?;
+                set_brand(PageBrand::of_tenant(&operations, &tenant)?);
+                tenant
+            }
+        };
         let profile = Arc::clone(operations.profile(&tenant.draft.profile)?);
         Ok(Self { operations, visitor, caller, tenant, profile })
     }

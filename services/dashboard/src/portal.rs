@@ -22,6 +22,7 @@ use postrider_store::portal::PortalLink;
 use postrider_store::sessions::OpenedBy;
 use secrecy::ExposeSecret;
 
+use crate::brand::PageBrand;
 use crate::document::in_frame;
 use crate::failure::Answer;
 use crate::fields::Fields;
@@ -38,6 +39,11 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
 /// `GET /dashboard/portal`
 async fn show(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap, uri: Uri) -> Answer {
     let query = Fields::of(&uri);
+    match dashboard.operations.portal_link(query.get(LINK)).await {
+        Ok(link) => show_brand_of(&dashboard, &link).await?,
+        Err(Error::NotFound(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
     let session = match cookie::session_token(&headers) {
         Some(token) => dashboard.store.sessions().session(&token).await?,
         None => None,
@@ -59,6 +65,13 @@ async fn show(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap, uri: 
     Ok(document::bare("Webhooks", content))
 }
 
+/// Gives the page the brand of the link's tenant.
+async fn show_brand_of(dashboard: &Dashboard, link: &PortalLink) -> Answer<()> {
+    let tenant = dashboard.operations.stored_tenant(link.tenant).await?;
+    document::set_brand(PageBrand::of_tenant(&dashboard.operations, &tenant)?);
+    Ok(())
+}
+
 /// `POST /dashboard/portal`
 async fn open(
     State(dashboard): State<Arc<Dashboard>>,
@@ -78,6 +91,7 @@ async fn open(
         }
         found => found?,
     };
+    show_brand_of(&dashboard, &link).await?;
     let current = cookie::session(&headers);
     let current_token = current.as_ref().map(|(token, _)| token.as_str());
     if link.opened_at.is_some() {

@@ -12,8 +12,11 @@ use postrider_model::ids::EventId;
 use postrider_model::scope::Scope;
 use postrider_operations::Caller;
 use postrider_store::audit_log::Via;
+use postrider_store::config::Tenant;
 use postrider_store::sessions::OpenedBy;
 
+use crate::brand::PageBrand;
+use crate::document::set_brand;
 use crate::failure::{Answer, Failure};
 use crate::fields::Fields;
 use crate::{Dashboard, cookie, csrf};
@@ -23,6 +26,8 @@ use crate::{Dashboard, cookie, csrf};
 pub(crate) struct Visitor {
     /// The caller, with what the visitor's key may do now.
     pub(crate) caller: Caller,
+    /// The tenant of the visitor's key or link, until [`Page`](crate::page::Page) takes it; `None` for an operator.
+    pub(crate) tenant: Option<Tenant>,
     /// The hidden fields of the forms of this page.
     pub(crate) tokens: csrf::FormTokens,
     /// The path of the page.
@@ -79,8 +84,17 @@ impl FromRequestParts<Arc<Dashboard>> for Visitor {
             OpenedBy::Key(key) => dashboard.operations.find_caller(key)?.ok_or_else(signed_out)?,
             OpenedBy::Link(link) => dashboard.operations.caller_of_link(&link)?,
         };
+        let tenant = match caller {
+            Caller::Tenant { tenant, .. } => Some(dashboard.operations.stored_tenant(tenant).await?),
+            Caller::Operator { .. } => None,
+        };
+        set_brand(match &tenant {
+            Some(tenant) => PageBrand::of_tenant(&dashboard.operations, tenant)?,
+            None => PageBrand::postrider(),
+        });
         Ok(Self {
             caller: via_dashboard(caller),
+            tenant,
             tokens: csrf::FormTokens { csrf: csrf::token(&token), once: EventId::generate().to_string() },
             path: parts.uri.path().to_owned(),
             query: Fields::of(&parts.uri),

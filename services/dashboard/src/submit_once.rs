@@ -88,11 +88,13 @@ pub(crate) async fn submit_once(State(dashboard): State<Arc<Dashboard>>, request
 }
 
 async fn post(dashboard: Arc<Dashboard>, request: Request, next: Next) -> Answer<Response> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let body = to_bytes(body, FORM_BYTES_MAX).await.map_err(|_| too_large())?;
     let fields = Fields::read(&body);
     let Some(session) = cookie::session_token(&parts.headers) else { return Ok(signed_out(&parts, &fields)) };
     if !csrf::is_valid(&session, fields.get(CSRF_FIELD)) {
+        // The refusal has the brand of the visitor's pages.
+        let _ = Visitor::from_request_parts(&mut parts, &dashboard).await;
         let detail = "this form does not come from a page of your session: go back, reload the page and try again";
         return Err(Problem::forbidden(detail).into());
     }

@@ -80,7 +80,7 @@ pub(crate) fn unanswered(outcome: Outcome) -> Option<&'static str> {
         Outcome::TlsFailed => {
             "The TLS connection failed. Check that the certificate is valid, complete and issued for this host name."
         }
-        Outcome::AddressBlocked => "The URL leads to an address that Postrider does not send to.",
+        Outcome::AddressBlocked => "The URL leads to an address that is not public, so nothing is sent there.",
         Outcome::ProtocolError => "The connection ended before a complete answer, or the answer was not HTTP.",
     })
 }

@@ -8,6 +8,7 @@ use postrider_operations::deliveries::Delivery;
 use postrider_operations::endpoints::{Endpoint, Failure, Health, HealthState};
 
 use crate::components::{badge, time};
+use crate::document::sender;
 use crate::failure::Answer;
 use crate::format::{plural, status_line};
 use crate::page::Page;
@@ -99,7 +100,7 @@ fn what(endpoint: &Endpoint) -> Option<Markup> {
         (EndpointStatus::Disabled, _) => {
             let reason = endpoint.disabled_reason.as_deref().unwrap_or("it kept failing");
             Some(html! {
-                "Postrider switched this webhook off" @if let Some(at) = endpoint.disabled_at { " on " (time(at)) }
+                (sender()) " switched this webhook off" @if let Some(at) = endpoint.disabled_at { " on " (time(at)) }
                 ": " (reason) ". It receives nothing."
             })
         }

@@ -51,6 +51,7 @@ fn facts(profile: &Profile) -> Markup {
         } }
         dt { "URLs" } dd { (if profile.http_allowed { "https and http" } else { "https only" }) }
         dt { "Channels" } dd { (tags(profile.channels.iter().map(|channel| channel.as_str()))) }
+        @if let Some(name) = &profile.brand.name { dt { "Brand" } dd { (name) } }
         dt { "Filters" } dd { (tags(filters)) }
     } }
 }

@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
+use postrider_model::brand::Brand;
 use postrider_operations::stats::Figures;
 use postrider_operations::tenants::{EVENTS_COUNTED_MAX, EditTenant, Tenant, TenantLimits, TenantUsage, Usage};
 use postrider_operations::{Caller, Error};
@@ -87,6 +88,7 @@ pub(super) async fn show_with(page: &OperatorPage, id: &str, form: Option<Form>,
             (form.summary())
             (settings(page, id, &form))
         }
+        (brand(&tenant.brand))
         (keys::section(page, id, &keys.data))
     };
     Ok(form.answer(page.show(&form.title(&tenant.name), content)))
@@ -157,6 +159,23 @@ fn settings(page: &OperatorPage, id: &str, form: &Form) -> Markup {
             .hint("0 means never. Default: the profile's value.").number())
         (form.checkbox("enforce_catalog", "Refuse events whose type is not in the catalog"))
         button.primary type="submit" { "Save" }
+    } }
+}
+
+/// What the tenant's pages show of its product, where it differs from the profile's.
+fn brand(brand: &Brand) -> Markup {
+    let Brand { name, accent, logo, docs_url, support_url } = brand;
+    let texts = [("Name", name), ("Accent", accent), ("Documentation", docs_url), ("Support", support_url)];
+    html! { section.panel aria-labelledby="brand" {
+        h2 #brand { "Brand" }
+        p.hint {
+            "What customers see in place of Postrider. What is not set here comes from the profile. "
+            "Set it with " code { "PATCH /v1/tenants/{id}" } "."
+        }
+        dl.facts {
+            @for (label, text) in texts { @if let Some(text) = text { dt { (label) } dd.long { (text) } } }
+            @if let Some(logo) = logo { dt { "Logo" } dd { img.brand-logo src=(logo) alt="The logo"; } }
+        }
     } }
 }
 

@@ -1,5 +1,6 @@
 //! The dashboard through its router, with a real PostgreSQL and a real RabbitMQ. The API's tests use the same harness.
 
+mod brand;
 mod dead_letters;
 mod failing;
 mod find;
@@ -15,6 +16,7 @@ mod recorded;
 mod understand;
 
 use postrider_dashboard::Dashboard;
+use postrider_profiles::Profiles;
 
 use crate::harness::World;
 
@@ -25,10 +27,15 @@ async fn world(name: &str) -> World {
 
 /// The same, where pages of these origins may show the dashboard in a frame.
 async fn world_with(name: &str, frame_ancestors: &[&str]) -> World {
+    world_of(name, Profiles::builtin(), frame_ancestors).await
+}
+
+/// The same, with these profiles.
+async fn world_of(name: &str, profiles: Profiles, frame_ancestors: &[&str]) -> World {
     let frame_ancestors = frame_ancestors.iter().map(ToString::to_string).collect();
     let routes = |api: postrider_api::Service, store, tasks: &_| {
         let dashboard = Dashboard { operations: api.operations, store, served_by_https: false, frame_ancestors };
         api.routes.merge(postrider_dashboard::router(dashboard, tasks))
     };
-    World::with_routes(name, routes).await
+    World::with_profiles(name, profiles, routes).await
 }

@@ -154,7 +154,7 @@ async fn every_response_forbids_foreign_content_and_assets_are_cacheable() {
 }
 
 /// Every route in the sources.
-fn routes() -> BTreeSet<String> {
+pub(crate) fn routes() -> BTreeSet<String> {
     fn walk(folder: &Path, found: &mut BTreeSet<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -173,10 +173,11 @@ fn routes() -> BTreeSet<String> {
 }
 
 /// Routes without a tenant's data.
-const OPEN: [&str; 7] = [
+const OPEN: [&str; 8] = [
     "/",
     "/dashboard",
     "/dashboard/assets/{file}",
+    "/dashboard/assets/brand/{file}",
     "/dashboard/sign-in",
     "/dashboard/sign-out",
     "/dashboard/{tenant}",

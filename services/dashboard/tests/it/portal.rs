@@ -7,22 +7,22 @@ use serde_json::json;
 use crate::harness::{OPERATOR, Tenant, World};
 use crate::pages::{Page, get, post, send, sign_in};
 
-const PORTAL: &str = "/dashboard/portal";
+pub(crate) const PORTAL: &str = "/dashboard/portal";
 const APP: &str = "https://app.example.com";
 
 /// Creates a link and returns its token.
-async fn link(world: &World, tenant: &Tenant, body: serde_json::Value) -> String {
+pub(crate) async fn link(world: &World, tenant: &Tenant, body: serde_json::Value) -> String {
     let made = world.post(OPERATOR, &format!("/v1/tenants/{}/portal-links", tenant.id), body).await.ok(201);
     made["url"].as_str().unwrap().split_once("link=").unwrap().1.to_owned()
 }
 
 /// Opens a link in a tab.
-async fn open(world: &World, cookie: &str, link: &str) -> Page {
+pub(crate) async fn open(world: &World, cookie: &str, link: &str) -> Page {
     post(world, cookie, PORTAL, &[("link", link)]).await
 }
 
 /// A request as a browser makes it in a frame of another site.
-async fn framed(world: &World, method: &str, cookie: &str, path: &str, body: &str) -> Page {
+pub(crate) async fn framed(world: &World, method: &str, cookie: &str, path: &str, body: &str) -> Page {
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -32,7 +32,7 @@ async fn framed(world: &World, method: &str, cookie: &str, path: &str, body: &st
     send(world, request.body(Body::from(body.to_owned())).unwrap()).await
 }
 
-fn cookie_of(page: &Page) -> String {
+pub(crate) fn cookie_of(page: &Page) -> String {
     page.header("set-cookie").split(';').next().unwrap().to_owned()
 }
 

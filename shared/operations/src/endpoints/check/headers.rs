@@ -21,7 +21,7 @@ impl Rules<'_> {
             if !is_header_name(name) {
                 mistakes.add(pointer(), "not a header name");
             } else if is_reserved_header(name) || self.is_profiles_own(name) {
-                mistakes.add(pointer(), "a header that Postrider sets itself");
+                mistakes.add(pointer(), "a header that every delivery has of its own");
             } else if headers[..index].iter().any(|(before, _)| before.eq_ignore_ascii_case(name)) {
                 mistakes.add(pointer(), "given twice (case does not count)");
             }
@@ -51,7 +51,7 @@ impl Rules<'_> {
         } else if own.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
             mistakes.add("/token_header", "one of the endpoint's own headers");
         } else if !is_header_name(name) || is_reserved_header(name) {
-            mistakes.add("/token_header", "not a header name, or one that Postrider sets itself");
+            mistakes.add("/token_header", "not a header name, or a header that every delivery has of its own");
         }
     }
 }
