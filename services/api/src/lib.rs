@@ -105,6 +105,7 @@ pub fn start(config: Config, deps: Deps, tasks: &Tasks) -> Service {
     tasks.spawn("api.applied_versions", broker.clone().follow_applied_versions(stop.clone()));
     let feed = store.feed().follow(FeedScope::KEYS, stop.clone());
     tasks.spawn("api.config_feed", follow(Arc::clone(&keys), feed, applied, ready));
+    tasks.spawn("api.key_use", note_key_use(Arc::clone(&keys), store.clone(), stop.clone()));
     let deps =
         postrider_operations::Deps { broker, store: store.clone(), profiles, guard, keys, address: config.address };
     let operations = Arc::new(Operations::new(deps, stop));
@@ -130,6 +131,11 @@ async fn follow(keys: Arc<KeyTable<RequestBudget>>, feed: Feed, applied: watch::
         ready.ok();
     };
     keys.follow(feed, apply).await;
+}
+
+/// Notes in the database which keys are used, until `stop`.
+async fn note_key_use(keys: Arc<KeyTable<RequestBudget>>, store: Store, stop: CancellationToken) {
+    keys.note_use(store, stop).await;
 }
 
 /// Tells browsers to use https for a year.

@@ -110,6 +110,7 @@ pub fn start(config: &Config, deps: Deps) -> (Router, Role) {
     let directory = Arc::new(TenantDirectory::new(profiles, &config.operator_keys));
     let follow = Arc::clone(&directory).follow(store.clone(), tasks.stop().clone(), move || ready.ok());
     tasks.spawn("ingest.config_feed", follow);
+    tasks.spawn("ingest.key_use", Arc::clone(&directory).note_key_use(store.clone(), tasks.stop().clone()));
     let announce = broker.clone().announce_applied_version(ServiceRole::Ingest, directory.applied());
     tasks.spawn_endless("ingest.announce", announce);
 

@@ -1,16 +1,23 @@
 //! A table of API keys, by their hash.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
 use postrider_model::ids::{KeyId, TenantId};
+use postrider_model::time::UnixMillis;
+use postrider_store::Store;
 use postrider_store::config::{KeyHash, KeyTenants, Scopes};
 use postrider_store::feed::{Changes, Feed, FeedState};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::{Choice, ConstantTimeEq};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How often the keys that were used are noted in the database.
+const NOTE_USE_EVERY: Duration = Duration::from_secs(60);
 
 /// The table of all keys. `B` is the budget of one tenant, such as a rate limiter. All keys of the tenant share the budget.
 pub struct KeyTable<B> {
@@ -31,6 +38,8 @@ struct TenantKey<B> {
     scopes: Scopes,
     /// The tenant's budget; `None` for a key of several tenants.
     budget: Option<Arc<B>>,
+    /// Whether it was found since its use was last noted.
+    used: AtomicBool,
 }
 
 /// A valid key.
@@ -91,6 +100,10 @@ impl<B: Default> KeyTable<B> {
             return Ok(Key::Operator([a, b, c, d]));
         }
         if let Some(key) = self.table.read().keys.get(hash) {
+            // Most requests find it set, and a write would slow down those on other processors.
+            if !key.used.load(Ordering::Relaxed) {
+                key.used.store(true, Ordering::Relaxed);
+            }
             let (tenants, budget) = (Arc::clone(&key.tenants), key.budget.clone());
             return Ok(Key::Tenant { id: key.id, tenants, scopes: key.scopes, budget });
         }
@@ -131,6 +144,29 @@ impl<B: Default> KeyTable<B> {
     /// Removes a key that was just deleted.
     pub fn remove(&self, id: KeyId) {
         self.table.write().remove(id);
+    }
+
+    /// The keys that were found since the last call.
+    fn take_used(&self) -> Vec<KeyId> {
+        let table = self.table.read();
+        table.keys.values().filter(|key| key.used.swap(false, Ordering::Relaxed)).map(|key| key.id).collect()
+    }
+
+    /// Notes in the database which keys are used, every minute until `stop`. The use of the last minute before a stop may be missing.
+    pub async fn note_use(&self, store: Store, stop: CancellationToken) {
+        let mut used = BTreeSet::new();
+        while stop.run_until_cancelled(tokio::time::sleep(NOTE_USE_EVERY)).await.is_some() {
+            used.extend(self.take_used());
+            if used.is_empty() {
+                continue;
+            }
+            let ids: Vec<KeyId> = used.iter().copied().collect();
+            match stop.run_until_cancelled(store.config().note_used_keys(&ids, UnixMillis::now())).await {
+                Some(Ok(())) => used.clear(),
+                Some(Err(error)) => tracing::debug!(%error, "cannot note which keys are used; trying again in 60 s"),
+                None => return,
+            }
+        }
     }
 
     /// Applies the configuration feed until it ends. Calls `on_changes` after this table has applied each change.
@@ -179,7 +215,8 @@ impl<B: Default> Table<B> {
             KeyTenants::Several(_) | KeyTenants::All => None,
         };
         // An edited key has the same hash, but its tenants may differ.
-        self.keys.insert(hash, TenantKey { id, tenants: Arc::new(tenants.clone()), scopes, budget });
+        let used = AtomicBool::new(self.keys.get(&hash).is_some_and(|key| key.used.load(Ordering::Relaxed)));
+        self.keys.insert(hash, TenantKey { id, tenants: Arc::new(tenants.clone()), scopes, budget, used });
         self.hashes.insert(id, hash);
     }
 
@@ -229,6 +266,21 @@ mod tests {
         keys.apply(&Changes { keys: vec![key()], ..Changes::default() });
         keys.apply(&Changes { tenants_gone: vec![tenant], ..Changes::default() });
         assert!(!is_valid() && keys.budget(tenant).is_none());
+    }
+
+    #[test]
+    fn the_use_of_a_key_is_taken_once() {
+        let keys = KeyTable::<()>::new(&[SecretString::from("operator")]);
+        let (used, idle) = (KeyId::generate(), KeyId::generate());
+        let key = |id, text| FeedKey { id, tenants: KeyTenants::All, hash: KeyHash::of(text), scopes: Scopes::ALL };
+        keys.apply(&Changes { keys: vec![key(used, "used"), key(idle, "idle")], ..Changes::default() });
+        for text in ["used", "operator", "used"] {
+            assert!(keys.find(&KeyHash::of(text), FRESH).is_ok());
+        }
+        // The feed may report a key again before its use is taken.
+        keys.apply(&Changes { keys: vec![key(used, "used")], ..Changes::default() });
+        assert_eq!(keys.take_used(), [used]);
+        assert!(keys.take_used().is_empty());
     }
 
     #[test]

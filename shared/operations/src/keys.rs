@@ -36,6 +36,10 @@ pub struct Key {
     pub scopes: Vec<Scope>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// When it was last used, up to a minute late; `null`: not on record. A key that was used before Postrider recorded this has none
+    /// until its next use.
+    #[schema(required = true, example = "2026-01-02T03:04:05.006Z")]
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// A key that was just created.
@@ -51,7 +55,13 @@ pub struct CreatedKey {
 
 impl From<ApiKey> for Key {
     fn from(key: ApiKey) -> Self {
-        Self { id: key.id, name: key.name, scopes: key.scopes.iter().collect(), created_at: key.created_at.into() }
+        Self {
+            id: key.id,
+            name: key.name,
+            scopes: key.scopes.iter().collect(),
+            created_at: key.created_at.into(),
+            last_used_at: key.last_used_at.map(Timestamp),
+        }
     }
 }
 

@@ -62,6 +62,10 @@ pub struct ProductKey {
     pub tenants: Tenants,
     /// When it was created.
     pub created_at: Timestamp,
+    /// When it was last used, up to a minute late; `null`: not on record. A key that was used before Postrider recorded this has none
+    /// until its next use.
+    #[schema(required = true, example = "2026-01-02T03:04:05.006Z")]
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// A product key that was just created.
@@ -83,8 +87,8 @@ impl From<StoredKey> for ProductKey {
             KeyTenants::Several(ids) => Tenants::Several(several(ids)),
             KeyTenants::One(id) => Tenants::Several(several(&[*id])),
         };
-        let created_at = key.created_at.into();
-        Self { id: key.id, name: key.name, scopes: vec![Scope::Publish], tenants, created_at }
+        let (created_at, last_used_at) = (key.created_at.into(), key.last_used_at.map(Timestamp));
+        Self { id: key.id, name: key.name, scopes: vec![Scope::Publish], tenants, created_at, last_used_at }
     }
 }
 

@@ -17,3 +17,7 @@ CREATE INDEX endpoint_hours_newest ON endpoint_hours (hour);
 -- The delivery that has waited longest for its first attempt. Most rows are never in this index, because decision and outcome meet
 -- in one batch. `first_attempt_at` changes once, so the updates of later attempts stay on their page.
 CREATE INDEX deliveries_unattempted ON deliveries (created_at) WHERE status = 0 AND first_attempt_at IS NULL;
+
+-- When a key was last used, to about a minute; null: not since this column exists.
+ALTER TABLE api_keys ADD COLUMN last_used_at timestamptz;
+ALTER TABLE product_keys ADD COLUMN last_used_at timestamptz;

@@ -1,6 +1,7 @@
 //! Tenants and keys.
 
 use postrider_model::delivery::DeliveryStatus;
+use postrider_model::time::UnixMillis;
 use serde_json::{Value, json};
 
 use crate::harness::{OPERATOR, Tenant, World, endpoint};
@@ -121,7 +122,11 @@ async fn a_key_is_shown_once_and_refused_once_deleted() {
     let listed = world.get(OPERATOR, &path).await.ok(200);
     assert_eq!(listed["data"].as_array().unwrap().len(), 2);
     assert!(!listed.to_string().contains(key));
-    assert_eq!(listed["data"][0]["scopes"], json!(["read"]));
+    assert_eq!((&listed["data"][0]["scopes"], &listed["data"][0]["last_used_at"]), (&json!(["read"]), &Value::Null));
+    let used_at = UnixMillis(1_700_000_000_000);
+    world.store.config().note_used_keys(&[id.parse().unwrap()], used_at).await.unwrap();
+    let listed = world.get(OPERATOR, &path).await.ok(200);
+    assert_eq!(listed["data"][0]["last_used_at"], json!(used_at.to_rfc3339_millis()));
 
     world.call(OPERATOR, "DELETE", &format!("{path}/{id}"), None).await.ok(204);
     world.get(key, "/v1/endpoints").await.problem(401, "");

@@ -10,7 +10,7 @@ use postrider_operations::keys::{CreateKey, Key};
 
 use super::{TENANTS, tenant};
 use crate::components::Column::Text;
-use crate::components::{Confirmation, Form, NewSecret, empty, head, tags, time};
+use crate::components::{Confirmation, Form, NewSecret, empty, head, tags, time, time_if};
 use crate::failure::Answer;
 use crate::fields::Sent;
 use crate::page::{OperatorPage, redirect_with};
@@ -53,11 +53,12 @@ pub(super) fn section(page: &OperatorPage, tenant: &str, keys: &[Key]) -> Markup
 fn table(tenant: &str, keys: &[Key]) -> Markup {
     html! { table.rows {
         caption.unseen { "Keys of the tenant" }
-        (head(&["Name", "Scopes", "Created", "Actions"].map(Text)))
+        (head(&["Name", "Scopes", "Created", "Last used", "Actions"].map(Text)))
         tbody { @for key in keys { tr {
             th.long scope="row" data-label="Name" { (key.name) }
             td data-label="Scopes" { div { (scope_tags(key)) } }
             td data-label="Created" { (time(key.created_at)) }
+            td data-label="Last used" { (time_if(key.last_used_at)) }
             td.actions data-label="Actions" { div {
                 a.danger href={ (TENANTS) "/" (tenant) "/keys/" (key.id) "/delete" } { "Delete" span.unseen { " key " (key.name) } }
             } }
@@ -93,6 +94,10 @@ pub(super) async fn ask_delete(page: OperatorPage, Path((id, key)): Path<(String
         title: &format!("Delete the key {}?", key.name),
         consequences: html! {
             p { "A key of " (tenant.name) ", created " (time(key.created_at)) ", with the scopes " (scope_tags(key)) "." }
+            p {
+                @if let Some(at) = key.last_used_at { "It was last used at " (time(at)) "." }
+                @else { "It has not been used." }
+            }
             p {
                 "Programs that use it can no longer publish or read, and people who signed in with it are signed out. "
                 "This cannot be undone."

@@ -130,6 +130,11 @@ impl TenantDirectory {
         self.keys.follow(feed, apply).await;
     }
 
+    /// Notes in the database which keys are used, until `stop`.
+    pub(crate) async fn note_key_use(self: Arc<Self>, store: Store, stop: CancellationToken) {
+        self.keys.note_use(store, stop).await;
+    }
+
     /// Returns a receiver of the configuration version in force in this process.
     pub(crate) fn applied(&self) -> watch::Receiver<i64> {
         self.applied.subscribe()

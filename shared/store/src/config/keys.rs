@@ -120,6 +120,8 @@ pub struct ApiKey {
     pub version: i64,
     /// When it was created.
     pub created_at: UnixMillis,
+    /// When it was last used, to about a minute; `None`: not on record.
+    pub last_used_at: Option<UnixMillis>,
 }
 
 /// A key that was just created. Its text cannot be read again.
@@ -137,7 +139,7 @@ pub(super) fn generate_key() -> Zeroizing<String> {
     Zeroizing::new(format!("prk_{}", URL_SAFE_NO_PAD.encode(random.as_slice())))
 }
 
-from_row!(ApiKey { id, tenant, name, scopes, version, created_at });
+from_row!(ApiKey { id, tenant, name, scopes, version, created_at, last_used_at });
 
 impl ConfigStore {
     /// Creates a key for a tenant.
@@ -163,6 +165,7 @@ impl ConfigStore {
             scopes: new.scopes,
             version,
             created_at: UnixMillis::now(),
+            last_used_at: None,
         };
         let (hash, created_at) = (KeyHash::of(&text), Ts(key.created_at));
         tx.execute(
@@ -189,6 +192,21 @@ impl ConfigStore {
             ApiKey::COLUMNS
         );
         self.0.fetch_all(&sql, &[&tenant.0]).await
+    }
+
+    /// Records that these keys of tenants and product keys were used at `at`. The configuration version does not change.
+    pub async fn note_used_keys(&self, ids: &[KeyId], at: UnixMillis) -> Result<(), StoreError> {
+        let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+        let client = self.0.client().await?;
+        for table in ["api_keys", "product_keys"] {
+            // Locked in the order of their ids, so that two processes cannot deadlock.
+            let sql = format!(
+                "UPDATE {table} SET last_used_at = greatest(last_used_at, $2) WHERE id IN
+                     (SELECT id FROM {table} WHERE id = ANY($1) AND deleted_at IS NULL ORDER BY id FOR UPDATE)"
+            );
+            client.execute(&sql, &[&ids, &Ts(at)]).await?;
+        }
+        Ok(())
     }
 
     /// Deletes a key and the portal links that it created, which ends their sessions. A service refuses the key once the

@@ -71,6 +71,8 @@ pub struct ProductKey {
     pub version: i64,
     /// When it was created.
     pub created_at: UnixMillis,
+    /// When it was last used, to about a minute; `None`: not on record.
+    pub last_used_at: Option<UnixMillis>,
 }
 
 /// A product key that was just created. Its text cannot be read again.
@@ -82,7 +84,7 @@ pub struct CreatedProductKey {
     pub text: SecretString,
 }
 
-from_row!(ProductKey { id, name, tenants, version, created_at });
+from_row!(ProductKey { id, name, tenants, version, created_at, last_used_at });
 
 impl Column for KeyTenants {
     type Stored = Option<Vec<Uuid>>;
@@ -112,6 +114,7 @@ impl ConfigStore {
             tenants,
             version,
             created_at: UnixMillis::now(),
+            last_used_at: None,
         };
         let (hash, created_at) = (KeyHash::of(&text), Ts(key.created_at));
         tx.execute(

@@ -331,3 +331,23 @@ async fn product_keys_and_external_ids_reach_the_feed() {
     let unknown = store.config().create_product_key("unknown", KeyTenants::several([TenantId::generate()])).await;
     assert!(matches!(unknown, Err(StoreError::NotFound { what: "tenant" })));
 }
+
+#[tokio::test]
+async fn the_last_use_of_keys_is_noted_and_is_no_edit() {
+    let fixture = Fixture::new("keyuse").await;
+    let (config, tenant) = (fixture.store.config(), fixture.tenant().await.id);
+    let new = NewKey { name: "k".into(), scopes: Scopes::ALL };
+    let idle = config.create_key(tenant, &new).await.unwrap().key;
+    let key = config.create_key(tenant, &new).await.unwrap().key;
+    let product = config.create_product_key("p", KeyTenants::All).await.unwrap().key;
+    let version = snapshot(&fixture.store, FeedScope::KEYS).await.version;
+    let (earlier, at) = (UnixMillis(1_700_000_000_000), UnixMillis(1_700_000_060_000));
+    for time in [at, earlier] {
+        config.note_used_keys(&[product.id, key.id], time).await.unwrap();
+    }
+    let used = config.list_keys(tenant).await.unwrap();
+    let last = |id| used.iter().find(|key| key.id == id).unwrap().last_used_at;
+    assert_eq!((last(key.id), last(idle.id)), (Some(at), None));
+    assert_eq!(config.list_product_keys().await.unwrap()[0].last_used_at, Some(at));
+    assert_eq!(snapshot(&fixture.store, FeedScope::KEYS).await.version, version);
+}
