@@ -34,7 +34,8 @@ pub struct Actor {
     /// The kind of actor.
     #[serde(rename = "type")]
     pub kind: ActorKind,
-    /// The id of the key or of the portal link. For an operator key: the first 8 hexadecimal digits of its SHA-256, shown to operators only.
+    /// The id of the key or of the portal link. For an operator key: the first 8 hexadecimal digits of its SHA-256, which only
+    /// operators can see.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "key_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
     pub id: Option<String>,
@@ -54,17 +55,17 @@ pub struct AuditEntry {
     /// Its id.
     #[schema(example = "4711")]
     pub id: String,
-    /// When it was made.
+    /// When the change was made.
     pub at: Timestamp,
     /// The tenant that the change concerns; absent if it concerns the whole deployment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant_id: Option<TenantId>,
-    /// Who made it.
+    /// Who made the change.
     pub actor: Actor,
     /// What was done.
     #[schema(example = "endpoint.edited")]
     pub action: String,
-    /// The id of the object that was changed. For an event type: its name. For refused keys: the address that sent them.
+    /// The id of the object that was changed. For an event type: its name. For refused keys: the address from which they came.
     #[schema(example = "ep_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
     pub target: String,
     /// The changed fields with their values before the change; absent for a new object. A value of more than 2 KiB is replaced by
@@ -72,13 +73,13 @@ pub struct AuditEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, example = json!({"url": "https://example.com/old"}))]
     pub before: Option<serde_json::Value>,
-    /// The same fields with their values after the change; absent for a deleted object.
+    /// The changed fields with their values after the change; absent for a deleted object.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, example = json!({"url": "https://example.com/new"}))]
     pub after: Option<serde_json::Value>,
 }
 
-/// A filter of changes. `None` does not filter.
+/// A filter of changes. A field that is `None` does not filter.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(default)]
@@ -87,8 +88,8 @@ pub struct AuditQuery {
     #[serde(deserialize_with = "parsed")]
     #[param(value_type = Option<String>, example = "endpoint.edited")]
     pub action: Option<AuditAction>,
-    /// Only changes by this key or portal link: its id, or for callers with an operator key the first 8 hexadecimal digits of an operator key's
-    /// SHA-256.
+    /// Only changes by the key or portal link with this id. Operators can also give the first 8 hexadecimal digits of the SHA-256
+    /// of an operator key.
     #[serde(deserialize_with = "parsed")]
     pub actor: Option<String>,
     /// Only changes of the object with this id.
@@ -106,7 +107,7 @@ pub struct AuditQuery {
 }
 
 impl AuditEntry {
-    /// The entry as this caller sees it: a tenant sees that an operator made a change, not which one.
+    /// Converts an entry for this caller. A tenant sees that an operator made a change, but not which operator.
     fn new(entry: StoredEntry, caller: Caller) -> Self {
         let kind = match entry.actor.as_str() {
             "key" => ActorKind::Key,

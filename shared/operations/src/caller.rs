@@ -37,12 +37,12 @@ impl Caller {
     /// Requires an operator.
     ///
     /// # Errors
-    /// [`Forbidden::OperatorOnly`].
+    /// [`Forbidden::OperatorOnly`] for another caller.
     pub fn operator(self) -> Result<(), Error> {
         if self.is_operator() { Ok(()) } else { Err(Forbidden::OperatorOnly.into()) }
     }
 
-    /// The tenant of the operation; an operator must name one.
+    /// Returns the tenant of the operation. An operator must name a tenant.
     ///
     /// # Errors
     /// [`Forbidden::MissingScope`]; [`Error::Invalid`] for an operator that names no tenant.
@@ -51,10 +51,10 @@ impl Caller {
         named.ok_or_else(|| Error::invalid("tenant", "an operator key names the tenant by ?tenant=<id or external id>"))
     }
 
-    /// The tenant whose objects the caller can see; `None`: every tenant.
+    /// Returns the tenant whose objects the caller can see; `None` if the caller can see the objects of every tenant.
     ///
     /// # Errors
-    /// [`Forbidden::MissingScope`].
+    /// [`Forbidden::MissingScope`] if the caller does not have `scope`.
     pub fn visible(self, scope: Scope) -> Result<Option<TenantId>, Error> {
         match self {
             Self::Operator { tenant, .. } => Ok(tenant),
@@ -66,7 +66,7 @@ impl Caller {
     /// Requires that the caller has `scope` for this tenant.
     ///
     /// # Errors
-    /// [`Forbidden::MissingScope`]; [`Error::NotFound`] for another tenant than the caller's.
+    /// [`Forbidden::MissingScope`]; [`Error::NotFound`] if `wanted` is not the caller's tenant.
     pub fn may(self, scope: Scope, wanted: TenantId) -> Result<(), Error> {
         match self.visible(scope)? {
             Some(visible) if visible != wanted => Err(Error::NotFound("tenant")),
@@ -81,7 +81,7 @@ impl Caller {
         }
     }
 
-    /// The same caller with its changes recorded differently.
+    /// Returns the same caller after `edit` has changed how the caller's changes are recorded.
     #[must_use]
     pub fn with(mut self, edit: impl FnOnce(&mut Acting)) -> Self {
         match &mut self {

@@ -1,4 +1,4 @@
-//! The limit on a tenant's changes: a change holds a lock for which the changes of all tenants wait.
+//! Limits the changes of each tenant, because every change holds a lock for which the changes of all tenants wait.
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::state::keyed::HashMapStateStore;
@@ -8,7 +8,7 @@ use postrider_model::limits::{EDITS_BURST, EDITS_PER_SECOND};
 
 use crate::error::Error;
 
-/// Maximum tenants with a budget in memory. Beyond it, budgets that are full again are removed.
+/// Number of budgets in memory above which budgets that are full again are removed.
 const TENANTS_MAX: usize = 10_000;
 
 /// A budget of changes for each tenant. All keys of a tenant share it.
@@ -25,7 +25,7 @@ impl EditBudgets {
     /// Charges a change to a tenant.
     ///
     /// # Errors
-    /// [`Error::TooMany`].
+    /// [`Error::TooMany`] if the tenant's budget is used up.
     pub(crate) fn charge(&self, tenant: TenantId) -> Result<(), Error> {
         if self.0.len() > TENANTS_MAX {
             self.0.retain_recent();

@@ -7,7 +7,7 @@ use postrider_http::problem::Problem;
 use postrider_model::scope::Scope;
 use postrider_store::{EditError, StoreError};
 
-/// When to try again while the database or the broker is not available.
+/// How long to wait before a new try while the database or the broker is not available.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 pub use postrider_http::problem::FieldError;
@@ -15,27 +15,28 @@ pub use postrider_http::problem::FieldError;
 /// Why a caller may not do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Forbidden {
-    /// The operation is the operator's.
+    /// Only operators may call the operation.
     #[error("this requires an operator key")]
     OperatorOnly,
-    /// The key does not have the scope that the operation takes.
+    /// The key does not have the scope that the operation requires.
     #[error("this requires a key with the scope `{}`", .0.as_str())]
     MissingScope(Scope),
     /// The key belongs to several tenants.
     #[error("this key can only publish, for several tenants; use a tenant's key or an operator key")]
     SeveralTenants,
-    /// A key cannot give a scope that it does not have.
+    /// The request gives a new key or portal link a scope that the caller's key does not have.
     #[error("your key does not have this scope, so it cannot give it")]
     ScopeNotHeld {
-        /// The scope's place in the request.
+        /// The index of the scope in the request's list of scopes.
         index: usize,
     },
 }
 
-/// Why an operation failed. Nothing changed. Only after [`Error::Unavailable`] the change may have happened.
+/// Why an operation failed. A failed operation changed nothing, except that the change may have happened after
+/// [`Error::Unavailable`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The object does not exist, or it is another tenant's.
+    /// The object does not exist, or it belongs to another tenant.
     #[error("no such {0}")]
     NotFound(&'static str),
     /// The caller may not do this.
@@ -44,13 +45,13 @@ pub enum Error {
     /// The request contradicts the current state.
     #[error("{0}")]
     Conflict(String),
-    /// The caller expects another version than the current one.
+    /// The version that the caller expects is not the current version.
     #[error("If-Match names another version than the current one, \"v{current}\"; read it again")]
     VersionMismatch {
         /// The current version.
         current: i64,
     },
-    /// Fields are wrong; there is at least one.
+    /// At least one field is wrong.
     #[error("{}", Problem::unprocessable(.0.clone()).detail)]
     Invalid(Vec<FieldError>),
     /// A limit on requests, changes or work in progress is exceeded.
@@ -58,7 +59,7 @@ pub enum Error {
     TooMany {
         /// The limit.
         detail: String,
-        /// When to try again.
+        /// How long to wait before a new try.
         retry_after: Duration,
     },
     /// The database or the broker is not available, or the process is busy: whether the request took effect is unknown.
@@ -66,7 +67,7 @@ pub enum Error {
     Unavailable {
         /// What is not available.
         detail: String,
-        /// When to try again.
+        /// How long to wait before a new try.
         retry_after: Duration,
     },
     /// A fault in Postrider, which is logged where it happens.
@@ -80,7 +81,7 @@ impl Error {
         Self::Invalid(vec![FieldError::new(pointer, detail)])
     }
 
-    /// Too much at the same time; answered with a wait of at least a second.
+    /// Returns the error for an exceeded limit, with a wait of at least a second before a new try.
     pub(crate) fn too_many(detail: impl Into<String>, wait: Duration) -> Self {
         Self::TooMany { detail: detail.into(), retry_after: wait.max(Duration::from_secs(1)) }
     }
@@ -91,7 +92,7 @@ impl Error {
     }
 }
 
-/// The answer of the API and of the dashboard: status, text and `Retry-After`.
+/// Converts an error to the answer of the API and of the dashboard: status, text and `Retry-After`.
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let detail = error.to_string();
@@ -140,7 +141,7 @@ impl From<EditError<Error>> for Error {
     }
 }
 
-/// Reads an id or a name; a malformed one cannot exist, so it is [`Error::NotFound`].
+/// Parses an id or a name. No object has a malformed id or name, so the error is [`Error::NotFound`].
 pub(crate) fn parse_id<T: FromStr>(thing: &'static str, id: &str) -> Result<T, Error> {
     id.parse().map_err(|_| Error::NotFound(thing))
 }
@@ -154,7 +155,7 @@ impl Mistakes {
         self.0.push(FieldError::new(pointer, detail));
     }
 
-    /// Adds the mistake of a check, if it found one.
+    /// Adds the mistake that a check found, if any.
     pub(crate) fn check(&mut self, pointer: &str, result: Result<(), String>) {
         if let Err(detail) = result {
             self.add(pointer, detail);
@@ -170,7 +171,7 @@ impl Mistakes {
         self.0.iter().map(|error| error.pointer.as_str()).collect()
     }
 
-    /// [`Error::Invalid`] if there are any.
+    /// Returns [`Error::Invalid`] if there are mistakes.
     pub(crate) fn finish(self) -> Result<(), Error> {
         if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
     }

@@ -1,4 +1,4 @@
-//! Events: what was accepted.
+//! Events that were accepted.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ pub struct Event {
     pub accepted_at: Timestamp,
     /// What caused the event.
     pub origin: Origin,
-    /// Attributes that it can be filtered by.
+    /// The attributes by which it can be filtered.
     #[schema(example = json!({"bridge": "b1"}))]
     pub attributes: BTreeMap<String, String>,
     /// The lane in which its deliveries start.
@@ -54,7 +54,7 @@ pub struct EventDetail {
     /// The payload: the producer's JSON, unchanged; `null` after it was expunged.
     #[schema(value_type = serde_json::Value, required = true, example = json!({"email": "recipient@example.com"}))]
     pub data: Option<Box<RawValue>>,
-    /// The object that the product added to `data`; absent if it added none, or it was expunged.
+    /// The object that the product sent in addition to `data`; absent if the product sent none, or if the payload was expunged.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Box<RawValue>>,
@@ -96,7 +96,7 @@ impl From<EventSummary> for Event {
 }
 
 impl Operations {
-    /// An event of the caller's tenant; an event's id is unique in its tenant only.
+    /// Reads an event of the caller's tenant. The id of an event is unique only within its tenant.
     pub(crate) async fn stored_event(&self, caller: Caller, id: &str) -> Result<(TenantId, EventId, EventRow), Error> {
         let (tenant, id) = (caller.tenant(Scope::Read)?, parse_id("event", id)?);
         let event = self.store.history().get_event(tenant, &id).await?.ok_or(Error::NotFound("event"))?;
@@ -140,7 +140,8 @@ impl Operations {
         Ok(())
     }
 
-    /// The values of an attribute in the tenant's events of the last 7 days, most frequent first. Requires the scope `read`.
+    /// Lists the values of an attribute in the tenant's events of the last 7 days, most frequent first. Requires the scope
+    /// `read`.
     pub async fn attribute_values(
         &self,
         caller: Caller,

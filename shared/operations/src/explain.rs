@@ -35,7 +35,8 @@ pub struct Explanation {
     /// Whether fan-out delivered the event to the endpoint; `null` until fan-out has decided.
     #[schema(required = true)]
     pub matched: Option<bool>,
-    /// The conditions of the endpoint when fan-out decided, and whether the event met them; empty until then.
+    /// The conditions of the endpoint at the time of fan-out's decision, and whether the event met them; empty until fan-out has
+    /// decided.
     pub reasons: Vec<Condition>,
     /// Whether the endpoint would get the event now, and why.
     pub now: Now,
@@ -44,12 +45,14 @@ pub struct Explanation {
 /// An explanation for each endpoint of the tenant.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Explanations {
-    /// Newest endpoint first, at most 1,000. Endpoints that were deleted before the event are left out.
+    /// The explanations, newest endpoint first, at most 1,000. Endpoints that were deleted before the event was accepted are left
+    /// out.
     pub data: Vec<Explanation>,
 }
 
 impl Operations {
-    /// Explains for each endpoint of the tenant why it got an event or did not, at the decision and now.
+    /// Explains for each endpoint of the tenant why it got an event or did not: with the configuration of fan-out's decision, and
+    /// with the current configuration.
     ///
     /// # Errors
     /// Requires the scope `read`. [`Error::TooMany`] while another event of the tenant is being explained.
@@ -83,13 +86,13 @@ impl Operations {
     }
 }
 
-/// The conditions on one event.
+/// Checks the conditions of endpoints on one event.
 struct Conditions<'a> {
     profile: &'a Profile,
     event: &'a EventRow,
 }
 
-/// The condition that an endpoint is active. `None` means that it did not exist.
+/// Returns the condition that an endpoint is active. `None` is an endpoint that did not exist.
 fn status(endpoint: Option<&EndpointVersion>) -> Condition {
     let status = match endpoint {
         None => "not made yet",
@@ -101,8 +104,8 @@ fn status(endpoint: Option<&EndpointVersion>) -> Condition {
 }
 
 impl Conditions<'_> {
-    /// The conditions of each endpoint. Payload filters are evaluated in fan-out's order, by endpoint id, so that the budget of
-    /// steps runs out at the same endpoint as in fan-out.
+    /// Returns the conditions of each endpoint. Payload filters are evaluated in fan-out's order, by endpoint id, so that the
+    /// budget of steps runs out at the same endpoint as in fan-out.
     fn reasons(&self, endpoints: &[EndpointVersion]) -> BTreeMap<EndpointId, Vec<Condition>> {
         let endpoints: BTreeMap<_, _> = endpoints.iter().map(|endpoint| (endpoint.endpoint, endpoint)).collect();
         let summary = &self.event.summary;
@@ -140,7 +143,7 @@ impl Conditions<'_> {
         reason
     }
 
-    /// The condition that the profile sends events of this origin.
+    /// Returns the condition that the profile delivers events of this origin.
     fn origin(&self) -> Condition {
         let summary = &self.event.summary;
         let fires = |origin: &Origin| self.profile.origin_fires(&summary.event_type, *origin);

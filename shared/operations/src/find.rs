@@ -1,7 +1,7 @@
-//! Search by one text: an id, a status code, an outcome, a status, an event type, or a part of a webhook's name or URL.
+//! Searches by one text: an id, a status code, an outcome, a status, an event type, or a part of a webhook's name or URL.
 //!
-//! Reading the text (`Meaning`) is pure. Finding what it means costs at most a look-up by each id, the tenant's catalog and one
-//! pass over the tenant's endpoints.
+//! The text is first parsed to a `Meaning`, without IO. The search then costs at most one look-up by an id, the read of the
+//! tenant's catalog and one pass over the tenant's endpoints.
 
 use postrider_model::attempt::Outcome;
 use postrider_model::delivery::DeliveryStatus;
@@ -13,12 +13,12 @@ use postrider_store::config::FoundEndpoint;
 
 use crate::{Caller, Error, Operations};
 
-/// Maximum bytes of a search text.
+/// Maximum number of bytes of a search text.
 pub const SEARCH_BYTES_MAX: usize = 2_048;
-/// Maximum endpoints that a search returns.
+/// Maximum number of endpoints that a search returns.
 const ENDPOINTS_MAX: u32 = 50;
 
-/// What a search text leads to.
+/// One result of a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// A delivery.
@@ -31,7 +31,7 @@ pub enum Found {
     Endpoint(FoundEndpoint),
     /// Deliveries whose last attempt got one of these status codes.
     StatusCodes(StatusCodes),
-    /// Deliveries whose last attempt ended so.
+    /// Deliveries whose last attempt had this outcome.
     Outcome(Outcome),
     /// Deliveries with this status.
     Status(DeliveryStatus),
@@ -47,7 +47,7 @@ enum Meaning<'a> {
     Event(EventId),
     Replay(ReplayId),
     Endpoint(EndpointId),
-    /// A list with this filter. It needs no look-up.
+    /// A list of deliveries or events with this filter, which needs no look-up.
     List(Found),
     /// A part of a name or URL, an event type, or the id that a producer gave to its event.
     Text(&'a str),
@@ -77,7 +77,7 @@ impl<'a> Meaning<'a> {
     }
 }
 
-/// The list that a text names by itself.
+/// Returns the list for a text that is a status code, an outcome, a status, or a pattern of event types.
 fn list(text: &str) -> Option<Found> {
     if let Ok(codes) = text.parse() {
         return Some(Found::StatusCodes(codes));
@@ -97,7 +97,8 @@ fn list(text: &str) -> Option<Found> {
     outcome.map(Found::Outcome).ok().or_else(|| name.parse().map(Found::Status).ok())
 }
 
-/// The types of a catalog that a text names: one type in upper or lower case, or the types below it.
+/// Returns the event types of a catalog that a text names: the type with this name or, if there is none, the types below this
+/// name. Upper and lower case are equal.
 fn types(text: &str, catalog: impl Iterator<Item = String>) -> Option<TypePattern> {
     let stem = text.trim_end_matches('.');
     let mut below = None;
@@ -116,10 +117,11 @@ fn types(text: &str, catalog: impl Iterator<Item = String>) -> Option<TypePatter
 }
 
 impl Operations {
-    /// What a search text leads to in the caller's tenant: nothing, one thing, or several. Requires the scope `read`.
+    /// Searches the caller's tenant for what a text means. The result may be empty or have several entries. Requires the scope
+    /// `read`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a text over [`SEARCH_BYTES_MAX`]; [`Error::TooMany`] while the tenant's other searches run.
+    /// [`Error::Invalid`] for a text longer than [`SEARCH_BYTES_MAX`]; [`Error::TooMany`] while the tenant's other searches run.
     pub async fn find(&self, caller: Caller, text: &str) -> Result<Vec<Found>, Error> {
         let tenant = caller.tenant(Scope::Read)?;
         if text.len() > SEARCH_BYTES_MAX {
@@ -152,7 +154,7 @@ impl Operations {
         let catalog = self.catalog(caller).await?;
         let named = types(text, catalog.into_iter().map(|info| info.name));
         let endpoints = self.store.config().find_endpoints(tenant, text, ENDPOINTS_MAX).await?;
-        // A profile without a fixed catalog takes any type; a name with a dot is most likely one.
+        // A profile with an open catalog accepts any event type. A text with a dot is probably an event type.
         let open = || if text.contains('.') { text.parse().ok() } else { None };
         let pattern = if endpoints.is_empty() { named.or_else(open) } else { named };
         found.extend(pattern.map(Found::Types));

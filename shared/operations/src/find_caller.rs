@@ -1,7 +1,7 @@
 //! Finds the caller of a request by its API key or its portal link.
 //!
-//! The hashes of all keys are in memory, so that a request needs no query and works while the database is away. All keys of a
-//! tenant share one budget of requests.
+//! The hashes of all keys are in memory, so that a request needs no query and works while the database is not available. All keys
+//! of a tenant share one budget of requests.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -18,11 +18,10 @@ use crate::error::{Error, Forbidden};
 use crate::metrics::Interface;
 use crate::{Caller, Operations};
 
-/// An unknown key counts as wrong only if the database confirmed the configuration within this time. Otherwise it may be a new
-/// key.
+/// An unknown key is refused only if the database confirmed the configuration within this time. Otherwise the key may be new.
 const FRESH_FOR: Duration = Duration::from_secs(5);
 
-/// The requests that a tenant may make.
+/// The limit on a tenant's requests.
 pub struct RequestBudget(DefaultDirectRateLimiter);
 
 impl Default for RequestBudget {
@@ -58,19 +57,19 @@ fn find(keys: &KeyTable<RequestBudget>, hash: KeyHash) -> Result<Option<Caller>,
 }
 
 impl Operations {
-    /// Finds the caller whose key has this hash, and charges the request to its tenant. `None` if there is no such key.
+    /// Finds the caller whose key has this hash, and charges the request to its tenant's budget. `None` if there is no such key.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] for a key that may be new, [`Forbidden::SeveralTenants`], [`Error::TooMany`] for a tenant without
-    /// budget.
+    /// [`Error::Unavailable`] for a key that may be new; [`Forbidden::SeveralTenants`] for a product key; [`Error::TooMany`] if
+    /// the tenant's budget is used up.
     pub fn find_caller(&self, key: KeyHash) -> Result<Option<Caller>, Error> {
         find(&self.keys, key)
     }
 
-    /// The caller of a session that a portal link opened, and charges the request to the link's tenant.
+    /// Returns the caller of a session that a portal link opened, and charges the request to the budget of the link's tenant.
     ///
     /// # Errors
-    /// [`Error::TooMany`] for a tenant without budget.
+    /// [`Error::TooMany`] if the tenant's budget is used up.
     pub fn caller_of_link(&self, link: &PortalLink) -> Result<Caller, Error> {
         self.keys.budget_of_existing(link.tenant).charge()?;
         let acting = Acting { actor: Actor::Portal(link.id), via: Some(Via::Dashboard), claim: None };
@@ -80,7 +79,7 @@ impl Operations {
     /// Counts a request with an unknown key, from this address.
     ///
     /// # Errors
-    /// [`Error::TooMany`]: too many such keys were tried.
+    /// [`Error::TooMany`] if too many unknown keys were tried.
     pub fn count_unknown_key(&self, place: Interface, peer: Option<IpAddr>) -> Result<(), Error> {
         self.unknown_keys.count(place, peer)
     }

@@ -1,5 +1,5 @@
-//! Heavy work, limited for each tenant and in this process: computations, which run off the async threads, and searches in the
-//! database.
+//! Limits heavy work for each tenant and in this process: computations, which run on blocking threads, searches in the database,
+//! dry runs and test calls.
 
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use postrider_telemetry::slots::{Full, Slot, Slots};
 
 use crate::error::Error;
 
-/// Maximum concurrent pieces of work in this process: schema checks, explanations, exports and dry runs each have this limit.
+/// Maximum number of concurrent schema checks in this process. The same limit applies to explanations, to exports and to dry
+/// runs.
 const IN_PROCESS: usize = 4;
 const TEST_CALLS_IN_PROCESS: usize = 64;
-/// Maximum concurrent searches in this process; they leave most connections of the pool to others.
+/// Maximum number of concurrent searches in this process. Most connections of the pool remain free for other work.
 const SEARCHES_IN_PROCESS: usize = 8;
-/// How long short work waits for a slot.
+/// Maximum time for which schema checks, explanations, exports and searches wait for a slot.
 const WAIT: Duration = Duration::from_secs(2);
 
 /// Slots for heavy work, by tenant.
@@ -71,7 +72,7 @@ impl Heavy {
         enter(&self.dry_runs, tenant, "dry runs of replays", REPLAY_DRY_RUNS_AT_ONCE, Duration::ZERO).await
     }
 
-    /// A slot for a search in the rows of a tenant; `None`: of every tenant, for an operator.
+    /// A slot for a search in the rows of a tenant, or with `None` for an operator's search in the rows of every tenant.
     pub(crate) async fn search(&self, tenant: Option<TenantId>) -> Result<Slot, Error> {
         let owner = tenant.unwrap_or(TenantId::OPERATOR);
         enter(&self.searches, owner, "searches in the history", SEARCHES_AT_ONCE, WAIT).await
@@ -94,7 +95,7 @@ async fn off_thread<T: Send + 'static>(slot: Slot, work: impl FnOnce() -> T + Se
     })
 }
 
-/// Waits at most `wait` for a slot for `what`. A tenant has `each` slots.
+/// Waits at most `wait` for a slot. Errors name the kind of work, `what`, and the number of slots of a tenant, `each`.
 async fn enter(
     slots: &Slots<TenantId>,
     tenant: TenantId,

@@ -36,8 +36,8 @@ pub struct Key {
     pub scopes: Vec<Scope>,
     /// When it was created.
     pub created_at: Timestamp,
-    /// When it was last used, up to a minute late; `null`: not on record. A key that was used before Postrider recorded this has none
-    /// until its next use.
+    /// When the key was last used, recorded up to a minute late; `null` if no use is on record. Earlier versions of Postrider did
+    /// not record uses.
     #[schema(required = true, example = "2026-01-02T03:04:05.006Z")]
     pub last_used_at: Option<Timestamp>,
 }
@@ -86,7 +86,7 @@ pub(crate) fn refuse_escalation(caller: Caller, scopes: &[Scope]) -> Result<(), 
 }
 
 impl Operations {
-    /// The tenant of this id or external id, if the caller has `scope` for it.
+    /// Returns the tenant with this id or external id, if the caller has `scope` for that tenant.
     pub(crate) async fn tenant_with_keys(&self, caller: Caller, tenant: &str, scope: Scope) -> Result<TenantId, Error> {
         let id = self.find_tenant(tenant).await?;
         caller.may(scope, id)?;

@@ -1,10 +1,11 @@
 //! The operations of Postrider: what a call of the HTTP API or a page of the dashboard does.
 //!
-//! Each file has the operations on one noun, and the types that they take and return. The API and the dashboard both call these
-//! operations, so a rule holds for both: who may do what ([`Caller`]), what a valid tenant or endpoint is, and what an answer
-//! shows.
+//! Each file has the operations on one kind of object, with the types of their parameters and results. The API and the dashboard
+//! both call these operations, so the same rules apply to both: who may do what ([`Caller`]), what a valid tenant or endpoint is,
+//! and what an answer shows.
 //!
-//! Each operation says which scope it requires, or that it is for operators. Other callers get [`Error::Forbidden`].
+//! The comment of each operation states which scope it requires, or that only operators may call it. Other callers get
+//! [`Error::Forbidden`].
 //!
 //! # Promises
 //! - A tenant never learns of another tenant's objects: they are [`Error::NotFound`], like objects that do not exist.
@@ -15,9 +16,9 @@
 //!   recorder's outbox relay publishes it.
 //!
 //! # Not here
-//! HTTP: routes, headers and the reading of requests belong to the API and the dashboard; an [`Error`] knows its
-//! [`Problem`](postrider_http::problem::Problem), so that both answer it with the same status. Nothing is sent to endpoints: a
-//! test call asks a dispatcher.
+//! HTTP: routes, headers and the reading of requests belong to the API and the dashboard. Only the conversion of an [`Error`] to
+//! a [`Problem`](postrider_http::problem::Problem) is here, so that both answer an error with the same status. Operations send no
+//! requests to endpoints: for a test call, a dispatcher makes the attempt.
 
 pub mod audit_log;
 pub mod dead_letters;
@@ -108,7 +109,7 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// Creates the operations. They follow the dispatchers' statements about breakers until `stop`.
+    /// Creates the operations. They receive the dispatchers' statements about breakers until `stop` is cancelled.
     pub fn new(deps: Deps, stop: CancellationToken) -> Self {
         let Deps { broker, store, profiles, guard, keys, address } = deps;
         let relay = Relay::new(&broker, store.clone(), Arc::clone(&profiles));
@@ -117,10 +118,10 @@ impl Operations {
         Self { broker, relay, breakers, store, profiles, guard, keys, unknown_keys, edits, heavy, address, stop }
     }
 
-    /// The profile of this name.
+    /// Returns the profile of this name.
     ///
     /// # Errors
-    /// [`Error::Internal`] when a tenant has a profile that is not loaded.
+    /// [`Error::Internal`] if no profile of this name is loaded.
     pub fn profile(&self, name: &str) -> Result<&Arc<Profile>, Error> {
         self.profiles.get(name).ok_or_else(|| {
             tracing::error!(profile = name, "the profile of a tenant is not loaded");
@@ -128,7 +129,8 @@ impl Operations {
         })
     }
 
-    /// The store for a change by this caller: the change counts toward its tenant's limit, and the audit log names its key.
+    /// Returns the store for a change by this caller. The change counts toward the limit of the caller's tenant, and the audit
+    /// log names the caller's key.
     fn edits_of(&self, caller: Caller) -> Result<Store, Error> {
         if let Caller::Tenant { tenant, .. } = caller {
             self.edits.charge(tenant)?;

@@ -9,7 +9,7 @@ const REFUSED_KEYS: &str = "postrider_api_refused_keys_total";
 pub enum Interface {
     /// In a request to the API.
     Api,
-    /// In the dashboard's form.
+    /// In the sign-in form of the dashboard.
     SignIn,
 }
 

@@ -13,18 +13,18 @@ use crate::error::Error;
 pub struct List<T> {
     /// The items of this page, newest first unless the operation says otherwise.
     pub data: Vec<T>,
-    /// The `cursor` of the next page; `null` on the last page. A page of a filtered list reads at most 20,000 rows, so it may have
-    /// fewer items than `limit`, or none, although further pages follow.
+    /// The `cursor` of the next page; `null` on the last page. A page of a filtered list reads at most 20,000 rows, so it may
+    /// have fewer items than `limit`, or none, although further pages follow.
     #[schema(required = true, example = json!(null))]
     pub next_cursor: Option<String>,
 }
 
-/// The page of a list that a request asks for.
+/// The page of a list that a request selects.
 #[derive(Debug, Clone)]
 pub struct PageQuery {
-    /// Items of the page at most.
+    /// Maximum number of items of the page.
     pub limit: u32,
-    /// `next_cursor` of the page before; `None`: the first page.
+    /// The `next_cursor` of the previous page; `None` for the first page.
     pub cursor: Option<String>,
 }
 
@@ -35,7 +35,7 @@ impl Default for PageQuery {
 }
 
 impl<T> List<T> {
-    /// A page of the list called `list`.
+    /// Converts a page of the list called `list`.
     pub(crate) fn of<U>(list: &str, page: Page<U>, view: impl FnMut(U) -> T) -> Self {
         let next_cursor = page.next_cursor.map(|place| cursor_of(list, &place));
         Self { data: page.items.into_iter().map(view).collect(), next_cursor }
@@ -55,12 +55,12 @@ impl PageQuery {
     }
 }
 
-/// A cursor names its list, so that no other list takes it.
+/// Returns the cursor of the position `place`. It contains the name of the list, so that other lists refuse it.
 pub(crate) fn cursor_of(list: &str, place: &str) -> String {
     format!("{list}.{place}")
 }
 
-/// The position in `list` that `cursor` names.
+/// Returns the position in `list` that `cursor` contains.
 pub(crate) fn place_in<'a>(list: &str, cursor: &'a str) -> Result<&'a str, Error> {
     let place = cursor.strip_prefix(list).and_then(|rest| rest.strip_prefix('.'));
     Ok(place.ok_or(StoreError::InvalidCursor)?)

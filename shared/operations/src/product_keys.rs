@@ -1,4 +1,4 @@
-//! Product keys: API keys that publish for several tenants or for all, one for a whole product.
+//! Product keys: API keys that publish for several or all tenants, so that a whole product needs only one key.
 
 use postrider_model::ids::{KeyId, TenantId};
 use postrider_model::limits::PRODUCT_KEY_TENANTS_MAX;
@@ -40,7 +40,7 @@ pub struct CreateProductKey {
     /// A name for people, 1 to 200 bytes.
     #[schema(example = "backend")]
     pub name: String,
-    /// `publish`, the only scope that such a key can have.
+    /// `publish`, the only scope that a product key can have.
     #[schema(example = json!(["publish"]))]
     pub scopes: Vec<Scope>,
     /// The tenants that the key publishes for.
@@ -62,8 +62,8 @@ pub struct ProductKey {
     pub tenants: Tenants,
     /// When it was created.
     pub created_at: Timestamp,
-    /// When it was last used, up to a minute late; `null`: not on record. A key that was used before Postrider recorded this has none
-    /// until its next use.
+    /// When the key was last used, recorded up to a minute late; `null` if no use is on record. Earlier versions of Postrider did
+    /// not record uses.
     #[schema(required = true, example = "2026-01-02T03:04:05.006Z")]
     pub last_used_at: Option<Timestamp>,
 }
@@ -93,7 +93,7 @@ impl From<StoredKey> for ProductKey {
 }
 
 impl Operations {
-    /// The tenants that a request for a key names.
+    /// Checks a request for a key, and returns the tenants that it names.
     async fn tenants_of(&self, request: &CreateProductKey) -> Result<KeyTenants, Error> {
         let mut mistakes = Mistakes::default();
         mistakes.check("/name", check_name(&request.name));

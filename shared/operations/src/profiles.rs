@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::page::List;
 use crate::{Caller, Error, Operations};
 
-/// A profile: everything that makes deliveries look like one product's.
+/// A profile: everything that makes deliveries look like the deliveries of one product.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Profile {
     /// Its name.
@@ -29,16 +29,16 @@ pub struct Profile {
     pub event_types: Vec<EventTypeInfo>,
     /// Whether events of other types are accepted too.
     pub open_catalog: bool,
-    /// Attribute -> how a filter on it matches: `exact`, `domain` or `ip`.
+    /// How filters on each attribute match: `exact`, `domain` or `ip`.
     #[schema(example = json!({"bridge": "exact"}))]
     pub attributes: BTreeMap<String, &'static str>,
     /// Whether endpoints may have `http` URLs.
     pub http_allowed: bool,
-    /// Delays between attempts.
+    /// The delays between attempts, in seconds.
     pub retry_schedule_seconds: Vec<u32>,
-    /// Timeout of an attempt.
+    /// The timeout of an attempt, in seconds.
     pub timeout_seconds: f64,
-    /// The longest `Retry-After` that Postrider follows; a longer one is cut to this.
+    /// Maximum wait in seconds that a response can request with `Retry-After`. A longer wait is shortened to this maximum.
     pub retry_after_seconds_max: f64,
     /// Default rate of an endpoint, attempts per second; absent: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,7 +105,7 @@ impl From<&LoadedProfile> for Profile {
 }
 
 impl Operations {
-    /// Every profile. A tenant gets only its own. Requires the scope `read`.
+    /// Lists all profiles; for a tenant, only the tenant's profile. Requires the scope `read`.
     pub async fn list_profiles(&self, caller: Caller) -> Result<List<Profile>, Error> {
         match caller.visible(Scope::Read)? {
             None => Ok(List::whole(self.profiles.iter().map(|profile| Profile::from(profile.as_ref())))),
@@ -116,8 +116,8 @@ impl Operations {
         }
     }
 
-    /// The brand of a deployment with one product: that of the only profile that has one, or of all that have one if they are
-    /// equal. `None` if there are several brands; without any, the empty brand.
+    /// Returns the brand of a deployment with one product: the brand that all profiles with a brand have. Returns `None` if these
+    /// profiles have different brands, and the empty brand if no profile has a brand.
     pub fn deployment_brand(&self) -> Option<&Brand> {
         static NO_BRAND: Brand = Brand { name: None, accent: None, logo: None, docs_url: None, support_url: None };
         let mut brands = self.profiles.iter().map(|profile| &profile.brand).filter(|brand| !brand.is_empty());
@@ -125,7 +125,8 @@ impl Operations {
         brands.all(|other| other == first).then_some(first)
     }
 
-    /// The brand that a tenant's pages show: its own fields over those of its profile.
+    /// Returns the brand that a tenant's pages show: the tenant's brand, with the profile's values in the fields that the tenant
+    /// does not set.
     ///
     /// # Errors
     /// [`Error::Internal`] when the profile is not loaded.

@@ -15,10 +15,10 @@ use crate::{Caller, Error, Operations};
 
 pub use postrider_model::stats::IntervalLength;
 
-/// The last time that a timestamp can name: 9999-12-31T23:59:59.999Z.
+/// The last time that a timestamp can represent: 9999-12-31T23:59:59.999Z.
 const LAST_MS: i64 = 253_402_300_799_999;
 
-/// The number of intervals of a range without a start: an hour of minutes, a day of hours, or 30 days.
+/// Returns the number of intervals of a range without `from`: 60 minutes, 24 hours or 30 days.
 fn default_count(length: IntervalLength) -> i64 {
     match length {
         IntervalLength::Minute => 60,
@@ -35,18 +35,19 @@ pub struct StatsQuery {
     /// The length of an interval; `hour` by default.
     #[param(value_type = Option<IntervalLength>)]
     pub by: IntervalLength,
-    /// The start. If absent: an hour before `to` for minutes, a day for hours, 30 days for days.
+    /// The start of the range. If absent, the range has 60 minutes, 24 hours or 30 days, depending on `by`.
     #[serde(deserialize_with = "time")]
     #[param(value_type = Option<String>, format = DateTime, example = "2026-01-02T00:00:00Z")]
     pub from: Option<UnixMillis>,
-    /// The end (exclusive); now if absent.
+    /// The end of the range (exclusive); now if absent.
     #[serde(deserialize_with = "time")]
     #[param(value_type = Option<String>, format = DateTime, example = "2026-01-03T00:00:00Z")]
     pub to: Option<UnixMillis>,
 }
 
 impl StatsQuery {
-    /// The range in whole intervals. Without `from` it has the default number of intervals; without `to` it ends at `now`.
+    /// Returns the range in whole intervals. Without `from` it has the default number of intervals; without `to` it ends at
+    /// `now`.
     fn range(self, now: UnixMillis) -> Result<(UnixMillis, UnixMillis), Error> {
         let length = self.by.millis();
         let to = self.to.unwrap_or_else(|| now.max(self.from.unwrap_or(now)).plus(Duration::from_millis(1)));
@@ -66,9 +67,9 @@ impl StatsQuery {
 /// Numbers of attempts and their durations, without test calls.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Stats {
-    /// The range, in whole intervals.
+    /// The start of the range, which consists of whole intervals.
     pub from: Timestamp,
-    /// Its end, exclusive.
+    /// The end of the range (exclusive).
     pub to: Timestamp,
     /// The length of an interval.
     pub by: IntervalLength,
@@ -91,7 +92,7 @@ pub struct Interval {
 /// Figures of the attempts that started in a range of time.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Figures {
-    /// Attempts.
+    /// The number of attempts.
     pub attempts: u64,
     /// Attempts per second. For an interval that has not ended, only the time up to now counts.
     pub attempts_per_second: f64,
@@ -138,8 +139,8 @@ pub struct StatusClasses {
     pub none: u64,
 }
 
-/// Durations of attempts in milliseconds. The mean is exact. Percentiles are interpolated from fixed buckets: their error is less
-/// than 1 ms below 1 ms, and otherwise less than a factor of 1.67 (of 2 below 3 ms and above 30 s).
+/// Durations of attempts in milliseconds. The mean is exact. Percentiles are interpolated from fixed buckets. Below 1 ms their
+/// error is less than 1 ms. From 3 ms to 30 s it is less than a factor of 1.67, otherwise less than a factor of 2.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LatencyMs {
     /// The mean.
@@ -154,15 +155,16 @@ pub struct LatencyMs {
     pub p99: f64,
 }
 
-/// The time from accepting an event to the end of the first attempt of its delivery. Retries, replays and test calls do not count.
+/// The time from accepting an event to the end of the first attempt of its delivery. Retries, replays and test calls do not
+/// count.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Promise {
-    /// First attempts.
+    /// The number of first attempts.
     pub first_attempts: u64,
-    /// The share that ended within 5 s, 0 to 1; `null` without first attempts.
+    /// The share of first attempts that ended within 5 s, 0 to 1; `null` without first attempts.
     #[schema(required = true)]
     pub within_5s: Option<f64>,
-    /// The share that ended within 30 s, 0 to 1; `null` without first attempts.
+    /// The share of first attempts that ended within 30 s, 0 to 1; `null` without first attempts.
     #[schema(required = true)]
     pub within_30s: Option<f64>,
 }
@@ -182,7 +184,7 @@ fn latency(counted: &Counted) -> Option<LatencyMs> {
     })
 }
 
-/// Rounds to three digits.
+/// Rounds to three decimal places.
 fn rounded(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
@@ -190,11 +192,11 @@ fn rounded(value: f64) -> f64 {
 /// How well attempts succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quality {
-    /// At least 99 of 100 succeed.
+    /// At least 99 % of the attempts succeed.
     Good,
-    /// At least 90 of 100 succeed.
+    /// At least 90 %, but less than 99 %, of the attempts succeed.
     Poor,
-    /// Fewer succeed.
+    /// Less than 90 % of the attempts succeed.
     Bad,
 }
 
@@ -208,7 +210,8 @@ impl Figures {
         })
     }
 
-    /// Figures of the attempts from `from` to `to`. The rate is over the time until `now`, if that is earlier than `to`.
+    /// Returns the figures of the attempts that started from `from` to `to`. If `now` is earlier than `to`, the rate is computed
+    /// over the time until `now`.
     fn of(counted: &Counted, from: UnixMillis, to: UnixMillis, now: UnixMillis) -> Self {
         let attempts = counted.attempts();
         let passed = from.until(to.min(now)).as_secs_f64().max(1.0);
@@ -265,7 +268,7 @@ impl Operations {
         self.stats(StatsOf::Tenant(caller.tenant(Scope::Read)?), query).await
     }
 
-    /// Stats of all endpoints of all tenants, for a short range.
+    /// Stats of all endpoints of all tenants. The range must be short, because all of it is read.
     pub(crate) async fn stats_of_all(&self, query: &StatsQuery) -> Result<Stats, Error> {
         self.stats(StatsOf::All, query).await
     }

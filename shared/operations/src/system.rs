@@ -1,7 +1,7 @@
 //! The state of the deployment, for the operator.
 //!
-//! Processes report themselves in rows of the database, the broker reports the depths of queues, and the dispatchers state their
-//! breakers. While the broker is not available, the depths are missing.
+//! Each process reports its state in a row of the database, the broker reports the numbers of messages in queues, and the
+//! dispatchers report the states of breakers. While the broker is not available, the numbers of messages are missing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::{Caller, Error, Operations};
 /// How long to wait for the broker.
 const ASK_MAX: Duration = Duration::from_secs(2);
 
-/// Tenants with waiting deliveries that are listed.
+/// Maximum number of tenants with waiting deliveries that are listed.
 const TENANTS_WAITING: u32 = 10;
 
 /// The queues, in the order in which work flows.
@@ -41,8 +41,8 @@ pub(crate) const QUEUES: [Queue; 9] = [
 /// The state of the deployment.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct System {
-    /// Processes that reported within the last day. A process that was stopped in the normal way is not listed. A process that was
-    /// killed is listed, with an old `last_seen_at`.
+    /// Processes that reported within the last day. A process that was stopped in the normal way is not listed. A process that
+    /// was killed is listed, with an old `last_seen_at`.
     pub services: Vec<Service>,
     /// The queues, in the order in which work flows. Messages in flight to consumers are not counted.
     pub queues: Vec<QueueStatus>,
@@ -50,7 +50,8 @@ pub struct System {
     pub breakers: BreakersOpen,
     /// The numbers of deliveries that wait.
     pub waiting: WaitingDeliveries,
-    /// Tenants whose producers caused more dead letters on one day than are kept. At most 50, of the last seven days, newest first.
+    /// Tenants whose producers caused more dead letters on one day than are kept, with the day. Covers the last seven days,
+    /// newest first, at most 50 entries.
     pub dead_letters_not_kept: Vec<NotKept>,
     /// The last audit; `null` if none has run.
     #[schema(required = true)]
@@ -84,8 +85,8 @@ pub struct QueueStatus {
     /// The number of messages; `null` while the broker is not available.
     #[schema(required = true)]
     pub messages: Option<u32>,
-    /// The estimated number of events, deliveries or reports in these messages, of which each has up to 32. `null` while the broker
-    /// is not available.
+    /// The estimated number of events, deliveries or reports in these messages. Each message has up to 32 of them. `null` while
+    /// the broker is not available.
     #[schema(required = true)]
     pub members: Option<u64>,
     /// The number of consumers; `null` while the broker is not available.
@@ -106,11 +107,11 @@ pub struct BreakersOpen {
 /// s.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WaitingDeliveries {
-    /// Waiting deliveries of all tenants. Above 10,000,000, publishing is answered with 503.
+    /// Waiting deliveries of all tenants. Above 10,000,000, requests to publish are answered with 503.
     pub deliveries: u64,
-    /// The ten tenants with the most waiting deliveries, the largest first.
+    /// The ten tenants with the most waiting deliveries, in descending order of waiting deliveries.
     pub tenants: Vec<TenantWaiting>,
-    /// When they were counted; `null` if no delivery waits, or the count is older than five minutes.
+    /// When the deliveries were counted; `null` if no delivery waits, or if the count is older than five minutes.
     #[schema(required = true)]
     pub counted_at: Option<Timestamp>,
 }
@@ -127,18 +128,18 @@ pub struct TenantWaiting {
     pub deliveries: u64,
 }
 
-/// Dead letters of a tenant's producers on one day.
+/// The numbers of dead letters of a tenant's producers on one day.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct NotKept {
-    /// The tenant in the messages' routing keys; empty if they name none.
+    /// The tenant in the messages' routing keys; empty if the routing keys name no tenant.
     #[schema(example = "ten_0197e7a1b2c3748e8f90a1b2c3d4e5f6")]
     pub tenant_id: String,
-    /// The day (UTC) on which they were received.
+    /// The day (UTC) on which the dead letters were received.
     #[schema(format = Date, example = "2026-01-31")]
     pub day: String,
-    /// Dead letters that were kept.
+    /// The number of dead letters that were kept.
     pub kept: u64,
-    /// Dead letters that were counted and not kept.
+    /// The number of dead letters that were counted but not kept.
     pub not_kept: u64,
 }
 
@@ -193,7 +194,7 @@ impl QueueStatus {
     }
 }
 
-/// Members per message of each queue: the mean of what its consumers report.
+/// Returns the mean number of members per message of each queue, from the reports of its consumers.
 fn members_per_message(services: &[ServiceStatus]) -> BTreeMap<&str, f64> {
     let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for (queue, members) in services.iter().flat_map(|seen| &seen.report.members_per_message) {

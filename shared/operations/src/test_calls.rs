@@ -27,15 +27,15 @@ use crate::{Caller, Error, Operations};
 
 /// How long to wait for the broker connection that test calls use.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
-/// How long a test call waits for a dispatcher beyond the endpoint's timeout.
+/// How long a test call waits for a dispatcher, in addition to the endpoint's timeout.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The sample event that a test call sends.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TestEndpoint {
-    /// The event type of the sample, from the tenant's catalog. If absent, the profile's test event is sent, or a sample of its
-    /// first type.
+    /// The event type of the sample, from the tenant's catalog. If absent, the profile's test event is sent or, if the profile
+    /// has none, the sample of its first type.
     #[schema(example = "email.bounced")]
     pub event_type: Option<String>,
 }
@@ -43,9 +43,9 @@ pub struct TestEndpoint {
 /// The attempt of a test call.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TestResult {
-    /// The delivery whose history has the attempt.
+    /// The id of the delivery that has this attempt.
     pub delivery_id: DeliveryId,
-    /// The event's id, which the header `webhook-id` has.
+    /// The event's id, which is also sent in the header `webhook-id`.
     pub event_id: EventId,
     /// The attempt.
     #[serde(flatten)]
@@ -55,16 +55,16 @@ pub struct TestResult {
 /// A test call whose attempt did not end in time.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TestPending {
-    /// The delivery whose history will have the attempt.
+    /// The id of the delivery that will have the attempt.
     pub id: DeliveryId,
 }
 
 /// How a test call ended.
 #[derive(Debug)]
 pub enum TestOutcome {
-    /// With an attempt.
+    /// The attempt ended.
     Attempt(Box<TestResult>),
-    /// Without an answer in time.
+    /// No answer came in time.
     Pending(TestPending),
 }
 
@@ -72,7 +72,7 @@ impl Operations {
     /// Asks a dispatcher to send a sample to an endpoint, and waits for the answer.
     ///
     /// # Errors
-    /// Requires the scope `manage`. [`Error::TooMany`] above four test calls of a tenant at the same time.
+    /// Requires the scope `manage`. [`Error::TooMany`] while four other test calls of the tenant run.
     pub async fn test_endpoint(
         self: &Arc<Self>,
         caller: Caller,
@@ -101,7 +101,8 @@ impl Operations {
         let call = TestCall { task, answer_by: now.plus(timeout) };
         let (slot, operations) = (self.heavy.test_call(tenant.id).await?, Arc::clone(self));
         let id = call.task.delivery.id;
-        // In a task, because the dispatcher goes on if the client disconnects, and must keep the slot until it answers.
+        // The dispatcher continues if the client disconnects. So this runs in a task, which keeps the slot until the dispatcher
+        // answers.
         let asking = tokio::spawn(async move {
             let _slot = slot;
             operations.call_dispatcher(&call, payload, timeout).await
@@ -112,7 +113,7 @@ impl Operations {
         }
     }
 
-    /// The dispatcher's answer; `None` if the call was made and no answer came in time.
+    /// Returns the dispatcher's answer; `None` if the call was sent but no answer came in time.
     async fn call_dispatcher(
         &self,
         call: &TestCall,

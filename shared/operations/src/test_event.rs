@@ -17,8 +17,8 @@ pub(crate) struct TestBody {
 }
 
 impl TestBody {
-    /// The test event of a type, created at `created_at`. The same arguments give the same body. `definition` is the tenant's own
-    /// definition of the type, if there is one. Returns `None` if there is no such type.
+    /// Returns the test event of a type, created at `created_at`. The same arguments give the same body. `definition` is the
+    /// tenant's own definition of the type, if there is one. Returns `None` if there is no such type.
     pub(crate) fn of(
         profile: &Profile,
         event_type: Option<&EventType>,

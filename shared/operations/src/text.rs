@@ -1,4 +1,4 @@
-//! Descriptions that people give to things.
+//! Checks the descriptions that people write.
 
 /// Maximum number of bytes of a description.
 const DESCRIPTION_BYTES_MAX: usize = 2_000;

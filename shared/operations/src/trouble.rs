@@ -1,4 +1,4 @@
-//! What fails and what waits in the whole deployment, by names, for the operator.
+//! Shows the operator what fails and what waits in the whole deployment, with the names of endpoints and tenants.
 
 use std::collections::HashMap;
 
@@ -17,11 +17,11 @@ use crate::{Caller, Error, Operations};
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
-/// Minutes of throughput, the current one included.
+/// Number of minutes of `throughput`, including the current minute.
 const MINUTES: i64 = 10;
-/// Endpoints and tenants that are listed.
+/// Maximum number of endpoints, and of tenants, that are listed.
 const LISTED: u32 = 10;
-/// Breakers that are listed.
+/// Maximum number of breakers that are listed.
 const BREAKERS_LISTED: usize = 50;
 
 /// What fails and what waits in the whole deployment.
@@ -29,19 +29,20 @@ const BREAKERS_LISTED: usize = 50;
 pub struct Trouble {
     /// The attempts of all endpoints in the last ten minutes, by minute.
     pub throughput: Stats,
-    /// The delivery that has waited longest for its first attempt; `null`: none waits. It may wait for its turn, for the rate of its
-    /// endpoint, or for the breaker.
+    /// The delivery that has waited longest for its first attempt; `null` if no delivery waits. It may wait in a queue, for the
+    /// rate of its endpoint, or for the breaker.
     #[schema(required = true)]
     pub oldest_waiting: Option<OldestWaiting>,
     /// The number of active endpoints whose last 5 attempts or more failed.
     pub failing_endpoints: u64,
-    /// Breakers that hold attempts back: open ones first, then the longest. At most 50.
+    /// Breakers that hold attempts back, at most 50: open breakers before half-open breakers, each sorted by `since`, oldest
+    /// first.
     pub breakers: Vec<HoldingBreaker>,
-    /// `endpoints` and `tenants` count the attempts since then: of this hour and the one before.
+    /// The time from which `endpoints` and `tenants` count attempts: the start of the previous hour.
     pub failures_from: Timestamp,
-    /// The ten endpoints with the most failed attempts, the most first.
+    /// The ten endpoints with the most failed attempts, in descending order of failures.
     pub endpoints: Vec<EndpointTrouble>,
-    /// The ten tenants with the most failed attempts, the most first.
+    /// The ten tenants with the most failed attempts, in descending order of failures.
     pub tenants: Vec<TenantTrouble>,
 }
 
@@ -67,7 +68,7 @@ pub struct OldestWaiting {
     pub delivery_id: DeliveryId,
     /// When it was created.
     pub created_at: Timestamp,
-    /// Where it goes.
+    /// The endpoint of the delivery.
     #[serde(flatten)]
     pub endpoint: NamedEndpoint,
 }
@@ -80,7 +81,7 @@ pub struct HoldingBreaker {
     pub endpoint: NamedEndpoint,
     /// `open` or `half_open`.
     pub state: BreakerState,
-    /// Since when.
+    /// When the breaker entered this state.
     pub since: Timestamp,
 }
 
@@ -96,9 +97,9 @@ pub struct EndpointTrouble {
     pub breaker: Breaker,
     /// Since when it fails, and why.
     pub health: Health,
-    /// Its attempts.
+    /// The number of its attempts.
     pub attempts: u64,
-    /// Those that failed.
+    /// The number of its attempts that failed.
     pub failures: u64,
 }
 
@@ -110,11 +111,11 @@ pub struct TenantTrouble {
     /// Its name.
     #[schema(example = "acme")]
     pub tenant_name: String,
-    /// Its attempts.
+    /// The number of its attempts.
     pub attempts: u64,
-    /// Those that failed.
+    /// The number of its attempts that failed.
     pub failures: u64,
-    /// Its endpoints with a failed attempt.
+    /// The number of its endpoints with a failed attempt.
     pub endpoints_with_failures: u64,
 }
 
@@ -133,7 +134,7 @@ impl From<stored::FailingTenant> for TenantTrouble {
     }
 }
 
-/// The breakers to list: open ones first, then the longest.
+/// Returns the breakers to list: open breakers before half-open breakers, each sorted by `since`, oldest first.
 fn listed(mut breakers: Vec<BreakerStatement>) -> Vec<BreakerStatement> {
     breakers.sort_by_key(|breaker| (breaker.state != BreakerState::Open, breaker.since, breaker.endpoint));
     breakers.truncate(BREAKERS_LISTED);
@@ -141,7 +142,7 @@ fn listed(mut breakers: Vec<BreakerStatement>) -> Vec<BreakerStatement> {
 }
 
 impl Operations {
-    /// What fails and what waits in the whole deployment. Operators only.
+    /// Reads what fails and what waits in the whole deployment. Operators only.
     pub async fn read_trouble(&self, caller: Caller) -> Result<Trouble, Error> {
         caller.operator()?;
         let now = UnixMillis::now();
@@ -162,7 +163,7 @@ impl Operations {
         let ids: Vec<EndpointId> = ids.chain(breakers.iter().map(|breaker| breaker.endpoint)).collect();
         let (names, health) = tokio::join!(self.named(&ids), self.stored_health(&ids));
         let (names, mut health) = (names?, health?);
-        // An endpoint that was deleted long ago has no name; then it is not listed.
+        // An endpoint that was deleted long ago has no name, so it is not listed.
         let endpoints = endpoints.into_iter().filter_map(|failing| {
             let stored::FailingEndpoint { endpoint, status, successes, failures } = failing;
             let breaker = Breaker::from(self.breakers.get(endpoint));

@@ -1,7 +1,7 @@
-//! Requests with unknown keys: limited by address, and reported in the log, a metric and the audit log.
+//! Limits requests with unknown keys, for each address and in total. Reports them in the log, a metric and the audit log.
 //!
-//! Only unknown keys are limited, so guessing cannot lock out a key's holder at the same address. The length of keys makes
-//! guessing infeasible.
+//! Requests with a known key are not limited here, so an attacker who guesses keys cannot lock out the holder of a key at the
+//! same address. Keys are too long to be guessed.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,9 +19,9 @@ use postrider_store::Store;
 use crate::error::Error;
 use crate::metrics::{self, Interface};
 
-/// Minimum time between warnings, and between entries of the audit log.
+/// Minimum time between two warnings, and between two entries of the audit log.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
-/// Maximum addresses tracked. Beyond it, idle addresses are removed.
+/// Number of tracked addresses above which idle addresses are removed.
 const PEERS_MAX: usize = 10_000;
 
 type PerPeer = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>;
@@ -52,7 +52,7 @@ impl UnknownKeys {
     /// Counts a request with an unknown key.
     ///
     /// # Errors
-    /// [`Error::TooMany`].
+    /// [`Error::TooMany`] if there were too many such requests, from this address or in total.
     pub(crate) fn count(&self, place: Interface, peer: Option<IpAddr>) -> Result<(), Error> {
         let peer = peer.map(network);
         metrics::refused_key(place);
@@ -94,7 +94,8 @@ impl UnknownKeys {
     }
 }
 
-/// The network that shares a limit: an IPv4 address, or an IPv6 /64, because one host usually has a whole /64.
+/// Returns the address or network that shares a limit: an IPv4 address, or the /64 network of an IPv6 address, because one host
+/// usually has a whole /64.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),

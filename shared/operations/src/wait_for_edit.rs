@@ -1,4 +1,4 @@
-//! Read your own writes: the response to an edit waits until the live instances apply it.
+//! Read your own writes: the response to an edit waits until the live instances have applied the edit.
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::Operations;
 const WAIT_MAX: Duration = Duration::from_millis(500);
 
 impl Operations {
-    /// Runs a request and, if it edited the configuration, waits until every live instance has applied the edit, for half a
-    /// second at most. Returns the names of the instances that did not apply it in time, separated by commas.
+    /// Runs a request and, if it edited the configuration, waits at most half a second until every live instance has applied the
+    /// edit. Returns the names of the instances that did not apply it in time, separated by commas.
     pub async fn wait_for_edit<F: Future>(&self, request: F) -> (F::Output, Option<String>) {
         let (output, edited) = observe_edits(request).await;
         let Some(version) = edited else { return (output, None) };

@@ -1,7 +1,8 @@
 //! Requeues or discards dead letters: one, several, or those that match a filter, page by page.
 //!
-//! A requeue is committed with entries in the outbox. Then the messages are published, one after the other. What the broker does
-//! not confirm in time, or what this process leaves over when it dies, the recorder's outbox relay publishes.
+//! A requeue first commits an entry in the outbox for each dead letter. Then this process publishes the messages, one after the
+//! other. If the broker does not confirm a message in time, or if this process dies, the recorder's outbox relay publishes the
+//! remaining messages.
 
 use postrider_broker::Queue;
 use postrider_model::limits::PAGE_MAX;
@@ -18,9 +19,9 @@ use crate::{CONFIRM_TIMEOUT, Caller, Error, Operations};
 /// What to do with dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeadLetterAction {
-    /// Publish each again to the queue that it came from.
+    /// Publish each dead letter again to the queue that it came from.
     Requeue,
-    /// Mark each as discarded. It stays in the list.
+    /// Mark each dead letter as discarded. It remains in the list.
     Discard,
 }
 
@@ -29,25 +30,26 @@ pub enum DeadLetterAction {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"filter": {"source": "postrider.intake", "reason": "no such tenant"}}))]
 pub struct ChangeDeadLetters {
-    /// These dead letters, 1 to 200.
+    /// The ids of 1 to 200 dead letters.
     #[schema(max_items = 200)]
     pub ids: Option<Vec<String>>,
-    /// The open dead letters that match this filter, newest first: up to 200 with each call. `{}` matches all of them.
+    /// A filter of open dead letters. Each call changes up to 200 dead letters that match, newest first. `{}` matches all open
+    /// dead letters.
     pub filter: Option<DeadLetterFilter>,
     /// The `next_cursor` of the previous call with the same filter.
     pub cursor: Option<String>,
-    /// Whether to answer what the call would do, without doing it.
+    /// Whether to report what the call would do, without changing any dead letter.
     pub dry_run: Option<bool>,
 }
 
 /// What was done with dead letters.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DeadLettersChanged {
-    /// The number of dead letters that were changed; with `dry_run`, that would be changed.
+    /// The number of dead letters that were changed, or with `dry_run` the number that would be changed.
     pub changed: u64,
-    /// The others, each with the reason.
+    /// The dead letters that were not changed, each with the reason.
     pub refused: Vec<DeadLetterRefused>,
-    /// The `cursor` of the next call, if more dead letters may match the filter; `null`: none does.
+    /// The `cursor` of the next call; `null` if no more dead letters match the filter.
     #[schema(required = true, example = json!(null))]
     pub next_cursor: Option<String>,
 }
@@ -63,15 +65,15 @@ pub struct DeadLetterRefused {
     pub detail: String,
 }
 
-/// The letters that a request selects.
+/// The dead letters that a request selects.
 struct Selected {
     letters: Vec<DeadLetterRow>,
-    /// Ids that are no letter.
+    /// Ids that belong to no dead letter.
     missing: Vec<String>,
     next_cursor: Option<String>,
 }
 
-/// Why a letter cannot be changed so.
+/// Returns why the action cannot be applied to the letter; `None` if it can be applied.
 fn refusal(letter: &DeadLetterRow, action: DeadLetterAction) -> Option<Error> {
     let before = [("requeued", letter.requeued_at), ("discarded", letter.discarded_at)];
     if let Some((what, at)) = before.into_iter().find_map(|(what, at)| Some((what, at?))) {
@@ -88,7 +90,7 @@ fn refusal(letter: &DeadLetterRow, action: DeadLetterAction) -> Option<Error> {
         .then(|| Error::Conflict(format!("cannot requeue: only the first part of {} bytes was kept", letter.bytes)))
 }
 
-/// The refusal of a letter that another request changed between the check and the change.
+/// Returns the error for a letter that another request changed after this request had checked it.
 fn overtaken() -> Error {
     Error::Conflict("another request requeued or discarded it at the same time".to_owned())
 }
@@ -120,11 +122,12 @@ impl ChangeDeadLetters {
 }
 
 impl Operations {
-    /// Requeues or discards dead letters: those of the ids, or up to [`PAGE_MAX`] open ones that match the filter. A refusal does
-    /// not stop the others.
+    /// Requeues or discards the dead letters with the given ids, or up to [`PAGE_MAX`] open dead letters that match the filter.
+    /// If one dead letter is refused, the others are still changed.
     ///
     /// # Errors
-    /// Operators only. [`Error::Invalid`]; [`Error::TooMany`] while other searches of operators run.
+    /// Operators only. [`Error::Invalid`] for a request that is not valid; [`Error::TooMany`] while other searches of operators
+    /// run.
     pub async fn change_dead_letters(
         &self,
         caller: Caller,
@@ -156,8 +159,8 @@ impl Operations {
     /// Requeues or discards one dead letter.
     ///
     /// # Errors
-    /// Operators only. [`Error::Conflict`] for a letter that was requeued or discarded before. A requeue also refuses a letter from a
-    /// queue that is not requeueable, and one of which only a part was stored.
+    /// Operators only. [`Error::Conflict`] for a letter that is already requeued or discarded. For a requeue, also if the
+    /// letter's queue is not requeueable, or if only a part of the message was stored.
     pub async fn change_dead_letter(&self, caller: Caller, action: DeadLetterAction, id: &str) -> Result<(), Error> {
         caller.operator()?;
         let letter = self.store.history().get_dead_letter(parse_id("dead letter", id)?).await?;
@@ -185,7 +188,7 @@ impl Operations {
         Ok(Selected { letters: page.items, missing: Vec::new(), next_cursor })
     }
 
-    /// Changes those of the letters that are still open, and returns their numbers.
+    /// Requeues or discards the letters that are still open, and returns the numbers of the changed letters.
     async fn apply_to_letters(&self, caller: Caller, action: DeadLetterAction, ids: &[i64]) -> Result<Vec<i64>, Error> {
         let store = self.edits_of(caller)?;
         if action == DeadLetterAction::Discard {
@@ -197,10 +200,10 @@ impl Operations {
         Ok(changed)
     }
 
-    /// Publishes requeued letters, and waits a few seconds for it.
+    /// Publishes requeued letters. Waits at most [`CONFIRM_TIMEOUT`]; after that, publishing continues in the background.
     async fn publish_letters(&self, entries: Vec<(OutboxId, i64)>) {
         let (relay, store) = (self.relay.clone(), self.store.clone());
-        // In a task: a client that disconnects must not stop the publishing halfway.
+        // The publishing runs in a task, so that it continues if the client disconnects.
         let publishing = tokio::spawn(async move {
             for (outbox, id) in entries {
                 let published = match store.pending_letter(outbox, id).await {

@@ -18,10 +18,10 @@ use crate::{Caller, Error, Operations};
 pub use change::{ChangeDeadLetters, DeadLetterAction, DeadLetterRefused, DeadLettersChanged};
 pub use postrider_model::dead_letter::{DeadLetterFilter, DeadLetterState};
 
-/// The name of their list in cursors.
+/// The name of the list of dead letters in cursors.
 const LIST: &str = "dead_letters";
 
-/// What the source of a dead letter can be: a queue, or `unknown`.
+/// Returns the possible sources of a dead letter: every queue except the queue of dead letters, and `unknown`.
 pub fn dead_letter_sources() -> impl Iterator<Item = &'static str> {
     let consumed = QUEUES.into_iter().filter(|queue| *queue != Queue::DeadLetters);
     consumed.map(Queue::name).chain(["unknown"])
@@ -35,21 +35,22 @@ pub struct DeadLetter {
     pub id: String,
     /// When it was received.
     pub received_at: Timestamp,
-    /// The queue that the message came from; `unknown` if neither its routing key nor its publisher's verified user shows it.
+    /// The queue that the message came from; `unknown` if neither the routing key nor the verified user of the publisher
+    /// identifies the queue.
     #[schema(example = "postrider.intake")]
     pub source: String,
-    /// Why it could not be processed. `unverified` marks a reason that another user than Postrider's wrote.
+    /// Why it could not be processed. `unverified` marks a reason that was not written by Postrider's own user.
     #[schema(example = "no such tenant")]
     pub reason: String,
-    /// The headers of the message, unchanged. A producer may have written any of them, even `x-source` and `x-reason`.
+    /// The headers of the message, unchanged. A producer may have written any header, even `x-source` and `x-reason`.
     pub headers: BTreeMap<String, String>,
-    /// The routing key that it was published with.
+    /// The routing key with which the message was published.
     #[schema(example = "ten_0197e7a1b2c37d4e8f90a1b2c3d4e5f6.email.bounced")]
     pub routing_key: String,
     /// The AMQP property `message_id` of the message.
     #[schema(example = json!(null))]
     pub message_id: Option<String>,
-    /// The length of the message in bytes. Of a producer's message above 256 KiB only the first 64 KiB are kept.
+    /// The length of the message in bytes. If a producer's message is longer than 256 KiB, only its first 64 KiB are kept.
     pub body_bytes: u64,
     /// The first 4 KiB of the message, as text.
     #[schema(example = "{}")]
@@ -65,7 +66,7 @@ pub struct DeadLetter {
     pub discarded_by: Option<String>,
 }
 
-/// A dead letter that is requeued.
+/// A dead letter that was requeued.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DeadLetterRequeued {
     /// Its id.
@@ -93,7 +94,7 @@ impl From<DeadLetterRow> for DeadLetter {
 }
 
 impl DeadLetter {
-    /// What was done with it.
+    /// Returns what was done with the dead letter.
     pub fn state(&self) -> DeadLetterState {
         match (self.requeued_at, self.discarded_at) {
             (Some(_), _) => DeadLetterState::Requeued,
@@ -126,10 +127,10 @@ impl Operations {
         Ok(self.store.history().get_dead_letter(parse_id("dead letter", id)?).await?.into())
     }
 
-    /// Publishes a dead letter again to the queue that it came from; once for each letter.
+    /// Publishes a dead letter again to the queue that it came from. A dead letter can be requeued only once.
     ///
     /// # Errors
-    /// As for [`Operations::change_dead_letter`].
+    /// Returns the errors of [`Operations::change_dead_letter`].
     pub async fn requeue_dead_letter(&self, caller: Caller, id: &str) -> Result<DeadLetterRequeued, Error> {
         self.change_dead_letter(caller, DeadLetterAction::Requeue, id).await?;
         Ok(DeadLetterRequeued { id: id.to_owned() })

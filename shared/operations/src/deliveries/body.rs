@@ -10,8 +10,8 @@ use crate::test_event::TestBody;
 use crate::{Error, Operations};
 
 impl Operations {
-    /// Renders again the body that a delivery sent, from its event and from the endpoint at the version of the decision. `None`
-    /// if the payload is gone, or the sample of a test call was edited.
+    /// Renders the body of a delivery again, from its event and from the endpoint at the configuration version of fan-out's
+    /// decision. Returns `None` if the payload was expunged or has expired, or if the sample of a test call was edited.
     pub(super) async fn render_body(&self, row: &DeliveryRow) -> Result<Option<Vec<u8>>, Error> {
         let Some(tenant) = self.store.config().get_tenant(row.delivery.tenant).await? else { return Ok(None) };
         let profile = self.profile(&tenant.draft.profile)?;
@@ -45,14 +45,15 @@ impl Operations {
         let Some(view) = body::view(&event) else { return Ok(None) };
         let decision =
             self.store.history().get_decision(row.delivery.tenant, &row.delivery.event, row.delivery.event_day).await?;
-        // A replay renders for the current version of the endpoint, which may be newer than the decision.
+        // A replay renders for the current version of the endpoint, which may be newer than the version of the decision.
         let replayed = matches!(row.delivery.generation, Generation::Replay(_));
         let version = decision.filter(|_| !replayed).map(|decision| decision.config_version);
         let kind = self.body_kind(row, version).await?;
         Ok(Some(profile.render(&view, kind)))
     }
 
-    /// The format of the endpoint's bodies at a configuration version; the current format if that version is not known.
+    /// Returns the format of the endpoint's bodies at a configuration version, or the current format if the endpoint at that
+    /// version is not stored.
     async fn body_kind(&self, row: &DeliveryRow, version: Option<i64>) -> Result<BodyKind, Error> {
         if let Some(version) = version
             && let Some(endpoint) = self.store.config().endpoint_at(row.delivery.endpoint, version).await?

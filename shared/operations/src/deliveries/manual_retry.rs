@@ -21,7 +21,8 @@ impl From<RetryError> for Error {
 }
 
 impl Operations {
-    /// Attempts a delivery now: a pending one in addition to its schedule, an ended one as a new delivery.
+    /// Attempts a delivery now. For a pending delivery, the attempt is in addition to its schedule. An ended delivery is repeated
+    /// as a new delivery.
     ///
     /// # Errors
     /// Requires the scope `manage`. [`Error::Conflict`] if there is nothing to send, or the endpoint is not active.
@@ -30,7 +31,7 @@ impl Operations {
         let retried = manual_retry::retry_delivery(&self.edits_of(caller)?, visible, id, Lane::Live).await?;
         let accepted = DeliveryAccepted { id: retried.delivery() };
         let Some(pending) = retried.committed() else { return Ok(accepted) };
-        // In a task: a client that disconnects must not stop the publishing halfway.
+        // The publishing runs in a task, so that it continues if the client disconnects.
         let relay = self.relay.clone();
         let publishing = tokio::spawn(async move {
             if let Err(error) = relay.publish_delivery(&pending).await {

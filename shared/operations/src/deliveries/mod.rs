@@ -26,7 +26,7 @@ pub use view::{Attempt, Delivery, DeliveryDetail, Header, Timing};
 /// A delivery that will be attempted.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DeliveryAccepted {
-    /// The delivery: a new one if the old one had ended, else the same.
+    /// The id of the delivery: a new delivery if the requested delivery had ended, otherwise the requested delivery.
     pub id: DeliveryId,
 }
 

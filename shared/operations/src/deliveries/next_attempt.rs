@@ -1,4 +1,4 @@
-//! Why the next attempt of a delivery is due at its time.
+//! Determines why the next attempt of a delivery is due at its time: because of the schedule or of `Retry-After`.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,22 +8,23 @@ use postrider_wire::messages::AttemptRecord;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The difference between a requested wait and the planned one up to which the request counts as the reason. `Retry-After` has
-/// seconds.
+/// `Retry-After` is the reason if the wait that it requests differs from the planned wait by at most this duration. `Retry-After`
+/// has whole seconds.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
-/// Why an attempt is due at its time.
+/// Why an attempt is due at a certain time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NextAttemptReason {
     /// The retry schedule.
     Schedule,
-    /// The `Retry-After` of the answer, which asked for a longer wait than the schedule.
+    /// The response's `Retry-After`, which requested a longer wait than the schedule.
     RetryAfter,
 }
 
 impl NextAttemptReason {
-    /// The reason after an attempt; `None` if no attempt follows. Only 429 and 503 can request a wait.
+    /// Returns why the attempt after this one is due at its time; `None` if no attempt follows. Only responses with 429 or 503
+    /// can request a wait.
     pub(super) fn of(attempt: &AttemptRecord, next_attempt_at: Option<UnixMillis>) -> Option<Self> {
         let ended = attempt.started_at.plus(Duration::from_micros(attempt.duration_us));
         let planned = Duration::from_millis(u64::try_from(next_attempt_at?.0 - ended.0).unwrap_or_default());

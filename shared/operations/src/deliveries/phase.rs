@@ -1,4 +1,4 @@
-//! What pending deliveries wait for: breakers and rates of their endpoints hold them back.
+//! Determines what pending deliveries wait for. The breaker or the rate of an endpoint may hold its deliveries back.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ use super::Delivery;
 use crate::{Error, Operations};
 
 impl Operations {
-    /// The views of deliveries.
+    /// Converts rows to deliveries as answers show them.
     pub(crate) async fn show_deliveries(&self, rows: Vec<DeliveryRow>) -> Result<Vec<Delivery>, Error> {
         let now = UnixMillis::now();
         let overdue = |row: &&DeliveryRow| {
@@ -35,7 +35,7 @@ impl Operations {
         Ok(rows.into_iter().map(view).collect())
     }
 
-    /// The filter with the endpoints that tell `held` and `waiting` apart.
+    /// Returns the filter with the endpoints that may hold deliveries back. They distinguish the phases `held` and `waiting`.
     pub(super) async fn with_holding(
         &self,
         tenant: Option<TenantId>,
@@ -49,7 +49,7 @@ impl Operations {
         Ok(filter)
     }
 
-    /// Those endpoints whose rate is limited.
+    /// Returns the endpoints with a limited rate: only those of `tenant` and only those in `ids`, if these are given.
     async fn rated(&self, tenant: Option<TenantId>, ids: Option<&[EndpointId]>) -> Result<Vec<EndpointId>, Error> {
         let rated = self.profiles.iter().filter(|profile| profile.rate_per_second.is_some());
         let profiles: Vec<String> = rated.map(|profile| profile.name.to_string()).collect();

@@ -11,33 +11,33 @@ use crate::{Caller, Error, Operations};
 /// What to do with several deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeveralAction {
-    /// Attempt each now, see [`Operations::retry_delivery`].
+    /// Attempt each delivery now, see [`Operations::retry_delivery`].
     Retry,
-    /// Cancel each, see [`Operations::cancel_delivery`].
+    /// Cancel each delivery, see [`Operations::cancel_delivery`].
     Cancel,
 }
 
 /// What was done with several deliveries.
 #[derive(Debug, Default)]
 pub struct SeveralDone {
-    /// Deliveries for which it was done.
+    /// The number of deliveries that were retried or cancelled.
     pub done: u64,
     /// The other deliveries, each with the reason.
     pub refused: Vec<(String, Error)>,
 }
 
-/// What a retry of several deliveries would do. Deliveries that do not exist count nowhere.
+/// The numbers of deliveries that a retry would attempt. Deliveries that do not exist are not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RetryPreview {
     /// Pending deliveries, which would be attempted now.
     pub pending: u64,
     /// Deliveries that have ended, which would be sent again as new deliveries.
     pub ended: u64,
-    /// Those of `ended` that reached their endpoint.
+    /// Deliveries in `ended` that had already reached their endpoint.
     pub delivered: u64,
 }
 
-/// Refuses no delivery, and more than [`PAGE_MAX`].
+/// Requires 1 to [`PAGE_MAX`] ids.
 fn check_number(ids: &[String]) -> Result<(), Error> {
     if (1..=PAGE_MAX as usize).contains(&ids.len()) {
         return Ok(());
@@ -49,7 +49,7 @@ impl Operations {
     /// Counts what a retry of these deliveries would do.
     ///
     /// # Errors
-    /// Requires the scope `manage`. [`Error::Invalid`] for no delivery or more than [`PAGE_MAX`].
+    /// Requires the scope `manage`. [`Error::Invalid`] for fewer than 1 or more than [`PAGE_MAX`] deliveries.
     pub async fn preview_retry(&self, caller: Caller, ids: &[String]) -> Result<RetryPreview, Error> {
         let visible = caller.visible(Scope::Manage)?;
         check_number(ids)?;
@@ -67,12 +67,12 @@ impl Operations {
         Ok(preview)
     }
 
-    /// Retries or cancels these deliveries, one after the other, and each once. A refusal does not stop the others. Each counts as a
-    /// change.
+    /// Retries or cancels these deliveries, one after the other. A repeated id is used once. If one delivery is refused, the
+    /// others are still changed. Each delivery counts as one change.
     ///
     /// # Errors
-    /// Requires the scope `manage`. [`Error::Invalid`] for no delivery or more than [`PAGE_MAX`]; [`Error::Unavailable`] and
-    /// [`Error::Internal`] end the work, also when some were changed before.
+    /// Requires the scope `manage`. [`Error::Invalid`] for fewer than 1 or more than [`PAGE_MAX`] deliveries.
+    /// [`Error::Unavailable`] and [`Error::Internal`] end the work; deliveries that were changed before the error remain changed.
     pub async fn change_deliveries(
         &self,
         caller: Caller,

@@ -1,7 +1,7 @@
 //! Deliveries and attempts as answers show them.
 //!
-//! These types differ from the store's rows, which have other units (microseconds), headers as JSON text, and fields that only the
-//! pipeline needs, such as the epoch and the day of the partition.
+//! These types differ from the store's rows, which have other units (microseconds), headers as JSON text, and fields that only
+//! the pipeline needs, such as the epoch and the day of the partition.
 
 use bytes::Bytes;
 use postrider_model::attempt::Outcome;
@@ -34,10 +34,10 @@ pub struct Delivery {
     pub event_type: String,
     /// Its status.
     pub status: DeliveryStatus,
-    /// What it waits for, while pending.
+    /// What the delivery waits for, while it is pending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<DeliveryPhase>,
-    /// What holds it back, in the phase `held`: `breaker` or `rate`.
+    /// What holds the delivery back in the phase `held`: `breaker` or `rate`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_reason: Option<HeldReason>,
     /// Why it was discarded.
@@ -51,7 +51,7 @@ pub struct Delivery {
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
-    /// When the delivery is discarded if it is still pending then.
+    /// The time at which the delivery is discarded if it is still pending.
     pub expires_at: Timestamp,
     /// Why the delivery exists: `first`, `retry:<id>`, `replay:<id>` or `test:<id>`.
     #[schema(value_type = String, example = "first")]
@@ -113,8 +113,8 @@ pub struct Attempt {
     pub status_code: Option<u16>,
     /// How it ended.
     pub outcome: Outcome,
-    /// Why the attempt failed, for people. If the response was cut off after its status line, the outcome is that of its status,
-    /// and this begins with `answer incomplete`.
+    /// Why the attempt failed, for people. If the response was cut off after its status line, `outcome` is the outcome of the
+    /// status code, and this text begins with `answer incomplete`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The headers of the request, in the order and spelling in which they were sent. Values of the endpoint's own headers and
@@ -126,7 +126,7 @@ pub struct Attempt {
     /// The first 4 KiB of the response body, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_excerpt: Option<String>,
-    /// When the attempt after this one was due.
+    /// When the next attempt was due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Timestamp>,
     /// Why the next attempt was due at that time.
@@ -151,13 +151,13 @@ pub struct Timing {
     /// The time from the start of the attempt to the response's headers, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte_ms: Option<f64>,
-    /// The time by which a retry started late, in milliseconds.
+    /// How late a retry started, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_ms: Option<u64>,
 }
 
 impl Delivery {
-    /// The view of a delivery; `holds`: why its endpoint may hold it back.
+    /// Converts a row to a delivery as answers show it. `holds` is why the endpoint may hold the delivery back.
     pub(super) fn new(row: DeliveryRow, holds: Option<HeldReason>, now: UnixMillis) -> Self {
         let pending = !row.status.is_terminal();
         let phase = pending.then(|| DeliveryPhase::of(row.number, row.next_attempt_at, now, holds.is_some()));
@@ -195,7 +195,7 @@ fn excerpt(bytes: &Bytes) -> Option<String> {
     (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// Microseconds as milliseconds with three digits.
+/// Converts microseconds to milliseconds.
 fn millis(micros: u64) -> f64 {
     micros as f64 / 1_000.0
 }

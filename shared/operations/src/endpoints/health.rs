@@ -1,4 +1,4 @@
-//! Whether an endpoint works: since when it fails, why, and since when a recovery makes sense.
+//! Whether an endpoint works: since when it fails, why, and from which time on a recovery should deliver events.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use utoipa::ToSchema;
 
 use crate::{Error, Operations};
 
-/// A recovery begins this long before an outage, because events are accepted before their first attempt fails.
+/// How long before an outage a recovery begins. Events are accepted before their first attempt fails.
 const BEFORE_OUTAGE: Duration = Duration::from_secs(15 * 60);
-/// A recovery of an outage that has ended is suggested for this long.
+/// How long after the end of an outage a recovery is suggested.
 const SUGGESTED_FOR: Duration = Duration::from_secs(3 * 86_400);
 
-/// Attempts that were in progress when a recovery was requested fail within this time.
+/// Attempts that are in progress at the request of a recovery fail at most this long after the request.
 const STILL_FAILING: Duration = Duration::from_secs(60);
 
 /// Whether the attempts to an endpoint succeed.
@@ -30,7 +30,7 @@ pub enum HealthState {
     Unknown,
     /// The last attempt succeeded.
     Healthy,
-    /// The last attempts failed, fewer than 5.
+    /// The last 1 to 4 attempts failed.
     Unsteady,
     /// The last 5 attempts or more failed, or its breaker is open.
     Failing,
@@ -50,18 +50,18 @@ pub struct Failure {
     /// The cause in words.
     #[schema(example = "the endpoint answers 503")]
     pub cause: String,
-    /// What the connection or the response showed, for people.
+    /// Details of the failure from the connection or the response, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// A time in which an endpoint was failing, or in which it was inactive or disabled.
+/// A period in which an endpoint was failing, or in which it was inactive or disabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = EndpointOutage)]
 pub struct OutageShown {
     /// Its start.
     pub from: Timestamp,
-    /// Its end; absent: it continues.
+    /// Its end; absent while it continues.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
@@ -72,7 +72,7 @@ pub struct OutageShown {
 pub struct Health {
     /// Whether its attempts succeed.
     pub state: HealthState,
-    /// Failed attempts since the last success.
+    /// The number of failed attempts since the last success.
     pub failures_in_a_row: u32,
     /// The first of these failures.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,17 +80,18 @@ pub struct Health {
     /// The last failure, also of an endpoint that has recovered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<Failure>,
-    /// The last time in which it was `failing`, if that has ended.
+    /// The last period in which the endpoint was `failing`, if the period has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_outage: Option<OutageShown>,
-    /// The last time in which it was inactive or disabled after it had been active.
+    /// The last period in which the endpoint was inactive or disabled after it had been active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_off: Option<OutageShown>,
-    /// When a recovery was last requested. Counts only recoveries of the last 7 days that cover all events and were not cancelled.
+    /// When a recovery was last requested. This includes only recoveries of the last 7 days that cover all events and were not
+    /// cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_recovery_at: Option<Timestamp>,
-    /// The `since` of a recovery that covers the times of the last 3 days in which it was `failing`, and the last one in which it was
-    /// off. Absent if there is no such time, or a recovery covers it.
+    /// The `since` of a recovery that covers the periods of the last 3 days in which the endpoint was `failing`, and its last
+    /// period of being inactive or disabled. Absent if there is no such period, or if a recovery already covers it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recover_since: Option<Timestamp>,
 }
@@ -113,7 +114,7 @@ impl From<LastFailure> for Failure {
     }
 }
 
-/// The cause of a failure in words.
+/// Returns the cause of a failure in words.
 fn cause(outcome: Outcome, status_code: Option<u16>) -> String {
     let words = match outcome {
         Outcome::Success | Outcome::HttpStatus => {
@@ -133,7 +134,7 @@ fn cause(outcome: Outcome, status_code: Option<u16>) -> String {
 }
 
 impl Health {
-    /// The health of an endpoint with this status and this breaker.
+    /// Returns the health of an endpoint with this status and this state of its breaker.
     pub(crate) fn of(found: EndpointHealth, status: EndpointStatus, breaker: BreakerState, now: UnixMillis) -> Self {
         let state = match found.failures {
             _ if breaker == BreakerState::Open || found.failing => HealthState::Failing,
@@ -156,7 +157,8 @@ impl Health {
     }
 }
 
-/// The start of the first outage for which a recovery makes sense, less a margin.
+/// Returns the time from which a recovery should deliver events: the start of the first outage to recover, minus
+/// [`BEFORE_OUTAGE`].
 fn recover_since(
     found: &EndpointHealth,
     status: EndpointStatus,
@@ -164,10 +166,10 @@ fn recover_since(
     now: UnixMillis,
 ) -> Option<UnixMillis> {
     let failing = found.first_failure_at.filter(|_| state == HealthState::Failing && found.failures > 0);
-    // Whoever switched an endpoint off knows why. What it misses meanwhile is a question when it is on again.
+    // No recovery is suggested while an endpoint is inactive, because its customer chose that status.
     let off = found.off.filter(|off| off.until.is_some() || status == EndpointStatus::Disabled);
     let recent = |outage: &Outage| outage.until.unwrap_or(now).until(now) < SUGGESTED_FOR;
-    // An endpoint that recovers often fails again: its earlier outages of these days belong to the same trouble.
+    // An endpoint that works again often fails again soon, so the earlier outages of the last 3 days are included.
     let with_earlier = |last: Outage| {
         let first = found.failed_first.unwrap_or(last.from).max(now.minus(SUGGESTED_FOR));
         Outage { from: first.min(last.from), ..last }
@@ -179,8 +181,8 @@ fn recover_since(
     outages.chain(failing).min().map(|first| first.minus(BEFORE_OUTAGE))
 }
 
-/// Whether a recovery covers what an endpoint did not receive in an outage: it begins before the outage, and was requested after
-/// it, or so late in it that its own deliveries ended the outage.
+/// Whether a recovery covers what an endpoint did not receive in an outage. The recovery must begin before the outage. It must
+/// have been requested after the outage, or so late in the outage that the recovery's own deliveries ended the outage.
 fn is_covered(found: &EndpointHealth, outage: &Outage, last_failure: Option<&LastFailure>) -> bool {
     found.recoveries.iter().any(|recovery| {
         let after = outage.until.is_some_and(|until| until <= recovery.at);
@@ -243,12 +245,12 @@ mod tests {
         check(none(), active, None);
         check(failing.clone(), active, Some(5));
         check(EndpointHealth { failures: 2, failing: false, ..failing.clone() }, active, None);
-        // The receiver was repaired an hour ago, or the webhook was off meanwhile.
+        // The endpoint has worked again for an hour. In the second check it was also inactive for a time.
         let failed = EndpointHealth { failed: outage(9, Some(1)), ..none() };
         check(failed.clone(), active, Some(9));
         check(EndpointHealth { off: outage(20, Some(10)), ..failed.clone() }, active, Some(20));
         check(EndpointHealth { failed: outage(90, Some(72)), ..none() }, active, None);
-        // Earlier outages belong to it, but not those before the last 3 days.
+        // Earlier outages are included, except outages before the last 3 days.
         check(EndpointHealth { failed_first: Some(ago(30)), ..failed.clone() }, active, Some(30));
         check(EndpointHealth { failed_first: Some(ago(90)), ..failed.clone() }, active, Some(72));
         check(
@@ -256,7 +258,7 @@ mod tests {
             active,
             Some(100),
         );
-        // A recovery covers what began after its start and ended before it.
+        // A recovery covers outages that began after its start and ended before its request.
         let recovered = |from, at| vec![Recovery { from: ago(from), at: ago(at) }];
         check(EndpointHealth { recoveries: recovered(10, 0), ..failed.clone() }, active, None);
         check(EndpointHealth { recoveries: recovered(8, 0), ..failed.clone() }, active, Some(9));
@@ -265,7 +267,7 @@ mod tests {
         let last = Some(LastFailure { at: ago(2), outcome: Outcome::Timeout, status_code: None, error: None });
         check(EndpointHealth { recoveries: recovered(10, 2), last_failure: last, ..failed }, active, None);
         check(EndpointHealth { recoveries: recovered(10, 2), ..failing.clone() }, active, Some(5));
-        // A disabled endpoint missed something; one that its customer switched off did not.
+        // A disabled endpoint needs a recovery; an endpoint that its customer made inactive does not.
         check(EndpointHealth { off: outage(2, None), ..none() }, EndpointStatus::Disabled, Some(2));
         check(EndpointHealth { off: outage(2, None), ..none() }, EndpointStatus::Inactive, None);
         check(EndpointHealth { off: outage(2, None), ..failing }, EndpointStatus::Disabled, Some(5));

@@ -29,7 +29,7 @@ pub use rotate::{RotateSecret, RotatedSecret};
 pub use view::{Breaker, CreatedEndpoint, Endpoint, EndpointInList, EndpointPage, PushoverShown};
 
 impl Operations {
-    /// An endpoint that the caller may see, as it is stored.
+    /// Returns an endpoint that the caller may see, as it is stored.
     pub(crate) async fn stored_endpoint(
         &self,
         caller: Caller,
@@ -40,7 +40,7 @@ impl Operations {
         self.store.config().get_endpoint(visible, id).await?.ok_or(Error::NotFound("endpoint"))
     }
 
-    /// The types that a tenant added to its profile's catalog; empty if the profile accepts any type.
+    /// Returns the types that a tenant added to its profile's catalog; empty if the profile accepts any type.
     pub(crate) async fn added_event_types(&self, profile: &Profile, tenant: &Tenant) -> Result<Vec<EventType>, Error> {
         if profile.open_catalog { Ok(Vec::new()) } else { Ok(self.store.config().event_type_names(tenant.id).await?) }
     }
@@ -54,7 +54,7 @@ impl Operations {
     /// Creates an endpoint of the caller's tenant.
     ///
     /// # Errors
-    /// Requires the scope `manage`. [`Error::Conflict`] at the tenant's limit.
+    /// Requires the scope `manage`. [`Error::Conflict`] if the tenant has its maximum number of endpoints.
     pub async fn create_endpoint(&self, caller: Caller, mut request: CreateEndpoint) -> Result<CreatedEndpoint, Error> {
         let tenant = self.stored_tenant(caller.tenant(Scope::Manage)?).await?;
         let profile = self.profile(&tenant.draft.profile)?;
@@ -130,7 +130,7 @@ impl Operations {
         self.endpoint_view(endpoint).await
     }
 
-    /// The newest endpoints of the caller's tenant by name, at most `limit`. Requires the scope `read`.
+    /// Returns the ids and names of the newest endpoints of the caller's tenant, at most `limit`. Requires the scope `read`.
     pub async fn endpoint_names(&self, caller: Caller, limit: u32) -> Result<Vec<(EndpointId, String)>, Error> {
         Ok(self.store.config().endpoint_names(caller.tenant(Scope::Read)?, limit).await?)
     }
@@ -157,7 +157,8 @@ fn apply_edit(rules: &Rules<'_>, request: &EditEndpoint, draft: &mut EndpointDra
     let url = draft.document.url.clone();
     let touched = request.clone().apply(draft);
     let mut mistakes = rules.check(draft);
-    // The rules may have changed since a member was saved; an edit of another member must not fail because of it.
+    // The rules may have changed since the endpoint was saved. Mistakes in members that this edit does not set must not make it
+    // fail.
     mistakes.retain(|error| error.pointer.split('/').nth(1).is_some_and(|member| touched.contains(&member)));
     refuse_kept_headers(request, url.as_deref(), draft, &mut mistakes);
     if draft.document.signature_key != key {

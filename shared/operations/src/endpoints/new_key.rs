@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::Mistakes;
 
-/// What an endpoint's deliveries are signed with.
+/// The key that signs an endpoint's deliveries.
 pub(super) struct NewKey {
     pub(super) secret: SecretString,
     /// The public key that receivers verify with. `None` if they verify with the secret.
@@ -15,7 +15,7 @@ pub(super) struct NewKey {
 }
 
 impl NewKey {
-    /// Takes the secret that the customer gave, or generates a secret or key pair.
+    /// Uses the secret that the customer gave, or generates a secret or key pair.
     pub(super) fn new(kind: SignatureKey, given: Option<String>, profile: &Profile, mistakes: &mut Mistakes) -> Self {
         match (kind, given) {
             (SignatureKey::Hmac, None) => Self { secret: generate_secret(), public: None },

@@ -1,4 +1,5 @@
-//! Recovers an endpoint: a replay delivers what it did not receive, and attempts now what still waits for a retry.
+//! Recovers an endpoint: a replay delivers the events that the endpoint did not receive, and immediately attempts deliveries that
+//! wait for a retry.
 
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::ids::ReplayId;
@@ -13,25 +14,26 @@ use super::Endpoint;
 use crate::replays::CreateReplay;
 use crate::{Caller, Error, Operations};
 
-/// Since when an endpoint is recovered.
+/// A request to recover an endpoint.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecoverEndpoint {
-    /// Events accepted at or after this; absent: `recover_since` of the endpoint's `health`.
+    /// Only events accepted at or after this time. If absent, `recover_since` of the endpoint's `health` is used.
     #[schema(format = DateTime, example = "2026-01-31T02:00:00Z")]
     pub since: Option<String>,
-    /// Only count.
+    /// Whether to count the deliveries without creating any.
     pub dry_run: Option<bool>,
 }
 
 /// What a recovery would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RecoveryPreview {
-    /// Events accepted at or after this.
+    /// Only events accepted at or after this time count.
     pub since: Timestamp,
-    /// New deliveries of events that failed: no delivery reached the endpoint, and at least one failed or was discarded.
+    /// New deliveries of failed events. An event failed if no delivery of it reached the endpoint, and at least one failed or was
+    /// discarded.
     pub failed: u64,
-    /// New deliveries of events that match the endpoint and were decided while it was inactive or disabled.
+    /// New deliveries of events that match the endpoint, and that fan-out processed while the endpoint was inactive or disabled.
     pub missed: u64,
     /// Deliveries that wait for a retry and would be attempted now.
     pub retrying: u64,
@@ -40,19 +42,19 @@ pub struct RecoveryPreview {
 /// A recovery that was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RecoveryAccepted {
-    /// The replay that carries it out.
+    /// The id of the replay that carries out the recovery.
     pub id: ReplayId,
-    /// It delivers events accepted at or after this.
+    /// The recovery delivers events accepted at or after this time.
     pub since: Timestamp,
 }
 
 impl RecoverEndpoint {
-    /// Whether only the counts are wanted.
+    /// Whether the request is a dry run, which only counts.
     pub fn is_dry_run(&self) -> bool {
         self.dry_run.unwrap_or_default()
     }
 
-    /// The replay of this recovery of an endpoint, and its start.
+    /// Returns the replay that carries out this recovery, and the time from which on it delivers events.
     fn replay(&self, endpoint: &Endpoint) -> Result<(CreateReplay, UnixMillis), Error> {
         let since = match &self.since {
             Some(text) => text.parse().map_err(|error| Error::invalid("/since", format!("{error}")))?,
@@ -96,7 +98,8 @@ impl Operations {
         })
     }
 
-    /// Starts the recovery of an endpoint. Returns a running one that covers the same time and was requested less than a minute ago.
+    /// Starts the recovery of an endpoint. If a recovery of the same time is running and was requested less than a minute ago,
+    /// returns that recovery.
     ///
     /// # Errors
     /// Requires the scope `manage`. [`Error::Conflict`] if the endpoint is off, or has another unfinished recovery.

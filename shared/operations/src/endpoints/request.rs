@@ -18,10 +18,10 @@ pub const MASK: &str = "********";
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PushoverFields {
-    /// The key of the user or group. In an edit, the key stays if this is absent or `********`.
+    /// The key of the user or group. An edit keeps the key if this field is absent or `********`.
     #[schema(example = "uQiRzpo4DXghDmr9QzzfQu27cmVRsG")]
     pub user_key: Option<String>,
-    /// The API token of the application. In an edit, the token stays if this is absent or `********`.
+    /// The API token of the application. An edit keeps the token if this field is absent or `********`.
     #[schema(example = "azGDORePK8gMaC0QOYAMyEEuzJnyUi")]
     pub api_token: Option<String>,
     /// The sound of the notifications: `Mute`, `Vibrate`, `Pushover`, `Bike`, `Bugle`, `Cash Register`, `Classical`, `Cosmic`,
@@ -106,7 +106,8 @@ pub struct CreateEndpoint {
     pub token_header: Option<String>,
 }
 
-/// An edit of an endpoint. A field that is left out keeps its value; `null` removes the value. `rotate-secret` replaces the secret.
+/// An edit of an endpoint. A field that is left out keeps its value; `null` removes the value. The secret is replaced by
+/// `rotate-secret` instead.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditEndpoint {
@@ -125,7 +126,7 @@ pub struct EditEndpoint {
     pub channel: Option<Channel>,
     /// The URL that deliveries are sent to.
     pub url: Option<String>,
-    /// Replaces those of the Pushover fields that are given.
+    /// Replaces the Pushover fields that are given.
     pub pushover: Option<PushoverFields>,
     /// Replaces the event types.
     pub event_types: Option<Vec<String>>,

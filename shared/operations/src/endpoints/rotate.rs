@@ -18,15 +18,15 @@ use crate::{Caller, Operations};
 
 /// How long both secrets sign by default.
 const OVERLAP_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
-/// Longest overlap, and latest cut-over.
+/// Maximum overlap, and maximum time until a cut-over.
 const ROTATION_MAX: Duration = Duration::from_secs(30 * 86_400);
 
 /// How the secret is replaced. An empty object `{}` uses the defaults.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateSecret {
-    /// For how long the old secret signs `webhook-signature` too; 24 h by default, at most 30 days. A header that can only hold one
-    /// signature or token uses the new secret immediately.
+    /// For how long the old secret signs `webhook-signature` too; 24 h by default, at most 30 days. A header that can only hold
+    /// one signature or token uses the new secret immediately.
     pub overlap_seconds: Option<u64>,
     /// The time at which the new secret replaces the old one, without an overlap; at most 30 days ahead. Now if absent.
     pub effective_at: Option<Timestamp>,
@@ -34,8 +34,8 @@ pub struct RotateSecret {
     /// signature than `webhook-signature` accepts any text. Generated if absent; the keys of an `ed25519` endpoint are always
     /// generated.
     pub secret: Option<String>,
-    /// Whether the previous secrets end now and a planned secret is dropped, for a secret that leaked. Otherwise each previous
-    /// secret signs until the end of its own overlap.
+    /// Whether all previous secrets stop signing now and a planned secret is discarded, for example because a secret leaked.
+    /// Otherwise each previous secret signs until the end of its own overlap.
     #[serde(default)]
     pub end_others: bool,
 }
@@ -64,7 +64,7 @@ impl Operations {
     /// Replaces an endpoint's secret if the endpoint's version is `expected`. `None` accepts any version.
     ///
     /// # Errors
-    /// Requires the scope `manage`. [`Error::Conflict`] while another secret is planned, and for a Pushover endpoint.
+    /// Requires the scope `manage`. [`Error::Conflict`] while another secret is planned, or for a Pushover endpoint.
     pub async fn rotate_secret(
         &self,
         caller: Caller,

@@ -103,13 +103,13 @@ pub struct Endpoint {
     /// The public key that verifies the signatures from `next_secret_from` on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_public_key: Option<String>,
-    /// Its own delays between attempts, in seconds; absent if the profile's apply.
+    /// Its own delays between attempts, in seconds; absent if the profile's delays apply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_schedule_seconds: Option<Vec<u32>>,
-    /// Its own timeout of an attempt, in seconds; absent if the profile's applies.
+    /// Its own timeout of an attempt, in seconds; absent if the profile's timeout applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<u32>,
-    /// Its own maximum rate, in attempts per second; absent if the profile's applies.
+    /// Its own maximum rate, in attempts per second; absent if the profile's rate applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_per_second: Option<f64>,
     /// Whether its bodies escape all non-ASCII characters.
@@ -164,19 +164,20 @@ pub struct EndpointInList {
 /// A page of a tenant's endpoints.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EndpointPage {
-    /// In the order of `sort`; newest first by default.
+    /// The endpoints of this page in the order of `sort`; newest first by default.
     pub data: Vec<EndpointInList>,
     /// The `cursor` of the next page; `null` on the last page.
     #[schema(required = true, example = json!(null))]
     pub next_cursor: Option<String>,
-    /// Endpoints that the tenant has.
+    /// The number of endpoints that the tenant has.
     pub usage: u32,
-    /// Endpoints that the tenant may have.
+    /// The maximum number of endpoints that the tenant may have.
     pub limit: u32,
 }
 
 impl Endpoint {
-    /// The view of an endpoint; `breaker`: the dispatchers' last statement about it.
+    /// Converts an endpoint to the form that answers show. `breaker` is the dispatchers' last statement about the endpoint's
+    /// breaker.
     pub(crate) fn new(endpoint: StoredEndpoint, breaker: Option<BreakerStatement>, health: EndpointHealth) -> Self {
         let now = UnixMillis::now();
         let breaker = Breaker::from(breaker);
@@ -225,7 +226,7 @@ impl Endpoint {
     }
 }
 
-/// The end of each previous secret that still signs at `now`, the newest secret first.
+/// Returns when each previous secret that still signs at `now` stops signing, the newest secret first.
 pub(crate) fn previous_ends(endpoint: &StoredEndpoint, now: UnixMillis) -> Vec<Timestamp> {
     let ends = endpoint.previous_secrets_until.iter().copied();
     ends.filter(|until| *until > now).map(Timestamp).collect()

@@ -23,7 +23,7 @@ pub enum CatalogFormat {
 }
 
 impl Operations {
-    /// The catalog of the caller's tenant as a document.
+    /// Returns the catalog of the caller's tenant as a document.
     ///
     /// # Errors
     /// Requires the scope `read`. [`Error::TooMany`] while another export of the tenant runs.
@@ -133,7 +133,7 @@ fn body_schema(profile: &Profile, of: &SampledEventType) -> Value {
     for field in &profile.envelope {
         if matches!(field.source, Source::FlattenData { .. }) {
             let mut schema = data_schema(of);
-            // The body has the envelope's fields, too, which the schema of `data` does not know.
+            // The body also has the envelope's fields, which the schema of `data` does not contain.
             if let Value::Object(schema) = &mut schema {
                 schema.remove("additionalProperties");
                 schema.remove("unevaluatedProperties");
@@ -170,12 +170,13 @@ fn value_schema(source: &Source, of: &SampledEventType) -> Value {
     }
 }
 
-/// The tenant's schema of `data`; without one, any object.
+/// Returns the tenant's schema of `data`, or a schema of any object if the tenant has none.
 fn data_schema(of: &SampledEventType) -> Value {
     let schema = of.event_type.schema.as_ref().and_then(|schema| serde_json::from_str(schema.get()).ok());
     match schema {
         Some(Value::Object(mut schema)) => {
-            // An id makes the schema a resource of its own, so that its references such as `#/$defs/line` stay within it.
+            // An id makes the schema a resource of its own, so that its references, such as `#/$defs/line`, are resolved within
+            // it.
             schema.entry("$id").or_insert_with(|| json!(format!("urn:event-type:{}", urlencoded(&of.event_type.name))));
             Value::Object(schema)
         }

@@ -28,7 +28,7 @@ pub use definition::PutEventType;
 pub use export::CatalogFormat;
 pub use sample::SampledEventType;
 
-/// The list's name in cursors.
+/// The name of the list of event types in cursors.
 const LIST: &str = "event_types";
 
 /// Who defined an event type.
@@ -103,8 +103,8 @@ impl EventType {
     }
 }
 
-/// The names of the profile's types and of the tenant's definitions `own`, sorted, each with its definition. Only the profile's
-/// types of `group` whose names come after `after` (exclusive) are included.
+/// Returns the names of the profile's types and of the tenant's definitions `own`, sorted, each with the tenant's definition if
+/// there is one. Of the profile's types, includes only types of `group` whose names come after `after`. Includes all of `own`.
 fn merge(
     profile: &Profile,
     own: Vec<TenantEventType>,
@@ -121,7 +121,7 @@ fn merge(
     page.into_iter()
 }
 
-/// [`merge`], as event types of the catalog.
+/// Like [`merge`], but returns event types of the catalog.
 fn catalog_page(
     profile: &Profile,
     own: Vec<TenantEventType>,
@@ -131,14 +131,14 @@ fn catalog_page(
     merge(profile, own, after, group).filter_map(|(name, own)| EventType::of(profile.event_type(name.as_str()), own))
 }
 
-/// The names of a tenant's catalog, for error messages.
+/// Returns the names of a tenant's catalog, for error messages.
 pub(crate) fn names(profile: &Profile, own: &[Name]) -> String {
     let named = profile.catalog.iter().map(|info| &info.name);
     let added = own.iter().filter(|name| profile.event_type(name.as_str()).is_none());
     named.chain(added).map(Name::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// Reads from a cursor the last name of the previous page.
+/// Reads the last name of the previous page from a cursor.
 fn read_cursor(cursor: &str) -> Result<String, Error> {
     let decoded = URL_SAFE_NO_PAD.decode(place_in(LIST, cursor)?).ok();
     let name = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
@@ -150,7 +150,7 @@ impl Operations {
         self.profile(&self.stored_tenant(tenant).await?.draft.profile)
     }
 
-    /// The whole catalog of the caller's tenant, sorted by name. Requires the scope `read`.
+    /// Returns the whole catalog of the caller's tenant, sorted by name. Requires the scope `read`.
     pub async fn catalog(&self, caller: Caller) -> Result<Vec<EventType>, Error> {
         let tenant = caller.tenant(Scope::Read)?;
         let own = self.defined_event_types(tenant).await?;
@@ -171,7 +171,8 @@ impl Operations {
         }
     }
 
-    /// A page of the catalog, sorted by name. `group` selects this type and the types below it. Requires the scope `read`.
+    /// A page of the catalog, sorted by name. `group` selects the type with this name and the types below it. Requires the scope
+    /// `read`.
     pub async fn list_event_types(
         &self,
         caller: Caller,
@@ -182,12 +183,12 @@ impl Operations {
         let after = page.cursor.as_deref().map(read_cursor).transpose()?;
         let (after, group) = (after.as_deref(), group.map(Name::as_str));
         let profile = self.profile_of(tenant).await?;
-        // One more than the page has, to know whether another page follows.
+        // Reads one more type than the page has, which shows whether another page follows.
         let asked = EventTypePage { after, group, limit: page.limit + 1 };
         let own = self.store.config().list_event_types(tenant, asked).await?;
         let last = own.items.last().filter(|_| own.is_cut).map(|last| last.name.to_string());
         let mut data: Vec<EventType> = catalog_page(profile, own.items, after, group).collect();
-        // If the store cut the list of the tenant's types, the page ends at the last of them.
+        // If the store cut the list of the tenant's types, the page ends at the last type that the store returned.
         data.retain(|event_type| last.as_deref().is_none_or(|last| event_type.name.as_str() <= last));
         let limit = page.limit as usize;
         let more = last.is_some() || data.len() > limit;
@@ -208,7 +209,7 @@ impl Operations {
     /// Defines an event type, or replaces its definition if the definition's version is `expected`. Returns whether it is new.
     ///
     /// # Errors
-    /// Requires the scope `manage`. [`Error::Conflict`] at the tenant's limits.
+    /// Requires the scope `manage`. [`Error::Conflict`] if a limit of the tenant is reached.
     pub async fn put_event_type(
         &self,
         caller: Caller,

@@ -1,4 +1,5 @@
-//! Portal links: one-time links with which a product shows its customer the dashboard, in its own page or in another tab.
+//! Portal links: one-time links with which a product shows its customer the dashboard, in a frame of its own page or in another
+//! tab.
 //!
 //! The product's backend creates a link for the customer whom it has signed in. Opening the link opens a session of the dashboard
 //! that has the link's tenant and scopes, and needs no API key.
@@ -26,7 +27,7 @@ pub const PORTAL_PATH: &str = "/dashboard/portal";
 /// How people reach the dashboard from outside.
 #[derive(Debug, Clone, Default)]
 pub struct DashboardAddress {
-    /// The URL of the deployment; without it there are no portal links.
+    /// The URL of the deployment; without it, no portal links can be created.
     pub public_url: Option<Url>,
     /// Whether other sites may show the dashboard in a frame.
     pub framing: Framing,
@@ -35,10 +36,10 @@ pub struct DashboardAddress {
 /// Whether other sites may show the dashboard in a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Framing {
-    /// No site may.
+    /// No other site may show the dashboard in a frame.
     #[default]
     Refused,
-    /// The sites that the operator allows may.
+    /// The sites that the operator allows may show the dashboard in a frame.
     Allowed,
 }
 
@@ -49,16 +50,16 @@ pub enum Place {
     Tab,
     /// In a frame of another page.
     Frame,
-    /// The browser does not say; the link decides.
+    /// The browser does not send this information. The link's `embed` decides.
     Unknown,
 }
 
 /// A portal link that was just created.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PortalLink {
-    /// Its id. The audit log has it as the actor of what is done in its session.
+    /// Its id. In the audit log, it is the actor of the changes that are made in the link's session.
     pub id: PortalLinkId,
-    /// Opens the dashboard once: shown this once.
+    /// The URL of the link. It opens the dashboard once, and is only shown in this answer.
     #[schema(example = "https://hooks.example.com/dashboard/portal?link=0pXk4l1c0tQm7v2yZb8sWn5dRf3hJg6aQeTuIoPlKjH")]
     pub url: String,
     /// Until when it can be opened.
@@ -67,7 +68,7 @@ pub struct PortalLink {
     pub tenant_id: TenantId,
     /// What its session may do.
     pub scopes: Vec<Scope>,
-    /// The first page, below the tenant's address.
+    /// The first page, as a path below the tenant's address.
     #[schema(example = "/webhooks")]
     pub landing: String,
     /// Whether it can be opened in a frame.
@@ -75,7 +76,7 @@ pub struct PortalLink {
     /// How long its session lasts, in seconds.
     #[schema(example = 28_800)]
     pub session_seconds: u32,
-    /// The person who gets it.
+    /// The person for whom the link is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "jane@example.com")]
     pub user: Option<String>,
@@ -86,15 +87,15 @@ pub struct PortalLink {
 pub struct PortalSession {
     /// The session's token, for the visitor's cookie.
     pub token: SecretString,
-    /// How long it lasts.
+    /// How long the session lasts.
     pub lasts: std::time::Duration,
-    /// Where it begins: in a tab or in a frame.
+    /// Where the session begins: in a tab or in a frame.
     pub place: Place,
     /// The address of the first page.
     pub landing: String,
 }
 
-/// The address of a link's first page.
+/// Returns the address of a link's first page.
 pub fn landing(link: &StoredLink) -> String {
     format!("/dashboard/{}{}", link.tenant, link.landing)
 }
@@ -104,7 +105,8 @@ impl Operations {
     ///
     /// # Errors
     /// Requires the scope `manage`. [`Forbidden::ScopeNotHeld`](crate::Forbidden::ScopeNotHeld) for a scope that the caller's key
-    /// does not have; [`Error::Conflict`] at the limit of links that are not opened, and without a public URL.
+    /// does not have; [`Error::Conflict`] if the tenant has the maximum number of unopened links, or if the deployment has no
+    /// public URL.
     pub async fn create_portal_link(
         &self,
         caller: Caller,
@@ -135,20 +137,20 @@ impl Operations {
         })
     }
 
-    /// The link with this token, while it can be opened or its session lasts.
+    /// Returns the link with this token, while it can be opened or its session lasts.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`] if there is no such link.
     pub async fn portal_link(&self, token: &str) -> Result<StoredLink, Error> {
         self.store.sessions().portal_link(token).await?.ok_or(Error::NotFound("link"))
     }
 
-    /// Opens a link, which cannot be opened again: its session begins, or the visitor's `current` session with the same rights
-    /// continues.
+    /// Opens a link, which cannot be opened again. Begins a session, or continues the visitor's `current` session if that has the
+    /// same rights.
     ///
     /// # Errors
-    /// [`Error::Conflict`] in a frame if the link was created without `embed`; the link can still be opened in a tab. [`Error::NotFound`] for a link that was
-    /// opened or has expired.
+    /// [`Error::Conflict`] in a frame if the link was created without `embed`; the link can still be opened in a tab.
+    /// [`Error::NotFound`] if the link was already opened or has expired.
     pub async fn open_portal_link(
         &self,
         link: &StoredLink,

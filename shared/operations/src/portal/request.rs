@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::{DashboardAddress, Framing};
 use crate::error::{Error, Mistakes};
 
-/// The scopes of a link that names none.
+/// The scopes of a link if the request names no scopes.
 const SCOPES_DEFAULT: [Scope; 2] = [Scope::Read, Scope::Manage];
 const LANDING_DEFAULT: &str = "/webhooks";
 
@@ -23,18 +23,18 @@ const LANDING_DEFAULT: &str = "/webhooks";
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreatePortalLink {
-    /// What its session may do: `read`, or `read` and `manage`, which is the default. The caller must have them.
+    /// The scopes of the link's session: `read`, or `read` and `manage`, which is the default. The caller must have these scopes.
     pub scopes: Option<Vec<Scope>>,
-    /// The person who gets it, 1 to 200 bytes: the audit log names them. An id or an address of your own.
+    /// The person for whom the link is, 1 to 200 bytes: your own id for the person, or an address. The audit log shows this text.
     #[schema(example = "jane@example.com")]
     pub user: Option<String>,
-    /// The first page, below the tenant's address, with its query: `/webhooks` (the default), `/deliveries?status=failed`.
+    /// The first page, as a path and query below the tenant's address, such as `/deliveries?status=failed`. Default: `/webhooks`.
     #[schema(example = "/webhooks")]
     pub landing: Option<String>,
-    /// Whether it can be opened in a frame of a site in `POSTRIDER_DASHBOARD_FRAME_ANCESTORS`.
+    /// Whether the link can be opened in a frame, on the sites that `POSTRIDER_DASHBOARD_FRAME_ANCESTORS` lists.
     #[serde(default)]
     pub embed: bool,
-    /// How long it can be opened, in seconds: 60 to 3,600. Default: 300.
+    /// How long the link can be opened, in seconds: 60 to 3,600. Default: 300.
     #[schema(example = 300)]
     pub expires_in_seconds: Option<u32>,
     /// How long its session lasts, in seconds: 60 to 604,800. Default: 28,800.
@@ -43,7 +43,7 @@ pub struct CreatePortalLink {
 }
 
 impl CreatePortalLink {
-    /// The link to store, and its scopes.
+    /// Checks the request, and returns the link to store and its scopes.
     pub(super) fn check(self, address: &DashboardAddress) -> Result<(NewPortalLink, Vec<Scope>), Error> {
         let mut mistakes = Mistakes::default();
         let scopes = self.scopes.unwrap_or_else(|| SCOPES_DEFAULT.to_vec());

@@ -63,7 +63,7 @@ pub struct Replay {
     /// Types of the events, or patterns of them; empty for all types.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub event_types: Vec<String>,
-    /// Events with these attribute values.
+    /// Only events with these attribute values.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
     /// Whether only failed events are delivered again.
@@ -74,7 +74,7 @@ pub struct Replay {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
-    /// When its last delivery was created, or it was cancelled.
+    /// When the replay created its last delivery, or was cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
     /// Its progress.
@@ -86,11 +86,11 @@ pub struct Replay {
 pub struct ReplayProgress {
     /// Events that the replay has examined so far, oldest first.
     pub walked: u64,
-    /// Events among them that are delivered again.
+    /// Examined events that are delivered again.
     pub events: u64,
-    /// Deliveries created, or attempted at once by a recovery.
+    /// Deliveries that the replay created, or that a recovery attempted at once.
     pub deliveries: u64,
-    /// Of these, deliveries that waited for a retry and were attempted at once; only with the mode `recover`.
+    /// The part of `deliveries` that waited for a retry and was attempted at once; only with the mode `recover`.
     pub retried: u64,
     /// When the last examined event was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,7 +151,8 @@ impl Operations {
         })
     }
 
-    /// Stores a replay. The same request under the same idempotency key returns the same replay. Requires the scope `manage`.
+    /// Stores a replay. A repeated request with the same idempotency key returns the first request's replay. Requires the scope
+    /// `manage`.
     pub async fn start_replay(
         &self,
         caller: Caller,
@@ -161,7 +162,7 @@ impl Operations {
         self.store_replay(caller, caller.tenant(Scope::Manage)?, request, idempotency_key).await
     }
 
-    /// Stores a replay of a tenant that the caller may change.
+    /// Stores a replay of `tenant`. Does not check whether the caller may change the tenant.
     pub(crate) async fn store_replay(
         &self,
         caller: Caller,

@@ -27,16 +27,16 @@ pub struct CreateReplay {
     /// Only events accepted at or after this time.
     #[schema(format = DateTime, example = "2026-01-31T10:00:00Z")]
     pub from: Option<String>,
-    /// Only events accepted before this time; before now if it is absent or in the future.
+    /// Only events accepted before this time. If it is absent or in the future, the current time is used.
     #[schema(format = DateTime, example = "2026-01-31T12:00:00Z")]
     pub to: Option<String>,
     /// Only events of these types; `email.*` and `*` are patterns.
     #[schema(max_items = 100)]
     pub event_types: Option<Vec<String>>,
-    /// Events with these attribute values.
+    /// Only events with these attribute values.
     pub attributes: Option<BTreeMap<String, String>>,
-    /// Whether only failed events are delivered again. An event failed if no delivery of it reached the endpoint, and at least one
-    /// failed or was discarded.
+    /// Whether only failed events are delivered again. An event failed if no delivery of it reached the endpoint, and at least
+    /// one failed or was discarded.
     pub only_failed: Option<bool>,
     /// Which endpoints get the events; `redeliver` if absent.
     pub mode: Option<ReplayMode>,
@@ -45,7 +45,7 @@ pub struct CreateReplay {
 }
 
 impl CreateReplay {
-    /// Whether only the counts are wanted.
+    /// Whether the request is a dry run, which only counts.
     pub fn is_dry_run(&self) -> bool {
         self.dry_run.unwrap_or_default()
     }
@@ -107,7 +107,7 @@ impl CreateReplay {
     }
 }
 
-/// Reads a field, if it is given, by its type's `FromStr`.
+/// Parses a field if it is given. Adds a wrong value to `mistakes`.
 fn parse<T: FromStr<Err: Display>>(text: Option<&str>, pointer: &str, mistakes: &mut Mistakes) -> Option<T> {
     match text?.parse() {
         Ok(value) => Some(value),

@@ -1,4 +1,4 @@
-//! What a valid tenant is.
+//! Checks the fields of a tenant.
 
 use postrider_model::limits::ATTEMPT_TIMEOUT_MAX;
 use postrider_model::name::check_name;
@@ -7,13 +7,13 @@ use postrider_store::config::TenantDraft;
 
 use crate::error::{Error, Mistakes};
 
-/// Highest rate that a limit can name.
+/// Maximum value of a limit on a rate.
 const RATE_MAX: f64 = 1_000_000.0;
-/// Maximum number of endpoints that a limit can name.
+/// Maximum value of the limit on endpoints.
 const ENDPOINTS_MAX: u32 = 1_000_000;
-/// Maximum number of waiting deliveries that a limit can name.
+/// Maximum value of the limit on waiting deliveries.
 const WAITING_DELIVERIES_LIMIT_MAX: u32 = 100_000_000;
-/// Longest `disable_after_days`.
+/// Maximum value of `disable_after_days`.
 const DISABLE_DAYS_MAX: u32 = 365;
 
 /// Checks a tenant before it is stored.
@@ -56,8 +56,8 @@ pub(super) fn check(draft: &TenantDraft, profiles: &Profiles) -> Result<(), Erro
     mistakes.finish()
 }
 
-/// An external id is accepted wherever a tenant's id is. So it must not look like such an id, nor, in a routing key, like the
-/// beginning of a queue's name.
+/// Checks an external id. It is accepted wherever a tenant's id is, so it must not look like a tenant's id. It must also not look
+/// like the beginning of a queue's name in a routing key.
 fn check_external_id(external_id: &str) -> Result<(), String> {
     check_name(external_id)?;
     if external_id.starts_with("ten_") || external_id == "postrider" {

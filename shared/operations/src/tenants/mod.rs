@@ -34,15 +34,15 @@ pub struct CreateTenant {
     /// Its limits.
     #[serde(default)]
     pub limits: Option<TenantLimits>,
-    /// Whether events are refused whose type is neither in the profile's catalog nor in the tenant's own, see `GET
-    /// /v1/event-types`.
+    /// Whether Postrider refuses events whose type is neither in the profile's catalog nor defined by the tenant, see
+    /// `GET /v1/event-types`.
     #[serde(default)]
     pub enforce_catalog: bool,
-    /// Whether events are refused whose data does not match the tenant's JSON Schema for their type.
+    /// Whether Postrider refuses events whose data does not match the tenant's JSON Schema for their type.
     #[serde(default)]
     pub enforce_schemas: bool,
-    /// An endpoint is disabled after this number of days on which all of its attempts failed; 0 means never. The profile's value if
-    /// absent.
+    /// The number of days after which an endpoint is disabled if all of its attempts failed; 0 means never. If absent, the
+    /// profile's value applies.
     pub disable_after_days: Option<u32>,
     /// What the dashboard shows of the product. A field that is left out has the profile's value.
     #[serde(default)]
@@ -66,9 +66,9 @@ pub struct EditTenant {
     pub limits: Option<TenantLimits>,
     /// Whether events of unknown types are refused.
     pub enforce_catalog: Option<bool>,
-    /// Whether events are refused whose data does not match the schema of their type.
+    /// Whether events whose data does not match the schema of their type are refused.
     pub enforce_schemas: Option<bool>,
-    /// An endpoint is disabled after this number of days on which all of its attempts failed; 0 means never.
+    /// The number of days after which an endpoint is disabled if all of its attempts failed; 0 means never.
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<u32>)]
     pub disable_after_days: Option<Option<u32>>,
@@ -101,7 +101,7 @@ pub struct Tenant {
     /// The number of days after which an endpoint is disabled if all of its attempts failed; 0 means never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disable_after_days: Option<u32>,
-    /// What the dashboard shows of the product, where it differs from the profile's.
+    /// What the dashboard shows of the product, where it differs from the profile's brand.
     #[serde(skip_serializing_if = "Brand::is_empty")]
     pub brand: Brand,
     /// The version, which every edit increases. The ETag is `"v<version>"`.
@@ -175,11 +175,11 @@ pub(crate) fn clearable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 }
 
 impl Operations {
-    /// The id of the tenant with this id or external id. An id is not looked up, so the tenant may not exist: the operation that
-    /// uses the id finds out.
+    /// Returns the id of the tenant with this id or external id. An id is not looked up, so the tenant may not exist; in this
+    /// case the operation that uses the id fails.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a name that is neither.
+    /// [`Error::NotFound`] for a name that is neither an id nor the external id of a tenant.
     pub async fn find_tenant(&self, name: &str) -> Result<TenantId, Error> {
         if let Ok(id) = name.parse() {
             return Ok(id);
@@ -191,10 +191,10 @@ impl Operations {
         self.store.config().tenant_by_external_id(name).await?.ok_or(Error::NotFound("tenant"))
     }
 
-    /// A tenant as it is stored.
+    /// Returns a tenant as it is stored.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`] if the tenant does not exist.
     pub async fn stored_tenant(&self, id: TenantId) -> Result<StoredTenant, Error> {
         self.store.config().get_tenant(id).await?.ok_or(Error::NotFound("tenant"))
     }
@@ -220,7 +220,7 @@ impl Operations {
     /// Edits a tenant if its version is `expected`. `None` accepts any version.
     ///
     /// # Errors
-    /// Operators only. [`Error::Conflict`] for another profile while the tenant has endpoints.
+    /// Operators only. [`Error::Conflict`] if the edit changes the profile while the tenant has endpoints.
     pub async fn edit_tenant(
         &self,
         caller: Caller,
@@ -240,7 +240,8 @@ impl Operations {
         Ok(self.edits_of(caller)?.config().edit_tenant(id, expected, apply).await?.into())
     }
 
-    /// Endpoints were checked against the rules of their tenant's profile, so only a tenant without endpoints can change it.
+    /// Refuses another profile for a tenant with endpoints, because the endpoints were checked against the rules of the current
+    /// profile.
     async fn refuse_other_profile(&self, id: TenantId, profile: &str) -> Result<(), Error> {
         if self.stored_tenant(id).await?.draft.profile == profile {
             return Ok(());

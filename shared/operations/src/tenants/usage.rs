@@ -1,4 +1,4 @@
-//! The list of tenants with the state of their endpoints, and what a tenant uses of its limits.
+//! Lists tenants with the state of their endpoints, and reads how much of its limits a tenant uses.
 
 use postrider_model::filters::parsed;
 use postrider_model::ids::TenantId;
@@ -15,7 +15,7 @@ use crate::find::SEARCH_BYTES_MAX;
 use crate::page::{List, PageQuery};
 use crate::{Caller, Error, Operations};
 
-/// Events of the last 24 hours are counted up to this number.
+/// Maximum number up to which the events of the last 24 hours are counted.
 pub const EVENTS_COUNTED_MAX: u32 = 20_000;
 const DAY_MS: i64 = 86_400_000;
 
@@ -24,7 +24,7 @@ const DAY_MS: i64 = 86_400_000;
 #[into_params(parameter_in = Query)]
 #[serde(default)]
 pub struct TenantsQuery {
-    /// Only tenants whose name or external id contains this text, in upper or lower case, or whose id it is.
+    /// Only tenants whose name or external id contains this text (upper and lower case are equal), or whose id is this text.
     #[serde(deserialize_with = "parsed")]
     #[param(example = "acme")]
     pub q: Option<String>,
@@ -36,39 +36,39 @@ pub struct TenantInList {
     /// The tenant.
     #[serde(flatten)]
     pub tenant: Tenant,
-    /// Its endpoints.
+    /// The number of its endpoints.
     pub endpoints: u64,
-    /// Its active endpoints whose last 5 attempts or more failed.
+    /// The number of its active endpoints whose last 5 attempts or more failed.
     pub failing_endpoints: u64,
-    /// Its endpoints that Postrider disabled.
+    /// The number of its endpoints that Postrider disabled.
     pub disabled_endpoints: u64,
 }
 
-/// What is used of a limit.
+/// How much of a limit is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Usage {
-    /// What is used.
+    /// The number in use.
     pub used: u64,
     /// The limit.
     pub limit: u64,
 }
 
-/// What a tenant uses of its limits, and whether its endpoints work.
+/// How much of its limits a tenant uses, and whether its endpoints work.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TenantUsage {
     /// Endpoints.
     pub endpoints: Usage,
-    /// Active endpoints whose last 5 attempts or more failed.
+    /// The number of active endpoints whose last 5 attempts or more failed.
     pub failing_endpoints: u64,
-    /// Endpoints that Postrider disabled.
+    /// The number of endpoints that Postrider disabled.
     pub disabled_endpoints: u64,
     /// API keys.
     pub keys: Usage,
     /// Deliveries that wait for their first attempt, for a retry or for the endpoint's rate. They are counted every 10 s.
     pub waiting_deliveries: Usage,
-    /// `events` counts those accepted since then: 24 hours ago.
+    /// The time from which `events` counts accepted events: 24 hours ago.
     pub events_from: Timestamp,
-    /// Events; counted up to 20,000, so this number means that many or more.
+    /// The number of events accepted since `events_from`. The count ends at 20,000, so 20,000 means 20,000 or more.
     pub events: u64,
 }
 
@@ -95,7 +95,7 @@ impl Operations {
         }))
     }
 
-    /// What a tenant, by its id or external id, uses of its limits. Requires the scope `read`.
+    /// Reads how much of its limits the tenant with this id or external id uses. Requires the scope `read`.
     pub async fn read_tenant_usage(&self, caller: Caller, id: &str) -> Result<TenantUsage, Error> {
         let id = self.find_tenant(id).await?;
         caller.may(Scope::Read, id)?;

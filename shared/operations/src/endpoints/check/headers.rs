@@ -56,8 +56,8 @@ impl Rules<'_> {
     }
 }
 
-/// Refuses an edit that keeps header values while its URL moves to another scheme, host or port: the values were given for the
-/// old one.
+/// Refuses an edit that keeps header values but changes the scheme, host or port of the URL, because the values were given for
+/// the old URL.
 pub(in crate::endpoints) fn refuse_kept_headers(
     request: &EditEndpoint,
     old_url: Option<&str>,

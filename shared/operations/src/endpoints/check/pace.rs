@@ -9,9 +9,9 @@ use postrider_store::config::EndpointDocument;
 use super::Rules;
 use crate::error::Mistakes;
 
-/// Lowest rate an endpoint may ask for: one attempt in 100 s.
+/// Minimum rate of an endpoint: one attempt in 100 s.
 const RATE_MIN: f64 = 0.01;
-/// Highest rate an endpoint may ask for, unless its tenant's limit is lower.
+/// Maximum rate of an endpoint, in attempts per second, unless its tenant's limit is lower.
 const RATE_MAX: f64 = 100_000.0;
 
 impl Rules<'_> {

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 
 use crate::error::Mistakes;
 
-/// Characters of Pushover's keys and tokens.
+/// Number of characters of a Pushover key or token.
 const PUSHOVER_KEY_CHARS: usize = 30;
 
 /// Requires credentials and a sound, and refuses fields that apply only to endpoints with a URL.
