@@ -21,9 +21,9 @@ pub struct EventTypeInfo {
     pub sample: Box<RawValue>,
     /// An example of `metadata`, a JSON object.
     pub sample_metadata: Option<Box<RawValue>>,
-    /// The template of its Pushover title; `None`: the title is the type's name.
+    /// The template of its Pushover title; if `None`, the title is the type's name.
     pub pushover_title: Option<TextTemplate>,
-    /// The template of its Pushover text; `None`: the text is the type's name.
+    /// The template of its Pushover text; if `None`, the text is the type's name.
     pub pushover_message: Option<TextTemplate>,
 }
 
@@ -43,7 +43,7 @@ pub struct TestEvent {
     pub event_type: EventType,
     /// The id in the body, if the product documents one. `webhook-id` and the history have a generated id in any case.
     pub body_id: Option<EventId>,
-    /// When it occurred; `None`: at the time of the call.
+    /// When it occurred; `None` for the time of the call.
     pub occurred_at: Option<UnixMillis>,
     /// `metadata`, a JSON object.
     pub metadata: Option<Box<RawValue>>,

@@ -19,7 +19,8 @@ pub struct FieldError {
 }
 
 impl Profile {
-    /// Checks that the event has every required field, and each field the envelope's kind. The bytes must be valid JSON.
+    /// Checks that the event has every required field, and that each field has the kind that the envelope requires. The bytes
+    /// must be valid JSON.
     ///
     /// # Errors
     /// All missing fields and all fields of the wrong kind, in the envelope's order.

@@ -1,4 +1,4 @@
-//! The envelope of a body: its fields, `data` among them.
+//! The envelope of a body: its fields, including `data`.
 
 use postrider_model::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -114,11 +114,11 @@ pub struct EnvelopeField {
     pub(crate) prepared: Box<[u8]>,
     /// The source of the value.
     pub source: Source,
-    /// The source that is used if the first has no value. If neither has a value, the field is omitted.
+    /// The source that is used if `source` has no value. If neither source has a value, the field is omitted.
     pub default: Option<Source>,
     /// Whether an event without this field is refused.
     pub required: bool,
-    /// The kind that its value must have, if that is checked.
+    /// The kind that its value must have; `None` if the kind is not checked.
     pub kind: Option<JsonKind>,
 }
 

@@ -22,7 +22,7 @@ use self::schema::File;
 use crate::error::ProfileError;
 use crate::profile::Profile;
 
-/// A file's name and its text, in which mistakes have their position.
+/// A file's name and text. Positions of mistakes are offsets in the text.
 pub(crate) struct TomlDocument<'a> {
     pub(crate) file: &'a str,
     pub(crate) text: &'a str,
@@ -39,8 +39,8 @@ impl TomlDocument<'_> {
         ProfileError::Invalid { file: self.file.into(), line, field: field.into(), detail: detail.to_string() }
     }
 
-    /// Converts an error of the TOML reader, which knows the position. The field's name comes from that line, or from the message
-    /// if the field is missing. The section's name is on a line above.
+    /// Converts an error of the TOML reader, which contains a position. The field's name is read from the line at this position,
+    /// or from the error's message if the field is missing. The section's name is read from a line above.
     pub(crate) fn unreadable(&self, error: &toml::de::Error) -> ProfileError {
         let offset = error.span().map_or(0, |span| span.start).min(self.text.len());
         let start = self.text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
@@ -74,7 +74,7 @@ impl TomlDocument<'_> {
     }
 }
 
-/// Reads a profile file. `folder` is the folder with the files that it names; built-in profiles have none.
+/// Reads a profile file. `folder` is the folder with the files that the profile names; `None` for built-in profiles.
 pub(crate) fn parse(name: &str, file: &str, text: &str, folder: Option<&Path>) -> Result<Profile, ProfileError> {
     let doc = TomlDocument { file, text };
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';

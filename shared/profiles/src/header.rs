@@ -11,7 +11,7 @@ pub struct HeaderTemplate {
     pub value: HeaderValue,
 }
 
-/// The source of a header's value. It uses the delivery's message, but not the body.
+/// The source of a header's value: a constant or a property of the event, but not the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderValue {
     /// A constant text.

@@ -1,4 +1,4 @@
-//! Profiles: data that describes everything that makes deliveries look like one product's.
+//! Profiles: data that describes everything that makes deliveries look like the deliveries of one product.
 //!
 //! Owns: the profile files ([`Profiles`]) and their content ([`Profile`]), the check that an event has the fields that its
 //! profile's envelope requires ([`Profile::check_event`]), warnings about values that receivers cannot verify
@@ -9,7 +9,8 @@
 //! endpoint uses `ascii_json`, or the envelope flattens `data`. A profile file that loads can be used: every mistake in a file is
 //! an error at start, with file, line and field.
 //!
-//! It does not sign (crate `postrider-signature`), send, read the clock, or know a product by name.
+//! It does not sign deliveries (crate `postrider-signature`), send them or read the clock. No code depends on the name of a
+//! product.
 
 mod catalog;
 mod check;

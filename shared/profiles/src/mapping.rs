@@ -43,9 +43,9 @@ pub struct Mapping {
 #[derive(Debug, Clone)]
 struct Rule {
     records: Vec<String>,
-    /// Paths with the texts that are allowed there.
+    /// Paths in the log record, each with the texts that are allowed at the path.
     when: Vec<(Vec<String>, Vec<String>)>,
-    /// `None`: such a log record is no event.
+    /// `None` if log records that match the rule are not events.
     event_type: Option<EventType>,
 }
 
@@ -53,12 +53,12 @@ struct Rule {
 #[derive(Debug, Clone)]
 struct Field {
     name: Vec<String>,
-    /// The field is only in events of these types; empty: in all events.
+    /// The types of the events that have the field; empty if all events have the field.
     types: Vec<EventType>,
     source: Source,
 }
 
-/// An event that a log record was turned into.
+/// An event that was made from a log record.
 #[derive(Debug, Clone)]
 pub struct MappedEvent {
     /// Its type.
@@ -73,7 +73,7 @@ pub struct MappedEvent {
     pub metadata: Option<Box<RawValue>>,
     /// The log record in a canonical form, which does not depend on whitespace and escapes.
     pub record: String,
-    /// The recipient of this event. A log record with several recipients becomes one event for each.
+    /// The recipient of this event. A log record with several recipients becomes one event for each recipient.
     pub recipient: String,
 }
 
@@ -83,10 +83,11 @@ pub struct MappedEvent {
 pub struct NotARecord(String);
 
 impl Mappings {
-    /// Loads the built-in mappings and those of `dir`. Each `<profile>.toml` adds a mapping or replaces a built-in one.
+    /// Loads the built-in mappings and the mappings of `dir`. Each `<profile>.toml` adds a mapping or replaces a built-in
+    /// mapping.
     ///
     /// # Errors
-    /// The directory or a file cannot be read, or a file has a mistake; the first one is returned.
+    /// The directory or a file cannot be read, or a file has a mistake; the first mistake is returned.
     pub fn load(dir: Option<&Path>) -> Result<Self, ProfileError> {
         let mut mappings = BTreeMap::new();
         for (name, text) in BUILT_IN {

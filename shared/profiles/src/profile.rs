@@ -23,7 +23,7 @@ use crate::signature_scheme::{SchemeKind, SignatureScheme};
 pub struct Profile {
     /// The profile's name, which is the stem of its file's name.
     pub name: String,
-    /// One sentence for people.
+    /// A description in one sentence, for people.
     pub description: String,
     /// The body's fields, in order.
     pub envelope: Vec<EnvelopeField>,
@@ -37,7 +37,7 @@ pub struct Profile {
     pub traceparent: bool,
     /// The product's own headers, in order.
     pub headers: Vec<HeaderTemplate>,
-    /// `User-Agent`; `None`: Postrider's own.
+    /// The value of `User-Agent`; `None` for Postrider's own value.
     pub user_agent: Option<String>,
     /// The delays between attempts.
     pub retry_schedule: RetrySchedule,
@@ -45,28 +45,28 @@ pub struct Profile {
     pub jitter_max: f64,
     /// Maximum wait that an endpoint can request with `Retry-After`.
     pub retry_after_max: Duration,
-    /// Deadline of an attempt.
+    /// The timeout of an attempt.
     pub timeout: Duration,
     /// The meaning of status codes.
     pub statuses: StatusClasses,
     /// The URLs that endpoints may have.
     pub url_rule: UrlRule,
-    /// The attributes by which events can be filtered, and how each is matched. The four common ones are always included.
+    /// The attributes by which events can be filtered, and how each is matched. Four common attributes are always included.
     pub attributes: BTreeMap<String, MatchKind>,
-    /// Maximum requests per second to an endpoint that has no rate of its own; `None`: no limit.
+    /// Maximum number of requests per second to an endpoint that has no rate of its own; `None` for no limit.
     pub rate_per_second: Option<f64>,
     /// The event types that the product documents.
     pub catalog: Vec<EventTypeInfo>,
     /// Whether types outside the catalog are allowed.
     pub open_catalog: bool,
-    /// The sample for event types without their own, if the catalog has one.
+    /// The sample of event types without a sample of their own; `None` if the catalog does not define one.
     pub(crate) sample: Option<TestEvent>,
     /// The event of a test call that names no event type, if the product documents one.
     pub(crate) test_event: Option<TestEvent>,
     /// The origins whose events are delivered, by event type. The first rule that matches an event's type
     /// applies. Events whose type matches no rule are delivered for every origin.
     pub origins: Vec<OriginRule>,
-    /// An endpoint that failed for this many days is disabled; `None`: never.
+    /// Number of days of failures after which an endpoint is disabled; `None` if endpoints are never disabled.
     pub disable_after_days: Option<u32>,
     /// The channels that endpoints may use.
     pub channels: Vec<Channel>,
@@ -122,7 +122,7 @@ impl Profile {
         rule.is_none_or(|rule| rule.fire.contains(&origin))
     }
 
-    /// Returns the test event of a type with a tenant's sample: this `data`, and the metadata of the product's sample.
+    /// Returns the test event of a type. Its `data` is the tenant's sample, and its `metadata` is from the product's sample.
     pub fn test_event_of(&self, event_type: &EventType, data: Box<RawValue>) -> TestEvent {
         let known = self.event_type(event_type.as_str()).or(self.catalog.first());
         let metadata = match known {
@@ -132,8 +132,8 @@ impl Profile {
         TestEvent::generic(event_type.clone(), data, metadata)
     }
 
-    /// Returns the test event of the chosen type. If no type is chosen, returns the product's documented test event or one of its
-    /// first type. Returns `None` if the product has no such type.
+    /// Returns the test event of the chosen type. If no type is chosen, returns the product's documented test event, or a test
+    /// event of its first type. Returns `None` if the product has no such type.
     pub fn test_event(&self, event_type: Option<&EventType>) -> Option<TestEvent> {
         let fixed = self.test_event.as_ref().filter(|test| event_type.is_none_or(|wanted| *wanted == test.event_type));
         if let Some(fixed) = fixed {
@@ -158,7 +158,7 @@ impl Profile {
         }
     }
 
-    /// Returns the members of `metadata`, or none if the envelope uses no member.
+    /// Returns the members of `metadata`, or no members if the envelope uses none of them.
     pub(crate) fn metadata_members<'a>(&self, event: &EventView<'a>) -> JsonMembers<'a> {
         let needed = self.envelope.iter().any(|field| matches!(field.source, Source::MetadataMember(_)));
         event.metadata.filter(|_| needed).and_then(|raw| JsonMembers::parse(raw.get())).unwrap_or_default()

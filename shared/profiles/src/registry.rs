@@ -32,10 +32,10 @@ impl Profiles {
         Self::load(None).unwrap_or_else(|error| panic!("built-in profile: {error}"))
     }
 
-    /// Loads the built-in profiles and those of `dir`. Each `<name>.toml` adds a profile or replaces a built-in one.
+    /// Loads the built-in profiles and the profiles of `dir`. Each `<name>.toml` adds a profile or replaces a built-in profile.
     ///
     /// # Errors
-    /// The directory or a file cannot be read, or a file has a mistake; the first one is returned.
+    /// The directory or a file cannot be read, or a file has a mistake; the first mistake is returned.
     pub fn load(dir: Option<&Path>) -> Result<Self, ProfileError> {
         let mut profiles = BTreeMap::new();
         let mut add = |profile: Profile| profiles.insert(profile.name.clone(), Arc::new(profile));

@@ -9,8 +9,8 @@ use postrider_settings::{CheckSettings, Optional, SettingError, check_directory}
 #[group(skip)]
 #[command(next_help_heading = "Profiles")]
 pub struct Settings {
-    /// A directory of profiles, as files `*.toml`. They are used in addition to the built-in profiles, or replace those of the same
-    /// name.
+    /// A directory of profiles, as files `*.toml`. They are used in addition to the built-in profiles, or replace built-in
+    /// profiles of the same name.
     #[arg(
         id = "profiles-dir",
         long = "profiles-dir",

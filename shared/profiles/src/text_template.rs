@@ -16,11 +16,11 @@ pub struct TextTemplate(Vec<Vec<Piece>>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Text(String),
-    /// The value of the first of these placeholders that has one.
+    /// The value of the first of these placeholders that has a value.
     Value(Vec<Placeholder>),
 }
 
-/// A placeholder, which stands for a value of an event.
+/// A placeholder for a value of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Placeholder {
     Type,

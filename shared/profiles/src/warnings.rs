@@ -7,13 +7,13 @@ use crate::event_view::EventView;
 use crate::json::number;
 use crate::profile::Profile;
 
-/// Maximum values that are named. Further values are only counted.
+/// Maximum number of values that are named. Further values are only counted.
 const NAMED_MAX: usize = 10;
 
 impl Profile {
     /// Warns about values for which no spelling works with all receivers of this product: integers beyond 2^53, floats that
     /// JavaScript and Python print differently, and numbers that no double can hold. Each warning has a JSON pointer. There are
-    /// none unless the body is [`BodyStyle::JsStable`]. The bytes must be valid JSON.
+    /// no warnings unless the body is [`BodyStyle::JsStable`]. The bytes must be valid JSON.
     pub fn warnings(&self, event: &EventView<'_>) -> Vec<String> {
         let mut warnings = Warnings::default();
         if self.body == BodyStyle::JsStable {

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Maximum bytes of a mistake's description, without file and field.
+/// Maximum number of bytes of a mistake's description, without file and field.
 const WORDS_MAX: usize = 2_000;
 
 /// Reads the files of a folder of this crate.
@@ -125,7 +125,7 @@ proptest! {
         metadata in postrider_fuzz::text(DATA),
         kind in prop::sample::select(vec![BodyKind::Json, BodyKind::AsciiJson]),
     ) {
-        // Ingest accepts only valid JSON within the limit of depth.
+        // Ingest accepts only valid JSON within the maximum depth.
         let is_json = |text: &&String| serde_json::from_str::<&RawValue>(text).is_ok() && postrider_model::json::depth(text) <= 64;
         if !is_json(&&data) {
             return Ok(());

@@ -1,5 +1,5 @@
-//! Tests that the body for any `data` is valid JSON with the producer's bytes, and that `ascii_json` has equal values. (The
-//! end-to-end tests compare stable bodies with the serialisers of other languages.)
+//! Tests that the body for any `data` is valid JSON with the producer's bytes, and that a body with `ascii_json` has the same
+//! values. (The end-to-end tests compare stable bodies with the serialisers of other languages.)
 
 use postrider_model::delivery::BodyKind;
 use postrider_model::event::{Attributes, EventType};

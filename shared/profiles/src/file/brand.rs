@@ -12,7 +12,7 @@ use super::TomlDocument;
 use super::schema::BrandFields;
 use crate::error::ProfileError;
 
-/// Reads the brand. `folder` is the folder of the profile's file, with the logo; built-in profiles have none.
+/// Reads the brand. `folder` is the folder that contains the profile's file and the logo; `None` for built-in profiles.
 pub(super) fn brand(
     doc: &TomlDocument<'_>,
     fields: &BrandFields,
@@ -45,7 +45,7 @@ pub(super) fn brand(
     Err(doc.at(start, &field, mistake.detail))
 }
 
-/// The image file of this name in the folder of profiles, as a data URL.
+/// Returns the image file of this name in the folder of profiles, as a data URL.
 fn image(name: &str, folder: Option<&Path>) -> Result<String, String> {
     let mut parts = Path::new(name).components();
     let (Some(folder), Some(Component::Normal(file)), None) = (folder, parts.next(), parts.next()) else {
@@ -55,7 +55,7 @@ fn image(name: &str, folder: Option<&Path>) -> Result<String, String> {
     Ok(Logo::new(bytes).map_err(|error| format!("{name}: {error}"))?.data_url())
 }
 
-/// Reads at most one byte more than a logo may have.
+/// Reads a file, but at most one byte more than a logo may have.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(BRAND_LOGO_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;

@@ -17,7 +17,7 @@ use crate::error::ProfileError;
 
 /// Delays between attempts, in seconds, for profiles without a schedule of their own: seven retries.
 const PLATFORM_SCHEDULE_SECONDS: [u32; 7] = [10, 60, 300, 1_800, 7_200, 18_000, 36_000];
-/// Default jitter for profiles without a schedule. With a schedule, the default is 0: the product promises times.
+/// Default jitter for profiles without a schedule. With a schedule, the default is 0, because the product promises exact times.
 const PLATFORM_JITTER: f64 = 0.1;
 /// The attributes by which events of every profile can be filtered, and how each is matched.
 const COMMON_ATTRIBUTES: [(&str, MatchKind); 4] = [

@@ -128,7 +128,7 @@ pub(super) struct Catalog {
     #[serde(default)]
     pub(super) open: bool,
     pub(super) sample: Option<Spanned<Sample>>,
-    /// The `metadata` of samples that have none of their own.
+    /// The `metadata` of samples that have no `metadata` of their own.
     pub(super) sample_metadata: Option<Spanned<String>>,
     /// Lines that follow the lines of each type's own Pushover message.
     pub(super) pushover_message: Option<Spanned<String>>,

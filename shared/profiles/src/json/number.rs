@@ -10,7 +10,7 @@ pub(crate) enum Printer {
 }
 
 /// Appends a number in the printer's spelling. Integers, and numbers that no double can hold, keep their digits even if the
-/// printer changes them.
+/// printer would change them.
 pub(crate) fn write(out: &mut Vec<u8>, number: &str, printer: Printer) {
     match double(number) {
         _ if is_integer(number) => out.extend_from_slice(if number == "-0" { b"0" } else { number.as_bytes() }),
@@ -51,7 +51,7 @@ fn is_integer(number: &str) -> bool {
     !number.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
 }
 
-/// Returns the double as which the number is read, or `None` if the number is too large for a double.
+/// Returns the number as a double, or `None` if the number is too large for a double.
 fn double(number: &str) -> Option<f64> {
     number.parse().ok().filter(|value: &f64| value.is_finite())
 }
@@ -61,14 +61,14 @@ fn javascript(value: f64) -> String {
     ryu_js::Buffer::new().format_finite(value).to_owned()
 }
 
-/// Whether Python prints this double differently from JavaScript. Below 0.0001, Python prints an exponent of at least two digits.
-/// JavaScript prints one below 0.000001, of any length. Below 1e-9 both print the same. (Whole doubles of 1e16 or more are sent
-/// without an exponent, so that Python reads integers.)
+/// Whether Python prints this double differently from JavaScript. Below 1e-4, Python prints an exponent of at least two digits.
+/// JavaScript prints an exponent only below 1e-6, and from 1e-9 to 1e-6 the exponent has one digit. Below 1e-9, both print the
+/// same exponent. (Whole doubles from 1e16 to below 1e21 are sent without an exponent, so that Python reads them as integers.)
 fn is_python_small(value: f64) -> bool {
     (1e-9..1e-4).contains(&value.abs())
 }
 
-/// Prints a double of that range as Python's `repr` does.
+/// Prints a double as Python's `repr` does. [`is_python_small`] must be true for the double.
 fn python_small(value: f64) -> String {
     let text = format!("{value:e}");
     match text.split_once("e-") {

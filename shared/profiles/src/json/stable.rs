@@ -1,8 +1,9 @@
 //! Writes JSON that does not change when a receiver parses it and prints it again: `body = "js-stable"`.
 //!
-//! Some receivers verify a signature of `JSON.stringify(req.body)` instead of the received bytes. Their bodies are written as
-//! JavaScript prints them: compact, array indices first and other members in the producer's order, repeated names once, strings
-//! and numbers in its spelling. One pass over the tokens writes the body; an object's members are ordered when the object ends.
+//! Some receivers verify a signature of `JSON.stringify(req.body)` instead of the received bytes. For these receivers, bodies are
+//! written as JavaScript prints them: without whitespace, members with array indices as names first, other members in the
+//! producer's order, repeated names once, and strings and numbers in JavaScript's spelling. One pass over the tokens writes the
+//! body; an object's members are ordered when the object ends.
 
 use std::collections::HashMap;
 
@@ -125,7 +126,7 @@ fn array_index(name: &[u8]) -> Option<u32> {
     std::str::from_utf8(name).ok()?.parse().ok().filter(|index| *index != u32::MAX)
 }
 
-/// Writes a string as JavaScript prints it, with only the necessary escapes. A lone half of a surrogate pair stays an escape
+/// Writes a string as JavaScript prints it, with only the necessary escapes. A lone half of a surrogate pair remains an escape
 /// (ECMAScript, section 25.5.2.3), because UTF-8 cannot encode it.
 fn write_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');

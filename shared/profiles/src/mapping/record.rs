@@ -7,7 +7,7 @@ use postrider_model::time::UnixMillis;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Which part of a value is taken.
+/// Which part of a value is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Take {
@@ -17,7 +17,7 @@ pub(super) enum Take {
     Domain,
     /// The IP address of `address:port`, or an IP address alone.
     Ip,
-    /// An enhanced status code as `5.1.1`, if the value has its three parts; other values as text.
+    /// The enhanced status code in the form `5.1.1` if the value has the code's three parts; other values as text.
     Status,
 }
 
@@ -27,9 +27,9 @@ pub(super) struct Source {
     /// Paths in the log record. The first path with a value is used.
     pub(super) from: Vec<Vec<String>>,
     pub(super) take: Option<Take>,
-    /// Replaces the texts that it lists. A path with another text has no value.
+    /// Replacements of texts. A path whose text is not listed here has no value.
     pub(super) map: Option<BTreeMap<String, String>>,
-    /// The value that is used if no path has one.
+    /// The value that is used if no path has a value.
     pub(super) default: Option<String>,
 }
 
@@ -122,7 +122,7 @@ pub(super) fn time(value: Option<&Value>) -> Option<UnixMillis> {
     Some(UnixMillis((seconds * 1_000.0).round() as i64))
 }
 
-/// Returns the recipients. A log record without a recipient has one whose name is empty.
+/// Returns the recipients. If the log record has no recipient, returns one recipient with an empty name.
 pub(super) fn recipients(value: Option<&Value>) -> Option<Vec<String>> {
     match value {
         None | Some(Value::Null) => Some(vec![String::new()]),

@@ -8,7 +8,8 @@ use crate::profile::Profile;
 use crate::text_template::TextTemplate;
 
 impl Profile {
-    /// Renders the Pushover message of an event. If a title or text has no template or no values, it is the event type's name.
+    /// Renders the Pushover message of an event. If a title or text has no template, or if the filled template is blank, the
+    /// event type's name is used.
     pub fn pushover(&self, event: &EventView<'_>) -> PushoverMessage {
         let name = event.event_type.as_str();
         let info = self.event_type(name);
