@@ -1,6 +1,7 @@
 //! Requeues and discards dead letters for an operator. Their list is in [`crate::history`].
 //!
-//! Both change the identity of a letter in the same transaction: if the same message fails again, it becomes another letter.
+//! A requeue or discard also changes the identity of the letter in the same transaction. So the same message becomes another
+//! letter if it fails again.
 
 use deadpool_postgres::Transaction;
 use postrider_model::ids::TenantId;
@@ -15,9 +16,9 @@ use crate::sql::{Params, RowExt, Ts};
 use crate::store::{Core, Store};
 
 impl Store {
-    /// Requeues those of these dead letters that are open, all or none: commits an entry of the outbox for each, and returns the
-    /// entries with the letters' numbers. The caller publishes them, then calls [`Store::outbox_done`]; after a crash the outbox
-    /// relay does both.
+    /// Requeues the open letters among these dead letters in one transaction. Commits an entry of the outbox for each requeued
+    /// letter, and returns the entries with the letters' numbers. The caller publishes the letters, then calls
+    /// [`Store::outbox_done`]; after a crash, the outbox relay does both.
     pub async fn requeue_dead_letters(&self, ids: &[i64]) -> Result<Vec<(OutboxId, i64)>, StoreError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
@@ -32,8 +33,8 @@ impl Store {
         Ok(entries)
     }
 
-    /// Discards those of these dead letters that are open, all or none, and returns their numbers. Their rows stay, with the time
-    /// and the actor.
+    /// Discards the open letters among these dead letters in one transaction. Returns the numbers of the discarded letters. Their
+    /// rows remain, with the time and the actor.
     pub async fn discard_dead_letters(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
@@ -44,14 +45,14 @@ impl Store {
         Ok(changed)
     }
 
-    /// The message of an entry that [`Store::requeue_dead_letters`] returned; `None` if its letter no longer exists.
+    /// Returns the message of an entry that [`Store::requeue_dead_letters`] returned; `None` if its letter no longer exists.
     pub async fn pending_letter(&self, outbox: OutboxId, id: i64) -> Result<Option<PendingLetter>, StoreError> {
         history::pending_letter(&self.core().client().await?, outbox, id).await
     }
 }
 
-/// Ends the open letters among the numbers in the first parameter, and writes an entry of the audit log for each. Returns their
-/// numbers.
+/// Requeues or discards the open letters whose numbers are in the first SQL parameter. Writes an entry of the audit log for each,
+/// and returns the numbers of the changed letters.
 async fn end(
     core: &Core,
     tx: &Transaction<'_>,
@@ -59,7 +60,7 @@ async fn end(
     set: &'static str,
     params: &Params<'_>,
 ) -> Result<Vec<i64>, StoreError> {
-    // Locked in the order of their numbers, so that two calls cannot deadlock.
+    // The rows are locked in the order of their numbers, so that two calls cannot deadlock.
     let sql = format!(
         "UPDATE dead_letters SET {set}, identity = identity || int8send(id) WHERE id IN
              (SELECT id FROM dead_letters WHERE id = ANY($1) AND requeued_at IS NULL AND discarded_at IS NULL

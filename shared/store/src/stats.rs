@@ -23,11 +23,12 @@ pub enum StatsOf {
     Tenant(TenantId),
     /// The attempts of one endpoint.
     Endpoint(EndpointId),
-    /// The attempts of all endpoints. The whole range is read, so it should be minutes of the last hour or hours of the last day.
+    /// The attempts of all endpoints. The whole range is read, so it should be short: minutes of the last hour, or hours of the
+    /// last day.
     All,
 }
 
-/// The table for intervals of this length, its column with the start, and SQL that derives the start of an interval.
+/// Returns the table for intervals of this length, its column with the start, and SQL that derives the start of an interval.
 fn source(length: IntervalLength) -> (&'static str, &'static str, String) {
     match length {
         IntervalLength::Minute => ("endpoint_minutes", "minute", "minute".to_owned()),
@@ -47,7 +48,7 @@ pub struct Stats {
     pub retries: u64,
     /// The sum of the durations of all attempts, in microseconds.
     pub duration_us: u64,
-    /// First attempts of events' own deliveries; retries and replays do not count.
+    /// First attempts of the deliveries that fan-out created. Retries and replays do not count.
     pub first_attempts: u64,
     /// First attempts that ended less than 5 s after their event was accepted.
     pub first_within_5s: u64,
@@ -57,7 +58,7 @@ pub struct Stats {
     pub answers: [u64; 4],
     /// Attempts without a response.
     pub unanswered: u64,
-    /// The histogram of their durations.
+    /// The histogram of the durations of attempts.
     pub latency: Latency,
 }
 
@@ -120,7 +121,8 @@ pub struct HourlyCounts {
 from_row!(HourlyCounts { endpoint, at: "hour", successes, failures });
 
 impl History {
-    /// The counts of these endpoints in the hours that start at or after `from`, unordered. Leaves out hours without attempts.
+    /// Returns the counts of these endpoints in the hours that start at or after `from`, unordered. Leaves out hours without
+    /// attempts.
     pub async fn hourly_counts(
         &self,
         endpoints: &[EndpointId],
@@ -132,8 +134,8 @@ impl History {
         self.0.fetch_all(&sql, &[&ids, &Ts(from)]).await
     }
 
-    /// The counts of the intervals that start from `from` (inclusive) to `to` (exclusive), oldest first. Intervals are whole
-    /// minutes, hours or days, UTC; those without attempts are left out. `from` must be the start of an interval.
+    /// Returns the counts of the intervals that start at or after `from` and before `to`, oldest first. Intervals are whole
+    /// minutes, hours or days in UTC. Intervals without attempts are left out. `from` must be the start of an interval.
     pub async fn stats(
         &self,
         of: StatsOf,

@@ -1,4 +1,4 @@
-//! What fails and what waits over all tenants, for the operator.
+//! What fails and what waits in all tenants, for the operator.
 //!
 //! # What it costs
 //! Failures are read from the counts of the last hours, one row for each endpoint and hour (`endpoint_hours_newest`), never from
@@ -79,21 +79,21 @@ from_row!(UnattemptedDelivery { id, endpoint, created_at });
 const RECENT: &str = "SELECT endpoint, sum(successes)::bigint AS successes, sum(failures)::bigint AS failures
      FROM endpoint_hours WHERE hour >= $1 GROUP BY endpoint";
 
-/// The endpoints of a tenant by their state. Deleted ones do not count.
+/// The numbers of a tenant's endpoints by state. Deleted endpoints do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EndpointsOfTenant {
     /// All endpoints.
     pub endpoints: u64,
-    /// Active ones whose last attempts failed, as `endpoint.failing` reports them.
+    /// Active endpoints whose last attempts failed, as the event `endpoint.failing` reports them.
     pub failing: u64,
-    /// Those that Postrider disabled.
+    /// Endpoints that Postrider disabled.
     pub disabled: u64,
 }
 
 from_row!(EndpointsOfTenant { endpoints, failing, disabled });
 
 impl History {
-    /// The endpoints of these tenants by their state. Leaves out tenants without endpoints.
+    /// Returns the numbers of endpoints of these tenants by state. Leaves out tenants without endpoints.
     pub async fn endpoints_of_tenants(
         &self,
         tenants: &[TenantId],
@@ -108,15 +108,15 @@ impl History {
         rows.iter().map(|row| Ok((row.col("tenant")?, EndpointsOfTenant::read(row)?))).collect()
     }
 
-    /// The number of a tenant's events that were accepted at or after `from`; counts at most `limit`.
+    /// Counts a tenant's events that were accepted at or after `from`, up to `limit`.
     pub async fn count_events(&self, tenant: TenantId, from: UnixMillis, limit: u32) -> Result<u64, StoreError> {
         let sql = "SELECT count(*) FROM (SELECT FROM events WHERE tenant = $1 AND accepted_at >= $2 LIMIT $3) counted";
         let counted: Option<(u64,)> = self.0.fetch_optional(sql, &[&tenant.0, &Ts(from), &i64::from(limit)]).await?;
         Ok(counted.map_or(0, |(count,)| count))
     }
 
-    /// The endpoints with the most failed attempts in the hours that start at or after `from`, at most `limit`. Leaves out deleted
-    /// endpoints.
+    /// Returns the endpoints with the most failed attempts in the hours that start at or after `from`, at most `limit`. Leaves
+    /// out deleted endpoints.
     pub async fn failing_endpoints(&self, from: UnixMillis, limit: u32) -> Result<Vec<FailingEndpoint>, StoreError> {
         let sql = format!(
             "SELECT c.endpoint, e.status, c.successes, c.failures FROM ({RECENT} HAVING sum(failures) > 0) c
@@ -126,7 +126,7 @@ impl History {
         self.0.fetch_all(&sql, &[&Ts(from), &i64::from(limit)]).await
     }
 
-    /// The tenants with the most failed attempts in the hours that start at or after `from`, at most `limit`.
+    /// Returns the tenants with the most failed attempts in the hours that start at or after `from`, at most `limit`.
     pub async fn failing_tenants(&self, from: UnixMillis, limit: u32) -> Result<Vec<FailingTenant>, StoreError> {
         let sql = format!(
             "SELECT t.id AS tenant, t.name, sum(c.successes)::bigint AS successes, sum(c.failures)::bigint AS failures,
@@ -138,7 +138,7 @@ impl History {
         self.0.fetch_all(&sql, &[&Ts(from), &i64::from(limit)]).await
     }
 
-    /// The number of active endpoints whose last attempts failed, as `endpoint.failing` reports them.
+    /// Counts the active endpoints whose last attempts failed, as the event `endpoint.failing` reports them.
     pub async fn count_failing_endpoints(&self) -> Result<u64, StoreError> {
         let sql = "SELECT count(*) FROM endpoint_health h JOIN endpoints e ON e.id = h.endpoint
                    WHERE h.failing AND e.status = $1 AND e.deleted_at IS NULL";
@@ -146,7 +146,7 @@ impl History {
         Ok(counted.map_or(0, |(count,)| count))
     }
 
-    /// The delivery that has waited longest for its first attempt. Those of deleted tenants do not count.
+    /// Returns the delivery that has waited longest for its first attempt. Deliveries of deleted tenants do not count.
     pub async fn oldest_unattempted(&self) -> Result<Option<UnattemptedDelivery>, StoreError> {
         let sql = format!(
             "SELECT d.id, d.endpoint, d.created_at FROM deliveries d
@@ -155,12 +155,13 @@ impl History {
              ORDER BY d.created_at LIMIT 1",
             pending = DeliveryStatus::Pending.code()
         );
-        // A delivery may be created after its day while fan-out is behind, and then waits for its lifetime at most.
+        // While fan-out is behind, a delivery may be created later than the day of its partition. After that it waits at most for
+        // its lifetime.
         let oldest = UnixMillis(UnixMillis::now().0 - 2 * DELIVERY_LIFETIME.as_millis() as i64);
         self.0.fetch_optional(&sql, &[&Date(oldest.day())]).await
     }
 
-    /// The names of these endpoints and of their tenants, also of deleted ones, in no order.
+    /// Returns the names of these endpoints and of their tenants, including deleted endpoints and tenants, in no order.
     pub async fn names_of_endpoints_of_all(&self, ids: &[EndpointId]) -> Result<Vec<NamedEndpoint>, StoreError> {
         let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
         let sql = "SELECT e.id AS endpoint, coalesce(e.document ->> 'name', '') AS name, t.id AS tenant, t.name AS tenant_name

@@ -32,9 +32,9 @@ pub struct TenantDraft {
     pub enforce_catalog: bool,
     /// Whether ingest checks events against their type's JSON Schema.
     pub enforce_schemas: bool,
-    /// Days of failures after which an endpoint is disabled. `None`: the profile's value applies; 0: never.
+    /// Number of days of failures after which an endpoint is disabled. If `None`, the profile's value applies; 0 means never.
     pub disable_after_days: Option<u32>,
-    /// What the dashboard shows of the product, where it differs from the profile's.
+    /// What the dashboard shows of the product, where it differs from the profile's brand.
     pub brand: Brand,
 }
 
@@ -102,7 +102,7 @@ async fn find(client: &impl GenericClient, id: TenantId) -> Result<Option<Tenant
     read_optional(client.query_opt(&sql, &[&id.0]).await?)
 }
 
-/// The tenant's row, or [`StoreError::NotFound`].
+/// Returns the tenant's row, or [`StoreError::NotFound`].
 pub(super) async fn require(tx: &Transaction<'_>, id: TenantId) -> Result<Tenant, StoreError> {
     find(tx, id).await?.ok_or(StoreError::NotFound { what: "tenant" })
 }
@@ -149,7 +149,7 @@ async fn save(tx: &Transaction<'_>, tenant: &Tenant) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The form of a tenant in the audit log.
+/// Returns the form of a tenant in the audit log.
 fn described(draft: &TenantDraft) -> serde_json::Value {
     serde_json::json!({
         "name": draft.name,
@@ -182,8 +182,8 @@ impl ConfigStore {
         Ok(tenant)
     }
 
-    /// Tenants, newest first; with `text` only those whose name or external id contains it, in upper or lower case, or whose id it
-    /// is. A search reads every tenant.
+    /// Lists tenants, newest first. With `text`, lists only tenants whose name or external id contains the text (upper and lower
+    /// case are equal), or whose id is the text. A search reads every tenant.
     ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], or an error of the database.
@@ -203,28 +203,28 @@ impl ConfigStore {
         Ok(Page::of(tenants, page, |tenant: &Tenant| Cursor::of(tenant.created_at, tenant.id.0)))
     }
 
-    /// One tenant; `None` if it does not exist.
+    /// Returns one tenant; `None` if it does not exist.
     pub async fn get_tenant(&self, id: TenantId) -> Result<Option<Tenant>, StoreError> {
         find(&self.0.client().await?, id).await
     }
 
-    /// The names of those of these tenants that are not deleted, in no order.
+    /// Returns the names of these tenants, in no order. Leaves out deleted tenants.
     pub async fn names_of_tenants(&self, ids: &[TenantId]) -> Result<Vec<(TenantId, String)>, StoreError> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
         self.0.fetch_all("SELECT id, name FROM tenants WHERE id = ANY($1) AND deleted_at IS NULL", &[&ids]).await
     }
 
-    /// The tenant with this external id; `None` if there is none.
+    /// Returns the tenant with this external id; `None` if there is no such tenant.
     pub async fn tenant_by_external_id(&self, external_id: &str) -> Result<Option<TenantId>, StoreError> {
         let sql = "SELECT id FROM tenants WHERE external_id = $1 AND deleted_at IS NULL";
         let found: Option<(TenantId,)> = self.0.fetch_optional(sql, &[&clean(external_id)]).await?;
         Ok(found.map(|(id,)| id))
     }
 
-    /// Edits a tenant: `edit` changes the current state in place. If it changes nothing, no version is made.
+    /// Edits a tenant: `edit` changes the current state in place. If `edit` changes nothing, no new version is created.
     ///
     /// # Errors
-    /// Not found; another version than `if_match`; a taken external id; the error of `edit`.
+    /// The tenant does not exist, its version is not `if_match`, or the external id is taken. Also returns the error of `edit`.
     pub async fn edit_tenant<E>(
         &self,
         id: TenantId,
@@ -253,7 +253,7 @@ impl ConfigStore {
     /// Deletes a tenant with its keys, endpoints and event types.
     ///
     /// # Errors
-    /// Not found; another version than `if_match`; [`StoreError::Conflict`] for the operator's own tenant.
+    /// The tenant does not exist, or its version is not `if_match`. [`StoreError::Conflict`] for the operator's own tenant.
     pub async fn delete_tenant(&self, id: TenantId, if_match: Option<i64>) -> Result<(), StoreError> {
         if id == TenantId::OPERATOR {
             return Err(StoreError::Conflict("the operator's own tenant cannot be deleted".into()));

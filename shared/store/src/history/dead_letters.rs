@@ -1,6 +1,6 @@
 //! Dead letters: lists them and reads one.
 //!
-//! A letter that an operator requeued or discarded keeps its row and gets the time, see [`crate::dead_letters`].
+//! The row of a letter that an operator requeued or discarded remains, with the time of that action, see [`crate::dead_letters`].
 
 use bytes::Bytes;
 use deadpool_postgres::GenericClient;
@@ -53,10 +53,10 @@ struct Place {
     received_at: UnixMillis,
 }
 
-/// Maximum bytes of a message's body that lists show.
+/// Maximum number of bytes of a message's body that lists show.
 pub const EXCERPT_BYTES: usize = 4 * 1024;
 
-/// SQL that reads letters without their whole bodies: those of a page may have hundreds of megabytes.
+/// SQL that reads letters without their whole bodies, because the bodies of one page may have hundreds of megabytes.
 fn select() -> String {
     format!(
         "SELECT {} FROM (SELECT *, substring(body for {EXCERPT_BYTES}) AS excerpt,
@@ -87,8 +87,9 @@ from_row!(Place { id, received_at });
 from_row!(DeadLettersNotKept { producer, day, kept, not_kept });
 
 impl History {
-    /// Dead letters that match the filter, newest first. If the filter has a condition that no index serves, a page searches at most
-    /// 20,000 letters. Such a page may be short or empty although more letters follow; its cursor continues the search.
+    /// Lists dead letters that match the filter, newest first. If the filter has a condition that no index serves, a page
+    /// searches at most 20,000 letters. Such a page may be short or empty although more letters follow; its cursor continues the
+    /// search.
     ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], or an error of the database.
@@ -106,12 +107,12 @@ impl History {
         Ok(Page { items: numbered(&client, &ids).await?, next_cursor: places.next_cursor })
     }
 
-    /// The dead letters with these numbers, newest first. Leaves out numbers that are no letter.
+    /// Returns the dead letters with these numbers, newest first. Leaves out numbers of letters that do not exist.
     pub async fn dead_letters(&self, ids: &[i64]) -> Result<Vec<DeadLetterRow>, StoreError> {
         numbered(&self.0.client().await?, ids).await
     }
 
-    /// One dead letter.
+    /// Returns one dead letter.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], or an error of the database.
@@ -120,8 +121,8 @@ impl History {
         dead_letter(&client, id).await?.ok_or(StoreError::NotFound { what: "dead letter" })
     }
 
-    /// The tenants and days with dead letters that exceeded the daily limit and were not kept. Covers the last seven days with
-    /// today, newest first, at most 50 rows.
+    /// Returns the tenants and days with dead letters that exceeded the daily limit and were not kept. Covers today and the six
+    /// days before, newest first, at most 50 rows.
     pub async fn dead_letters_not_kept(&self) -> Result<Vec<DeadLettersNotKept>, StoreError> {
         let since = Date(UnixMillis::now().day().plus_days(-6));
         let sql = "SELECT producer, day, kept, not_kept FROM dead_letter_days WHERE not_kept > 0 AND day >= $1
@@ -130,10 +131,10 @@ impl History {
     }
 }
 
-/// What a search for letters reads of each.
+/// SQL that reads the columns with which letters are searched.
 const PLACES: &str = "SELECT id, received_at, source, reason, requeued_at, discarded_at FROM dead_letters";
 
-/// The conditions of `filter`, and those of the page that follows `after`.
+/// Returns the conditions of `filter`, and the condition that letters come after the cursor `after`.
 fn matching(filter: &DeadLetterFilter, after: Option<&Cursor>) -> Result<Query, StoreError> {
     let mut query = Query::new();
     if let Some(from) = filter.from {
@@ -147,7 +148,7 @@ fn matching(filter: &DeadLetterFilter, after: Option<&Cursor>) -> Result<Query, 
         query.and("(received_at, id) < (?, ?)", [Box::new(Ts(after.at)) as _, Box::new(id) as _]);
     }
     match filter.state {
-        // The condition of the partial index.
+        // This must be the condition of the partial index, so that the query uses the index.
         Some(DeadLetterState::Open) => query.and("requeued_at IS NULL AND discarded_at IS NULL", []),
         Some(DeadLetterState::Requeued) => query.filter("requeued_at IS NOT NULL", []),
         Some(DeadLetterState::Discarded) => query.filter("discarded_at IS NOT NULL", []),
@@ -170,13 +171,13 @@ async fn numbered(client: &impl GenericClient, ids: &[i64]) -> Result<Vec<DeadLe
 /// Numbers of dead letters of a tenant's producers on one day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLettersNotKept {
-    /// The tenant in the messages' routing keys; empty if the keys name none.
+    /// The tenant in the messages' routing keys; empty if the keys name no tenant.
     pub producer: String,
-    /// The day (UTC) on which they were received.
+    /// The day (UTC) on which the dead letters were received.
     pub day: Day,
-    /// How many were kept.
+    /// The number of dead letters that were kept.
     pub kept: u64,
-    /// How many were counted but not kept.
+    /// The number of dead letters that were counted but not kept.
     pub not_kept: u64,
 }
 
@@ -185,7 +186,7 @@ async fn body(client: &impl GenericClient, id: i64) -> Result<Bytes, StoreError>
     client.query_one("SELECT body FROM dead_letters WHERE id = $1", &[&id]).await?.col("body")
 }
 
-/// A requeued dead letter as an entry of the outbox; `None` if the letter no longer exists.
+/// Returns a requeued dead letter as an entry of the outbox; `None` if the letter no longer exists.
 pub(crate) async fn pending_letter(
     client: &impl GenericClient,
     outbox: OutboxId,
