@@ -1,6 +1,6 @@
 //! Brands: what makes the dashboard look like one product.
 //!
-//! A profile's file and a tenant may each have one. The tenant's fields override the profile's.
+//! A profile's file and a tenant may each have a brand. The tenant's fields override the profile's fields.
 
 mod accent;
 mod logo;
@@ -57,7 +57,7 @@ impl Brand {
         *self == Self::default()
     }
 
-    /// The brand with this one's fields, and those of `below` where this one has none.
+    /// Returns this brand, with the values of `below` in the fields that this brand does not set.
     #[must_use]
     pub fn over(self, below: &Self) -> Self {
         Self {
@@ -69,7 +69,7 @@ impl Brand {
         }
     }
 
-    /// The fields with wrong values, in the order of the struct.
+    /// Returns the fields with wrong values, in the order of the struct.
     pub fn mistakes(&self) -> Vec<BrandMistake> {
         let accent = |text: &str| text.parse::<Accent>().map(drop).map_err(|error| error.to_string());
         let logo = |text: &str| text.parse::<Logo>().map(drop).map_err(|error| error.to_string());
@@ -87,7 +87,7 @@ impl Brand {
     }
 }
 
-/// Checks the address of a link. Pages use it as it is, so it must not be a script.
+/// Checks the address of a link. Pages use the address unchanged, so it must not be a script.
 fn check_link(link: &str) -> Result<(), String> {
     let server = link.strip_prefix("https://").or_else(|| link.strip_prefix("http://"));
     let target = server.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());

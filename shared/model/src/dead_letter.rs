@@ -11,7 +11,7 @@ use crate::time::UnixMillis;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DeadLetterState {
-    /// Nothing yet.
+    /// It was neither requeued nor discarded.
     Open,
     /// It was sent back to its queue.
     Requeued,
@@ -20,7 +20,7 @@ pub enum DeadLetterState {
 }
 names!(DeadLetterState { Open => "open", Requeued => "requeued", Discarded => "discarded" });
 
-/// A filter of dead letters. `None` does not filter.
+/// A filter of dead letters. A field that is `None` does not filter.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::IntoParams, utoipa::ToSchema), into_params(parameter_in = Query))]
 #[serde(default, deny_unknown_fields)]
@@ -56,7 +56,7 @@ pub struct DeadLetterFilter {
 }
 
 impl DeadLetterFilter {
-    /// Whether it has a condition that no index serves, so that a list looks at rows one by one.
+    /// Whether the filter has a condition that no index serves, so that a list examines rows one by one.
     pub fn is_search(&self) -> bool {
         let Self { state, reason, source, from: _, to: _ } = self;
         reason.is_some() || source.is_some() || state.is_some_and(|state| state != DeadLetterState::Open)
