@@ -14,10 +14,11 @@ use postrider_store::config::KeyHash;
 use crate::Api;
 use crate::query::{NoParams, Query};
 
-/// What a route answers.
+/// The result of a route: its answer, or a problem.
 pub(crate) type Answer<T> = Result<T, Problem>;
 
-/// A call, as handlers get it. `Q` reads the query string; by default it has no parameters but the tenant.
+/// The call of an operation, as a handler receives it. `Q` reads the query string; the default allows only the parameter
+/// `tenant`.
 pub(crate) struct Call<Q = Query<NoParams>> {
     pub(crate) caller: Caller,
     pub(crate) operations: Arc<Operations>,
@@ -42,7 +43,8 @@ impl FromRequestParts<Arc<Api>> for Auth {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Answer<Self> {
-        // A layer in front of the handler may have found the caller already. The request must be charged only once.
+        // A layer in front of the handler may have found the caller already. The request must count only once against the request
+        // budget.
         if let Some(known) = parts.extensions.get::<Self>() {
             return Ok(*known);
         }

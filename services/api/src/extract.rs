@@ -1,4 +1,4 @@
-//! Types for what routes read from a request's headers and add to an answer's headers.
+//! Types that read a request's headers or add headers to an answer.
 
 use axum::Json;
 use axum::extract::FromRequestParts;
@@ -9,8 +9,8 @@ use postrider_http::problem::Problem;
 use serde::Serialize;
 use utoipa::IntoParams;
 
-/// The version in `If-Match`, `"v<version>"`; `None` if it is absent or `*`. A tag that this API never returned matches no
-/// version, which is a 412.
+/// The version in the header `If-Match`, such as 7 in `"v7"`; `None` if the header is absent or `*`. A tag in another format
+/// matches no version, so it is refused with 412.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct IfMatch(pub(crate) Option<i64>);
 
@@ -32,7 +32,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
-/// An answer with the ETag of its version.
+/// An answer with a version, which is sent as the ETag.
 pub(crate) struct Versioned<T>(pub(crate) i64, pub(crate) T);
 
 impl<T: Serialize> IntoResponse for Versioned<T> {

@@ -1,15 +1,15 @@
 //! The HTTP API: everything that people and programs do except publishing.
 //!
-//! It owns the routes under `/v1` except `/v1/publish`, and the OpenAPI document, which is made from this code. A route reads its
-//! request and calls one of the operations, which the dashboard calls, too.
+//! It owns the routes under `/v1` except `/v1/publish`, and the OpenAPI document, which is generated from this code. A route
+//! reads its request and calls an operation of `postrider-operations`. The dashboard calls the same operations.
 //!
 //! # What it promises
-//! - Every error is a problem (RFC 9457); one about a field has a JSON pointer to it.
-//! - A POST that is repeated under its `Idempotency-Key` takes effect once.
-//! - The answer to an edit waits until every live instance has applied it, for half a second at most.
+//! - Every error is a problem (RFC 9457). An error about a field contains a JSON pointer to the field.
+//! - A POST that is sent again with the same `Idempotency-Key` takes effect once.
+//! - The answer to an edit is sent when every live instance has applied the edit, or after half a second.
 //!
 //! # What it does not do
-//! It has no rules of its own: who may do what, and what a valid request is, is in `postrider-operations`.
+//! It has no rules of its own: `postrider-operations` decides who may do what, and which requests are valid.
 
 mod call;
 mod extract;
@@ -56,15 +56,15 @@ pub use crate::settings::Settings;
 /// Settings of the API.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    /// Keys that may do everything; none: tenants cannot be created.
+    /// The operator keys, which may do everything. Without an operator key, tenants cannot be created.
     pub operator_keys: Vec<SecretString>,
-    /// Whether people reach the dashboard by https: answers then say so to browsers (HSTS).
+    /// Whether people reach the dashboard by https. If so, answers have the header `Strict-Transport-Security`.
     pub served_by_https: bool,
-    /// How people reach the dashboard.
+    /// The public URL of the dashboard, and whether other sites may show it in a frame.
     pub address: DashboardAddress,
 }
 
-/// What the API works with.
+/// The dependencies of the API.
 #[derive(Clone)]
 pub struct Deps {
     /// RabbitMQ, for retries and test calls.
@@ -93,8 +93,8 @@ pub struct Service {
     pub operations: Arc<Operations>,
 }
 
-/// Starts the API's background tasks on `tasks` and returns its routes.
-/// Tenants' keys are answered with 503 until the first configuration is loaded. The caller supervises the tasks.
+/// Starts the API's background tasks on `tasks` and returns its routes and operations. Until the first configuration is loaded, a
+/// request with a tenant's key gets 503. The caller supervises the tasks.
 pub fn start(config: Config, deps: Deps, tasks: &Tasks) -> Service {
     metrics::describe();
     let Deps { broker, store, profiles, guard, ready } = deps;
@@ -113,7 +113,8 @@ pub fn start(config: Config, deps: Deps, tasks: &Tasks) -> Service {
     let document = Bytes::from(openapi().to_string());
     let (routes, _) = openapi::routes().split_for_parts();
     let routes = routes
-        // The innermost layer: it only sees edits that its own task makes, and the next layer (`once`) runs the handler in a task.
+        // The innermost layer, because it observes only the edits of its own task, and the layer around it (`once`) runs the
+        // handler in another task.
         .layer(middleware::from_fn_with_state(Arc::clone(&api), wait_for_edit::wait_for_edit))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), once::once))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
@@ -123,7 +124,8 @@ pub fn start(config: Config, deps: Deps, tasks: &Tasks) -> Service {
     Service { routes, operations }
 }
 
-/// Follows the configuration. Sets `applied` to the version in force in this process; it is 0 before the first.
+/// Applies every change of the configuration to `keys`. Sets `applied` to the version in force in this process, which is 0 until
+/// the first configuration is loaded.
 async fn follow(keys: Arc<KeyTable<RequestBudget>>, feed: Feed, applied: watch::Sender<i64>, ready: Check) {
     let apply = |changes: Changes| {
         metrics::config_version(changes.version);
@@ -133,7 +135,7 @@ async fn follow(keys: Arc<KeyTable<RequestBudget>>, feed: Feed, applied: watch::
     keys.follow(feed, apply).await;
 }
 
-/// Notes in the database which keys are used, until `stop`.
+/// Records in the database when each key was last used, until `stop`.
 async fn note_key_use(keys: Arc<KeyTable<RequestBudget>>, store: Store, stop: CancellationToken) {
     keys.note_use(store, stop).await;
 }
@@ -144,7 +146,7 @@ async fn with_hsts(mut response: Response) -> Response {
     response
 }
 
-/// Serves the API alone on `listener` until `stop`, then finishes the requests in progress.
+/// Serves the API without the dashboard on `listener` until `stop`, then finishes the requests in progress.
 ///
 /// # Errors
 /// A background task failed.

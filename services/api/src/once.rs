@@ -1,7 +1,8 @@
-//! `Idempotency-Key`: a POST that is repeated with its key acts once, and the repeat gets the first response.
+//! `Idempotency-Key`: a POST that is sent again with the same key takes effect once, and the second request gets the first
+//! response.
 //!
-//! One layer in front of every route of the API. Publishing (in ingest) and `POST /v1/replays` handle keys themselves; the latter
-//! keeps a key as long as the replay.
+//! The layer `once` is in front of every route of the API. Two routes handle keys themselves: publishing, which is in ingest, and
+//! `POST /v1/replays`, which keeps a key as long as the replay.
 
 use std::sync::Arc;
 
@@ -25,11 +26,11 @@ use crate::call::Auth;
 use crate::request::{BODY_BYTES_MAX, too_large};
 
 pub(crate) const KEY: &str = "idempotency-key";
-/// Marks a repeated response.
+/// The header that marks the response to a repeated request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// The route that handles keys itself.
 const REPLAYS: &str = "/v1/replays";
-/// Maximum bytes of a stored response.
+/// Maximum number of bytes of a stored response.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// A stored response.
@@ -40,10 +41,10 @@ struct Answer {
     body: String,
 }
 
-/// Reads the key of a request, if it has one.
+/// Returns the `Idempotency-Key` of a request; `None` if the request has none.
 ///
 /// # Errors
-/// 400 for a key of another length, or with other characters than visible ASCII.
+/// 400 if the key is empty, too long, or contains characters other than visible ASCII.
 pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get(KEY) else { return Ok(None) };
     match value.to_str() {
@@ -54,7 +55,8 @@ pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-/// Runs the request, unless it repeats one with the same key.
+/// Runs a request. A request that repeats an earlier one with the same key is not run: it gets the response to the earlier
+/// request.
 pub(crate) async fn once(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     if request.method() != Method::POST || request.uri().path() == REPLAYS || !request.headers().contains_key(KEY) {
         return next.run(request).await;
@@ -89,7 +91,7 @@ async fn keyed(api: Arc<Api>, request: Request, next: Next) -> Result<Response, 
     };
     parts.extensions.insert(Auth(caller.with(|acting| acting.claim = Some(claim))));
     let request = Request::from_parts(parts, Body::from(body));
-    // In a task, because a client that disconnects must not leave the key claimed without a response.
+    // The handler runs in a task of its own, because a client that disconnects must not leave a claimed key without a response.
     let answered = tokio::spawn(async move { answer(&api, &asked, claim, next.run(request).await).await });
     answered.await.map_err(|_| Problem::internal())
 }
@@ -107,7 +109,7 @@ impl Asked {
     }
 }
 
-/// The text that names the caller. Each caller has its own keys.
+/// A text that identifies the caller. Each caller has its own idempotency keys.
 fn scope(actor: Actor) -> String {
     format!("{}:{}", actor.kind(), actor.id().unwrap_or_default())
 }
@@ -118,7 +120,8 @@ fn digest(target: &str, body: &Bytes) -> [u8; 32] {
     Sha256::new().chain_update(length.to_be_bytes()).chain_update(target).chain_update(body).finalize().into()
 }
 
-/// Stores a successful response for repeats. Releases the key of a refused request, which changed nothing.
+/// Stores a successful response for repeated requests. Releases the key of a refused request, because a refused request changes
+/// nothing.
 async fn answer(api: &Api, asked: &Asked, claim: Uuid, response: Response) -> Response {
     if !response.status().is_success() {
         if let Err(error) = api.store.idempotency().release_idempotency_key(claim).await {
@@ -137,7 +140,7 @@ async fn answer(api: &Api, asked: &Asked, claim: Uuid, response: Response) -> Re
     Response::from_parts(parts, Body::from(body))
 }
 
-/// The stored response.
+/// Builds the response to a repeated request from the stored response.
 fn replayed(stored: &[u8]) -> Result<Response, Problem> {
     let unreadable = |error: serde_json::Error| {
         tracing::error!(line = error.line(), "cannot read a stored response");

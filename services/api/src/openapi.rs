@@ -1,4 +1,4 @@
-//! The routes, and the OpenAPI document that is made from them.
+//! The routes, and the OpenAPI document that is generated from them.
 
 mod examples;
 mod publish;
@@ -58,12 +58,12 @@ impl Modify for Keys {
     }
 }
 
-/// The document: OpenAPI 3.1, of this crate's routes and of ingest's.
+/// The OpenAPI 3.1 document of this crate's routes and of the publishing routes, which ingest serves.
 pub fn openapi() -> serde_json::Value {
     examples::complete(serde_json::to_value(routes().into_openapi()).unwrap_or_default())
 }
 
-/// Every route of this crate with its part of the document.
+/// Every route of this crate, with its part of the document.
 pub(crate) fn routes() -> OpenApiRouter<Arc<Api>> {
     routes::add_to(OpenApiRouter::with_openapi(Document::openapi()))
 }

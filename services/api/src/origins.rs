@@ -1,12 +1,12 @@
-//! Origins of pages, as an operator lists them.
+//! The origins of pages that may show the dashboard in a frame, as an operator lists them in the settings.
 
 use std::str::FromStr;
 
 use postrider_settings::cut;
 use url::Url;
 
-/// Comma-separated origins, such as `https://app.example.com` or `https://*.example.org`: sources of the policy
-/// `frame-ancestors`.
+/// Origins such as `https://app.example.com` or `https://*.example.org`, parsed from a comma-separated list. They become the
+/// sources of `frame-ancestors` in the content security policy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Origins(pub Vec<String>);
 
@@ -22,7 +22,7 @@ impl FromStr for Origins {
     }
 }
 
-/// One origin in its shortest form.
+/// Parses one origin and returns its shortest form, without a default port or a final slash.
 fn origin(text: &str) -> Result<String, String> {
     let wrong = || {
         format!(
@@ -31,7 +31,7 @@ fn origin(text: &str) -> Result<String, String> {
             cut(text)
         )
     };
-    // The asterisk of a wildcard is no part of a host name, so the rest is parsed.
+    // The asterisk of a wildcard is not part of a host name, so the URL is parsed without it.
     let (plain, wildcard) = match text.split_once("://*.") {
         Some((scheme, rest)) => (format!("{scheme}://{rest}"), true),
         None => (text.to_owned(), false),

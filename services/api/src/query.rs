@@ -1,7 +1,7 @@
-//! Reads query strings strictly: an unknown, repeated or wrong parameter is a 422 that names it.
+//! Reads query strings strictly: the answer to an unknown, repeated or wrong parameter is a 422 that names the parameter.
 //!
-//! One type documents an operation's parameters (`IntoParams`) and reads them (`Deserialize`). So the allowed names are those of
-//! the OpenAPI document.
+//! The same type documents an operation's parameters (`IntoParams`) and reads them (`Deserialize`), so the allowed names are the
+//! names in the OpenAPI document.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -18,10 +18,11 @@ use utoipa::IntoParams;
 
 /// The parameters of an operation.
 pub(crate) trait Parameters: IntoParams + DeserializeOwned {
-    /// Parameters `<prefix><name>` are taken by [`Parameters::take`].
+    /// The prefix of the parameters that [`Parameters::take`] stores, such as `attributes.`; `None` if there are no such
+    /// parameters.
     const PREFIX: Option<&str> = None;
 
-    /// Takes the parameter `<prefix><name>`.
+    /// Stores the value of the parameter `<prefix><name>`, or returns what is wrong with it.
     fn take(&mut self, _name: &str, _value: &str) -> Result<(), &'static str> {
         Ok(())
     }
@@ -49,7 +50,7 @@ pub(crate) struct NoParams {}
 
 impl Parameters for NoParams {}
 
-/// The tenant, for operator keys.
+/// The parameter `tenant` of an operation on one tenant.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "described here, read with the key")]
@@ -59,7 +60,7 @@ pub(crate) struct TenantParam {
     tenant: Option<String>,
 }
 
-/// The tenant, for operator keys, which may see all.
+/// The parameter `tenant` of a list that an operator can read for all tenants together.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "described here, read with the key")]
@@ -92,7 +93,7 @@ impl From<PageParams> for PageQuery {
     }
 }
 
-/// The length of a list without pages.
+/// The maximum length of a list that has no pages.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(default)]
@@ -123,8 +124,8 @@ impl Reader {
         Self { pairs: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(), mistakes: Vec::new() }
     }
 
-    /// Refuses repeated parameters, and every parameter except `allowed`, `<prefix><name>` and `tenant`, which authentication
-    /// reads.
+    /// Adds a mistake for each repeated parameter, and for each parameter other than `allowed`, `<prefix><name>` and `tenant`.
+    /// (Authentication reads `tenant`.)
     fn allow(&mut self, mut allowed: Vec<String>, prefix: Option<&str>) {
         let prefixed = |name: &str| prefix.is_some_and(|prefix| name.len() > prefix.len() && name.starts_with(prefix));
         allowed.sort_by_key(|name| matches!(name.as_str(), "limit" | "cursor"));
@@ -140,7 +141,7 @@ impl Reader {
         }
     }
 
-    /// Reads the parameters of a type; each wrong one is a mistake.
+    /// Reads the parameters of a type, and adds a mistake for each wrong parameter.
     fn read<T: Parameters>(&mut self) -> Option<T> {
         let own = names::<T>();
         let pairs = self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));

@@ -1,4 +1,4 @@
-//! JSON bodies, read strictly: a mistake is answered with its place.
+//! Reads JSON bodies strictly: the answer to a wrong body names the place of the mistake.
 
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 /// Maximum number of bytes of a request body.
 pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024;
 
-/// A JSON body, read strictly: unknown members, wrong types and missing ones are 422s with a pointer.
+/// A JSON body. An unknown member, a missing member and a value of the wrong type are refused with a 422 that has a pointer to
+/// it.
 #[derive(Debug)]
 pub(crate) struct StrictJson<T>(pub(crate) T);
 
@@ -26,7 +27,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for StrictJson<T> {
     }
 }
 
-/// Like [`StrictJson`], where an absent body means `{}`.
+/// Like [`StrictJson`], but an absent body is read as `{}`, and the content type is not checked.
 #[derive(Debug)]
 pub(crate) struct OptionalJson<T>(pub(crate) T);
 
@@ -45,7 +46,7 @@ async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Prob
     Bytes::from_request(request, state).await.map_err(|_| too_large())
 }
 
-/// The refusal of a body over [`BODY_BYTES_MAX`].
+/// The refusal of a body with more than [`BODY_BYTES_MAX`] bytes.
 pub(crate) fn too_large() -> Problem {
     Problem::payload_too_large(format!("a request body has at most {BODY_BYTES_MAX} bytes"))
 }

@@ -10,7 +10,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{OpenApi, Ref, RefOr};
 use utoipa::{IntoResponses, Modify};
 
-/// A refusal: status, title, when it is answered, and the detail of its example.
+/// A refusal: its status, its title, when an operation answers with it, and the detail of its example.
 struct Refusal(u16, &'static str, &'static str, &'static str);
 
 const REFUSALS: &[Refusal] = &[
@@ -127,12 +127,12 @@ fn references(statuses: &[u16]) -> BTreeMap<String, RefOr<Response>> {
 refusals! {
     /// Refusals of every operation.
     Refused: 401 403 404 422 429 503;
-    /// Refusals of an operation that takes a body.
+    /// Refusals of an operation that has a request body.
     BadBody: 400 413 415;
-    /// Refusals of an operation that takes an `Idempotency-Key`.
+    /// Refusals of an operation that accepts an `Idempotency-Key`.
     KeyInUse: 400 409 413;
-    /// The refusal of an operation that contradicts the current state.
+    /// The refusal of a request that contradicts the current state.
     Conflict: 409;
-    /// The refusal of an operation whose `If-Match` names another version.
+    /// The refusal of a request whose `If-Match` names another version than the current one.
     Stale: 412;
 }

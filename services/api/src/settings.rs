@@ -1,4 +1,4 @@
-//! The URL that people and producers reach this deployment by, and the sites that may embed the dashboard.
+//! The public URL of the deployment, and the sites that may show the dashboard in a frame.
 
 use postrider_settings::{CheckSettings, Optional, SettingError, optional_http_url};
 use url::{Host, Url};
@@ -36,13 +36,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether people come by https, as far as the setting says.
+    /// Whether the public URL is an https URL; `false` if no public URL is set.
     pub fn is_https(&self) -> bool {
         self.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
     }
 }
 
-/// Whether the host is this machine. Browsers treat it like https.
+/// Whether the host of a URL is this machine. Browsers treat such a URL like an https URL.
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

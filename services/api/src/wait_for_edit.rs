@@ -1,6 +1,6 @@
-//! Read your own writes: the response to an edit waits until the live instances apply it.
+//! Read your own writes: the response to an edit is sent when the live instances have applied the edit.
 //!
-//! One layer around every handler, so that no handler can forget it.
+//! This is one layer around every handler, so that no handler can forget to wait.
 
 use std::sync::Arc;
 
@@ -11,13 +11,14 @@ use axum::response::Response;
 
 use crate::Api;
 
-/// Names the instances that did not apply the edit in time, separated by commas.
+/// The header that names the instances that did not apply the edit in time, separated by commas.
 const LAGGING: HeaderName = HeaderName::from_static("postrider-lagging");
 
-/// Runs a request. After an edit the response waits until every live instance has applied it.
+/// Runs a request. After an edit, it waits until every live instance has applied the edit, but at most half a second.
 pub(crate) async fn wait_for_edit(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let (mut response, lagging) = api.operations.wait_for_edit(next.run(request)).await;
-    // Instance names are host names and hexadecimal digits; a name that no header can hold is in the log only.
+    // Instance names are host names and hexadecimal digits, so the value is valid in a header. If it is not, only the log has the
+    // names.
     if let Some(Ok(value)) = lagging.map(HeaderValue::try_from) {
         response.headers_mut().insert(LAGGING, value);
     }

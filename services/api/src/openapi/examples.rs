@@ -1,13 +1,13 @@
-//! Completes every operation of the document: the key, a description of each answer, and an example of each body.
+//! Adds the missing parts of every operation to the document: the key, a description of each answer, and an example of each body.
 //!
-//! Examples are composed of the examples of types (`#[schema(example = …)]`); a test fails for a body without an example.
+//! An example consists of the examples of the types in it (`#[schema(example = …)]`). A test fails for a body without an example.
 
 use serde_json::{Map, Value, json};
 
 /// Maximum depth of an example.
 const DEPTH_MAX: usize = 12;
 
-/// Completes a document.
+/// Adds the missing parts to a document.
 pub(super) fn complete(mut document: Value) -> Value {
     // A copy, because examples read the schemas while the operations are edited.
     let schemas = document["components"]["schemas"].clone();
@@ -23,7 +23,7 @@ pub(super) fn complete(mut document: Value) -> Value {
     document
 }
 
-/// Every JSON content of requests and answers.
+/// The contents of an operation's request body and of its answers.
 fn contents(operation: &mut Value) -> impl Iterator<Item = &mut Value> {
     let Value::Object(operation) = operation else { return Vec::new().into_iter() };
     let mut found = Vec::new();
@@ -95,7 +95,7 @@ fn sample(schemas: &Value, schema: &Value, depth: usize) -> Value {
     }
 }
 
-/// Describes each ETag, and by its schema each successful answer that has no description.
+/// Adds a description to each answer that has none: the description of its schema. Also describes the ETag of such an answer.
 fn describe_successes(schemas: &Value, operation: &mut Value) {
     for (status, answer) in operation["responses"].as_object_mut().into_iter().flatten() {
         if answer["$ref"].is_string() || answer["description"].as_str().is_some_and(|words| !words.is_empty()) {

@@ -1,12 +1,12 @@
-//! The part of the document about publishing. Ingest serves these routes, and services do not import each other. A test of the
-//! whole deployment compares this part with what ingest serves.
+//! The part of the document about publishing. It is written here, because ingest serves these routes and services do not import
+//! each other. A test of the whole deployment compares this part with the routes that ingest serves.
 
 use postrider_wire::http::{CloudEvent, PublishBatch, PublishBatchResult, PublishEvent, PublishReceipt};
 use utoipa::IntoParams;
 
 use crate::responses::{BadBody, Conflict, Refused};
 
-/// The tenant, for keys of several tenants.
+/// The parameter `tenant` of a publish.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "described here, read by ingest")]

@@ -1,4 +1,4 @@
-//! The routes under `/v1`, one file a noun: they read a request, call an operation, and answer with what it returns.
+//! The routes under `/v1`, with one file for each noun. A route reads a request, calls an operation, and answers with its result.
 
 mod audit_log;
 mod dead_letters;
@@ -22,7 +22,7 @@ use utoipa_axum::routes;
 
 use crate::Api;
 
-/// Adds every route to a router with a document.
+/// Adds every route to a router that has an OpenAPI document.
 pub(crate) fn add_to(router: OpenApiRouter<Arc<Api>>) -> OpenApiRouter<Arc<Api>> {
     router
         .routes(routes!(tenants::create, tenants::list))

@@ -134,7 +134,7 @@ async fn objects_of_another_tenant_are_404() {
     world.get(&own.key, &format!("/v1/endpoints?tenant={}", other.id)).await.problem(404, "");
     assert_eq!(world.get(&own.key, "/v1/endpoints").await.ok(200)["usage"], json!(0));
 
-    // Their own tenant and an operator who names the tenant can read them.
+    // The endpoint's own tenant can read it, and so can an operator. A tenant that the operator names must be the endpoint's.
     assert_eq!(world.get(&other.key, &path).await.ok(200)["name"], json!("hook"));
     world.get(OPERATOR, &path).await.ok(200);
     world.get(OPERATOR, &format!("{path}?tenant={}", own.id)).await.problem(404, "");

@@ -1,4 +1,4 @@
-//! The audit log, and the limits of edits and of wrong keys.
+//! The audit log, and the rate limits of edits and of requests with unknown keys.
 
 use postrider_model::limits::{EDITS_BURST, REFUSED_KEYS_BURST};
 use serde_json::{Value, json};

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use crate::harness::{OPERATOR, World};
 
-/// Messages that the broker confirms before a test gives up waiting.
+/// Maximum time that a test waits for messages in a queue.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A letter of Postrider's own that was received `age_s` seconds ago. Its body is its reason.
+/// A dead letter that no producer published, received `age_s` seconds ago. Its body is the text of its reason.
 fn letter(source: &str, reason: &str, age_s: i64) -> DeadLetter {
     DeadLetter {
         received_at: UnixMillis(UnixMillis::now().0 - age_s * 1_000),
@@ -62,7 +62,7 @@ async fn wait_for_depth(world: &World, queue: Queue, expected: u32) {
 async fn a_dead_letter_is_read_and_requeued_to_the_queue_that_it_may_return_to() {
     let world = World::new("api_dead_letters").await;
     let own = DeadLetter { body: Bytes::from(vec![b'x'; 5_000]), ..letter("postrider.fanout", "panic: oh no", 50) };
-    // An earlier release took the source of this letter from its message, which a producer can forge.
+    // A producer can forge the source in a message. This dead letter has a producer, but its source is a queue of Postrider.
     let forged = DeadLetter {
         routing_key: "ten_operator.a.b".into(),
         producer: Some("ten_operator".into()),
@@ -134,7 +134,7 @@ async fn dead_letters_are_filtered_by_reason_source_time_and_state() {
     assert_eq!((&log["data"][0]["target"], &log["data"][1]), (&discarded[0]["id"], &Value::Null), "{log:#}");
     assert!(discarded[0]["discarded_at"].is_string() && discarded[0]["discarded_by"] == log["data"][0]["actor"]["id"]);
 
-    // If the same message fails again, it is another dead letter.
+    // If the same message fails again, it becomes another dead letter.
     record(&world, vec![two]).await;
     assert_eq!(reasons(&list(&world, "state=open").await), all[..2]);
 }

@@ -1,4 +1,4 @@
-//! The answer to an edit waits for the live instances and names the lagging ones.
+//! The answer to an edit is sent when the live instances have applied the edit, or names the instances that have not.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ async fn an_edit_waits_for_a_lagging_instance_and_its_answer_names_it() {
     let world = World::new("api_edits").await;
     let tenant = world.tenant("standard").await;
     let hints = world.broker.hint_sender();
-    // The instance counts as live once an answer names it.
+    // Edits until an answer names the instance: from then on, the API regards the instance as live.
     let (lagging, took) = loop {
         hints.send(applied(1));
         let started = Instant::now();

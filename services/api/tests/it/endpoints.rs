@@ -66,7 +66,7 @@ async fn an_edit_changes_only_given_members_and_needs_the_current_version() {
         .collect();
     assert_eq!(values, [("X-New", "2"), ("X-Team", "blue")]);
 
-    // Kept header values are not sent to another host: an edit of the host must give them again.
+    // Stored header values are not sent to another host: an edit that changes the host must contain the values again.
     let headers = json!({"X-New": "2", "X-Team": "blue"});
     let cases = [
         (json!({"url": "http://example.com/", "headers": headers}), "/url"),
@@ -218,7 +218,7 @@ async fn an_ed25519_endpoint_shows_its_public_key_only() {
     assert_eq!(read["public_key"], json!(second));
     assert!(read["previous_secret_until"].is_string() && read.get("next_public_key").is_none(), "{read:#}");
 
-    // The key of a planned cut-over can be read before the cut-over.
+    // The public key of a planned rotation can be read before it is in force.
     let in_an_hour = postrider_model::time::UnixMillis::now().plus(std::time::Duration::from_secs(3_600));
     let planned = world.post(&tenant.key, &rotate, json!({"effective_at": in_an_hour.to_string()})).await.ok(200);
     let read = world.get(&tenant.key, &path).await.ok(200);

@@ -134,7 +134,7 @@ async fn a_subscription_may_name_types_of_the_tenant_and_of_the_profile() {
     world.call(&tenant.key, "PUT", "/v1/event-types/order.paid", Some(&json!({}))).await.ok(201);
     let made = world.post(&tenant.key, "/v1/endpoints", hook).await.ok(201);
 
-    // A name that was valid when it was saved is kept and does not prevent another edit.
+    // An endpoint keeps an event type that was deleted from the catalog, and its other fields can still be edited.
     world.call(&tenant.key, "DELETE", "/v1/event-types/order.paid", None).await.ok(204);
     let path = format!("/v1/endpoints/{}", made["id"].as_str().unwrap());
     let edited = world.call(&tenant.key, "PATCH", &path, Some(&json!({"name": "renamed"}))).await.ok(200);

@@ -1,4 +1,4 @@
-//! A database and a virtual host for the test, the API's routes over them, and functions that call the routes.
+//! A database and a virtual host for the test, the API's routes that use them, and functions that call the routes.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
 }
 
-/// A tenant with a key of every scope.
+/// A tenant, and a key of the tenant with every scope.
 pub(crate) struct Tenant {
     pub(crate) id: String,
     pub(crate) key: String,
@@ -48,24 +48,24 @@ pub(crate) struct Tenant {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Closes the connection in order. The virtual host remains (see `Scope`).
+        // Closes the connection properly. The virtual host remains (see `Scope`).
         let broker = self.broker.clone();
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(broker.close()));
     }
 }
 
 impl World {
-    /// The API alone.
+    /// Starts the API without the dashboard.
     pub(crate) async fn new(name: &str) -> Self {
         Self::with_routes(name, |api, _, _| api.routes).await
     }
 
-    /// Starts the API with the built-in profiles. `routes` makes the world's routes from it.
+    /// Starts the API with the built-in profiles. `routes` returns the routes that the test calls.
     pub(crate) async fn with_routes(name: &str, routes: impl FnOnce(Service, Store, &Tasks) -> Router) -> Self {
         Self::with_profiles(name, Profiles::builtin(), routes).await
     }
 
-    /// The same, with these profiles.
+    /// Like [`Self::with_routes`], but with these profiles.
     pub(crate) async fn with_profiles(
         name: &str,
         profiles: Profiles,
@@ -134,7 +134,7 @@ impl World {
         self.call(key, "POST", path, Some(&body)).await
     }
 
-    /// A tenant of a profile, with a key of every scope.
+    /// Creates a tenant with this profile, and a key of the tenant with every scope.
     pub(crate) async fn tenant(&self, profile: &str) -> Tenant {
         let made = self.post(OPERATOR, "/v1/tenants", json!({"name": "Acme", "profile": profile})).await.ok(201);
         let id = made["id"].as_str().unwrap().to_owned();
@@ -171,7 +171,8 @@ impl Answer {
         self.body
     }
 
-    /// Checks that the answer is a problem with this status and, unless it is empty, this pointer. Returns the problem.
+    /// Checks that the answer is a problem with this status and one error, at this pointer; or without errors, if `pointer` is
+    /// empty. Returns the problem.
     #[track_caller]
     pub(crate) fn problem(self, status: u16, pointer: &str) -> Value {
         assert_eq!(self.status, status, "{:#}", self.body);

@@ -44,7 +44,7 @@ async fn a_repeated_post_acts_once_and_gets_the_first_answer() {
     let read = world.get(&tenant.key, &format!("{path}/{}", first.body["id"].as_str().unwrap())).await.ok(200);
     assert_eq!(read["previous_secrets_until"].as_array().map(Vec::len), Some(1), "{read:#}");
 
-    // A refused request changes nothing: the corrected request may use its key.
+    // A refused request changes nothing: the corrected request may use the same key.
     post(&world, &tenant.key, path, &json!({"name": "n"}), "k3").await.problem(422, "/event_types");
     post(&world, &tenant.key, path, &endpoint(), "k3").await.ok(201);
     world.call_with(&tenant.key, "POST", path, Some(&endpoint()), &[("idempotency-key", "")]).await.problem(400, "");

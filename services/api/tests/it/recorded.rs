@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::harness::{Tenant, World};
 
-/// Records an event for one endpoint, its decision, and one attempt that got this status.
+/// Records an event, its decision for one endpoint, and one attempt after which the delivery has this status.
 pub(crate) async fn recorded(
     world: &World,
     tenant: &Tenant,

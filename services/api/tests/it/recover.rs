@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use crate::harness::{OPERATOR, Tenant, World};
 use crate::recorded::recorded;
 
-/// A tenant with two endpoints, the first of which failed five times: one delivery failed, four wait for a retry.
+/// A tenant with two endpoints. The first endpoint has five deliveries with a failed attempt: one has failed, four wait for a
+/// retry.
 async fn failing(world: &World) -> (Tenant, Value) {
     let tenant = world.tenant("standard").await;
     let endpoint = world.endpoint(&tenant).await;

@@ -30,7 +30,7 @@ async fn named(world: &World, tenant: &Tenant, name: &str) -> Value {
     world.post(&tenant.key, "/v1/endpoints", body).await.ok(201)
 }
 
-/// Records an event accepted so many seconds ago, and its decision for an endpoint, without an attempt.
+/// Records an event that was accepted `age_s` seconds ago, and its decision for an endpoint, but no attempt.
 async fn decided(world: &World, tenant: &Tenant, endpoint: &Value, age_s: i64) -> AcceptedEvent {
     let at = UnixMillis(UnixMillis::now().0 - age_s * 1_000);
     let tenant: TenantId = tenant.id.parse().unwrap();
@@ -93,7 +93,7 @@ async fn the_operator_sees_by_name_who_fails_why_and_since_when() {
     );
     assert_eq!(shown["throughput"]["by"], json!("minute"));
 
-    // A deleted endpoint is no longer anybody's trouble.
+    // A deleted endpoint is not listed.
     let path = format!("/v1/endpoints/{}", dead["id"].as_str().unwrap());
     world.call(&one.key, "DELETE", &path, None).await.ok(204);
     let shown = trouble(&world).await;
@@ -109,7 +109,7 @@ async fn the_delivery_that_waits_longest_and_open_breakers_are_named() {
     assert_eq!(trouble(&world).await["oldest_waiting"], Value::Null);
     let newer = decided(&world, &tenant, &endpoint, 5).await;
     let older = decided(&world, &tenant, &endpoint, 60).await;
-    // Of what failed already, the retry is not waited for here.
+    // A delivery that waits for a retry does not count here, because it has had its first attempt.
     recorded(&world, &tenant, &endpoint, DeliveryStatus::Pending).await;
     let oldest = async || trouble(&world).await["oldest_waiting"].clone();
     let delivery = |event: &AcceptedEvent| json!(testing::first_delivery(event, id(&endpoint)).id.to_string());
