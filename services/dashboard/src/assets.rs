@@ -1,5 +1,5 @@
-//! The style sheet, the scripts and the icon. They are in the binary. Their addresses contain a hash of their content, so that a
-//! browser may cache them without a limit.
+//! The style sheet, the scripts and the icon, which are part of the binary. The address of a file contains a hash of its content,
+//! so that a browser may cache the file without a time limit.
 
 use std::sync::LazyLock;
 
@@ -34,13 +34,13 @@ impl Asset {
         Self::new(stem, "js", "text/javascript; charset=utf-8", content)
     }
 
-    /// Where it is served.
+    /// The address of the file.
     pub(super) fn href(&self) -> String {
         format!("/dashboard/assets/{}", self.file)
     }
 }
 
-/// The one style sheet.
+/// The style sheet of every page.
 pub(super) static STYLE: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("style", "css", "text/css; charset=utf-8", include_str!("assets/style.css")));
 
@@ -48,7 +48,7 @@ pub(super) static STYLE: LazyLock<Asset> =
 pub(super) static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_str!("assets/icon.svg")));
 
-/// The scripts, each a module by itself; every page has all of them.
+/// The scripts. Each script is a module of its own, and every page loads all of them.
 pub(super) static SCRIPTS: LazyLock<[Asset; 9]> = LazyLock::new(|| {
     [
         Asset::script("time", include_str!("assets/time.js")),

@@ -21,7 +21,7 @@ use crate::format::plural;
 use crate::page::{OperatorPage, Page};
 use crate::session::Visitor;
 
-/// The entries that a page shows.
+/// Whose entries a page shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Entries {
     OfTenant,

@@ -1,7 +1,8 @@
-//! The product whose pages these are: its name, logo, accent colour and links.
+//! The brand of a page: the name, logo, accent colour and links of the product that the page belongs to.
 //!
-//! A tenant's pages have the brand of the tenant and its profile, and the operator's pages that of Postrider. Pages without a
-//! visitor, such as the sign-in, have the brand of the deployment: that of its only product, or none if it has several.
+//! A tenant's pages have the brand of the tenant and its profile. The operator's pages have the brand of Postrider. Pages without
+//! a visitor, such as the sign-in page, have the brand of the deployment: the brand of its only product, or no brand if the
+//! deployment has several products.
 
 mod accent;
 mod files;
@@ -18,15 +19,15 @@ pub(crate) use self::files::routes;
 use self::files::{accent_href, logo_href};
 use crate::assets::ICON;
 
-/// What a page shows of its product.
+/// The brand of a page.
 #[derive(Debug)]
 pub(crate) struct PageBrand {
-    /// The name in the header, in titles and in sentences; `None` if the page belongs to several products.
+    /// The name in the header, in titles and in sentences; `None` if the page has no brand.
     pub(crate) name: Option<String>,
     mark: Mark,
-    /// The address of the style sheet with the accent colour; `None`: the colours of Postrider.
+    /// The address of the style sheet with the accent colour; `None` for the colours of Postrider.
     pub(crate) accent: Option<String>,
-    /// Links to the product's own pages: texts and addresses.
+    /// Links to the product's own pages, each with its text and its address.
     pub(crate) links: Vec<(&'static str, String)>,
 }
 
@@ -45,7 +46,7 @@ impl PageBrand {
         Arc::new(Self::new(Brand::default(), None))
     }
 
-    /// The brand of pages without a visitor.
+    /// The brand of the deployment, for pages without a visitor.
     pub(crate) fn of_deployment(operations: &Operations) -> Arc<Self> {
         Arc::new(match operations.deployment_brand() {
             Some(brand) => Self::new(brand.clone(), None),
@@ -61,9 +62,9 @@ impl PageBrand {
         Ok(Arc::new(Self::new(operations.brand_of(tenant)?, Some(tenant.id))))
     }
 
-    /// `owner` is the tenant whose brand it is; `None`: the deployment's.
+    /// `owner` is the tenant to which the brand belongs; `None` for the brand of the deployment.
     fn new(brand: Brand, owner: Option<TenantId>) -> Self {
-        // Both texts were checked when the brand was set.
+        // The texts of the logo and the accent are valid, because they are checked when the brand is set.
         let logo = brand.logo.and_then(|logo| logo.parse::<Logo>().ok());
         let accent = brand.accent.and_then(|accent| accent.parse::<Accent>().ok());
         let mark = match (logo, &brand.name) {
@@ -80,7 +81,7 @@ impl PageBrand {
         }
     }
 
-    /// The address of the icon of the browser's tab. A product without a logo has an empty one.
+    /// The address of the icon in the browser's tab. A product without a logo has an empty icon.
     pub(crate) fn icon(&self) -> String {
         match &self.mark {
             Mark::Postriders => ICON.href(),
@@ -89,11 +90,11 @@ impl PageBrand {
         }
     }
 
-    /// Logo and name, as a link to the start page. Empty if there is no name.
+    /// The logo and the name, as a link to the start page. Empty if the brand has no name.
     pub(crate) fn home_link(&self) -> Markup {
         html! { @if let Some(name) = &self.name {
             a.brand href="/dashboard" {
-                // The name next to it says what it is.
+                // The image needs no text for screen readers, because the name is next to it.
                 @match &self.mark {
                     Mark::Postriders => {
                         svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true" focusable="false" {

@@ -1,6 +1,6 @@
-//! The session cookie: one for pages in a tab of their own, and one for pages in a frame of another site.
+//! The session cookies: one for pages in a tab of their own, and one for pages in a frame of another site.
 //!
-//! The two never mix: a frame cannot use the session of a tab, nor a tab that of a frame.
+//! The two cookies are separate: a frame cannot use the session of a tab, and a tab cannot use the session of a frame.
 
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use postrider_operations::portal::Place;
 
 const PLAIN: &str = "postrider_session";
-/// The name over https: browsers accept a cookie with this prefix over https only, so a page without TLS cannot plant one.
-/// (`__Host-` would require the path `/`; this cookie is sent to the dashboard alone.)
+/// The name of the cookie over https. Browsers accept a cookie with the prefix `__Secure-` only over https, so a page without TLS
+/// cannot set it. (The prefix `__Host-` would require the path `/`, but this cookie is sent only to the dashboard.)
 const SECURE: &str = "__Secure-postrider_session";
 
-/// The name in a frame.
+/// The name of the cookie in a frame.
 const FRAMED: &str = "__Secure-postrider_framed";
-/// The header by which scripts say that their page is in a frame. Browsers say it for pages only.
+/// The header with which scripts tell the server that their page is in a frame. Browsers tell the server only when they request a
+/// page.
 const FRAME_HEADER: &str = "x-postrider-frame";
 
 /// Where the page of a request is shown.
@@ -30,8 +31,8 @@ pub(crate) fn place(headers: &HeaderMap) -> Place {
     }
 }
 
-/// The session's token, and where the page is shown. A browser that does not say the place has the session of a tab, or else that
-/// of a frame.
+/// The session's token, and where the page is shown. If the browser does not tell where the page is shown, this is the session of
+/// a tab, or the session of a frame if there is none of a tab.
 pub(crate) fn session(headers: &HeaderMap) -> Option<(String, Place)> {
     let jar = CookieJar::from_headers(headers);
     let value = |name: &str| jar.get(name).map(Cookie::value).filter(|value| !value.is_empty()).map(str::to_owned);
@@ -44,7 +45,8 @@ pub(crate) fn session(headers: &HeaderMap) -> Option<(String, Place)> {
     }
 }
 
-/// Where the page of a request is shown; a browser that does not say it shows it where its session is.
+/// Where the page of a request is shown. If the browser does not tell, this is the place of the session, or a tab if there is no
+/// session.
 pub(crate) fn page_place(headers: &HeaderMap) -> Place {
     match place(headers) {
         Place::Unknown => session(headers).map_or(Place::Tab, |(_, place)| place),
@@ -65,8 +67,8 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// The transport of a request, which the proxy in front names in `X-Forwarded-Proto`. A client that sends a false header
-    /// weakens only its own cookie.
+    /// The transport of a request, which a proxy in front of the dashboard names in `X-Forwarded-Proto`. A client that sends a
+    /// false header weakens only its own cookie.
     pub(crate) fn of_request(headers: &HeaderMap) -> Self {
         let proto = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
         let first = proto.and_then(|proto| proto.split(',').next()).unwrap_or_default();
@@ -74,7 +76,7 @@ impl Transport {
     }
 }
 
-/// The cookie of a new session. With an empty token and a lifetime of zero it deletes the session's cookie.
+/// The cookie of a new session. An empty token and a lifetime of zero delete the cookie.
 pub(crate) fn session_cookie(token: &str, lifetime: Duration, transport: Transport) -> CookieJar {
     let name = if transport == Transport::Https { SECURE } else { PLAIN };
     let max_age = lifetime.try_into().unwrap_or_default();
@@ -87,7 +89,7 @@ pub(crate) fn session_cookie(token: &str, lifetime: Duration, transport: Transpo
     CookieJar::new().add(cookie)
 }
 
-/// The cookie of a new session in a frame. Browsers keep it for this site within the embedding site alone.
+/// The cookie of a new session in a frame. Browsers send it only from frames within the same embedding site.
 pub(crate) fn frame_cookie(token: &str, lifetime: Duration) -> CookieJar {
     let cookie = Cookie::build((FRAMED, token.to_owned()))
         .path("/dashboard")

@@ -1,14 +1,14 @@
 //! Checks that a form comes from a page of this server.
 //!
-//! A form of a session has a token that is derived from the session's token, so it is not stored. A form without a session
-//! (sign-in) is checked by the headers that browsers send.
+//! Each form of a session contains a token that is derived from the session's token, so the form's token need not be stored. A
+//! form without a session (sign-in) is checked by the headers that browsers send.
 
 use axum::http::HeaderMap;
 use maud::{Markup, Render, html};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// The form field with the token of the session.
+/// The form field with the token of the session's forms.
 pub(crate) const CSRF_FIELD: &str = "csrf";
 /// The form field with the one-time token of the page.
 pub(crate) const ONCE_FIELD: &str = "once";
@@ -41,7 +41,7 @@ pub(crate) fn is_valid(session: &str, sent: &str) -> bool {
     token(session).as_bytes().ct_eq(sent.as_bytes()).into()
 }
 
-/// Whether the browser says that a request comes from a page of this server.
+/// Whether a request comes from a page of this server, according to the headers that the browser sends.
 pub(crate) fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     match (text("sec-fetch-site"), text("origin"), text("host")) {

@@ -1,4 +1,4 @@
-//! The delivery history, and each delivery with its attempts.
+//! The delivery history, and the page of a delivery with its attempts.
 
 mod detail;
 
@@ -28,7 +28,7 @@ use crate::page::{EndpointNames, Id, Managed, Page};
 use crate::several;
 use crate::texts::{self, Notice};
 
-/// The outcomes that the filter offers.
+/// The outcomes that the filter of the list offers.
 const OUTCOMES: [Outcome; 8] = [
     Outcome::Success,
     Outcome::HttpStatus,
@@ -57,7 +57,7 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
         .route("/dashboard/{tenant}/deliveries/{id}/cancel", get(ask_cancel).post(cancel))
 }
 
-/// Reads the filter in an address. Its parameters have the same names as in the API.
+/// Reads the filter from the query of an address. The parameters have the same names as in the API.
 fn read_filter(query: &Fields) -> Result<DeliveryFilter, Error> {
     let mut reader = FieldReader::new(query);
     // The phases of a pending delivery are choices of the field `status`.
@@ -126,7 +126,7 @@ fn history(page: &Page, listed: &List<Delivery>, names: &EndpointNames) -> Marku
     }
 }
 
-/// The statuses, and the phases of `pending` next to it.
+/// The options of the filter `status`: the statuses, with the phases of a pending delivery after `pending`.
 fn status_options(chosen: &str) -> Markup {
     let phases = DeliveryPhase::ALL.map(|phase| (phase.as_str(), texts::phase_option(phase)));
     let statuses = STATUSES.map(|status| (status.as_str(), status.as_str()));

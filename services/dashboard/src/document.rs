@@ -1,8 +1,9 @@
 //! The HTML document, and pages without a signed-in visitor.
 //!
-//! A page in a frame of another site has no logo, no sign-in and no sign-out. Its request says where it is shown; every layer that
-//! starts a task for a request passes that on with [`shown_in`]. The page begins with the brand of the deployment; once the visitor
-//! is known, [`set_brand`] replaces it, so that an error page has the same brand as the page that failed.
+//! A page in a frame of another site has no logo, no sign-in and no sign-out. [`shown_in`] stores in the task of a request where
+//! its page is shown, and the brand of the page. If a request continues in another task, [`shown_in`] must be called again there.
+//! The brand is that of the deployment until the visitor is known; then [`set_brand`] replaces it, so that an error page has the
+//! same brand as the page that failed.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use postrider_operations::portal::Place;
 use crate::assets::{SCRIPTS, STYLE};
 use crate::brand::PageBrand;
 
-/// How the page of a request is shown.
+/// Where the page of a request is shown, and with which brand.
 struct Shown {
     place: Place,
     brand: RefCell<Arc<PageBrand>>,
@@ -23,7 +24,7 @@ tokio::task_local! {
     static SHOWN: Shown;
 }
 
-/// Runs `work`, whose pages are shown at `place` and have this brand until [`set_brand`].
+/// Runs `work`. Its pages are shown at `place` and have this brand until `work` calls [`set_brand`].
 pub(crate) async fn shown_in<T>(place: Place, brand: Arc<PageBrand>, work: impl Future<Output = T>) -> T {
     SHOWN.scope(Shown { place, brand: RefCell::new(brand) }, work).await
 }
@@ -33,9 +34,9 @@ pub(crate) fn in_frame() -> bool {
     SHOWN.try_with(|shown| shown.place == Place::Frame).unwrap_or(false)
 }
 
-/// Gives the page of this request another brand.
+/// Replaces the brand of this request's page.
 pub(crate) fn set_brand(brand: Arc<PageBrand>) {
-    // Outside of `shown_in` no page is shown.
+    // Fails outside of `shown_in`, where no page is shown.
     let _ = SHOWN.try_with(|shown| shown.brand.replace(brand));
 }
 
@@ -44,12 +45,12 @@ pub(crate) fn page_brand() -> Arc<PageBrand> {
     SHOWN.try_with(|shown| Arc::clone(&shown.brand.borrow())).unwrap_or_else(|_| PageBrand::postrider())
 }
 
-/// Who sends the deliveries, as the page names them. Begins a sentence.
+/// The sender of the deliveries, as the subject at the start of a sentence: the name of the page's brand.
 pub(crate) fn sender() -> String {
     page_brand().name.clone().unwrap_or_else(|| "The service".to_owned())
 }
 
-/// A document with this body.
+/// The HTML document with this title and this `body` element.
 pub(crate) fn document(title: &str, body: Markup) -> Markup {
     let brand = page_brand();
     let name = brand.name.as_ref().filter(|_| !in_frame());

@@ -1,4 +1,4 @@
-//! The catalog: event types, what endpoints receive for each, and downloads for code generators.
+//! The catalog: the event types, what endpoints receive for each type, and downloads for code generators.
 
 use std::sync::Arc;
 
@@ -67,7 +67,8 @@ fn table(page: &Page, types: &[EventType]) -> Markup {
 fn downloads(page: &Page) -> Markup {
     html! { section aria-labelledby="downloads" {
         h2 #downloads { "For code generators" }
-        // The answers are attachments. The attribute `download` would hide from the server that the page is in a frame.
+        // The links need no attribute `download`, because the answers are attachments. With it, the browser would not tell the
+        // server that the page is in a frame.
         p { "All event types with their schemas and samples, as "
             a href=(page.to("/catalog/openapi.json")) { "OpenAPI 3.1 (webhooks)" } " and as "
             a href=(page.to("/catalog/asyncapi.json")) { "AsyncAPI 3.0" } "." }
@@ -100,7 +101,7 @@ async fn show(page: Page, Path((_, name)): Path<(String, String)>) -> Answer {
     Ok(page.show(&event_type.name, content))
 }
 
-/// Links to the test of each webhook, with this event type chosen.
+/// Links to the test page of each webhook, with this event type chosen.
 async fn send_as_test(page: &Page, event_type: &EventType) -> Answer {
     let webhooks = page.operations.endpoint_names(page.caller, TESTED_MAX).await?;
     let test = |id| page.to(format!("/webhooks/{id}/test?event_type={}", path_segment(&event_type.name)));

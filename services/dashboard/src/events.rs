@@ -1,4 +1,4 @@
-//! The history of events: search, and an event with its deliveries and the decision for each webhook.
+//! The history of events: the search, and the page of an event with its deliveries and the decision for each webhook.
 
 mod detail;
 mod why;

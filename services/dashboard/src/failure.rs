@@ -1,4 +1,4 @@
-//! The answer when there is no page to show.
+//! The answer to a request that gets no page: a redirect to the sign-in, or an error page.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -14,7 +14,7 @@ use crate::sign_in_page::{SIGN_IN, session_ended};
 /// The answer of a handler: a page by default, or a failure.
 pub(crate) type Answer<T = Markup> = Result<T, Failure>;
 
-/// Why there is no page.
+/// Why a handler returns no page.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The visitor is not signed in.

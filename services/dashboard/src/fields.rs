@@ -1,4 +1,4 @@
-//! The fields of a form or of an address.
+//! The fields of a form or of an address's query.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -25,7 +25,7 @@ pub(crate) const NOTICE: &str = "notice";
 /// The query parameter that names the kept result of a form.
 pub(crate) const RESULT: &str = "result";
 
-/// Fields by name, in the order sent.
+/// Names and values of fields, in the order in which they were sent.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fields(Vec<(String, String)>);
 
@@ -40,37 +40,37 @@ impl Fields {
         Self::read(uri.query().unwrap_or_default().as_bytes())
     }
 
-    /// The first value of this name, trimmed; empty if there is none.
+    /// The first value with this name, trimmed; empty if there is none.
     pub(crate) fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value.trim())
     }
 
-    /// The first value of this name, trimmed, unless it is empty.
+    /// The first value with this name, trimmed; `None` if it is absent or empty.
     pub(crate) fn optional(&self, name: &str) -> Option<String> {
         Some(self.get(name)).filter(|value| !value.is_empty()).map(str::to_owned)
     }
 
-    /// The lines of a text field, without carriage returns.
+    /// The value of a text field, trimmed, with `\n` as the line ending.
     pub(crate) fn lines(&self, name: &str) -> String {
         self.get(name).replace("\r\n", "\n")
     }
 
-    /// All values of this name that are not empty.
+    /// All non-empty values with this name.
     pub(crate) fn all(&self, name: &str) -> Vec<String> {
         self.0.iter().filter(|(n, value)| n == name && !value.is_empty()).map(|(_, value)| value.clone()).collect()
     }
 
-    /// Every field, in the order sent.
+    /// The names and values of all fields, in the order in which they were sent.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Whether a checkbox of this name is checked.
+    /// Whether the checkbox with this name is checked.
     pub(crate) fn is_checked(&self, name: &str) -> bool {
         !self.get(name).is_empty()
     }
 
-    /// The same fields, with another one unless its value is empty.
+    /// Adds a field, unless its value is empty.
     #[must_use]
     pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
         let value = value.to_string();
@@ -80,7 +80,7 @@ impl Fields {
         self
     }
 
-    /// The same fields, with another one if it has a value.
+    /// Adds a field, unless its value is `None` or empty.
     #[must_use]
     pub(crate) fn with_some(self, name: &str, value: Option<impl ToString>) -> Self {
         match value {
@@ -89,20 +89,20 @@ impl Fields {
         }
     }
 
-    /// The same fields, with several values of one name.
+    /// Adds several fields with the same name.
     #[must_use]
     pub(crate) fn with_all(self, name: &str, values: impl IntoIterator<Item = impl ToString>) -> Self {
         values.into_iter().fold(self, |fields, value| fields.with(name, value))
     }
 
-    /// The non-empty fields whose names begin with `prefix`, by the rest of the name: with `attributes.`, `bridge` for
-    /// `attributes.bridge`.
+    /// The non-empty fields whose names begin with `prefix`. The map's keys are the names without the prefix, such as `bridge`
+    /// for the field `attributes.bridge`.
     pub(crate) fn by_suffix(&self, prefix: &str) -> BTreeMap<String, String> {
         let named = self.0.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?, value.trim())));
         named.filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
-    /// The page of a list, from the field `cursor` of an address.
+    /// The page of a list that the field `cursor` selects.
     pub(crate) fn page_query(&self) -> PageQuery {
         PageQuery { cursor: self.optional("cursor"), ..PageQuery::default() }
     }
@@ -113,7 +113,7 @@ impl Fields {
         form_urlencoded::Serializer::new(String::new()).extend_pairs(rest).finish()
     }
 
-    /// The query of an address that differs in the field `name`. `None` removes the field.
+    /// The query with another value of the field `name`, for an address. `None` removes the field.
     pub(crate) fn query_with(&self, name: &str, value: Option<&str>) -> String {
         let mut query = self.without(&[name, NOTICE, RESULT]);
         if let Some(value) = value {
@@ -125,7 +125,8 @@ impl Fields {
     }
 }
 
-/// The fields of a sent form. [`submit_once`](super::submit_once) has checked that it comes from a page of the visitor's session.
+/// The fields of a form that was sent. [`submit_once`](super::submit_once) checks that the form comes from a page of the
+/// visitor's session.
 pub(crate) struct Sent(pub(crate) Fields);
 
 impl FromRequest<Arc<Dashboard>> for Sent {
@@ -149,7 +150,7 @@ impl<'a> FieldReader<'a> {
         Self { fields, errors: Vec::new() }
     }
 
-    /// The parsed value. After an error, keeps the error and returns the default.
+    /// Returns the parsed value. After an error, stores the error and returns the default.
     pub(crate) fn take<T: Default>(&mut self, parsed: Result<T, FieldError>) -> T {
         parsed.unwrap_or_else(|error| {
             self.errors.push(error);
@@ -157,7 +158,7 @@ impl<'a> FieldReader<'a> {
         })
     }
 
-    /// Parses the field by its type's `FromStr`. `None` for an empty field.
+    /// Parses the field with the `FromStr` of the type; `None` for an empty field.
     pub(crate) fn parse<T: FromStr<Err: Display>>(&mut self, pointer: &str) -> Option<T> {
         self.parse_text(pointer, self.text(pointer))
     }
@@ -175,7 +176,7 @@ impl<'a> FieldReader<'a> {
         self.number_text(pointer, self.text(pointer))
     }
 
-    /// Like [`number`](Self::number), for text of a field with another name.
+    /// Like [`number`](Self::number), for the text of a field whose name differs from the pointer.
     pub(crate) fn number_text<T: FromStr>(&mut self, pointer: &str, text: &str) -> Option<T> {
         if text.is_empty() {
             return None;
@@ -201,7 +202,7 @@ impl<'a> FieldReader<'a> {
     }
 }
 
-/// The refusal of a form over the limit.
+/// The refusal of a form with more than [`FORM_BYTES_MAX`] bytes.
 pub(crate) fn too_large() -> Failure {
     Problem::payload_too_large(format!("a form has at most {} KiB", FORM_BYTES_MAX / 1_024)).into()
 }

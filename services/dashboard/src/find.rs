@@ -1,4 +1,4 @@
-//! The search of a tenant's pages: it leads to what it found, or lists it.
+//! The search of a tenant's pages. It redirects to the only result, or lists all results.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
     Router::new().route("/dashboard/{tenant}/find", get(show))
 }
 
-/// The search box in the head of a tenant's pages. `tenant` is its id, `text` the text that was searched.
+/// The search box in the header of a tenant's pages. `tenant` is the tenant's id, `text` the text of the last search.
 pub(crate) fn search_box(tenant: &str, text: &str) -> Markup {
     html! { form.find method="get" action={ "/dashboard/" (tenant) "/find" } role="search" aria-label="This account" {
         label.unseen for="find" { "Find anything" }
@@ -61,7 +61,7 @@ async fn show(page: Page) -> Answer<Response> {
     Ok(page.show(&format!("Search {text}"), content).into_response())
 }
 
-/// The path of what was found, below the tenant's address.
+/// The path of a result, below the tenant's address.
 fn path(found: &Found) -> String {
     let list = |list: &str, name: &str, value: &dyn ToString| {
         format!("/{list}?{}", Fields::default().query_with(name, Some(&value.to_string())))
@@ -92,7 +92,7 @@ fn entry(page: &Page, found: &Found) -> Markup {
     html! { span.tag { (kind) } " " a href=(page.to(path(found))) { (name) } " " span.faint { (more) } }
 }
 
-/// What a search understands.
+/// The section that lists what a visitor can search for.
 fn understood() -> Markup {
     let kinds = [
         (

@@ -1,15 +1,15 @@
-//! Figures, names and JSON as people read them.
+//! Formats numbers, names and JSON for people.
 
 use axum::http::StatusCode;
 use postrider_model::time::UnixMillis;
 
-/// `503 Service Unavailable`
+/// A status code with its reason phrase: `503 Service Unavailable`.
 pub(crate) fn status_line(code: u16) -> String {
     let reason = StatusCode::from_u16(code).ok().and_then(|code| code.canonical_reason());
     reason.map_or_else(|| code.to_string(), |reason| format!("{code} {reason}"))
 }
 
-/// Milliseconds as people read them.
+/// A duration in milliseconds, in the unit that suits its length.
 pub(crate) fn duration(ms: f64) -> String {
     match ms {
         ms if ms < 0.05 => "0 ms".to_owned(),
@@ -22,7 +22,7 @@ pub(crate) fn duration(ms: f64) -> String {
     }
 }
 
-/// A number of bytes as people read it.
+/// A number of bytes, in the unit that suits its size.
 pub(crate) fn bytes(number: usize) -> String {
     match number {
         0..1_024 => format!("{number} bytes"),
@@ -49,7 +49,7 @@ pub(crate) fn plural(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
-/// A share of 0 to 1 in percent, rounded down: 100 % means all.
+/// A share from 0 to 1 in percent. It is rounded down, so that only a share of 1 is shown as 100 %.
 pub(crate) fn percent(share: Option<f64>) -> String {
     match share {
         None => "–".to_owned(),
@@ -59,7 +59,7 @@ pub(crate) fn percent(share: Option<f64>) -> String {
     }
 }
 
-/// A delay of a retry schedule: `30s`, `1m`, `2h`, `1d`.
+/// A delay of a retry schedule, such as `30s`, `1m`, `2h` or `1d`.
 fn seconds(seconds: u32) -> String {
     match seconds {
         s if s >= 86_400 && s.is_multiple_of(86_400) => format!("{}d", s / 86_400),
@@ -69,7 +69,7 @@ fn seconds(seconds: u32) -> String {
     }
 }
 
-/// A retry schedule as a form shows and reads it.
+/// A retry schedule in the format of the form's field.
 pub(crate) fn schedule(all: &[u32]) -> String {
     if all.is_empty() { "none".to_owned() } else { all.iter().map(|s| seconds(*s)).collect::<Vec<_>>().join(", ") }
 }
@@ -88,13 +88,13 @@ pub(crate) fn attribute(name: &str) -> String {
     words
 }
 
-/// Text as one segment of a path, or as a value in a query.
+/// Encodes a text for use as one segment of a path, or as a value in a query.
 pub(crate) fn path_segment(text: &str) -> String {
-    // The encoding of forms writes a space as `+`, which a path would keep.
+    // The encoding of forms writes a space as `+`, which in a path would mean a plus sign.
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-/// Indented JSON. Its tokens are exactly those of `text`.
+/// Indents JSON. The tokens remain exactly as they are in `text`.
 pub(crate) fn pretty_json(text: &str) -> String {
     let (mut out, mut depth, mut in_string, mut escaped) =
         (String::with_capacity(text.len() * 2), 0_usize, false, false);
@@ -141,7 +141,7 @@ pub(crate) fn pretty_json(text: &str) -> String {
     out
 }
 
-/// Converts the value of a `datetime-local` field, which is in UTC, to RFC 3339. A text in RFC 3339 stays unchanged.
+/// Converts the value of a `datetime-local` field, which is in UTC, to RFC 3339. A text in RFC 3339 is returned unchanged.
 pub(crate) fn utc(text: &str) -> String {
     match text.len() {
         0 => String::new(),
@@ -151,7 +151,8 @@ pub(crate) fn utc(text: &str) -> String {
     }
 }
 
-/// The value of a `datetime-local` field, which is in UTC, for such a value or a time in RFC 3339. Any other text stays unchanged.
+/// Converts a time in RFC 3339 to the value of a `datetime-local` field, which is in UTC. Such a value, and text that is not a
+/// time, is returned unchanged.
 pub(crate) fn local(text: &str) -> String {
     let minute = |at: UnixMillis| at.to_rfc3339_seconds().chars().take("2026-01-02T03:04".len()).collect();
     utc(text).parse().map_or_else(|_| text.to_owned(), minute)

@@ -18,10 +18,10 @@ use crate::failure::Answer;
 use crate::format::{count, duration, percent};
 use crate::page::Page;
 
-/// The name of a column, and its text for an interval.
+/// The name of a column, and the function that formats its value for an interval.
 type FiguresColumn = (&'static str, fn(&Figures) -> String);
 
-/// The columns of the table of figures after the first one, the start of the interval.
+/// The columns of the table of figures, except the first column, which has the start of the interval.
 const COLUMNS: [FiguresColumn; 13] = [
     ("Attempts", |figures| count(figures.attempts)),
     ("Succeeded", |figures| percent(figures.success_rate)),
@@ -79,7 +79,7 @@ fn no_attempts(page: &Page) -> Markup {
     empty("No attempts in this time", next)
 }
 
-/// All intervals of a range with their figures. An interval without attempts has `None`.
+/// All intervals of a range, with their figures. The figures of an interval without attempts are `None`.
 struct Timeline<'a> {
     times: Vec<Timestamp>,
     figures: Vec<Option<&'a Figures>>,

@@ -1,4 +1,5 @@
-//! The header and the navigation around the content of a page. A page in a frame has no header: the page around it has one.
+//! The header and the navigation around the content of a page. A page in a frame has only the search in its header, because the
+//! product's page around the frame has a header.
 
 use maud::{Markup, html};
 use postrider_store::config::Tenant;
@@ -8,7 +9,7 @@ use crate::find::search_box;
 use crate::session::Visitor;
 use crate::texts::Notice;
 
-/// The navigation: names of sections, and their paths below the tenant's address or the operator's.
+/// The sections of the navigation: the name, and the path below the address of the tenant or of the operator.
 const OF_TENANT: [(&str, &str); 7] = [
     ("Webhooks", "webhooks"),
     ("Deliveries", "deliveries"),
@@ -61,12 +62,12 @@ fn bar(visitor: &Visitor, tenant: Option<&Tenant>) -> Markup {
     } }
 }
 
-/// The text of the search, on the page of its result.
+/// The text in the search box: the searched text on the page with the results, empty on other pages.
 fn searched(visitor: &Visitor) -> &str {
     if visitor.path.ends_with("/find") { visitor.query.get("q") } else { "" }
 }
 
-/// What the keys do; `keys.js` shows it and turns the keys on and off.
+/// The dialog that explains the keyboard shortcuts. `keys.js` opens it. Its checkbox turns the shortcuts on and off.
 fn keys() -> Markup {
     let keys = [
         ("/", "search"),
@@ -104,7 +105,7 @@ fn navigation(visitor: &Visitor, tenant: Option<&Tenant>) -> Markup {
     }
 }
 
-/// The links to the product's own pages. From a frame they open in a tab: other sites do not allow to be framed here.
+/// The links to the product's own pages. From a frame they open in a new tab, because the linked sites may not allow a frame.
 fn outside_links() -> Markup {
     let brand = page_brand();
     html! { @if !brand.links.is_empty() {

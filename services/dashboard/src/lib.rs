@@ -1,25 +1,25 @@
 //! The dashboard: pages for customers and operators in a browser, under `/dashboard`.
 //!
 //! # What it owns
-//! - The frame of a page: `document`, `layout`, `assets`, `brand` and `components`.
-//! - The visitor: `sign_in`, `portal`, `session`, `cookie`, `csrf`, and `page`, the extractors that pages begin with.
+//! - The parts that all pages share: `document`, `layout`, `assets`, `brand` and `components`.
+//! - The visitor: `sign_in`, `portal`, `session`, `cookie`, `csrf`, and `page`, which has the extractors of the handlers.
 //! - Forms: `fields`, and `submit_once`, which processes each form once.
-//! - A module for each subject: `webhooks`, `deliveries`, `several` (of them at once), `events`, `event_types`, `replays`,
-//!   `health` and `audit_log` for a tenant, `find` for the search over them, `operator` for operators. Customers know an endpoint
-//!   as a webhook, so pages call it that.
+//! - A module for each subject. For a tenant: `webhooks`, `deliveries`, `several` (changes of several deliveries), `events`,
+//!   `event_types`, `replays`, `health`, `audit_log` and `find` (the search). For operators: `operator`. Customers know an
+//!   endpoint as a webhook, so pages call an endpoint a webhook.
 //!
 //! # What it promises
-//! - **No rules of its own.** A page calls the operations behind the HTTP API with the [`Caller`] of its session. It refuses what
-//!   the API refuses, with the same words, next to the field.
-//! - **Text is text.** `maud` escapes all text at compile time; no markup is built from strings.
-//! - **Forms work without scripts.** Scripts add the local time zone, refreshes, copy buttons, keys and the search in a form's
-//!   event types. Scripts and styles are files; the policy in `POLICY` forbids inline ones.
-//! - **The address names the tenant**, `/dashboard/{tenant}/…`, so an operator with two tabs edits the tenant of the tab. Pages of
-//!   other tenants are 404s.
+//! - **No rules of its own.** A page calls the operations behind the HTTP API with the [`Caller`] of its session. It refuses the
+//!   same requests as the API, and shows the same error text next to the field.
+//! - **Text never becomes markup.** The macros of `maud` escape every text, and no markup is built from strings.
+//! - **Forms work without scripts.** Scripts add the local time zone, refreshes, copy buttons, keyboard shortcuts and the search
+//!   in a form's event types. Scripts and styles are files; the policy in `POLICY` forbids inline scripts and styles.
+//! - **The address names the tenant**, `/dashboard/{tenant}/…`, so an operator with two tabs edits the tenant of the tab. For a
+//!   visitor of another tenant, the answer is a 404.
 //!
 //! # What it does not do
-//! It stores only sessions and the results of forms, sends nothing to endpoints and makes no HTTP requests. The api process serves
-//! it; it imports no other service.
+//! The dashboard stores only sessions and the results of forms. It sends nothing to endpoints and makes no HTTP requests. The
+//! `api` process serves the dashboard. The crate imports no other service.
 //!
 //! [`Caller`]: postrider_operations::Caller
 
@@ -72,12 +72,12 @@ use self::failure::Failure;
 use self::fields::FORM_BYTES_MAX;
 use self::session::Visitor;
 
-/// Names the instances that did not apply an edit in time, separated by commas.
+/// The header that names the instances that did not apply an edit in time, separated by commas.
 const LAGGING: HeaderName = HeaderName::from_static("postrider-lagging");
-/// The policy of every answer under `/dashboard`; who may show it in a frame follows.
+/// The content security policy of every answer under `/dashboard`. [`policy`] adds the sources of `frame-ancestors` at the end.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors";
-/// Other headers of every answer under `/dashboard`.
+/// The other headers of every answer under `/dashboard`.
 const SECURITY: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "same-origin"),
@@ -85,19 +85,19 @@ const SECURITY: [(HeaderName, &str); 4] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// What the dashboard works with; the state of its routes.
+/// The dependencies and settings of the dashboard, and the state of its routes.
 pub struct Dashboard {
     /// The operations that pages call.
     pub operations: Arc<Operations>,
-    /// Keeps sessions and the results of forms.
+    /// Stores sessions and the results of forms.
     pub store: Store,
-    /// Whether the process is served over https, by itself or by a proxy.
+    /// Whether browsers reach the dashboard over https, directly or through a proxy.
     pub served_by_https: bool,
     /// Origins of the pages that may show the dashboard in a frame, as sources of a content security policy.
     pub frame_ancestors: Vec<String>,
 }
 
-/// The state of the layers in which pages are shown.
+/// The state of the layers that set the place and the brand of a page.
 #[derive(Clone)]
 struct Frame {
     dashboard: Arc<Dashboard>,
@@ -134,8 +134,8 @@ pub fn router(dashboard: Dashboard, tasks: &Tasks) -> Router {
         .merge(operator::routes())
         .route("/dashboard/{tenant}", get(no_such_page))
         .route("/dashboard/{tenant}/{*path}", get(no_such_page))
-        // The innermost layer: it only sees edits that its own task makes, and the next layer (`submit_once`) runs the handler in a
-        // task.
+        // The innermost layer, because it observes only the edits of its own task, and the layer around it (`submit_once`) runs
+        // the handler in another task.
         .layer(middleware::from_fn_with_state(frame.clone(), wait_for_edit))
         .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), submit_once::submit_once))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
@@ -144,7 +144,7 @@ pub fn router(dashboard: Dashboard, tasks: &Tasks) -> Router {
     Router::new().route("/", get(|| async { Redirect::to("/dashboard") })).merge(pages)
 }
 
-/// Answers a request. After an edit it first waits until every live instance has applied the edit, or the wait ends.
+/// Answers a request. After an edit, it waits until every live instance has applied the edit, but at most half a second.
 async fn wait_for_edit(State(frame): State<Frame>, request: Request, next: Next) -> Response {
     let place = cookie::page_place(request.headers());
     let (mut response, lagging) = frame.dashboard.operations.wait_for_edit(frame.show(place, next.run(request))).await;
@@ -155,19 +155,19 @@ async fn wait_for_edit(State(frame): State<Frame>, request: Request, next: Next)
     response
 }
 
-/// The answer to an unknown address. Visitors see it in the brand of their pages, which the extractor of [`Visitor`] sets.
+/// The answer to an unknown address. The extractor of [`Visitor`] sets the brand of the visitor's pages.
 async fn no_such_page(_: Result<Visitor, Failure>, uri: Uri) -> Failure {
     Problem::not_found(format!("there is no page {}", uri.path())).into()
 }
 
-/// Adds the headers of security and keeps pages out of caches.
+/// Adds the security headers, and the header that keeps pages out of caches.
 async fn add_security_headers(State(frame): State<Frame>, request: Request, next: Next) -> Response {
     let place = cookie::page_place(request.headers());
     let mut response = frame.show(place, next.run(request)).await;
     let headers = response.headers_mut();
     let ancestors = &frame.dashboard.frame_ancestors;
     if ancestors.is_empty() {
-        // For browsers that do not know `frame-ancestors`. It cannot name origins.
+        // For browsers that do not support `frame-ancestors`. This header cannot name origins.
         headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     }
     // A logo has its own policy.
@@ -179,9 +179,9 @@ async fn add_security_headers(State(frame): State<Frame>, request: Request, next
     response
 }
 
-/// The content security policy. Pages of these origins may show the dashboard in a frame.
+/// The content security policy. Pages of the origins in `frame_ancestors` may show the dashboard in a frame.
 fn policy(frame_ancestors: &[String]) -> HeaderValue {
     let sources = if frame_ancestors.is_empty() { "'none'".to_owned() } else { frame_ancestors.join(" ") };
-    // Settings take ASCII origins only; another text would be no header.
+    // Settings accept only ASCII origins. Other text would not be valid in a header.
     HeaderValue::try_from(format!("{POLICY} {sources}")).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }

@@ -1,7 +1,7 @@
-//! The extractors that pages begin with.
+//! The extractors that the handlers of pages use.
 //!
-//! [`Page`] is a page of a tenant; its extractor refuses visitors of other tenants. [`WebhookPage`] adds the endpoint that the address
-//! names, [`Managed`] refuses keys without the scope `manage`, and [`OperatorPage`] is for operators only.
+//! [`Page`] is a page of a tenant; its extractor refuses visitors of other tenants. [`WebhookPage`] adds the endpoint that the
+//! address names. [`Managed`] refuses visitors without the scope `manage`. [`OperatorPage`] is a page for operators only.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use crate::texts::Notice;
 pub(crate) struct Page {
     pub(crate) operations: Arc<Operations>,
     pub(crate) visitor: Visitor,
-    /// The visitor as the caller of operations on this tenant.
+    /// The caller with which the page calls operations: the visitor, acting on this tenant.
     pub(crate) caller: Caller,
     pub(crate) tenant: Tenant,
     pub(crate) profile: Arc<Profile>,
@@ -69,14 +69,14 @@ async fn path_parameter(parts: &mut Parts, dashboard: &Arc<Dashboard>, name: &st
     Ok(value.ok_or(Error::NotFound("page"))?)
 }
 
-/// The name of an endpoint.
+/// The name of an endpoint, which may be deleted.
 pub(crate) struct EndpointName {
     name: String,
     pub(crate) deleted: bool,
 }
 
 impl EndpointName {
-    /// The name, and whether the endpoint was deleted.
+    /// The name, followed by "(deleted)" if the endpoint was deleted.
     pub(crate) fn label(&self) -> String {
         if self.deleted { format!("{} (deleted)", self.name) } else { self.name.clone() }
     }
@@ -96,7 +96,7 @@ impl Page {
         redirect_with(&self.to(path), notice)
     }
 
-    /// The names of those `ids` that are endpoints of the tenant.
+    /// The names of the endpoints in `ids` that belong to the tenant.
     pub(crate) async fn endpoint_names(&self, ids: impl IntoIterator<Item = EndpointId>) -> Answer<EndpointNames> {
         let ids: BTreeSet<EndpointId> = ids.into_iter().collect();
         let ids: Vec<EndpointId> = ids.into_iter().collect();
@@ -109,7 +109,7 @@ impl Page {
         self.visitor.can_manage()
     }
 
-    /// The whole page.
+    /// The complete HTML page with this content.
     pub(crate) fn show(&self, title: &str, content: Markup) -> Markup {
         layout::full(&self.visitor, Some(&self.tenant), title, content)
     }
@@ -119,7 +119,7 @@ impl Page {
 pub(crate) struct WebhookPage {
     pub(crate) page: Page,
     pub(crate) endpoint: Endpoint,
-    /// The endpoint's id as operations take it.
+    /// The endpoint's id, as a parameter of operations.
     pub(crate) id: String,
 }
 
@@ -135,13 +135,13 @@ impl FromRequestParts<Arc<Dashboard>> for WebhookPage {
 }
 
 impl WebhookPage {
-    /// The address of the webhook's page, or of one below it, such as `/edit`.
+    /// The address of the webhook's page, or of a page below it, such as `/edit`.
     pub(crate) fn at(&self, below: &str) -> String {
         self.page.to(format!("/webhooks/{}{below}", self.id))
     }
 }
 
-/// A page that takes a key with the scope `manage`.
+/// A page for visitors with the scope `manage`.
 pub(crate) struct Managed<P>(pub(crate) P);
 
 impl<P> FromRequestParts<Arc<Dashboard>> for Managed<P>
@@ -197,13 +197,13 @@ impl FromRequestParts<Arc<Dashboard>> for OperatorPage {
 }
 
 impl OperatorPage {
-    /// The whole page.
+    /// The complete HTML page with this content.
     pub(crate) fn show(&self, title: &str, content: Markup) -> Markup {
         layout::full(&self.visitor, None, title, content)
     }
 }
 
-/// A text that the browser shows as it is.
+/// An answer of plain text.
 pub(crate) fn plain_text(text: String) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }

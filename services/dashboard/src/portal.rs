@@ -1,8 +1,9 @@
-//! Opening a portal link.
+//! Opens portal links.
 //!
-//! A link works once, and programs look at links before people do: scanners of mail, previews of chat. So a GET opens nothing. Its
-//! page has a form with the link's token, which a script submits at once and a button without scripts. A visitor who is signed in
-//! with a key must press the button: somebody else may have sent the link, and what they enter then goes to its tenant.
+//! A link works once, and programs such as mail scanners and chat previews request links before people do. So a GET does not open
+//! the link: its page has a form with the link's token. A script submits the form at once; without scripts, the visitor presses a
+//! button. A visitor who is signed in with a key must always press the button, because another person may have sent the link, and
+//! what the visitor then enters goes to the link's tenant.
 
 use std::sync::Arc;
 
@@ -95,7 +96,7 @@ async fn open(
     let current = cookie::session(&headers);
     let current_token = current.as_ref().map(|(token, _)| token.as_str());
     if link.opened_at.is_some() {
-        // A reload, or another visit through the browser's history.
+        // The visitor reloaded the page, or returned to it through the browser's history.
         return Ok(match current_token {
             Some(token) if is_of_tenant(&dashboard, token, &link).await? => {
                 Redirect::to(&landing(&link)).into_response()
@@ -109,7 +110,7 @@ async fn open(
         opened => opened?,
     };
     let token = session.token.expose_secret();
-    // The new cookie replaces the one of the same place, so that nothing reaches the session of that one any more.
+    // The new cookie replaces the cookie of the same place (tab or frame), so the session of the replaced cookie is unreachable.
     if let Some((replaced, _)) = current.filter(|(current, at)| current != token && *at == session.place)
         && let Err(error) = dashboard.store.sessions().close_session(&replaced).await
     {
@@ -123,13 +124,13 @@ async fn open(
     Ok((cookie, Redirect::to(&session.landing)).into_response())
 }
 
-/// Whether the visitor has a session that another link of the same tenant, or this one, opened.
+/// Whether the visitor has a session that a link of the same tenant opened: this link or another one.
 async fn is_of_tenant(dashboard: &Dashboard, token: &str, link: &PortalLink) -> Answer<bool> {
     let opened_by = dashboard.store.sessions().session(token).await?;
     Ok(matches!(opened_by, Some(OpenedBy::Link(own)) if own.tenant == link.tenant))
 }
 
-/// The page for a link that was opened, has expired or never existed.
+/// The page for a link that was already opened, has expired or does not exist.
 fn used_up() -> Response {
     let content = html! {
         h1 { "This link no longer works" }

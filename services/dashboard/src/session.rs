@@ -1,7 +1,8 @@
 //! The signed-in visitor of a page.
 //!
-//! The cookie's token opens a row in `dashboard_sessions` that names the key by its hash, or the portal link. Each page looks up
-//! what the key or the link may do now: the visitor of a deleted one is signed out with the next click.
+//! The token in the cookie identifies a row in `dashboard_sessions`, which names the hash of an API key, or a portal link. Each
+//! page reads the current rights of the key or link. If the key or link was deleted, the visitor is signed out with the next
+//! request.
 
 use std::sync::Arc;
 
@@ -24,9 +25,9 @@ use crate::{Dashboard, cookie, csrf};
 /// The signed-in visitor, and the request for a page.
 #[derive(Clone)]
 pub(crate) struct Visitor {
-    /// The caller, with what the visitor's key may do now.
+    /// The caller, with the current rights of the visitor's key or link.
     pub(crate) caller: Caller,
-    /// The tenant of the visitor's key or link, until [`Page`](crate::page::Page) takes it; `None` for an operator.
+    /// The tenant of the visitor's key or link. [`Page`](crate::page::Page) moves it out. `None` for an operator.
     pub(crate) tenant: Option<Tenant>,
     /// The hidden fields of the forms of this page.
     pub(crate) tokens: csrf::FormTokens,
@@ -34,17 +35,18 @@ pub(crate) struct Visitor {
     pub(crate) path: String,
     /// The query of the page.
     pub(crate) query: Fields,
-    /// Whether `live.js` asks for the parts of the page that refresh.
+    /// Whether the request comes from `live.js`, which refreshes the page. If so, the answer may leave out parts that do not
+    /// refresh.
     pub(crate) live: bool,
     submitted: Option<Submitted>,
 }
 
-/// What happened before a visitor came to a page. [`submit_once`](super::submit_once) adds it to the request.
+/// The form that led a visitor to a page. [`submit_once`](super::submit_once) adds it to the request.
 #[derive(Clone)]
 pub(crate) enum Submitted {
-    /// A form of the visitor that redirected here.
+    /// The answer to a form of the visitor redirected to this page.
     Redirected,
-    /// A form that was sent after the session ended, and what was entered into it.
+    /// A form that was sent after the session had ended. It contains the entered fields.
     Restored(Fields),
 }
 
@@ -54,7 +56,7 @@ impl Visitor {
         self.caller.visible(Scope::Manage).is_ok()
     }
 
-    /// What was entered into the page's form before the session ended.
+    /// The fields of a form that was sent after the session had ended.
     pub(crate) fn restored(&self) -> Option<Fields> {
         match &self.submitted {
             Some(Submitted::Restored(fields)) => Some(fields.clone()),
@@ -62,7 +64,8 @@ impl Visitor {
         }
     }
 
-    /// The name of the notice to show. The address names it; only a visitor whose form redirected here sees it.
+    /// The name of the notice to show; empty if there is none. A notice in the address is shown only to a visitor whose form
+    /// redirected to this page.
     pub(crate) fn notice(&self) -> &str {
         match self.submitted {
             Some(Submitted::Restored(_)) => "restored",
@@ -76,7 +79,7 @@ impl FromRequestParts<Arc<Dashboard>> for Visitor {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Answer<Self> {
-        // After sign-in, a visitor who sent a form gets the page at the form's path.
+        // After sign-in, a visitor who had sent a form continues at the form's path.
         let next = if parts.method == Method::GET { parts.uri.to_string() } else { parts.uri.path().to_owned() };
         let signed_out = || Failure::SignIn { next: next.clone() };
         let token = cookie::session_token(&parts.headers).ok_or_else(signed_out)?;
@@ -104,7 +107,7 @@ impl FromRequestParts<Arc<Dashboard>> for Visitor {
     }
 }
 
-/// The same caller; the audit log records its changes as made in the dashboard.
+/// The same caller, whose changes the audit log records as made in the dashboard.
 pub(crate) fn via_dashboard(caller: Caller) -> Caller {
     caller.with(|acting| acting.via = Some(Via::Dashboard))
 }

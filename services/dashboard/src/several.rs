@@ -1,7 +1,7 @@
-//! Retrying or cancelling several deliveries that were chosen in a list.
+//! Retries or cancels several deliveries that a visitor chose in a list.
 //!
-//! The checkboxes in the list belong to a form at [`FORM`] by their `form` attribute, so that the form and the table can be in
-//! different places, and work without scripts.
+//! The checkboxes of the list are outside the form. Their attribute `form` has the form's id, [`FORM`], so the browser sends them
+//! with the form, also without scripts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::page::{Managed, Page};
 
 /// The id of the form.
 pub(crate) const FORM: &str = "several";
-/// The field with the id of a chosen delivery.
+/// The field of a checkbox; its value is the id of a delivery.
 pub(crate) const CHOSEN: &str = "delivery_id";
 /// The field that names the change: [`RETRY`] or [`CANCEL`].
 const ACTION: &str = "action";
@@ -29,21 +29,22 @@ const RETRY: &str = "retry";
 const CANCEL: &str = "cancel";
 /// The field that confirms the change.
 const CONFIRMED: &str = "confirmed";
-/// The field with the query of the list, to return to it.
+/// The field with the query of the list, for the link back to the list.
 const BACK: &str = "back";
 
 pub(crate) fn routes() -> Router<Arc<Dashboard>> {
     Router::new().route("/dashboard/{tenant}/several-deliveries", get(to_list).post(change))
 }
 
-/// The form with the buttons, above the list. The style sheet hides it while the list is empty, which a refresh can change. Absent
-/// for visitors who may change nothing.
+/// The form with the buttons, above the list. The page contains the form also while the list is empty, because a refresh can add
+/// rows; the style sheet hides the form until then. The form is absent for visitors who may change nothing.
 pub(crate) fn buttons(page: &Page) -> Markup {
     html! { @if page.can_manage() {
         form.buttons id=(FORM) method="post" action=(page.to("/several-deliveries")) data-select=(CHOSEN) {
             (page.visitor.tokens)
             input type="hidden" name=(BACK) value=(page.visitor.query.without(&[NOTICE, RESULT]));
-            // The return key presses the first button of a form, also from a checkbox. This one closes a dialog, and there is none.
+            // The return key presses the first button of a form, also from a checkbox. This first button does nothing: it closes
+            // a dialog, but the form is in no dialog.
             button.unseen type="submit" formmethod="dialog" tabindex="-1" aria-hidden="true" {}
             label.check data-select-all hidden { input type="checkbox"; span { "All on this page" } }
             button type="submit" name=(ACTION) value=(RETRY) { "Retry selected" }
@@ -53,7 +54,7 @@ pub(crate) fn buttons(page: &Page) -> Markup {
     } }
 }
 
-/// A change that a form asks for.
+/// The change that a form requests.
 struct Asked {
     action: SeveralAction,
     /// The ids of the chosen deliveries; at least one.
@@ -73,8 +74,8 @@ impl Asked {
     }
 }
 
-/// `GET …/several-deliveries`: an address that a reload may show after the result has expired. A form whose session had ended
-/// comes back here after sign-in, with a question before it acts.
+/// `GET …/several-deliveries`. Browsers request this address on a reload after the form's result has expired, and after a sign-in
+/// that restores the form. A restored form is not processed at once: the page asks for a confirmation.
 async fn to_list(page: Page) -> Answer<Response> {
     let restored = page.visitor.restored().filter(|_| page.can_manage()).unwrap_or_default();
     let Some(asked) = Asked::read(&restored) else {
@@ -84,7 +85,8 @@ async fn to_list(page: Page) -> Answer<Response> {
     Ok(ask(&page, &restored, &asked, preview).into_response())
 }
 
-/// `POST …/several-deliveries`. Asks before deliveries are cancelled, and before finished ones are sent again.
+/// `POST …/several-deliveries`. Asks for a confirmation before deliveries are cancelled, and before finished deliveries are sent
+/// again.
 async fn change(Managed(page): Managed<Page>, Sent(fields): Sent) -> Answer {
     let Some(asked) = Asked::read(&fields) else { return Ok(nothing_chosen(&page, &fields)) };
     if !fields.is_checked(CONFIRMED) {
@@ -97,9 +99,9 @@ async fn change(Managed(page): Managed<Page>, Sent(fields): Sent) -> Answer {
     Ok(result(&page, &fields, asked.action, &done))
 }
 
-/// The address of the list that the form came from.
+/// The address of the list in which the deliveries were chosen.
 fn back(page: &Page, fields: &Fields) -> String {
-    // Only the query comes from the form.
+    // The form contains only the query, so it cannot lead to another site.
     let query = Fields::read(fields.get(BACK).as_bytes()).without(&[]);
     page.to(if query.is_empty() { "/deliveries".to_owned() } else { format!("/deliveries?{query}") })
 }
@@ -115,7 +117,7 @@ fn nothing_chosen(page: &Page, fields: &Fields) -> Markup {
     )
 }
 
-/// The question before a change, with what each part of the choice would get.
+/// The question before a change, with the consequences for the chosen deliveries.
 fn ask(page: &Page, fields: &Fields, asked: &Asked, preview: RetryPreview) -> Markup {
     let chosen = plural(asked.chosen.len() as u64, "delivery", "deliveries");
     let (action, title, button, consequences) = match asked.action {
@@ -159,7 +161,7 @@ fn cancelled() -> Markup {
     } }
 }
 
-/// How many were changed, and the others by reason.
+/// The number of changed deliveries, and the deliveries that were not changed, grouped by reason.
 fn result(page: &Page, fields: &Fields, action: SeveralAction, done: &SeveralDone) -> Markup {
     let verb = match action {
         SeveralAction::Retry => "retried",

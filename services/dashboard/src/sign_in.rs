@@ -1,4 +1,4 @@
-//! Signing in with an API key, and signing out.
+//! The routes for signing in with an API key and for signing out.
 
 use std::sync::Arc;
 use std::time::Duration;

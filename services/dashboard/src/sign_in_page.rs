@@ -9,25 +9,26 @@ use crate::document::{self, in_frame};
 
 /// The address of the page and of its form.
 pub(crate) const SIGN_IN: &str = "/dashboard/sign-in";
-/// Maximum bytes of a form in the hidden field. The sign-in form encodes each byte in at most three bytes, and its body is
-/// limited.
+/// Maximum number of bytes of a form in the hidden field. The body of the sign-in form is limited to [`SIGN_IN_BODY_BYTES_MAX`]
+/// bytes, and encodes each byte of the field in at most three bytes.
 const CARRIED_BYTES_MAX: usize = (SIGN_IN_BODY_BYTES_MAX - 1_024) / 3;
 
-/// The path to continue to after sign-in. An address from outside must not lead to another site or back to sign-in.
+/// The path to continue to after sign-in: `next`, or the start page if `next` leads to another site or back to the sign-in.
 pub(crate) fn safe_next(next: &str) -> &str {
     let inside = next == "/dashboard" || next.starts_with("/dashboard/");
     let harmless = !next.contains(['\\', '\r', '\n']) && !next.starts_with("/dashboard/sign-");
     if inside && harmless { next } else { "/dashboard" }
 }
 
-/// The page for a visitor whose session ended while a form was filled in. `form` is that form, URL-encoded; a form over
+/// The page for a visitor whose session ended while they filled in a form. `form` is the form, URL-encoded; a form with more than
 /// [`CARRIED_BYTES_MAX`] bytes is dropped.
 pub(crate) fn session_ended(path: &str, form: &str) -> Response {
     let form = if form.len() <= CARRIED_BYTES_MAX { form } else { "" };
     (StatusCode::UNAUTHORIZED, sign_in_page(safe_next(path), form, None)).into_response()
 }
 
-/// The page; in a frame, what to do instead, because the page around it has the session. `form` goes into a hidden field; `error` says why the previous key was refused.
+/// The sign-in page. In a frame, it says how to continue instead, because visitors of a frame sign in to the product around it.
+/// `form` becomes a hidden field. `error` says why the previous key was refused.
 pub(crate) fn sign_in_page(next: &str, form: &str, error: Option<&str>) -> Markup {
     if in_frame() {
         return ended_in_frame();
@@ -59,7 +60,7 @@ pub(crate) fn sign_in_page(next: &str, form: &str, error: Option<&str>) -> Marku
     document::bare("Sign in", content)
 }
 
-/// The page for a visitor in a frame whose session has ended, or whose browser did not keep it.
+/// The page for a visitor in a frame whose session has ended, or whose browser did not store the session's cookie.
 fn ended_in_frame() -> Markup {
     let content = html! {
         h1 { "Your session has ended" }

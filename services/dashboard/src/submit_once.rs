@@ -1,14 +1,15 @@
-//! Forms act once: POST, redirect, GET.
+//! Processes each form once: POST, redirect, GET.
 //!
-//! Every form has a one-time token ([`FormTokens`](super::csrf::FormTokens)). A POST is claimed in the database by the hash of
-//! its address and its fields before its handler runs; an identical POST waits for the first one and gets its result. The result
-//! is kept, sealed, for [`FORM_RESULT_KEPT`]: an address to redirect to, or a page such as a new secret or a form with its
-//! errors. The visitor is redirected to that page, so that reload and back show it again and do not repeat the POST.
+//! Every form has a one-time token ([`FormTokens`](super::csrf::FormTokens)). Before the handler of a POST runs, the POST is
+//! claimed in the database by the hash of its address and its fields. An identical POST waits for the first POST and gets its
+//! result. The result is an address to redirect to, or a page, such as a page with a new secret or a form with its errors. It is
+//! kept, encrypted, for [`FORM_RESULT_KEPT`]. The visitor is redirected to a kept page, so that reload and back show the page
+//! again and do not repeat the POST.
 //!
-//! A form from a visitor whose session ended is not processed. The sign-in page contains it in a hidden field, without its
-//! secrets, and the form is shown again after sign-in.
+//! A form from a visitor whose session has ended is not processed. The answer is the sign-in page, with the form's fields except
+//! secrets in a hidden field. After sign-in, the visitor sees the form again.
 //!
-//! A POST that is answered with 429 or 5xx keeps no result: the same form can be sent again.
+//! The result of a POST that is answered with 429 or 5xx is not kept: the same form can be sent again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,16 +41,16 @@ use crate::session::{Submitted, Visitor};
 use crate::sign_in_page::{SIGN_IN, session_ended};
 use crate::{Dashboard, cookie};
 
-/// Longest wait for an identical form that is being processed. A test call takes up to 63 s.
+/// Maximum time that a POST waits for an identical form that is being processed. A test call takes up to 63 s.
 const RUNNING_MAX: Duration = Duration::from_secs(70);
 /// Time between two checks of an identical form that is being processed.
 const POLL: Duration = Duration::from_millis(100);
-/// Fields that the sign-in page leaves out: credentials, and the tokens of the old session.
+/// Fields that are not copied to the sign-in page: credentials, and the tokens of the ended session.
 const NOT_CARRIED: [&str; 7] = ["secret", "user_key", "api_token", "headers", "key", CSRF_FIELD, ONCE_FIELD];
 /// Time between two deletions of expired results.
 const DELETE_EVERY: Duration = Duration::from_secs(60);
 
-/// Deletes expired results until `stop`, so that a sealed secret is stored for little longer than it can be read.
+/// Deletes expired results until `stop`, so that an encrypted secret is deleted soon after it can no longer be read.
 pub(crate) async fn delete_expired(store: Store, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(DELETE_EVERY)).await.is_some() {
         if let Err(error) = store.sessions().delete_expired_forms(UnixMillis::now()).await {
@@ -63,7 +64,7 @@ pub(crate) async fn delete_expired(store: Store, stop: CancellationToken) {
 enum Kept {
     /// The address that the visitor is redirected to.
     To(String),
-    /// The page that the handler answered with.
+    /// The page with which the handler answered.
     Page { status: u16, html: String },
     /// The fields of a form that was sent without a session, URL-encoded.
     Typed(String),
@@ -77,7 +78,7 @@ struct Submission {
     path: String,
 }
 
-/// The layer around all routes. It processes each POST once and shows kept results.
+/// The layer around all routes: it processes each POST once, and shows kept results.
 pub(crate) async fn submit_once(State(dashboard): State<Arc<Dashboard>>, request: Request, next: Next) -> Response {
     let done = match *request.method() {
         Method::POST if ![SIGN_IN, PORTAL_PATH].contains(&request.uri().path()) => post(dashboard, request, next).await,
@@ -93,7 +94,7 @@ async fn post(dashboard: Arc<Dashboard>, request: Request, next: Next) -> Answer
     let fields = Fields::read(&body);
     let Some(session) = cookie::session_token(&parts.headers) else { return Ok(signed_out(&parts, &fields)) };
     if !csrf::is_valid(&session, fields.get(CSRF_FIELD)) {
-        // The refusal has the brand of the visitor's pages.
+        // Sets the brand of the visitor's pages, so that the refusal is shown in it.
         let _ = Visitor::from_request_parts(&mut parts, &dashboard).await;
         let detail = "this form does not come from a page of your session: go back, reload the page and try again";
         return Err(Problem::forbidden(detail).into());
@@ -127,8 +128,8 @@ fn read(kept: &[u8]) -> Option<Kept> {
 }
 
 impl Submission {
-    /// Runs the handler in its own task: a second click makes the browser close the first connection, which must not cancel the
-    /// work half way.
+    /// Runs the handler in its own task. On a second click, the browser closes the connection of the first click. That must not
+    /// cancel the handler.
     async fn process(self, parts: Parts, body: Bytes, next: Next) -> Response {
         let task = tokio::spawn(async move {
             let response = next.run(Request::from_parts(parts, Body::from(body))).await;
@@ -175,7 +176,7 @@ impl Submission {
         };
         match self.keep(&kept).await {
             Ok(()) if matches!(kept, Kept::Page { .. }) => self.redirect(Some(kept)),
-            // The page is not kept. It is sent as the answer to the POST, because a secret on it must not be lost.
+            // The page could not be kept. It is sent as the answer to the POST, so that a secret on the page is not lost.
             outcome => {
                 log_loss(outcome);
                 Response::from_parts(head, Body::from(html))
@@ -187,7 +188,7 @@ impl Submission {
         keep(&self.dashboard, &self.session, self.form, kept).await
     }
 
-    /// Sends the visitor to the result.
+    /// Redirects the visitor to the result.
     fn redirect(&self, kept: Option<Kept>) -> Response {
         match kept {
             Some(Kept::To(to)) => Redirect::to(&to).into_response(),
@@ -214,7 +215,7 @@ fn result_address(path: &str, form: FormHash) -> String {
     format!("{path}?{RESULT}={}", hex::encode(form.0))
 }
 
-/// Answers a GET with the kept page that the address names, or else with the page itself.
+/// Answers a GET. If the address names a kept page, the answer is that page; if not, the answer of the handler.
 async fn show(dashboard: &Arc<Dashboard>, request: Request, next: Next) -> Answer<Response> {
     let named = Fields::of(request.uri()).optional(RESULT);
     let form = named.and_then(|name| <[u8; 32]>::try_from(hex::decode(name).ok()?).ok()).map(FormHash);
@@ -222,7 +223,7 @@ async fn show(dashboard: &Arc<Dashboard>, request: Request, next: Next) -> Answe
         return Ok(next.run(request).await);
     };
     let (mut parts, body) = request.into_parts();
-    // A kept page needs a key that is still valid, as every page does.
+    // A kept page requires a visitor who is still signed in, like every other page.
     Visitor::from_request_parts(&mut parts, dashboard).await?;
     let kept = dashboard.store.sessions().form_result(&session, form).await?;
     match kept.and_then(|kept| read(&kept)) {
@@ -241,13 +242,13 @@ async fn show(dashboard: &Arc<Dashboard>, request: Request, next: Next) -> Answe
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
-/// The sign-in page. It contains the form in a hidden field, unless the form comes from another site.
+/// The sign-in page. It contains the form's fields in a hidden field, unless the form comes from another site.
 fn signed_out(parts: &Parts, fields: &Fields) -> Response {
     let carried = if csrf::is_same_origin(&parts.headers) { fields.without(&NOT_CARRIED) } else { String::new() };
     session_ended(parts.uri.path(), &carried)
 }
 
-/// Stores a form that came with the sign-in under the session that was just opened. Returns the address that shows it.
+/// Stores a form that was sent with the sign-in, as a kept result of the new session. Returns the address that shows the form.
 pub(crate) async fn restore(
     dashboard: &Dashboard,
     session: &str,

@@ -8,22 +8,23 @@ use crate::format::{duration, plural, status_line};
 
 macro_rules! notices {
     ($($variant:ident $name:literal $text:literal)+) => {
-        /// What a form did. The page after the form shows the text. The address contains the name, never the text.
+        /// What a form did. The page after the form shows the text of the notice. The address of that page contains the notice's
+        /// name.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Notice { $($variant),+ }
 
         impl Notice {
-            /// The notice of this name.
+            /// The notice with this name.
             pub(crate) fn named(name: &str) -> Option<Self> {
                 match name { $($name => Some(Self::$variant),)+ _ => None }
             }
 
-            /// Its name in an address.
+            /// The name in an address.
             pub(crate) fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
             }
 
-            /// Its text.
+            /// The text on the page.
             pub(crate) fn text(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
             }
@@ -70,7 +71,7 @@ pub(crate) fn outcome(attempt: &Attempt) -> String {
     }
 }
 
-/// Why an attempt got no answer, and what to do about it; `None` for an outcome with an answer.
+/// Why an attempt got no answer, and what to do about it; `None` if it got an answer.
 pub(crate) fn unanswered(outcome: Outcome) -> Option<&'static str> {
     Some(match outcome {
         Outcome::Success | Outcome::HttpStatus => return None,
@@ -85,7 +86,7 @@ pub(crate) fn unanswered(outcome: Outcome) -> Option<&'static str> {
     })
 }
 
-/// What a status code that is not a success means, and what to do about it. Ends the sentence "The endpoint answered …".
+/// What an unsuccessful status code means, and what to do about it, as the end of the sentence "The endpoint answered …".
 pub(crate) fn advice(status_code: u16) -> &'static str {
     match status_code {
         300..400 => ". Redirects are not followed: set the webhook's URL to their target.",
@@ -127,7 +128,7 @@ pub(crate) fn outcome_word(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Why the next attempt is due at its time. Ends a sentence.
+/// Why the next attempt is due at its time, as the end of a sentence.
 pub(crate) fn planned_by(reason: Option<NextAttemptReason>) -> &'static str {
     match reason {
         Some(NextAttemptReason::RetryAfter) => ", because the endpoint asked for this wait (Retry-After)",
@@ -136,8 +137,7 @@ pub(crate) fn planned_by(reason: Option<NextAttemptReason>) -> &'static str {
     }
 }
 
-/// What follows the end of a delivery that was not delivered, in a sentence; `None` if it is pending or
-/// delivered.
+/// A sentence about what follows for a failed, cancelled or discarded delivery; `None` for a pending or delivered one.
 pub(crate) fn after_the_end(delivery: &Delivery, verdict: Option<StatusVerdict>) -> Option<String> {
     let code = delivery.status_code.map(status_line).unwrap_or_default();
     match (delivery.status, verdict) {
@@ -185,7 +185,7 @@ fn pending(delivery: &Delivery, attempts: &str) -> String {
     format!("{so_far}{waits}")
 }
 
-/// A phase as an option of a filter.
+/// The label of a phase as an option of a filter.
 pub(crate) fn phase_option(phase: DeliveryPhase) -> &'static str {
     match phase {
         DeliveryPhase::Queued => "pending: queued",

@@ -1,5 +1,6 @@
-// Copy buttons. They stay hidden in browsers without a clipboard. A link marked data-copy-url opens a text; with a clipboard it
-// copies the text instead, or opens it if the browser refuses. Screen readers hear that it was copied.
+// Copy buttons. They remain hidden in browsers without a clipboard. A link marked data-copy-url opens a text. In browsers with a
+// clipboard, it copies the text instead, or opens the text if the browser refuses to copy. Screen readers announce that the text
+// was copied.
 
 const framed = window.top !== window.self;
 const canCopyLater = Boolean(navigator.clipboard && window.ClipboardItem);
@@ -8,10 +9,10 @@ said.className = 'unseen';
 said.setAttribute('role', 'status');
 document.body.append(said);
 
-/// Changes the visible text of a button or link. Text for screen readers follows it and stays.
+/// Changes the visible text of a button or link. The text for screen readers after it remains unchanged.
 const rename = (button, label) => { button.firstChild.data = label; };
 
-/// Shows on the button that its text was copied, and announces it.
+/// Shows for two seconds that a text was copied: on the button, and to screen readers.
 const copied = (button, label) => {
   rename(button, 'Copied');
   said.textContent = 'Copied';
@@ -27,7 +28,8 @@ for (const button of document.querySelectorAll('[data-copy]')) {
       await navigator.clipboard.writeText(source.textContent);
       copied(button, 'Copy');
     } catch {
-      // A frame may not write to the clipboard unless the page around it allows that. The visitor copies the selected text.
+      // A frame may not write to the clipboard unless the page around it allows that. The text is selected instead, for the
+      // visitor to copy.
       document.getSelection().selectAllChildren(source);
     }
   });
@@ -41,9 +43,9 @@ const offer = (root) => {
 offer(document);
 document.addEventListener('postrider:refreshed', (event) => offer(event.target));
 
-/// The text at an address.
+/// Fetches the text at an address.
 const fetched = async (href) => {
-  // A frame has a session of its own, and browsers tell the server of the frame for pages only.
+  // A frame has a session of its own. Browsers tell the server that a page is in a frame only when they request the page itself.
   const answer = await fetch(href, { headers: { accept: 'text/plain', ...(framed && { 'x-postrider-frame': 'yes' }) } });
   // A redirect leads to the sign-in page.
   if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
@@ -55,7 +57,7 @@ document.addEventListener('click', async (event) => {
   if (!link || !canCopyLater || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   try {
-    // Safari allows a write only during the click, so the write begins now and the text follows.
+    // Safari allows a write only during the click, so the write begins now, and the clipboard waits for the text.
     await navigator.clipboard.write([new ClipboardItem({ 'text/plain': fetched(link.href) })]);
     copied(link, labelOf(link));
   } catch {

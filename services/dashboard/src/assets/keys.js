@@ -1,5 +1,6 @@
-// Keys: "/" searches, "j" and "k" move along the rows of a list, "?" lists the keys. Enter opens a row, because its link has the
-// focus. Nothing is taken while the visitor types, or holds Ctrl, Alt or Meta. The visitor can turn the keys off.
+// Keyboard shortcuts: "/" searches, "j" and "k" move to the next and the previous row of a list, "?" lists the shortcuts. Enter
+// opens a row, because its link has the focus. Shortcuts do nothing while the visitor types in a field, or holds Ctrl, Alt or
+// Meta. The visitor can turn the shortcuts off.
 
 const OFF = 'postrider-keys-off';
 const dialog = document.getElementById('key-help');

@@ -1,6 +1,6 @@
-// Automatic refreshes: a part marked data-live is fetched every two seconds (or every data-every milliseconds) and replaced when
-// it has changed. Refreshing stops while the tab is hidden and while it is paused, and for good when the server sends
-// data-live="off" or refuses the page. A part with the focus, a selection or a checked box waits.
+// Refreshes pages: a part marked data-live is fetched every two seconds (or every data-every milliseconds) and replaced when it
+// has changed. Refreshing stops while the tab is hidden and while the visitor pauses it. It ends when the server sends
+// data-live="off" or refuses the page. A part is not replaced while it contains the focus, a selection or a checked box.
 
 const parts = [...document.querySelectorAll('[data-live]')].filter((part) => part.id && part.dataset.live !== 'off');
 const EVERY_MS = 2000;
@@ -23,12 +23,12 @@ if (parts.length > 0) {
   const status = document.createElement('span');
   status.setAttribute('role', 'status');
   bar.append(button, status);
-  // A row of buttons has no room for the bar.
+  // The bar is not placed before a row of buttons, which has no room for it.
   (parts.find((part) => !part.matches('.buttons')) ?? parts[0]).before(bar);
   const show = () => { button.textContent = paused ? 'Resume refreshing' : 'Pause refreshing'; };
   show();
   button.addEventListener('click', () => { paused = !paused; status.textContent = ''; show(); });
-  /// Shows a text. Screen readers read it only when it differs from the text before.
+  /// Shows a status text, unless it is already shown: screen readers read the text each time it is set.
   const say = (text) => { if (status.textContent !== text) status.textContent = text; };
 
   const inUse = (part) => {
@@ -39,17 +39,18 @@ if (parts.length > 0) {
     return selected || (document.activeElement !== document.body && part.contains(document.activeElement));
   };
 
-  /// A part as text, without the one-time tokens of its forms, which differ in each response.
+  /// The markup of a part, without the one-time tokens of its forms, because the tokens differ in each response.
   const comparable = (part) => part.outerHTML.replace(/(name="once" value=")[^"]*/g, '$1');
 
-  /// Identifies a fold in a part: by the nearest id within the part, and its number below that.
+  /// A text that identifies a details element in a part: the id of the nearest element around it, and its number within that
+  /// element.
   const place = (part, details) => {
     const named = details.closest('[id]');
     const root = named && part.contains(named) ? named : part;
     return `${root.id} ${[root, ...root.querySelectorAll('details')].indexOf(details)}`;
   };
 
-  /// Shows that the session ended: the server redirected to the sign-in page, or refused the frame.
+  /// Shows that the session has ended. Called when the server redirects to the sign-in page or answers with 401.
   const ended = () => {
     const link = document.createElement('a');
     if (framed) {
@@ -63,11 +64,12 @@ if (parts.length > 0) {
     button.remove();
   };
 
-  /// Refreshes all parts. Returns false when there is nothing more to refresh.
+  /// Refreshes all parts. Returns false when refreshing must end.
   const refresh = async () => {
     // With this header the server may leave out the parts that do not refresh.
     const headers = { accept: 'text/html', 'x-postrider-live': 'yes' };
-    // A frame has a session of its own, and browsers tell the server of the frame for pages only.
+    // A frame has a session of its own. Browsers tell the server that a page is in a frame only when they request the page
+    // itself.
     if (framed) headers['x-postrider-frame'] = 'yes';
     const answer = await fetch(location.href, { headers, redirect: 'manual' });
     if (answer.type === 'opaqueredirect' || answer.status === 401) {

@@ -1,4 +1,4 @@
-// Search in the event types of a form.
+// The search in the event types of a form.
 
 for (const picker of document.querySelectorAll('[data-pick]')) {
   const search = picker.querySelector('[data-pick-search]');
@@ -11,12 +11,12 @@ for (const picker of document.querySelectorAll('[data-pick]')) {
     let shown = 0;
     for (const item of items) {
       const matches = words.every((word) => item.dataset.pickItem.toLowerCase().includes(word));
-      // Checked types stay visible.
+      // Checked types remain visible.
       item.hidden = !matches && !item.querySelector('input').checked;
       if (matches) shown += 1;
     }
     count.textContent = words.length > 0 ? `${shown} of ${items.length} match` : '';
   });
-  // Without this, the return key sends the form.
+  // Without this, the return key would send the form.
   input.addEventListener('keydown', (event) => { if (event.key === 'Enter') event.preventDefault(); });
 }

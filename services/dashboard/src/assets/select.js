@@ -1,4 +1,5 @@
-// Checkboxes of a list that belong to a form: one that checks all of them, and how many are checked. Without scripts both are absent.
+// Adds two things to the form of a list: a checkbox that checks all boxes, and the number of checked boxes. Without scripts, both
+// are absent.
 
 for (const form of document.querySelectorAll('[data-select]')) {
   const holder = form.querySelector('[data-select-all]');
@@ -17,6 +18,6 @@ for (const form of document.querySelectorAll('[data-select]')) {
     show();
   });
   document.addEventListener('change', (event) => { if (event.target.form === form && event.target !== all) show(); });
-  // Going back restores the checkboxes.
+  // When the visitor goes back to the page, the browser restores the checkboxes.
   window.addEventListener('pageshow', show);
 }

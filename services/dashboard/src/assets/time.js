@@ -3,14 +3,14 @@
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 
-// Days are in UTC, because the figures of a day are.
+// Days are in UTC, because the figures of a day cover a day in UTC.
 const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', timeZone: 'UTC' });
 
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto', style: 'short' });
 const UNITS = [['day', 86400], ['hour', 3600], ['minute', 60]];
 const AGO_EVERY_MS = 15000;
 
-/// The time from now to `at`, such as "3 min ago". Seconds are left out, so that the text does not change all the time.
+/// The time from now to `at`, such as "3 min ago". It contains no seconds, so that the text changes at most once a minute.
 const distance = (at) => {
   const seconds = (at.getTime() - Date.now()) / 1000;
   const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? [];
@@ -18,7 +18,7 @@ const distance = (at) => {
   return seconds > 0 ? 'in < 1 min' : 'just now';
 };
 
-/// Shows how long ago a time of a list was. The exact time is the title, and hidden text for screen readers.
+/// Shows how long ago a time in a list was. The exact time is the title, and also hidden text for screen readers.
 const showAgo = (element) => {
   const at = new Date(element.dateTime);
   if (Number.isNaN(at.getTime())) return;

@@ -1,4 +1,5 @@
-// Date fields take the visitor's time zone and name it. The server serves and takes UTC, which is what the fields take without this.
+// Shows the values of date fields in the visitor's time zone, and names the time zone in the labels. The server sends and expects
+// UTC, so the values are converted to UTC when a form is sent. Without this script, the fields are in UTC.
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || 'local time';
 const fields = 'input[type="datetime-local"]';

@@ -1,7 +1,7 @@
 //! The style sheet of an accent colour.
 //!
-//! It sets the custom properties of `style.css` that have the accent, for light and dark. A brand's colour can be anything, so each
-//! property is the accent, darkened or lightened until what stands on it or on which it stands is readable (WCAG 2.2).
+//! It sets the custom properties of `style.css` for the accent, in the light and the dark theme. A brand can have any colour. So
+//! each property is the accent, darkened or lightened until text in this colour or on this colour is readable (WCAG 2.2).
 
 use postrider_model::brand::Accent;
 
@@ -10,22 +10,22 @@ type Rgb = [u8; 3];
 
 const WHITE: Rgb = [0xff; 3];
 const BLACK: Rgb = [0; 3];
-/// `--text` of the light theme in `style.css`, for text on a bright accent.
+/// The colour of text on a bright accent: `--text` of the light theme in `style.css`.
 const INK: Rgb = [0x17, 0x1b, 0x22];
 /// Minimum contrast of text.
 const TEXT_CONTRAST: f64 = 4.5;
 /// Minimum contrast of the edges of buttons and of checkboxes.
 const EDGE_CONTRAST: f64 = 3.0;
-/// An accent with at least this contrast to black gets dark text; others are darkened for white text.
+/// An accent with at least this contrast to black gets dark text. Any other accent is darkened and gets white text.
 const BRIGHT: f64 = 6.0;
 /// The factor by which `style.css` brightens a button under the pointer.
 const HOVER: f64 = 1.1;
 
-/// The grounds of a theme in `style.css`, on which links and texts in the accent's colour stand.
+/// The background colours of a theme in `style.css`, on which links and text in the accent's colour are shown.
 struct Theme {
     grounds: &'static [Rgb],
     surface: Rgb,
-    /// The colour toward which texts move until they are readable.
+    /// The colour with which the accent is mixed until text is readable.
     toward: Rgb,
     /// The share of the accent in `--accent-ground`; the rest is the surface.
     tint: f64,
@@ -48,7 +48,7 @@ const DARK: Theme = Theme {
 struct Colours {
     /// Links and other text.
     text: Rgb,
-    /// The ground of the chosen item of a list, under text in the same colour.
+    /// The background of the chosen item of a list; its text has the colour `text`.
     ground: Rgb,
     /// The edge of buttons and checkboxes.
     edge: Rgb,
@@ -60,7 +60,7 @@ struct Button {
     label: Rgb,
 }
 
-/// The style sheet of this accent.
+/// The text of the style sheet for this accent.
 pub(super) fn style_sheet(accent: Accent) -> String {
     let button = button(accent.0);
     let (light, dark) = (colours(accent.0, &button, &LIGHT), colours(accent.0, &button, &DARK));
@@ -91,18 +91,19 @@ fn colours(accent: Rgb, button: &Button, theme: &Theme) -> Colours {
     Colours { text, ground, edge }
 }
 
-/// The first colour on the way from one to another that is good, in steps of a hundredth; `to` if none is.
+/// The first mix of `from` and `to` for which `is_good` returns `true`. The share of `to` grows in steps of 1 %. Returns `to` if
+/// no mix is good.
 fn first(from: Rgb, to: Rgb, is_good: impl Fn(Rgb) -> bool) -> Rgb {
     (0..100).map(|step| mixed(from, to, f64::from(step) / 100.0)).find(|colour| is_good(*colour)).unwrap_or(to)
 }
 
-/// A mix of two colours; `share` is that of the second one, 0 to 1.
+/// A mix of two colours. `share` is the share of the second colour, 0 to 1.
 fn mixed(one: Rgb, other: Rgb, share: f64) -> Rgb {
     let mix = |one: u8, other: u8| rounded(f64::from(one).mul_add(1.0 - share, f64::from(other) * share));
     [mix(one[0], other[0]), mix(one[1], other[1]), mix(one[2], other[2])]
 }
 
-/// The colour under the pointer.
+/// The colour of a button under the pointer.
 fn brightened(colour: Rgb) -> Rgb {
     colour.map(|part| rounded(f64::from(part) * HOVER))
 }
@@ -170,7 +171,7 @@ mod tests {
         assert!((contrast([0xff, 0, 0], WHITE) - 4.0).abs() < 0.01);
     }
 
-    // The grounds and the brightening are those of the style sheet.
+    // The constants of this module must be the same as in the style sheet.
     #[test]
     fn the_grounds_are_those_of_the_style_sheet() {
         let css = include_str!("../assets/style.css");

@@ -1,7 +1,8 @@
 //! The files of brands: logos, and style sheets with the accent colour.
 //!
-//! Their names contain a hash of their content, so that a browser may cache them without a limit. Nothing is stored for them: a name
-//! says of which colour or whose logo it is, and the file is made again and compared.
+//! A file's name contains a hash of its content, so that a browser may cache the file without a time limit. The files are not
+//! stored. A name contains the colour or the tenant's id, and each request generates the content from that again. If the hash in
+//! the name differs from the hash of the content, the answer is a 404.
 
 use std::sync::Arc;
 
@@ -19,11 +20,11 @@ use crate::Dashboard;
 use crate::assets::{CACHED, file_name};
 use crate::failure::Answer;
 
-/// The beginning of the name of a style sheet; the colour follows.
+/// The first part of a style sheet's name; the second part is the colour.
 const ACCENT: &str = "accent";
-/// The beginning of a logo's name; the tenant's id follows if it is a tenant's.
+/// The first part of a logo's name; the second part is the tenant's id. The deployment's logo has no second part.
 const LOGO: &str = "logo";
-/// An SVG that is opened as a page runs nothing and loads nothing.
+/// The content security policy of a logo: an SVG that is opened as a page runs no scripts and loads no other files.
 const LOGO_POLICY: HeaderValue =
     HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'");
 
@@ -72,14 +73,14 @@ async fn serve(State(dashboard): State<Arc<Dashboard>>, Path(file): Path<String>
     Ok(found.unwrap_or_else(|| StatusCode::NOT_FOUND.into_response()))
 }
 
-/// The style sheet with this colour, if this is its name.
+/// The style sheet with this colour; `None` if its name is not `file`.
 fn accent_answer(accent: Accent, file: &str) -> Option<Response> {
     let sheet = style_sheet(accent);
     let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8")), CACHED];
     (accent_file(accent, &sheet) == file).then(|| (headers, sheet).into_response())
 }
 
-/// The logo of a tenant or of the deployment, if this is its name.
+/// The logo of a tenant or of the deployment; `None` if its name is not `file`.
 async fn logo_answer(operations: &Operations, owner: Option<TenantId>, file: &str) -> Result<Option<Response>, Error> {
     let logo = match owner {
         None => operations.deployment_brand().and_then(|brand| brand.logo.clone()),

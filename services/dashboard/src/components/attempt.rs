@@ -1,4 +1,4 @@
-//! Attempts: a timeline with a row for each, and one attempt in detail.
+//! Attempts: a timeline with a row for each attempt, and the details of one attempt.
 
 use maud::{Markup, html};
 use postrider_model::attempt::Outcome;
@@ -12,7 +12,8 @@ use crate::texts;
 /// Holds shorter than this are not shown.
 const HELD_SHOWN_MS: u64 = 100;
 
-/// The attempts of a delivery, newest first: a row for each, with its details folded. `at` is the address of the delivery.
+/// The attempts of a delivery, newest first: a row for each attempt, which unfolds to its details. `at` is the address of the
+/// delivery.
 pub(crate) fn timeline(at: &str, attempts: &[Attempt]) -> Markup {
     html! { div.timeline {
         @for attempt in attempts.iter().rev() {
@@ -53,7 +54,8 @@ pub(crate) fn attempt_detail(attempt: &Attempt) -> Markup {
     }
 }
 
-/// Whether the history has the attempt's request as it was sent. A message to Pushover is sent as a form that it does not keep.
+/// Whether the history has the attempt's request as it was sent. `false` for a message to Pushover: it is sent as a form, which
+/// is not stored.
 pub(crate) fn can_be_curl(attempt: &Attempt) -> bool {
     let form = |header: &Header| {
         header.name.eq_ignore_ascii_case("content-type")

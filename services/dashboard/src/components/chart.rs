@@ -1,5 +1,5 @@
-//! Charts as SVG: axes with units, a title, and the values at each point on hover. Colours are classes of the style sheet. They
-//! differ in lightness and in dashes, so that charts are readable without colours.
+//! Charts as SVG: axes with units, a title, and the values at each point in time on hover. The style sheet has a class for each
+//! colour. The classes differ in lightness and in dashes too, so that charts are readable without colours.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -13,15 +13,15 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 30.0;
-/// Charts that span more than this time have dates on the axis.
+/// A chart that spans more than this time has dates instead of times of day on its axis.
 const DAYS_FROM: Duration = Duration::from_secs(2 * 86_400);
 
 /// The values of one line, or of the bars of one colour.
 pub(crate) struct Series {
     pub(crate) name: &'static str,
-    /// `c-good`, `c-bad`, …: see the style sheet.
+    /// The CSS class of the colour: `c-good`, `c-bad`, ….
     pub(crate) class: &'static str,
-    /// A value for each point in time; `None` if there is none.
+    /// A value for each point in time; `None` where there is no value.
     pub(crate) values: Vec<Option<f64>>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Axis {
     pub(crate) unit: &'static str,
     /// Formats a value.
     pub(crate) show: fn(f64) -> String,
-    /// The axis reaches at least this value.
+    /// The end of the axis is at least this value.
     pub(crate) min: f64,
 }
 
@@ -78,7 +78,7 @@ impl Chart<'_> {
         self.times.first().zip(self.times.last()).is_some_and(|(first, last)| first.0.until(last.0) > DAYS_FROM)
     }
 
-    /// The chart as a figure.
+    /// The chart as a `figure` element.
     pub(crate) fn draw(&self) -> Markup {
         let points = self.times.len().max(1) as f64;
         let (step, top) = nice(self.highest());
@@ -160,7 +160,7 @@ impl Chart<'_> {
         };
         html! { @for series in &self.series { g class={ "line " (series.class) } {
             path d=(path(series)) {}
-            // A point between two gaps has no line, so it is a dot.
+            // A value between two gaps has no line, so its dot is larger.
             @for (index, value) in series.values.iter().enumerate() { @if let Some(value) = value {
                 circle cx=(px(x(index) + slot / 2.0)) cy=(px(y(*value))) r=(if alone(&series.values, index) { "3.5" } else { "2" }) {}
             } }
@@ -168,7 +168,7 @@ impl Chart<'_> {
     }
 }
 
-/// Whether neither the point before nor the point after has a value.
+/// Whether the points before and after `index` both have no value.
 fn alone(values: &[Option<f64>], index: usize) -> bool {
     let known = |index: Option<usize>| index.and_then(|index| values.get(index)).is_some_and(Option::is_some);
     !known(index.checked_sub(1)) && !known(index.checked_add(1))
@@ -178,8 +178,8 @@ fn px(value: f64) -> String {
     format!("{value:.1}")
 }
 
-/// The step between marks (1, 2 or 5 times a power of ten), and the end of the axis: the first multiple of the step that is at
-/// least `highest`.
+/// The step between the marks of an axis (1, 2 or 5 times a power of ten), and the end of the axis: the first multiple of the
+/// step that is at least `highest`.
 fn nice(highest: f64) -> (f64, f64) {
     let rough = (highest / 4.0).max(f64::MIN_POSITIVE);
     let magnitude = 10_f64.powf(rough.log10().floor());
@@ -188,7 +188,7 @@ fn nice(highest: f64) -> (f64, f64) {
     (step, (highest / step).ceil().max(1.0) * step)
 }
 
-/// Successes and failures of the last hours as small bars.
+/// A small chart of the successes and failures in each of the last hours.
 pub(crate) fn spark(hours: &[(u64, u64)]) -> Markup {
     let highest = hours.iter().map(|(good, bad)| good + bad).max().unwrap_or_default();
     let (good, bad) = hours.iter().fold((0, 0), |(good, bad), hour| (good + hour.0, bad + hour.1));

@@ -15,15 +15,17 @@ use crate::page::{EndpointNames, Page};
 use crate::several;
 use crate::texts;
 
-/// Rows on the page of a webhook.
+/// Maximum number of deliveries on the page of a webhook.
 const LATEST: u32 = 10;
 
-/// Deliveries, newest first. Without `names` all are of one webhook, and the table has no column for it.
+/// Deliveries, newest first. Without `names`, the table has no column for the webhook, because all deliveries are to the same
+/// one.
 pub(crate) fn delivery_table(page: &Page, deliveries: &[Delivery], names: Option<&EndpointNames>) -> Markup {
     table(page, deliveries, names, Rows::Plain, "newest first")
 }
 
-/// Deliveries in the order of the page's filter, which can be chosen for the form of [`several`].
+/// Deliveries in the order of the page's filter. Each row has a checkbox of the form of [`several`], if the visitor may change
+/// deliveries.
 pub(crate) fn selectable_deliveries(page: &Page, deliveries: &[Delivery], names: &EndpointNames) -> Markup {
     let rows = if page.can_manage() { Rows::Selectable } else { Rows::Plain };
     table(page, deliveries, Some(names), rows, order_caption(&page.visitor.query))
@@ -56,7 +58,7 @@ fn table(page: &Page, deliveries: &[Delivery], names: Option<&EndpointNames>, ro
     }
 }
 
-/// The status of a delivery as a coloured word; of a pending one, what it waits for.
+/// The status of a delivery as a coloured word. A pending delivery has its phase instead.
 pub(crate) fn delivery_badge(delivery: &Delivery) -> Markup {
     badge(delivery.phase.map_or(delivery.status.as_str(), DeliveryPhase::as_str))
 }
@@ -84,7 +86,7 @@ fn row(page: &Page, delivery: &Delivery, names: Option<&EndpointNames>, rows: Ro
     } }
 }
 
-/// The status code of the last attempt, or why it got no answer.
+/// The status code of the last attempt, or why the attempt got no answer.
 fn answer(delivery: &Delivery) -> Markup {
     html! { @match delivery.outcome {
         Some(outcome) if !matches!(outcome, Outcome::Success | Outcome::HttpStatus) => {

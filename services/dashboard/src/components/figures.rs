@@ -1,4 +1,4 @@
-//! The figures of a range of time as tiles.
+//! Tiles with the figures of a range of time.
 
 use maud::{Markup, html};
 use postrider_model::time::UnixMillis;
@@ -6,9 +6,9 @@ use postrider_operations::stats::{Figures, IntervalLength, LatencyMs, Quality, S
 
 use crate::format::{count, duration, percent};
 
-/// A range that ends now.
+/// A range of time that ends now.
 pub(crate) struct Range {
-    /// Its name in an address.
+    /// The value of the parameter `range`.
     pub(crate) name: &'static str,
     pub(crate) label: &'static str,
     hours: i64,
@@ -17,7 +17,7 @@ pub(crate) struct Range {
 
 /// The last day.
 pub(crate) const DAY: Range = Range { name: "24h", label: "Last 24 hours", hours: 24, by: IntervalLength::Hour };
-/// The ranges that a page offers.
+/// The ranges from which a visitor can choose.
 pub(crate) const RANGES: [Range; 4] = [
     Range { name: "1h", label: "Last hour", hours: 1, by: IntervalLength::Minute },
     DAY,
@@ -26,7 +26,7 @@ pub(crate) const RANGES: [Range; 4] = [
 ];
 
 impl Range {
-    /// The range of this name; a day if there is none.
+    /// The range with this name; the last day if there is no such range.
     pub(crate) fn named(name: &str) -> Self {
         RANGES.into_iter().find(|range| range.name == name).unwrap_or(DAY)
     }
@@ -42,13 +42,13 @@ impl Range {
 pub(crate) struct Tile {
     pub(crate) name: &'static str,
     pub(crate) value: String,
-    /// The class of its colour, which repeats what the figure says; empty: none.
+    /// The CSS class of the figure's colour; empty for the default colour. The colour only repeats what the figure says.
     pub(crate) class: &'static str,
     /// What the figure counts.
     pub(crate) note: Markup,
 }
 
-/// Figures side by side.
+/// Tiles side by side.
 pub(crate) fn tile_list(tiles: impl IntoIterator<Item = Tile>) -> Markup {
     html! { dl.tiles { @for tile in tiles { div {
         dt { (tile.name) }
@@ -56,13 +56,13 @@ pub(crate) fn tile_list(tiles: impl IntoIterator<Item = Tile>) -> Markup {
     } } } }
 }
 
-/// The share of attempts that succeeded.
+/// A tile with the share of attempts that succeeded.
 pub(crate) fn success_tile(total: &Figures) -> Tile {
     let note = html! { (count(total.successes)) " of " (count(total.attempts)) " attempts" };
     Tile { name: "Succeeded", value: percent(total.success_rate), class: quality_class(total), note }
 }
 
-/// The figures of a range.
+/// The tiles with the figures of a range.
 pub(crate) fn tiles(total: &Figures) -> Markup {
     let tile = |name, value, note: String| Tile { name, value, class: "", note: html! { (note) } };
     let first_attempts = format!("of {} first attempts, successful or not", count(total.promise.first_attempts));
@@ -76,7 +76,7 @@ pub(crate) fn tiles(total: &Figures) -> Markup {
     ])
 }
 
-/// The class of the colour of figures.
+/// The CSS class of the colour for figures of this quality.
 fn quality_class(total: &Figures) -> &'static str {
     match total.quality() {
         Some(Quality::Good) => "is-good",

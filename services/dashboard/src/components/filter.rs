@@ -13,19 +13,20 @@ use crate::fields::{FieldReader, Fields, NOTICE, RESULT};
 use crate::format::{attribute, local};
 use crate::session::Visitor;
 
-/// Whether an address has a filter for its list.
+/// Whether the query of an address contains a filter for the list.
 pub(crate) fn is_filtered(query: &Fields) -> bool {
     !query.without(&["cursor", NOTICE, RESULT]).is_empty()
 }
 
-/// Reads the filter by event type, where `email.` is the pattern `email.*`.
+/// Reads the filter by event type. `email.` is read as the pattern `email.*`.
 pub(crate) fn read_type(query: &Fields, reader: &mut FieldReader<'_>) -> Option<TypePattern> {
     let text = query.get("type");
     let rest = if text.ends_with('.') { "*" } else { "" };
     reader.parse_text("type", &format!("{text}{rest}"))
 }
 
-/// Returns a list, or the errors of its filters. All other errors become an error page.
+/// Splits the result of reading a list into the list and the errors of its filters, which the page shows. Any other error becomes
+/// an error page.
 pub(crate) fn list_or_errors<T>(listed: Result<List<T>, Error>) -> Result<(Option<List<T>>, Markup), Failure> {
     match listed {
         Ok(listed) => Ok((Some(listed), html! {})),
@@ -40,7 +41,7 @@ fn show_errors(errors: &[FieldError]) -> Markup {
     } }
 }
 
-/// The form with the filters above a list. Screen readers read its `name`.
+/// The form with the filters above a list. Screen readers read `name`.
 pub(crate) fn filter_bar(visitor: &Visitor, name: &str, button: &str, filters: Markup) -> Markup {
     html! { form.filter-bar method="get" action=(visitor.path) role="search" aria-label=(name) {
         (filters)
@@ -48,12 +49,12 @@ pub(crate) fn filter_bar(visitor: &Visitor, name: &str, button: &str, filters: M
     } }
 }
 
-/// A filter as a list of options.
+/// A filter with a list of options.
 pub(crate) fn choice_filter(id: &str, name: &str, label: &str, options: Markup) -> Markup {
     html! { div { label for=(id) { (label) } select id=(id) name=(name) { (options) } } }
 }
 
-/// A filter as a list of names, with an option for all.
+/// A filter with a list of names, and an option for all.
 pub(crate) fn name_filter(
     name: &str,
     label: &str,
@@ -64,7 +65,7 @@ pub(crate) fn name_filter(
     choice_filter(&format!("q-{name}"), name, label, options(query.get(name), all))
 }
 
-/// The filter by event type, with the catalog as suggestions.
+/// The filter by event type. It suggests the types of the catalog.
 pub(crate) fn type_filter(query: &Fields, catalog: &[EventType]) -> Markup {
     html! { div { label for="q-type" { "Event type" }
         input #q-type type="text" name="type" list="known-types" value=(query.get("type"))
@@ -73,12 +74,12 @@ pub(crate) fn type_filter(query: &Fields, catalog: &[EventType]) -> Markup {
     } }
 }
 
-/// Ranges of time that end now: the value of the parameter `range`, milliseconds, and the label.
+/// Quick ranges, which end now: the value of the parameter `range`, the length in milliseconds, and the label.
 const QUICK: [(&str, i64, &str); 3] =
     [("hour", 3_600_000, "Last hour"), ("day", 86_400_000, "Last 24 hours"), ("week", 604_800_000, "Last 7 days")];
 const RANGE: &str = "range";
 
-/// Reads the range of time of an address: `from` and `to`, or else a quick range.
+/// Reads the range of time from the query of an address: `from` and `to`, or a quick range if both are absent.
 pub(crate) fn read_times(
     query: &Fields,
     reader: &mut FieldReader<'_>,
@@ -94,7 +95,7 @@ fn has_times(query: &Fields) -> bool {
     query.is_checked("from") || query.is_checked("to")
 }
 
-/// Links to the quick ranges of a list. They keep its other filters.
+/// Links to the quick ranges of a list. The links keep the list's other filters.
 pub(crate) fn quick_ranges(visitor: &Visitor) -> Markup {
     let query = &visitor.query;
     let chosen = if has_times(query) { None } else { Some(query.get(RANGE)) };
@@ -110,12 +111,12 @@ pub(crate) fn quick_ranges(visitor: &Visitor) -> Markup {
     } }
 }
 
-/// The filter bar's quick range, so that the form keeps it.
+/// A hidden field with the chosen quick range, so that the form with the filters keeps the range.
 pub(crate) fn kept_range(query: &Fields) -> Markup {
     html! { @if query.is_checked(RANGE) && !has_times(query) { input type="hidden" name=(RANGE) value=(query.get(RANGE)); } }
 }
 
-/// The orders of a list: the value of the parameter `order`, and its name.
+/// The orders of a list: the value of the parameter `order`, and the label.
 const NEWEST: (&str, &str) = ("", "newest first");
 const OLDEST: (&str, &str) = ("oldest", "oldest first");
 
@@ -129,12 +130,12 @@ pub(crate) fn order_caption(query: &Fields) -> &'static str {
     if is_oldest_first(query) { OLDEST.1 } else { NEWEST.1 }
 }
 
-/// The order of a list.
+/// The filter `order` of a list.
 pub(crate) fn order_filter(query: &Fields) -> Markup {
     choice_filter("q-order", "order", "Order", options(query.get("order"), [NEWEST, OLDEST]))
 }
 
-/// Filters that are needed less often: folded, unless one of `names` is set.
+/// Filters that are needed less often. They are folded, unless a filter in `names` is set.
 pub(crate) fn more_filters(query: &Fields, names: &[&str], filters: Markup) -> Markup {
     html! { details.more open[names.iter().any(|name| query.is_checked(name))] {
         summary { "More filters" }
@@ -142,7 +143,8 @@ pub(crate) fn more_filters(query: &Fields, names: &[&str], filters: Markup) -> M
     } }
 }
 
-/// The filters `from` and `to`. Without scripts they take UTC; `zone.js` makes them take the visitor's time zone, and says so.
+/// The filters `from` and `to`. Without scripts, visitors enter times in UTC. With `zone.js`, they enter times in their time
+/// zone, and the labels name it.
 pub(crate) fn time_filters(query: &Fields) -> Markup {
     html! { @for (name, label) in [("from", "From (UTC)"), ("to", "To (UTC)")] {
         @let id = format!("q-{name}");

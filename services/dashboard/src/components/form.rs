@@ -1,4 +1,4 @@
-//! A form: its values, labelled fields with hints and errors, and the summary of errors above them.
+//! A form: its values, its labelled fields with hints and errors, and the summary of errors above the fields.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -10,10 +10,10 @@ use crate::failure::Answer;
 use crate::fields::Fields;
 use crate::format::{attribute, local};
 
-/// The text of the error when an edit is based on an old version.
+/// The text of the error for an edit that is based on an old version.
 const OUT_OF_DATE: &str = "This changed since you opened it. Open it again in another tab, compare, and save there.";
 
-/// The values of a form, and the errors if they were refused.
+/// The values of a form, and the error if the form was refused.
 #[derive(Default)]
 pub(crate) struct Form {
     pub(crate) fields: Fields,
@@ -27,7 +27,7 @@ impl From<Fields> for Form {
 }
 
 impl Form {
-    /// A form that is shown again with its error. An error that the visitor cannot correct becomes an error page.
+    /// A refused form, to be shown again with its error. An error that the visitor cannot correct becomes an error page.
     pub(crate) fn refused(fields: Fields, error: Error) -> Answer<Self> {
         match error {
             Error::Invalid(_) | Error::Conflict(_) | Error::VersionMismatch { .. } => {
@@ -74,7 +74,7 @@ impl Form {
         self.field_at(&format!("/{id}"), id, label)
     }
 
-    /// A field with the errors at another pointer.
+    /// A field that shows the errors at `pointer`.
     pub(crate) fn field_at<'a>(&'a self, pointer: &str, id: &'a str, label: &'a str) -> Field<'a> {
         let errors = self.errors_at(pointer);
         Field { form: self, id, name: id, label, hint: html! {}, errors, wide: false, code: false }
@@ -170,7 +170,7 @@ impl<'a> Field<'a> {
         self.input("text", None, Some(""))
     }
 
-    /// A number. It is a text field, so that the form can say what is wrong with it.
+    /// A number. It is a text field, so that the server receives a wrong number and can say what is wrong.
     pub(crate) fn number(self) -> Markup {
         self.input("text", Some("decimal"), None)
     }
@@ -206,7 +206,7 @@ impl<'a> Field<'a> {
         })
     }
 
-    /// An input. If `required` is set, the input must not be empty and has this placeholder.
+    /// An input. If `required` is set, the input must not be empty, and `required` is its placeholder.
     fn input(self, kind: &str, mode: Option<&str>, required: Option<&str>) -> Markup {
         let placeholder = required.filter(|text| !text.is_empty());
         let chars_max = (required == Some("")).then_some("200");
@@ -229,7 +229,7 @@ impl<'a> Field<'a> {
         } }
     }
 
-    /// The ids of the hint and of the errors.
+    /// The ids of the hint and of the errors, separated by a space.
     fn described_by(&self) -> Option<String> {
         let hint = (!self.hint.0.is_empty()).then(|| format!("f-{}-hint", self.id));
         let errors = (!self.errors.is_empty()).then(|| format!("f-{}-error", self.id));

@@ -1,20 +1,20 @@
-//! JSON for reading: indented, coloured, and folded by `details`, so that it works without scripts.
+//! JSON for people to read: indented, coloured, and folded by `details` elements, which work without scripts.
 //!
-//! The tokens on the page are exactly those of the text: a number such as `1.50` stays. Text that is not JSON, or that is too large
-//! for a page, is not handled here.
+//! The page shows every token exactly as it is in the text, such as the number `1.50`. Text that is not JSON or too large for a
+//! page is left to the caller.
 
 use maud::{Markup, html};
 
-/// Deepest nesting that is shown folded.
+/// Maximum nesting depth of a text that is shown folded.
 const DEPTH_MAX: usize = 64;
-/// Maximum number of values that are shown folded; each is an element of the page.
+/// Maximum number of values of a text that is shown folded. Each value is an element of the page.
 const VALUES_MAX: usize = 2_000;
 /// Objects and arrays above this depth are open at first.
 const OPEN_DEPTH: usize = 3;
-/// An object or array with more members is closed at first.
+/// An object or array with more members than this is closed at first.
 const OPEN_MEMBERS: usize = 50;
 
-/// A value, with the text of its tokens.
+/// A JSON value. It borrows the tokens from the text.
 #[derive(Debug, PartialEq)]
 enum Node<'a> {
     /// A string, a number, `true`, `false` or `null`.
@@ -23,7 +23,7 @@ enum Node<'a> {
     Group { open: char, members: Vec<(Option<&'a str>, Node<'a>)> },
 }
 
-/// The text folded and coloured; `None` if it is not JSON, or too large.
+/// The text as a coloured tree with folds; `None` if the text is not JSON or too large.
 pub(crate) fn folded(text: &str) -> Option<Markup> {
     let mut reader = Reader { rest: text, values: 0 };
     let node = reader.value(0)?;
@@ -36,7 +36,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Takes the punctuation `wanted`, if it is next.
+    /// Consumes the punctuation character `wanted`; `None` if another character is next.
     fn take(&mut self, wanted: char) -> Option<()> {
         self.rest = self.rest.trim_start().strip_prefix(wanted)?;
         Some(())
@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
         Some(token)
     }
 
-    /// Takes a string, with its quotes.
+    /// Consumes a string, and returns it with its quotes; `None` if no string is next.
     fn string(&mut self) -> Option<&'a str> {
         self.rest = self.rest.trim_start();
         let mut escaped = false;
@@ -125,7 +125,7 @@ fn show(key: Option<&str>, node: &Node<'_>, depth: usize, last: bool) -> Markup 
     }
 }
 
-/// The class of a scalar's colour.
+/// The CSS class of a scalar's colour.
 fn kind(text: &str) -> &'static str {
     match text.as_bytes().first() {
         Some(b'"') => "j-text",

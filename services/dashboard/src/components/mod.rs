@@ -1,4 +1,4 @@
-//! Pieces that several pages share.
+//! Components that several pages share.
 
 mod attempt;
 mod chart;
@@ -37,13 +37,13 @@ use crate::csrf::FormTokens;
 use crate::page::Page;
 use crate::session::Visitor;
 
-/// A time in UTC. `time.js` replaces it with the visitor's time zone.
+/// A time in UTC. `time.js` converts it to the visitor's time zone.
 pub(crate) fn time(at: Timestamp) -> Markup {
     let text = at.0.to_rfc3339_seconds().replace('T', " ").replace('Z', " UTC");
     html! { time datetime=(at) { (text) } }
 }
 
-/// A time in a list. `time.js` replaces it with the time that has passed, such as "3 min ago"; the exact time is its title, and
+/// A time in a list. `time.js` replaces it with the time that has passed, such as "3 min ago". The exact time is the title, and
 /// screen readers read it.
 pub(crate) fn ago(at: Timestamp) -> Markup {
     let text = at.0.to_rfc3339_seconds();
@@ -61,7 +61,7 @@ pub(crate) fn time_if(at: Option<Timestamp>) -> Markup {
     html! { @if let Some(at) = at { (time(at)) } @else { (absent()) } }
 }
 
-/// A dash in the place of an absent value.
+/// A dash that stands for an absent value.
 pub(crate) fn absent() -> Markup {
     html! { span.faint { "–" } }
 }
@@ -94,9 +94,9 @@ pub(crate) enum Column {
     Text(&'static str),
     /// Aligned to the right.
     Number(&'static str),
-    /// As [`Column::Number`], left out of tables in medium windows; its cells have the class `optional`.
+    /// Like [`Column::Number`], but hidden in windows of medium width. Its cells must have the class `optional`.
     OptionalNumber(&'static str),
-    /// With a name that only screen readers read.
+    /// With a name that only screen readers can read.
     Unnamed(&'static str),
 }
 
@@ -110,13 +110,13 @@ pub(crate) fn head(columns: &[Column]) -> Markup {
     } } } } }
 }
 
-/// The links below a list: to the following items, and back to the first ones.
+/// The links below a list: to its first page and to its next page.
 pub(crate) fn pager(visitor: &Visitor, next_cursor: Option<&String>) -> Markup {
     let oldest_first = is_oldest_first(&visitor.query);
     pager_with(visitor, next_cursor, if oldest_first { ["Oldest", "Newer"] } else { ["Newest", "Older"] })
 }
 
-/// The links below a list to its first page and to its next one, with these names.
+/// Like [`pager`], with these labels for the links to the first page and to the next page.
 pub(crate) fn pager_with(visitor: &Visitor, next_cursor: Option<&String>, [first, next]: [&str; 2]) -> Markup {
     let path = &visitor.path;
     let to = |cursor| {
@@ -132,7 +132,7 @@ pub(crate) fn pager_with(visitor: &Visitor, next_cursor: Option<&String>, [first
     } }
 }
 
-/// An empty page of a filtered list: whether there is nothing, or the search stopped before the end.
+/// The text of an empty page of a filtered list: that no item matches, or that the search stopped before the end of the list.
 pub(crate) fn no_match(what: &str, all: &str, next_cursor: Option<&String>) -> Markup {
     let more = html! { p { "A page searches 20,000 rows, and none of these match. Continue below, or choose a shorter time." } };
     html! { @if next_cursor.is_some() { (empty("Nothing found yet", more)) } @else {
@@ -140,17 +140,17 @@ pub(crate) fn no_match(what: &str, all: &str, next_cursor: Option<&String>) -> M
     } }
 }
 
-/// A page that asks before something is lost.
+/// A page that asks the visitor to confirm an action.
 pub(crate) struct Confirmation<'a> {
     /// The question, such as "Delete Billing?"
     pub(crate) title: &'a str,
-    /// What is lost.
+    /// The consequences of the action, such as what is lost.
     pub(crate) consequences: Markup,
-    /// The address of the form.
+    /// The address to which the form is sent.
     pub(crate) action: &'a str,
     /// The label of the button.
     pub(crate) button: &'a str,
-    /// The page to return to.
+    /// The address of the page to return to.
     pub(crate) back: &'a str,
 }
 
@@ -160,7 +160,7 @@ impl Confirmation<'_> {
         page.show(self.title, self.ask(&page.visitor.tokens, &html! {}))
     }
 
-    /// The question, with a form that carries `hidden` fields.
+    /// The question, with a form that contains the `hidden` fields.
     pub(crate) fn ask(&self, tokens: &FormTokens, hidden: &Markup) -> Markup {
         html! {
             h1.long { (self.title) }
@@ -175,12 +175,12 @@ impl Confirmation<'_> {
     }
 }
 
-/// A button that is a form of its own.
+/// A form that consists of one button.
 pub(crate) fn action(tokens: &FormTokens, path: &str, label: &str, class: &str) -> Markup {
     html! { form.inline method="post" action=(path) { (tokens) button class=(class) type="submit" { (label) } } }
 }
 
-/// An empty list, and how to fill it.
+/// The text in place of an empty list. `next` says how to fill the list.
 pub(crate) fn empty(title: &str, next: Markup) -> Markup {
     html! { div.empty { p.empty-title { (title) } (next) } }
 }
@@ -195,12 +195,12 @@ pub(crate) fn breakable(text: &str) -> Markup {
     html! { @for part in text.split_inclusive(['.', '/', '_']) { (part) wbr; } }
 }
 
-/// Short texts, each with a border.
+/// Short texts as tags, each with a border.
 pub(crate) fn tags<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Markup {
     html! { @for text in texts { span.tag { (text.as_ref()) } " " } }
 }
 
-/// The first event types, and how many more there are.
+/// The first three event types, and the number of the others.
 pub(crate) fn types(all: &[String]) -> Markup {
     const SHOWN: usize = 3;
     html! {

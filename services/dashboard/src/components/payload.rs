@@ -1,4 +1,4 @@
-//! Payloads: pretty or raw, copied whole, and opened as plain text.
+//! Payloads, pretty or raw, with a link that copies the whole payload or opens it as plain text.
 
 use maud::{Markup, html};
 
@@ -14,9 +14,9 @@ const VIEW: &str = "view";
 
 /// A payload on a page.
 pub(crate) struct Payload<'a> {
-    /// The id of its element.
+    /// The id of the HTML element.
     pub(crate) id: &'a str,
-    /// What it is, such as "Request body".
+    /// What the payload is, such as "Request body".
     pub(crate) label: &'a str,
     pub(crate) text: &'a str,
     /// The address of the whole payload as plain text.
@@ -24,7 +24,7 @@ pub(crate) struct Payload<'a> {
 }
 
 impl Payload<'_> {
-    /// The payload with its links. `?view=raw` shows the bytes as they are.
+    /// The payload with its links. `?view=raw` shows the text unchanged.
     pub(crate) fn show(&self, visitor: &Visitor) -> Markup {
         let raw = visitor.query.get(VIEW) == "raw";
         let to = |view| format!("?{}#{}", visitor.query.query_with(VIEW, view), self.id);
@@ -53,12 +53,12 @@ fn tree(label: &str, text: &str) -> Option<Markup> {
     Some(html! { div.listing tabindex="0" role="region" aria-label=(label) { (tree) } })
 }
 
-/// JSON as a folded tree, other text as it is.
+/// JSON as a folded tree, other text unchanged.
 pub(crate) fn json_or_text(label: &str, text: &str) -> Markup {
     tree(label, text).unwrap_or_else(|| listing(label, text))
 }
 
-/// The first [`SHOWN_BYTES_MAX`] bytes, cut between two characters.
+/// The first [`SHOWN_BYTES_MAX`] bytes or slightly less, because the cut is between two characters.
 fn start(text: &str) -> &str {
     let end = (0..=SHOWN_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
     &text[..end]

@@ -4,10 +4,10 @@ use maud::{Markup, html};
 
 /// A secret or key that was just created.
 pub(crate) struct NewSecret<'a> {
-    /// The element's id, by which tests and scripts find the value.
+    /// The id of the element with the value, for tests and scripts.
     pub(crate) id: &'a str,
     pub(crate) title: &'a str,
-    /// What to do with it.
+    /// What to do with the value.
     pub(crate) instruction: &'a str,
     pub(crate) value: &'a str,
 }

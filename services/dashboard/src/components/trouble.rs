@@ -1,4 +1,4 @@
-//! What is wrong with a webhook: since when it fails, why, and how to recover what it did not receive.
+//! What is wrong with a webhook: since when and why it fails, and a link that recovers the events it did not receive.
 
 use maud::{Markup, html};
 use postrider_model::breaker::BreakerState;
@@ -43,12 +43,12 @@ pub(crate) fn cause(failure: &Failure) -> String {
     }
 }
 
-/// The address of the deliveries to a webhook with a failed attempt.
+/// The address of the list of deliveries to a webhook that have a failed attempt.
 pub(crate) fn failed_deliveries(page: &Page, endpoint: &Endpoint) -> String {
     page.to(format!("/deliveries?endpoint_id={}&failed_attempts=true&test=false", endpoint.id))
 }
 
-/// What is wrong in one line, for a list. `None`: nothing is.
+/// What is wrong with a webhook in one line, for a list; `None` if nothing is wrong.
 pub(crate) fn trouble_line(page: &Page, endpoint: &Endpoint) -> Option<Markup> {
     let said = what(endpoint)?;
     Some(html! {
@@ -57,7 +57,7 @@ pub(crate) fn trouble_line(page: &Page, endpoint: &Endpoint) -> Option<Markup> {
     })
 }
 
-/// What is wrong, with the button that recovers, for the page of a webhook. Empty if nothing is.
+/// A banner for the page of a webhook: what is wrong, and the link that recovers the webhook. Empty if nothing is wrong.
 pub(crate) fn trouble_banner(page: &Page, endpoint: &Endpoint) -> Markup {
     let severe = endpoint.status == EndpointStatus::Disabled
         || (endpoint.status == EndpointStatus::Active && endpoint.health.state == HealthState::Failing);
@@ -76,7 +76,7 @@ pub(crate) fn trouble_banner(page: &Page, endpoint: &Endpoint) -> Markup {
     } }
 }
 
-/// The banner of the webhook of a delivery that did not arrive. Empty if the webhook was deleted, or nothing is wrong.
+/// The banner of a delivery's webhook, for a delivery that did not arrive. Empty if the webhook was deleted or nothing is wrong.
 pub(crate) async fn trouble_of_delivery(page: &Page, delivery: &Delivery) -> Answer {
     if delivery.test
         || !matches!(delivery.status, DeliveryStatus::Pending | DeliveryStatus::Failed | DeliveryStatus::Discarded)
@@ -90,7 +90,7 @@ pub(crate) async fn trouble_of_delivery(page: &Page, delivery: &Delivery) -> Ans
     }
 }
 
-/// What is wrong, and since when.
+/// What is wrong with a webhook, and since when; `None` if nothing is wrong.
 fn what(endpoint: &Endpoint) -> Option<Markup> {
     let Health { failures_in_a_row: failures, failing_since, last_outage, last_off, recover_since, .. } =
         &endpoint.health;
@@ -112,7 +112,7 @@ fn what(endpoint: &Endpoint) -> Option<Markup> {
         }),
         (EndpointStatus::Active, HealthState::Healthy | HealthState::Unknown) => {
             (*recover_since)?;
-            // Of two outages the later one is named; the recovery covers both.
+            // The text names the later of the two outages. The recovery covers both.
             let failed = last_outage.map(|outage| ("It failed", outage));
             let off = last_off.map(|outage| ("It was off", outage));
             let (was, outage) = failed.into_iter().chain(off).max_by_key(|(_, outage)| outage.until)?;
@@ -124,14 +124,14 @@ fn what(endpoint: &Endpoint) -> Option<Markup> {
     }
 }
 
-/// Why it fails, unless it works.
+/// Why the attempts fail; `None` if the webhook is active and does not fail, or if no failure is known.
 fn why(endpoint: &Endpoint) -> Option<String> {
     let off = endpoint.status != EndpointStatus::Active;
     let fails = matches!(endpoint.health.state, HealthState::Failing | HealthState::Unsteady);
     endpoint.health.last_failure.as_ref().filter(|_| off || fails).map(cause)
 }
 
-/// What the breaker holds back.
+/// How the breaker limits the attempts; `None` if it does not.
 fn held(endpoint: &Endpoint) -> Option<&'static str> {
     match endpoint.breaker.state {
         _ if endpoint.status != EndpointStatus::Active => None,
@@ -143,7 +143,7 @@ fn held(endpoint: &Endpoint) -> Option<&'static str> {
     }
 }
 
-/// The label and the address of the link that recovers, if there is something to recover.
+/// The label and the address of the link to the recovery; `None` if there is nothing to recover, or the visitor may not start it.
 fn recovery(page: &Page, endpoint: &Endpoint) -> Option<(&'static str, String)> {
     endpoint.health.recover_since.filter(|_| page.can_manage())?;
     let label = if endpoint.status == EndpointStatus::Active { "Recover" } else { "Switch on and recover" };

@@ -1,11 +1,11 @@
-//! Code that verifies a profile's deliveries, for visitors to copy. `docs/receiving.md` explains it.
+//! Code for visitors to copy that verifies a profile's deliveries. `docs/receiving.md` explains the code.
 
 use maud::{Markup, html};
 use postrider_profiles::{Encoding, Profile, SchemeKind, SignatureTemplate, SignedContent, TemplatePart};
 
 use crate::components::listing;
 
-/// A snippet in each language. Names between `@` are replaced.
+/// A language and its snippet, for each language. Names between `@` in a snippet are placeholders.
 type Snippets = [(&'static str, &'static str); 3];
 
 macro_rules! snippets {
@@ -23,7 +23,7 @@ const TIMESTAMP: Snippets = snippets!("timestamp");
 const TOKEN: Snippets = snippets!("token");
 const STANDARD: Snippets = snippets!("standard");
 
-/// The snippets of a profile, one open at a time.
+/// The snippets of a profile. One snippet is open at a time.
 pub(crate) fn verification(profile: &Profile) -> Markup {
     let advice = if profile.sends_token() {
         "Compare the token in constant time, so that timing does not reveal it."
@@ -89,7 +89,7 @@ fn encoding_values(encoding: Encoding) -> [(&'static str, String); 3] {
     [("encoding", name.to_owned()), ("encoded", encoded.to_owned()), ("decode", decode.to_owned())]
 }
 
-/// The literal text directly before `part` in the template; empty if there is none.
+/// The literal text directly before `part` in the template; empty if there is no such text.
 fn lead(template: &SignatureTemplate, part: TemplatePart) -> String {
     let mut before = String::new();
     for piece in template.parts() {

@@ -24,7 +24,7 @@ pub(crate) fn webhook_name(id: EndpointId, names: &EndpointNames) -> String {
     names.get(&id).map_or_else(|| id.to_string(), EndpointName::label)
 }
 
-/// Where an endpoint sends to.
+/// Where an endpoint's deliveries go: its URL, or Pushover.
 pub(crate) fn target(endpoint: &Endpoint) -> &str {
     endpoint.url.as_deref().unwrap_or("Pushover")
 }
@@ -33,12 +33,12 @@ pub(crate) fn target(endpoint: &Endpoint) -> &str {
 pub(crate) struct WebhookOptions {
     /// Id and name, sorted by name.
     webhooks: Vec<(EndpointId, String)>,
-    /// Whether there may be more webhooks than these.
+    /// Whether there may be webhooks that are not in the list.
     truncated: bool,
 }
 
 impl WebhookOptions {
-    /// Loads the newest webhooks, and also the chosen one if it is older.
+    /// Loads the newest webhooks, and the chosen webhook if it is older.
     pub(crate) async fn load(page: &Page, chosen: &str) -> Answer<Self> {
         let mut webhooks = page.operations.endpoint_names(page.caller, OFFERED_MAX).await?;
         let truncated = webhooks.len() >= OFFERED_MAX as usize;

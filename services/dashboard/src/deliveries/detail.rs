@@ -1,4 +1,4 @@
-//! A delivery: its cause in words, the body that was sent, and its attempts.
+//! The page of a delivery: what happened in words, the body that was sent, and the attempts.
 
 use axum::response::Response;
 use maud::{Markup, html};
@@ -52,7 +52,7 @@ pub(super) async fn show(page: Page, Id(id): Id) -> Answer {
     Ok(page.show(&title, content))
 }
 
-/// The cause in words: what happened, what the endpoint answered, and what happens next.
+/// What happened in words: the state of the delivery, what the endpoint answered, and what happens next.
 fn cause(page: &Page, found: &DeliveryDetail) -> Markup {
     let (delivery, last) = (&found.delivery, found.attempts.last());
     let verdict = delivery.status_code.map(|code| page.profile.statuses.verdict(code));
@@ -65,7 +65,8 @@ fn cause(page: &Page, found: &DeliveryDetail) -> Markup {
             }
         }
         @if let Some(next) = delivery.next_attempt_at.filter(|_| last.is_some()) {
-            // A requested attempt comes before the planned one.
+            // If a person requested an attempt, the next attempt is earlier than planned, and the reason of the plan does not
+            // apply.
             @let planned = last.filter(|last| last.next_attempt_at.is_some_and(|planned| planned.0 == next.0));
             @let reason = planned.and_then(|last| last.next_attempt_reason);
             p { strong { "Next attempt: " } (ago(next)) ", at " (time(next)) (texts::planned_by(reason)) "." }
@@ -109,7 +110,7 @@ pub(super) async fn whole_body(page: Page, Id(id): Id) -> Answer<Response> {
     Ok(plain_text(found.body.ok_or(Error::NotFound("body: the payload was expunged or is past the retention"))?))
 }
 
-/// `GET …/deliveries/{id}/curl?attempt=<id of the request>`: an attempt, the last one by default, as a command.
+/// `GET …/deliveries/{id}/curl?attempt=<id of the request>`: an attempt as a `curl` command; the last attempt by default.
 pub(super) async fn as_curl(page: Page, Id(id): Id) -> Answer<Response> {
     let found = page.operations.read_delivery(page.caller, &id).await?;
     let wanted = page.visitor.query.optional("attempt");

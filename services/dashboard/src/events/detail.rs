@@ -1,4 +1,4 @@
-//! An event: its payload, why each webhook received it or not, and its deliveries.
+//! The page of an event: its payload, why each webhook received it or not, and its deliveries.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::page::{Id, Page, plain_text};
 
 /// Maximum number of deliveries on the page of an event.
 const DELIVERIES_SHOWN: usize = 50;
-/// The page of an event this old refreshes only while deliveries are pending.
+/// If an event is older than this, its page refreshes only while deliveries are pending.
 const FRESH: Duration = Duration::from_secs(60);
 
 /// `GET …/events/{id}`
@@ -81,7 +81,8 @@ fn whole(payload: Option<&RawValue>) -> Answer<Response> {
     Ok(plain_text(text.get().to_owned()))
 }
 
-/// The newest deliveries of the event. They refresh while more can be expected.
+/// The section with the newest deliveries of the event. It refreshes while deliveries are pending, and while the event is not
+/// older than [`FRESH`].
 async fn deliveries_of(page: &Page, found: &EventDetail) -> Answer {
     let (all, id) = (&found.deliveries, &found.event.id);
     let shown = all.get(..DELIVERIES_SHOWN).unwrap_or(all);

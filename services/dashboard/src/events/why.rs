@@ -1,4 +1,4 @@
-//! Why each webhook received an event or did not: grouped by reason, with pages for large groups.
+//! Why each webhook received an event or not. The webhooks are grouped by reason, and large groups have pages.
 
 use maud::{Markup, html};
 use postrider_model::explain::Condition;
@@ -11,22 +11,22 @@ use crate::failure::Answer;
 use crate::format::{self, attribute};
 use crate::page::{EndpointNames, Page};
 
-/// Webhooks of a group on the page of the event.
+/// Maximum number of webhooks of a group on the page of the event.
 const PREVIEW: usize = 10;
-/// Webhooks on a page of one group.
+/// Maximum number of webhooks on a page of one group.
 const PAGE: usize = 50;
 
-/// A group: webhooks with the same decision and the same kind of reason for it.
+/// A group of webhooks with the same decision, for the same kind of reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Group {
-    /// Its name in an address.
+    /// The name of the group in an address.
     key: &'static str,
     title: &'static str,
-    /// The rest of "2 …" in the summary.
+    /// The text after the number of webhooks in the summary, such as "fired" in "2 fired".
     noun: &'static str,
-    /// Whether its webhooks are shown without opening the group.
+    /// Whether the group is open when the page is loaded.
     is_open: bool,
-    /// The decision, and the class of its badge.
+    /// The text of the decision, and the CSS class of its badge.
     decision: (&'static str, &'static str),
 }
 
@@ -76,15 +76,15 @@ impl Group {
     }
 }
 
-/// A part of a group.
+/// The webhooks of a group that a page shows.
 struct Part<'a> {
     group: Group,
-    /// Members of the whole group.
+    /// The number of webhooks in the whole group.
     total: usize,
     members: Vec<&'a Explanation>,
 }
 
-/// Selects the part of the groups that a page shows. `?why=<group>&skip=<n>` selects a page of one group.
+/// Which part of the groups a page shows. `?why=<group>&skip=<n>` in the address selects a page of one group.
 struct Selection {
     only: Option<Group>,
     skip: usize,
@@ -109,7 +109,7 @@ impl Selection {
     }
 }
 
-/// The section of the event's page.
+/// The section of the event's page that explains the decisions.
 pub(super) async fn section(page: &Page, id: &str) -> Answer {
     let explained = page.operations.explain_event(page.caller, id).await?.data;
     let selection = Selection::of(page);
@@ -134,7 +134,7 @@ pub(super) async fn section(page: &Page, id: &str) -> Answer {
     })
 }
 
-/// How many webhooks each group has: "1 fired, 2 filtered out, 996 not subscribed".
+/// The number of webhooks in each group: "1 fired, 2 filtered out, 996 not subscribed".
 fn summary(explained: &[Explanation]) -> String {
     let count = |group: Group| explained.iter().filter(|explanation| Group::of(explanation) == group).count();
     let counts = GROUPS.into_iter().map(|group| (count(group), group.noun)).filter(|(number, _)| *number > 0);
@@ -206,7 +206,7 @@ fn reasons(caption: &str, reasons: &[Condition]) -> Markup {
     }
 }
 
-/// A JSON value for reading: text without quotes, lists with commas.
+/// A JSON value for people to read: text without quotes, lists separated by commas.
 fn plain(value: &Value) -> Markup {
     html! { @match value {
         Value::Null => span.faint { "nothing" },

@@ -1,4 +1,4 @@
-//! What fails and what waits over all tenants: the first part of the page about the system.
+//! What fails and what waits, for all tenants together: the first part of the page about the system.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::components::Column::{Number, Text};
 use crate::components::{Tile, badge, cause, head, state_badge, success_tile, tile_list, time, time_if};
 use crate::format::{count, duration, percent, plural};
 
-/// A delivery that has waited longer for its first attempt is shown in the colour of a problem.
+/// If a delivery has waited longer than this for its first attempt, the page shows the wait in the colour of a problem.
 const LONG_WAIT: Duration = Duration::from_secs(60);
 
-/// The sections.
+/// The tiles, and the sections about webhooks, tenants, breakers and waiting deliveries.
 pub(super) fn sections(trouble: &Trouble, waiting: &WaitingDeliveries) -> Markup {
     html! {
         (tiles(trouble, waiting))

@@ -26,7 +26,7 @@ fn scope_tags(key: &Key) -> Markup {
     tags(key.scopes.iter().map(|scope| scope.as_str()))
 }
 
-/// The section of the tenant's page: the keys, and a form for a new one.
+/// The section of the tenant's page with the keys and a form for a new key.
 pub(super) fn section(page: &OperatorPage, tenant: &str, keys: &[Key]) -> Markup {
     html! { section.panel aria-labelledby="keys" {
         h2 #keys { "Keys" }

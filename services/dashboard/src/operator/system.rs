@@ -1,4 +1,4 @@
-//! The system: what fails and what waits, queues, the last audit and the running processes.
+//! The page about the system: what fails and what waits, the queues, the last audit and the running processes.
 
 use maud::{Markup, html};
 use postrider_operations::system::{Audit, QueueStatus, Service};

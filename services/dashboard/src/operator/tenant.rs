@@ -1,4 +1,4 @@
-//! A tenant with its usage and health, its settings, limits and keys.
+//! The page of a tenant: its usage, health, settings, limits, brand and keys.
 
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
@@ -51,12 +51,12 @@ fn request(fields: &Fields) -> Result<EditTenant, Error> {
 
 /// `GET /dashboard/operator/tenants/{id}`
 pub(super) async fn show(page: OperatorPage, Id(id): Id) -> Answer<Response> {
-    // Only the settings form has a version. A form without one is the short form for a new key, and is not restored.
+    // Only the settings form has a version. A form without a version is the form for a new key, which is not restored.
     let entered = page.visitor.restored().filter(|fields| fields.is_checked("version"));
     show_with(&page, &id, entered.map(Form::from), html! {}).await
 }
 
-/// The page. `note` is shown above the settings form. Without `form`, the settings form has the stored values.
+/// The page of a tenant. `note` is shown above the settings form. Without `form`, the settings form has the stored values.
 pub(super) async fn show_with(page: &OperatorPage, id: &str, form: Option<Form>, note: Markup) -> Answer<Response> {
     let caller = page.visitor.caller;
     let tenant = page.operations.read_tenant(caller, id).await?;
@@ -128,7 +128,7 @@ fn tiles(id: &str, usage: &TenantUsage, day: &Figures) -> Markup {
     ])
 }
 
-/// What is used of a limit, in the colour of a problem from 90 % on.
+/// A tile with the usage of a limit. From 90 % on, it has the colour of a problem.
 fn used(name: &'static str, usage: Usage) -> Tile {
     let class = if usage.used * 10 >= usage.limit * 9 { "is-poor" } else { "" };
     let note = html! {
@@ -138,7 +138,7 @@ fn used(name: &'static str, usage: Usage) -> Tile {
     Tile { name, value: count(usage.used), class, note }
 }
 
-/// The limits of a tenant: field, label and hint.
+/// The limits of a tenant: the field, its label and its hint.
 const LIMITS: [(&str, &str, &str); 5] = [
     ("endpoints", "Webhooks", "Default: 100."),
     ("events_per_second", "Events per second", "Default: 2,000."),
@@ -162,7 +162,7 @@ fn settings(page: &OperatorPage, id: &str, form: &Form) -> Markup {
     } }
 }
 
-/// What the tenant's pages show of its product, where it differs from the profile's.
+/// The tenant's own brand. A part that is not set comes from the profile.
 fn brand(brand: &Brand) -> Markup {
     let Brand { name, accent, logo, docs_url, support_url } = brand;
     let texts = [("Name", name), ("Accent", accent), ("Documentation", docs_url), ("Support", support_url)];

@@ -1,4 +1,4 @@
-//! The list of tenants, and creating one.
+//! The list of tenants, and the form that creates a tenant.
 
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
@@ -77,7 +77,7 @@ fn row(listed: &TenantInList) -> Markup {
     } }
 }
 
-/// How many webhooks of a tenant fail, and how many Postrider switched off.
+/// The number of a tenant's webhooks that fail, and the number that Postrider switched off.
 fn trouble(listed: &TenantInList) -> Markup {
     html! {
         @if listed.failing_endpoints > 0 { span.badge.bad { (count(listed.failing_endpoints)) " failing" } " " }

@@ -1,4 +1,4 @@
-//! The form that plans a replay, as requests to the operation.
+//! Converts the form that plans a replay to requests for the operation.
 
 use postrider_model::ids::ReplayId;
 use postrider_model::replay::ReplayMode;
@@ -10,10 +10,10 @@ use crate::fields::{FieldReader, Fields};
 use crate::format::utc;
 use crate::page::Page;
 
-/// Maximum number of chosen events of one form. Each of them becomes a replay.
+/// Maximum number of chosen events in one form. Each chosen event becomes a replay.
 const CHOSEN_MAX: usize = 50;
 
-/// The requests of a form: one replay, or one replay for each event that was chosen from the list.
+/// The requests of a form: one replay, or one replay for each event that was chosen in the list.
 pub(crate) struct Requests(Vec<CreateReplay>);
 
 impl Requests {
@@ -55,13 +55,13 @@ impl Requests {
         Ok(Self(vec![request]))
     }
 
-    /// Identifies the requests, so that a form that was changed after its preview is recognised.
+    /// A hash of the requests. It shows whether the form was changed after its preview.
     pub(crate) fn fingerprint(&self) -> String {
         let requests = serde_json::to_vec(&self.0).unwrap_or_default();
         hex::encode(&Sha256::digest(requests)[..8])
     }
 
-    /// Counts the events and deliveries of all requests together.
+    /// Returns the sums of the events and deliveries of all requests.
     pub(crate) async fn preview(&self, page: &Page) -> Result<ReplayPreview, Error> {
         let mut sum = ReplayPreview { events: 0, deliveries: 0, retrying: 0 };
         for request in &self.0 {
@@ -73,7 +73,7 @@ impl Requests {
         Ok(sum)
     }
 
-    /// Starts the replays and returns their ids. `once` makes a repeated start return the same replays.
+    /// Starts the replays and returns their ids. Another start with the same `once` returns the same replays.
     pub(crate) async fn start(&self, page: &Page, once: Option<&str>) -> Result<Vec<ReplayId>, Error> {
         let mut ids = Vec::new();
         for (index, request) in self.0.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Replays: planning one, and the progress of each.
+//! Replays: the list, the form that plans a replay, and the progress of a replay.
 
 mod input;
 mod plan;
@@ -22,7 +22,7 @@ use crate::format::{attribute, count, plural};
 use crate::page::{EndpointNames, Id, Managed, Page};
 use crate::texts::Notice;
 
-/// The progress of a replay without a start is computed as if its range had this length.
+/// The assumed length of the range of a replay without `from`, in milliseconds. It is only used to compute the progress.
 const OPEN_RANGE_MS: f64 = 30.0 * 86_400_000.0;
 
 pub(crate) fn routes() -> Router<Arc<Dashboard>> {

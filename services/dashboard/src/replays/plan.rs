@@ -1,4 +1,4 @@
-//! Planning a replay: the form, its preview, and the start.
+//! The form that plans a replay, its preview, and the start of the replay.
 //!
 //! The preview names the number of deliveries and has the button that starts the replay. The button submits the form with a
 //! fingerprint of the selection in the preview. If the visitor changed the form after the preview, the fingerprints differ: no
@@ -18,13 +18,13 @@ use crate::format::{attribute, local, plural};
 use crate::page::{Managed, Page};
 use crate::texts::Notice;
 
-/// Ranges that a button sets: value, milliseconds, label.
+/// Ranges that a button sets: the value of the parameter `preset`, the length in milliseconds, and the label.
 const PRESETS: [(&str, i64, &str); 3] =
     [("1h", 3_600_000, "Last hour"), ("24h", 86_400_000, "Last 24 hours"), ("7d", 604_800_000, "Last 7 days")];
 /// Maximum number of characters of a one-time token.
 const ONCE_CHARS_MAX: usize = 64;
 
-/// `GET …/replays/new`; with `count`, the selection is counted and can be started.
+/// `GET …/replays/new`: the form. With the parameter `count`, or with chosen events, also the preview.
 pub(crate) async fn show(Managed(page): Managed<Page>) -> Answer<Response> {
     let query = page.visitor.restored().unwrap_or_else(|| page.visitor.query.clone());
     if let Some((_, ms, _)) = PRESETS.into_iter().find(|(name, ..)| *name == query.get("preset")) {
@@ -39,7 +39,7 @@ pub(crate) async fn show(Managed(page): Managed<Page>) -> Answer<Response> {
     show_preview(&page, query, html! {}).await
 }
 
-/// The form with its preview, below `note`.
+/// The form, and below it `note` and the preview.
 async fn show_preview(page: &Page, fields: Fields, note: Markup) -> Answer<Response> {
     let previewed = async {
         let requests = Requests::of(page, &fields)?;
@@ -127,8 +127,8 @@ fn counts(page: &Page, requests: &Requests, preview: &ReplayPreview) -> Markup {
             h2 #counted-title { "This replay creates " (plural(preview.deliveries, "delivery", "deliveries")) }
             p { "of " (plural(preview.events, "event", "events")) ". Nothing has been sent yet." }
             @if preview.deliveries > 0 {
-                // A button of the form above. The token is its name and value, so that "Preview", which sends the form by GET,
-                // does not put it into the address.
+                // This button belongs to the form above. The button itself has the token as its name and value, so that the
+                // button "Preview", which sends the form by GET, does not put the token into the address.
                 button.primary type="submit" form="plan" formmethod="post" name=(CSRF_FIELD) value=(tokens.csrf)
                     formaction=(start) { "Replay now" }
             } @else {

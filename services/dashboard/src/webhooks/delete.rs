@@ -1,4 +1,4 @@
-//! Deleting a webhook.
+//! The page that deletes a webhook.
 
 use axum::response::Redirect;
 use maud::html;

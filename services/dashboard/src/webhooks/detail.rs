@@ -73,7 +73,7 @@ fn settings(page: &Page, endpoint: &Endpoint) -> Markup {
     } }
 }
 
-/// Retries, timeout and rate: the endpoint's own, or the profile's.
+/// The retry schedule, timeout and rate: the endpoint's own values, or the profile's.
 fn pace(profile: &Profile, endpoint: &Endpoint) -> Markup {
     let retries = endpoint.retry_schedule_seconds.as_deref().unwrap_or(profile.retry_schedule.seconds());
     let timeout = endpoint.timeout_seconds.map_or(profile.timeout.as_secs(), u64::from);

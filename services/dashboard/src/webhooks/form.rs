@@ -14,7 +14,7 @@ use crate::failure::Answer;
 use crate::format::{attribute, count, schedule};
 use crate::page::Page;
 
-/// Maximum values of an attribute that the form offers.
+/// Maximum number of values of an attribute that the form offers.
 const VALUES_OFFERED: u32 = 30;
 
 /// What the form does.
@@ -24,7 +24,7 @@ pub(crate) enum Purpose<'a> {
     Edit { id: &'a str },
 }
 
-/// The choices that the form offers.
+/// The event types and attribute values that the form offers.
 pub(crate) struct Offers {
     catalog: Vec<EventType>,
     /// The values of recent events, by attribute.
@@ -49,7 +49,7 @@ impl Offers {
     }
 }
 
-/// The catalog by group. Types without a group are together.
+/// The types of the catalog by group. Types without a group are in the group with an empty name.
 fn groups(catalog: &[EventType]) -> Vec<(&str, Vec<&EventType>)> {
     let mut groups: Vec<(&str, Vec<&EventType>)> = Vec::new();
     for info in catalog {
@@ -142,7 +142,7 @@ fn secret(profile: &Profile, form: &Form) -> Markup {
 }
 
 fn pushover(form: &Form) -> Markup {
-    // Errors below `/pushover` are shown at their fields.
+    // The errors of single fields, such as `/pushover/sound`, are shown at the fields.
     let own: Vec<String> = form.errors_at("/pushover").into_iter().filter(|error| !error.contains(": ")).collect();
     let sounds = Sound::all().map(|sound| (sound.name, sound.name));
     html! {

@@ -1,7 +1,7 @@
-//! The fields of the webhook form: from an endpoint, and to the request that creates or edits one.
+//! Converts an endpoint to the fields of the webhook form, and the fields to the request that creates or edits an endpoint.
 //!
-//! `event_types` are the checkboxes of types and patterns; `other_types` is a text with one type per line. A filter has the same
-//! two fields: `filter.<attribute>` and `filter_typed.<attribute>`. `headers` are lines such as `Name: value`.
+//! The field `event_types` has the checked types and patterns; `other_types` is a text with one type per line. A filter has two
+//! fields of the same kinds: `filter.<attribute>` and `filter_typed.<attribute>`. The field `headers` has one header per line.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,8 @@ pub(crate) fn new_webhook(channel: Channel) -> Fields {
     Fields::default().with("active", "yes").with("sound", "Pushover").with("channel", channel.as_str())
 }
 
-/// The fields that show an endpoint. Its types in `offered` are checked boxes; its other types are lines of text.
+/// The fields with the values of an endpoint. Types in `offered` become checked boxes; the endpoint's other types become lines of
+/// `other_types`.
 pub(crate) fn of_endpoint(endpoint: &Endpoint, offered: &[String]) -> Fields {
     let (checked, typed): (Vec<&String>, Vec<&String>) =
         endpoint.event_types.iter().partition(|name| offered.contains(name));
@@ -49,7 +50,7 @@ pub(crate) fn of_endpoint(endpoint: &Endpoint, offered: &[String]) -> Fields {
     filters.fold(fields, |fields, (name, values)| fields.with_all(&format!("filter.{name}"), values))
 }
 
-/// The request that creates a webhook. An empty field takes the profile's value.
+/// The request that creates a webhook. An empty field means the profile's value.
 ///
 /// # Errors
 /// 422: a field cannot be parsed.
@@ -78,7 +79,7 @@ pub(crate) fn creation(fields: &Fields, channel: Channel, profile: &Profile) -> 
     reader.finish(request)
 }
 
-/// The request that edits this endpoint: every field of the form is set or cleared.
+/// The request that edits an endpoint. It sets every field of the form, or clears it if the field is empty.
 ///
 /// # Errors
 /// 422: a field cannot be parsed.
@@ -90,7 +91,7 @@ pub(crate) fn edit(
 ) -> Result<EditEndpoint, Error> {
     let request = creation(fields, channel, profile)?;
     let web = channel == Channel::Web;
-    // A webhook that Postrider switched off stays so until the visitor checks the box.
+    // A webhook that Postrider disabled remains disabled until the visitor checks the box "Active".
     let stays_disabled = before == EndpointStatus::Disabled && request.status == RequestedStatus::Inactive;
     Ok(EditEndpoint {
         name: Some(request.name),
@@ -173,8 +174,8 @@ fn headers(fields: &Fields) -> Result<BTreeMap<String, String>, FieldError> {
     Ok(headers)
 }
 
-/// Parses a retry schedule such as `1m, 5m, 2h, 90` to seconds. `none` is an empty schedule. An empty text is `None`: the
-/// profile's.
+/// Parses a retry schedule such as `1m, 5m, 2h, 90` to seconds. The text `none` is an empty schedule. An empty text is `None`,
+/// which means the profile's schedule.
 fn schedule(text: &str) -> Result<Option<Vec<u32>>, FieldError> {
     match text.trim() {
         "" => Ok(None),

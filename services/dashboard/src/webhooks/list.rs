@@ -16,11 +16,11 @@ use crate::failure::Answer;
 use crate::format::plural;
 use crate::page::Page;
 
-/// Hours that the chart of a row covers.
+/// The number of hours that the chart of a row covers.
 const HOURS: usize = 24;
 const HOUR_MS: i64 = 3_600_000;
 
-/// Successes and failures in each of the last hours, by endpoint.
+/// The numbers of successes and failures in each of the last hours, by endpoint.
 type Trends = HashMap<EndpointId, [(u64, u64); HOURS]>;
 
 /// `GET …/webhooks`
@@ -104,7 +104,7 @@ fn row(page: &Page, item: &EndpointInList, trends: &Trends) -> Markup {
     } }
 }
 
-/// Attempts that succeeded, and deliveries with a failure, with a link to exactly these deliveries.
+/// The number of successful attempts, and the number of deliveries with a failed attempt, with a link to these deliveries.
 fn results(page: &Page, item: &EndpointInList) -> Markup {
     let failed = plural(item.failed_deliveries, "delivery", "deliveries");
     html! { div {

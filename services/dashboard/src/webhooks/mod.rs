@@ -1,4 +1,4 @@
-//! Webhooks, which is what customers call their endpoints.
+//! The pages about endpoints, which customers call webhooks.
 
 mod delete;
 mod detail;
@@ -25,7 +25,7 @@ use crate::failure::Answer;
 use crate::format::count;
 use crate::page::WebhookPage;
 
-/// Maximum number of pending deliveries that are counted.
+/// Maximum number of pending deliveries that [`pending`] counts.
 const PENDING_MAX: u32 = 200;
 
 pub(crate) fn routes() -> Router<Arc<Dashboard>> {
@@ -41,7 +41,7 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
         .route("/dashboard/{tenant}/webhooks/{id}/rotate", get(rotate::show).post(rotate::rotate))
 }
 
-/// Why no webhook can be added.
+/// A text that explains why no webhook can be added.
 fn limit_reached(usage: u32, limit: u32) -> Markup {
     html! { p.warning role="note" {
         (usage) " of " (limit) " webhooks are used, so no more can be added. "
@@ -49,7 +49,7 @@ fn limit_reached(usage: u32, limit: u32) -> Markup {
     } }
 }
 
-/// How many deliveries to the webhook are pending, at most [`PENDING_MAX`].
+/// The number of pending deliveries to the webhook, at most [`PENDING_MAX`].
 async fn pending(webhook: &WebhookPage) -> Answer<u32> {
     let WebhookPage { page, endpoint, .. } = webhook;
     let status = Some(DeliveryStatus::Pending);
@@ -59,7 +59,7 @@ async fn pending(webhook: &WebhookPage) -> Answer<u32> {
     Ok(listed.data.len().try_into().unwrap_or(PENDING_MAX))
 }
 
-/// The subject of a sentence about the pending deliveries, with a link: "3 pending deliveries are".
+/// The start of a sentence about the pending deliveries, with a link: "3 pending deliveries are".
 fn pending_deliveries(webhook: &WebhookPage, pending: u32) -> Markup {
     let link = webhook.page.to(format!("/deliveries?endpoint_id={}&status=pending", webhook.endpoint.id));
     html! { @match pending {

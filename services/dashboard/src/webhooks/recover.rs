@@ -1,4 +1,5 @@
-//! Recovering a webhook: what it did not receive is counted first, and one button delivers it.
+//! The page that recovers a webhook. It shows the number of events that the webhook did not receive, and a button that delivers
+//! them.
 
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
@@ -14,7 +15,7 @@ use crate::format::{local, plural, utc};
 use crate::page::{Managed, WebhookPage};
 use crate::texts::Notice;
 
-/// The start of a recovery that nothing suggests: a day ago.
+/// How far back a recovery reaches, in milliseconds, if neither the form nor the webhook's health names its start: a day.
 const DEFAULT_MS: i64 = 86_400_000;
 
 /// `GET …/webhooks/{id}/recover`
@@ -23,7 +24,7 @@ pub(crate) async fn show(Managed(webhook): Managed<WebhookPage>) -> Answer<Respo
     counted(&webhook, &fields).await
 }
 
-/// The page with the counts, or with the error of the form.
+/// The page with the numbers of events, or with the error of the form.
 async fn counted(webhook: &WebhookPage, fields: &Fields) -> Answer<Response> {
     let since = since(webhook, fields);
     let request = RecoverEndpoint { since: Some(since.clone()), dry_run: Some(true) };
@@ -33,7 +34,7 @@ async fn counted(webhook: &WebhookPage, fields: &Fields) -> Answer<Response> {
     }
 }
 
-/// The start that the form names; else the one that the webhook's health suggests.
+/// The start of the recovery: the time in the form, or else the time that the webhook's health suggests.
 fn since(webhook: &WebhookPage, fields: &Fields) -> String {
     let suggested = || {
         let since = webhook.endpoint.health.recover_since.map(|since| since.0);
@@ -67,7 +68,7 @@ fn page(webhook: &WebhookPage, form: &Form, above: &Markup) -> Response {
     form.answer(page.show(&form.title(&title), content))
 }
 
-/// The counts, and the button.
+/// The numbers of events, and the button that starts the recovery.
 fn plan(webhook: &WebhookPage, preview: &RecoveryPreview) -> Markup {
     let RecoveryPreview { since, failed, missed, retrying } = *preview;
     let all = failed + missed + retrying;
@@ -95,8 +96,8 @@ fn plan(webhook: &WebhookPage, preview: &RecoveryPreview) -> Markup {
     }
 }
 
-/// `POST …/webhooks/{id}/recover`: switches the webhook on, if it is off, and starts the recovery. A form that cannot start one
-/// changes nothing.
+/// `POST …/webhooks/{id}/recover`: switches the webhook on, if it is off, and starts the recovery. If the preview of the recovery
+/// fails, the webhook is not switched on.
 pub(crate) async fn start(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Answer<Response> {
     let WebhookPage { page, endpoint, id } = &webhook;
     let request = RecoverEndpoint { since: Some(since(&webhook, &fields)), dry_run: None };
@@ -106,7 +107,8 @@ pub(crate) async fn start(Managed(webhook): Managed<WebhookPage>, Sent(fields): 
             return Ok(self::page(&webhook, &Form::refused(fields, error)?, &html! {}));
         }
         let edit = EditEndpoint { status: Some(RequestedStatus::Active), ..EditEndpoint::default() };
-        // The recovery covers events until now, so that new events must match the webhook before.
+        // The recovery covers events up to its start, so every instance must apply the edit first: then new events match the
+        // webhook.
         let edited = Box::pin(page.operations.edit_endpoint(page.caller, id, None, edit));
         let (edited, _) = page.operations.wait_for_edit(edited).await;
         edited?;

@@ -1,4 +1,4 @@
-//! Rotating the secret of a webhook.
+//! The page that replaces the secret of a webhook.
 
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};

@@ -1,4 +1,4 @@
-//! Adding and editing a webhook.
+//! The pages that add and edit a webhook.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -42,7 +42,7 @@ async fn show_new_form(page: &Page, form: &Form) -> Answer<Response> {
     Ok(form.answer(page.show(&form.title("Add webhook"), content)))
 }
 
-/// The choice of a channel, for profiles with more than one.
+/// The choice of a channel, for profiles that have more than one channel.
 fn channel_tabs(page: &Page, channel: Channel) -> Markup {
     let current = |tab| (tab == channel).then_some("page");
     html! { @if page.profile.channels.contains(&Channel::Pushover) {

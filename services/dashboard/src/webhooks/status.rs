@@ -1,4 +1,4 @@
-//! Switching a webhook on and off.
+//! Switches a webhook on and off.
 
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
@@ -14,7 +14,7 @@ use crate::texts::Notice;
 
 /// The field that confirms the change.
 const CONFIRMED: &str = "confirmed";
-/// The name of the form field that makes the browser return to the webhook's page, not to the list of webhooks.
+/// The field that makes the browser return to the webhook's page instead of the list of webhooks.
 const BACK: &str = "back";
 
 /// The status, with a switch for visitors who may change it.
@@ -52,7 +52,7 @@ pub(crate) async fn set(Managed(webhook): Managed<WebhookPage>, Sent(fields): Se
     Ok(page.redirect(back, notice).into_response())
 }
 
-/// Asks before a webhook with pending deliveries is switched off.
+/// Asks for a confirmation before a webhook with pending deliveries is switched off.
 fn ask(webhook: &WebhookPage, pending: u32, back: &str) -> Markup {
     let page = &webhook.page;
     let confirmation = Confirmation {

@@ -1,4 +1,4 @@
-//! Sending a test event and showing the request and the response.
+//! The page that sends a test event and shows the request and the response.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use crate::fields::{Fields, Sent};
 use crate::format::pretty_json;
 use crate::page::{Managed, Page, WebhookPage};
 
-/// Maximum number of times that the page tries to read the sent body, because the recorder may not have written it yet.
+/// Maximum number of attempts to read the sent body from the history, because the recorder may write it later.
 const BODY_READS: usize = 10;
-/// Pause between two of these tries.
+/// Pause between two attempts to read the sent body.
 const BODY_PAUSE: Duration = Duration::from_millis(100);
 
 /// `GET …/webhooks/{id}/test`

@@ -1,4 +1,4 @@
-//! Brands: whose name, logo and colours a page has.
+//! Brands: which product's name, logo and colours a page has.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ const SVG: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\"/>";
 /// `SVG` with a space at its end, as a data URL.
 const OTHER_LOGO: &str = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4g";
 
-/// The built-in profiles, and one for each of these brands.
+/// The built-in profiles, and a profile for each of these brands.
 fn profiles(brands: &[(&str, &str)]) -> Profiles {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("acme.svg"), SVG).unwrap();
@@ -49,7 +49,7 @@ async fn world(name: &str, brands: &[(&str, &str)]) -> World {
     crate::world_of(name, profiles(brands), &["https://app.example.com"]).await
 }
 
-/// The addresses of the brand's files on a page: the style sheet, then the logo.
+/// The addresses of the brand's files on a page: first the style sheet, then the logo.
 fn files(page: &Page) -> Vec<String> {
     let files: BTreeSet<&str> =
         page.text.split('"').filter(|text| text.starts_with("/dashboard/assets/brand/")).collect();
@@ -60,7 +60,7 @@ async fn set_brand(world: &World, tenant: &Tenant, brand: &Value) {
     world.call(OPERATOR, "PATCH", &format!("/v1/tenants/{}", tenant.id), Some(&json!({"brand": brand}))).await.ok(200);
 }
 
-/// A tenant with what its pages can show: a webhook that was switched off, deliveries, a replay and changes in its audit log.
+/// A tenant whose pages are not empty: it has a disabled webhook, a delivery, a replay and changes in its audit log.
 async fn busy_tenant(world: &World) -> (Tenant, impl Fn(&str) -> String) {
     let tenant = world.tenant("acme").await;
     let made = world.endpoint(&tenant).await;
@@ -122,7 +122,7 @@ async fn no_page_of_a_branded_product_names_postrider() {
         assert_branded("the portal", &post(&world, "", PORTAL, &[form]).await);
     }
 
-    // The answers to forms without the token of the session.
+    // The answers to forms with a wrong session token have the brand, too.
     let mut refused = 0;
     for path in paths.iter().filter(|path| !path.ends_with("/sign-out")) {
         let page = post(&world, &cookie, path, &[("csrf", "wrong"), ("once", path.as_str())]).await;
@@ -154,7 +154,7 @@ async fn a_tenants_brand_overrides_its_profiles_field_by_field() {
         1
     );
 
-    // An operator sees a customer's pages as the customer does, and its own pages as those of Postrider.
+    // An operator sees a customer's pages with the customer's brand, and the operator's pages with the brand of Postrider.
     let operator = sign_in(&world, OPERATOR).await;
     assert_eq!(files(&get(&world, &operator, &webhooks).await), after);
     let own = get(&world, &operator, &format!("/dashboard/operator/tenants/{}", mine.id)).await;
@@ -215,7 +215,7 @@ async fn pages_without_a_visitor_have_the_brand_of_the_only_product() {
     let page = sign_in_page(&plain).await;
     assert_eq!((name(&page).as_deref(), files(&page).len()), (Some("Postrider"), 0));
 
-    // Two profiles of one product are one product.
+    // Two profiles with the same brand count as one product.
     let one = world("brand_one", &[("acme", ACME), ("acme-2", ACME)]).await;
     let page = sign_in_page(&one).await;
     assert_eq!((name(&page).as_deref(), files(&page).len()), (Some("Acme &lt;Parcels&gt;"), 2));
@@ -224,7 +224,7 @@ async fn pages_without_a_visitor_have_the_brand_of_the_only_product() {
     let page = sign_in_page(&two).await;
     assert_eq!((name(&page), files(&page).len()), (None, 0));
     assert!(page.text.contains("<title>Sign in</title>") && !page.text.contains("Postrider"), "{}", page.text);
-    // A link says whose page it is.
+    // The page of a portal link has the brand of the link's tenant.
     let bolt = two.tenant("bolt").await;
     let link = link(&two, &bolt, json!({})).await;
     let page = get(&two, "", &format!("{PORTAL}?link={link}")).await;

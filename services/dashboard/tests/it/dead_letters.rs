@@ -1,4 +1,4 @@
-//! The operator's dead letters: filters, and sending back or discarding several of them.
+//! The operator's pages about dead letters: the filters, and sending back or discarding several letters.
 
 use axum::http::StatusCode;
 use bytes::Bytes;
@@ -35,7 +35,7 @@ fn ids(page: &Page) -> Vec<String> {
     found.map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
 }
 
-/// The hidden fields of the page's form that confirms or continues.
+/// The hidden fields of the form on a page that confirms a change, or continues with the next letters.
 fn hidden(page: &Page) -> Vec<(String, String)> {
     let form = page.text.split("<form").find(|form| form.contains("name=\"confirmed\"")).expect("a form");
     let fields = form.split("<input type=\"hidden\" name=\"").skip(1).map(|rest| {
@@ -84,7 +84,7 @@ async fn chosen_dead_letters_are_sent_back_or_discarded_after_a_question() {
     assert!(done.contains("1 dead letter discarded"), "{done}");
     assert_eq!((of("").await.len(), of("state=discarded").await.len()), (1, 0));
 
-    // A single letter: its message, and what was done with it.
+    // The page of a letter shows its message, and what was done with the letter.
     let at = format!("{LIST}/{}", one[0]);
     let gone = get(&world, &cookie, &at).await.text;
     assert!(gone.contains("sent back") && !gone.contains("/requeue") && gone.contains("audit-log?target="), "{gone}");
@@ -112,7 +112,7 @@ async fn all_dead_letters_that_match_are_discarded_step_by_step() {
     let asked = submit(&world, &cookie, &form).await;
     assert!(asked.text.contains("Discard the first 200 dead letters?"), "{}", asked.text);
     assert!(asked.text.contains("Received before"), "letters that arrive later are not included: {}", asked.text);
-    // This one arrives after the question.
+    // This letter arrives after the question, so it is not discarded.
     record(&world, [("postrider.fanout", "bad but late".to_owned())]).await;
     let first = submit(&world, &cookie, &hidden(&asked)).await;
     assert!(

@@ -1,4 +1,4 @@
-//! Pages about a webhook that fails, its recovery, and changing several deliveries at once.
+//! The pages about a failing webhook and its recovery, and changes of several deliveries at once.
 
 use axum::http::StatusCode;
 use postrider_model::delivery::DeliveryStatus;
@@ -8,7 +8,7 @@ use crate::harness::{Tenant, World};
 use crate::pages::{Page, get, post, send_form, sign_in};
 use crate::recorded::recorded;
 
-/// A tenant with a webhook that failed five times: one delivery failed, four wait for a retry.
+/// A tenant with a webhook that has five deliveries with a failed attempt: one has failed, four wait for a retry.
 async fn failing(world: &World) -> (Tenant, Value) {
     let tenant = world.tenant("standard").await;
     let endpoint = world.endpoint(&tenant).await;
@@ -36,7 +36,7 @@ async fn a_failing_webhook_says_since_when_and_why_and_is_recovered_in_two_click
     let newest = get(&world, &cookie, &format!("{webhooks}?sort=newest")).await.text;
     assert!(newest.find(">hook</a>") > newest.find("healthy one</a>"));
 
-    // The count leads to exactly the deliveries that it counts.
+    // The number of deliveries is a link to exactly these deliveries.
     assert!(list.contains("5 deliveries with failures"), "{list}");
     let failed = list.split("href=\"").find(|link| link.contains("failed_attempts=true")).unwrap();
     let failed = failed.split('"').next().unwrap().replace("&amp;", "&");
@@ -53,7 +53,7 @@ async fn a_failing_webhook_says_since_when_and_why_and_is_recovered_in_two_click
     assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text);
     let progress = get(&world, &cookie, started.header("location")).await.text;
     assert!(progress.contains("recovery of hook") && progress.contains("The recovery has started"), "{progress}");
-    // The count of new deliveries opens them; those that were attempted at once are counted apart.
+    // The number of new deliveries is a link to them. Waiting deliveries that were attempted at once are counted separately.
     assert!(progress.contains("/deliveries?replay_id=rpl_"), "{progress}");
     assert!(progress.contains("Waiting deliveries attempted at once"), "{progress}");
 
@@ -91,7 +91,7 @@ async fn a_disabled_webhook_is_switched_on_and_recovered_with_one_button() {
     assert!(now["health"]["last_recovery_at"].is_string(), "{now:#}");
     assert!(now["health"]["last_off"]["until"].is_string(), "{now:#}");
 
-    // That recovery has not finished, so one that begins earlier cannot start.
+    // The recovery has not finished, so a recovery from an earlier time cannot start.
     world.store.config().disable_endpoint(id.parse().unwrap(), "it answered 410").await.unwrap();
     let form = [("csrf", csrf.as_str()), ("since", "2020-01-01T00:00")];
     let refused = post(&world, &cookie, &format!("{at}/recover"), &form).await;
@@ -145,14 +145,14 @@ async fn several_deliveries_are_retried_or_cancelled_and_refusals_are_told() {
     let cancelled = world.get(&tenant.key, "/v1/deliveries?status=cancelled").await.ok(200);
     assert_eq!(cancelled["data"].as_array().unwrap().len(), 2);
 
-    // One that has ended cannot be cancelled, and one that does not exist cannot be retried.
+    // A delivery that has ended cannot be cancelled, and a delivery that does not exist cannot be retried.
     let done = send(form("cancel", "yes", &ids[1..3])).await.text;
     assert!(done.contains("1 delivery cancelled") && done.contains("1 delivery not cancelled: "), "{done}");
     assert!(done.contains("the delivery is cancelled; only a pending one can be cancelled"), "{done}");
     let done = send(form("retry", "", &[ids[3], "dlv_00000000000000000000000000000001"])).await.text;
     assert!(done.contains("1 delivery retried") && done.contains("no such delivery"), "{done}");
 
-    // An empty list has the form too: the rows that a refresh adds belong to it.
+    // An empty list has the form, too, because a refresh can add rows whose checkboxes belong to the form.
     let empty = get(&world, &cookie, &format!("{list}?status=discarded")).await.text;
     assert!(empty.contains("No deliveries match") && empty.contains("id=\"several\""), "{empty}");
 
@@ -162,7 +162,7 @@ async fn several_deliveries_are_retried_or_cancelled_and_refusals_are_told() {
     assert!(!seen.contains("name=\"delivery_id\"") && !seen.contains("id=\"several\""), "{seen}");
 }
 
-/// Signs in again with the form that the sign-in page carries, and returns the page that shows the form.
+/// Signs in again with the form in the sign-in page's hidden field, and returns the cookie and the page that shows the form.
 async fn sign_in_with_form(world: &World, tenant: &Tenant, asked: &Page, next: &str) -> (String, Page) {
     let carried = asked.text.split_once("name=\"form\" value=\"").expect("a carried form").1;
     let carried = carried.split('"').next().unwrap().replace("&amp;", "&");
@@ -204,7 +204,7 @@ async fn finished_deliveries_are_sent_again_only_after_a_question() {
     );
     assert_eq!(all().await, 3, "the question sends nothing");
 
-    // The choice survives the end of the session, as a question.
+    // After the end of the session and another sign-in, the page asks about the same chosen deliveries.
     world.store.sessions().close_session(cookie.split_once('=').unwrap().1).await.unwrap();
     let ended = send(&cookie, form(&csrf, &[("confirmed", "yes"), ("back", "status=failed")])).await;
     assert_eq!(ended.status, StatusCode::UNAUTHORIZED);

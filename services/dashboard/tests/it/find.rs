@@ -1,4 +1,4 @@
-//! The search, and the filters of the lists.
+//! The search, and the filters of lists.
 
 use axum::http::StatusCode;
 use postrider_model::delivery::DeliveryStatus;

@@ -1,4 +1,4 @@
-//! The operator's view of all tenants: who fails, and each tenant's usage and health.
+//! The operator's view of all tenants: which webhooks and tenants have failures, and each tenant's usage and health.
 
 use postrider_model::delivery::DeliveryStatus;
 use serde_json::json;
@@ -29,7 +29,7 @@ async fn the_system_page_names_who_fails_and_leads_there() {
     assert!(page.contains(&format!("/dashboard/operator/tenants/{}\">Acme</a>", tenant.id)), "{page}");
     assert!(page.contains("badge bad\">failing") && page.contains("It answers 503 Service Unavailable"), "{page}");
     assert!(page.contains("5 deliveries wait for an attempt"), "{page}");
-    // The number of failures leads to the deliveries.
+    // The number of failures is a link to the deliveries.
     let failed = page.split("href=\"").find(|link| link.contains("failed_attempts=true")).unwrap();
     let failed = failed.split('"').next().unwrap().replace("&amp;", "&");
     let rows = get(&world, &cookie, &failed).await.text;

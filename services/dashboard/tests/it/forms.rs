@@ -1,4 +1,4 @@
-//! Forms: each acts once, its result can be shown again, and a page names the losses before an action.
+//! Forms: each form is processed once, its result can be shown again, and a page names the consequences before an action is done.
 
 use axum::http::StatusCode;
 use postrider_model::delivery::DeliveryStatus;
@@ -274,7 +274,7 @@ async fn at_the_limit_the_form_is_replaced_by_the_reason() {
     assert!(page.text.contains("1 of 1 webhooks are used") && !page.text.contains("Create webhook"), "{}", page.text);
 }
 
-/// Browsers GET the address of a form when its result has expired, and after a sign-in.
+/// Browsers send a GET to the address of a form when its result has expired, and after a sign-in.
 #[test]
 fn every_address_that_takes_a_form_is_a_page() {
     let folder = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src");

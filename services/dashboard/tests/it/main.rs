@@ -20,17 +20,17 @@ use postrider_profiles::Profiles;
 
 use crate::harness::World;
 
-/// The API with the dashboard.
+/// Starts the API with the dashboard.
 async fn world(name: &str) -> World {
     world_with(name, &[]).await
 }
 
-/// The same, where pages of these origins may show the dashboard in a frame.
+/// Like [`world`], but pages of these origins may show the dashboard in a frame.
 async fn world_with(name: &str, frame_ancestors: &[&str]) -> World {
     world_of(name, Profiles::builtin(), frame_ancestors).await
 }
 
-/// The same, with these profiles.
+/// Like [`world_with`], but with these profiles.
 async fn world_of(name: &str, profiles: Profiles, frame_ancestors: &[&str]) -> World {
     let frame_ancestors = frame_ancestors.iter().map(ToString::to_string).collect();
     let routes = |api: postrider_api::Service, store, tasks: &_| {

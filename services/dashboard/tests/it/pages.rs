@@ -1,4 +1,4 @@
-//! Sessions, forms, headers and the separation of tenants. Tests in a browser are in tests/it/dashboard of the workspace.
+//! Sessions, forms, headers and the separation of tenants. Tests with a browser are in `tests/it/dashboard` of the workspace.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -153,7 +153,7 @@ async fn every_response_forbids_foreign_content_and_assets_are_cacheable() {
     }
 }
 
-/// Every route in the sources.
+/// Every route in the source files of the dashboard.
 pub(crate) fn routes() -> BTreeSet<String> {
     fn walk(folder: &Path, found: &mut BTreeSet<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -172,7 +172,7 @@ pub(crate) fn routes() -> BTreeSet<String> {
     found
 }
 
-/// Routes without a tenant's data.
+/// Routes that show no tenant's data.
 const OPEN: [&str; 8] = [
     "/",
     "/dashboard",
@@ -209,7 +209,7 @@ async fn no_page_or_form_reaches_another_tenant_or_the_operator_pages() {
             route if route.contains("/deliveries/") => "dlv_00000000000000000000000000000001",
             _ => "1",
         };
-        // The other tenant's object is requested under its own tenant's address and under the visitor's.
+        // Requests the other tenant's object under the address of its own tenant, and under the address of the visitor's tenant.
         for tenant in [&theirs, &mine] {
             let path = route.replace("{tenant}", &tenant.id).replace("{id}", id).replace("{key}", "key_1");
             let list = !route.contains("{id}") && route.contains("{tenant}") && tenant.id == mine.id;

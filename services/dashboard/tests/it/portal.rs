@@ -1,4 +1,4 @@
-//! Portal links: opened once and by a form only, in a tab or in a frame, with their own scopes and their own end.
+//! Portal links: a link opens once, only by a form, in a tab or in a frame. Its session has its own scopes and its own end.
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -21,7 +21,7 @@ pub(crate) async fn open(world: &World, cookie: &str, link: &str) -> Page {
     post(world, cookie, PORTAL, &[("link", link)]).await
 }
 
-/// A request as a browser makes it in a frame of another site.
+/// Sends a request as a browser does for a frame of another site.
 pub(crate) async fn framed(world: &World, method: &str, cookie: &str, path: &str, body: &str) -> Page {
     let request = Request::builder()
         .method(method)
@@ -159,7 +159,8 @@ async fn a_link_asks_a_visitor_with_a_key_and_ends_the_session_that_it_replaces(
     assert_eq!(opened.status, StatusCode::SEE_OTHER);
     assert!(!is_open(&operator).await, "the replaced session has ended");
 
-    // The session of a link continues without a question. One with other rights ends when another replaces it.
+    // A second link with the same rights continues the session of the first without a question. A link with other rights replaces
+    // the session.
     let mine = cookie_of(&opened);
     let second = link(&world, &tenant, json!({})).await;
     assert!(submits_itself(&mine, &second).await);
@@ -170,7 +171,7 @@ async fn a_link_asks_a_visitor_with_a_key_and_ends_the_session_that_it_replaces(
     assert_eq!(get(&world, &reader, &webhooks).await.status, StatusCode::OK);
     assert_eq!(get(&world, &mine, &webhooks).await.status, StatusCode::SEE_OTHER);
 
-    // A frame has a cookie of its own, also in a browser that does not name the frame.
+    // A frame has a cookie of its own, also in a browser that does not tell the server that the page is in a frame.
     let operator = sign_in(&world, OPERATOR).await;
     for frame in [true, false] {
         let embedded = link(&world, &tenant, json!({"embed": true})).await;
@@ -209,7 +210,7 @@ async fn a_frame_has_its_own_session_and_no_sign_in() {
     let refused = framed(&world, "POST", &frame, &format!("{webhooks}/new"), &format!("csrf={csrf}x&name=a")).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
 
-    // A second page of the product continues the session, so that forms of the first one keep their token.
+    // A second page of the product continues the session, so that the token in the forms of the first page remains valid.
     let second = link(&world, &tenant, json!({"embed": true})).await;
     let again = framed(&world, "POST", &frame, PORTAL, &format!("link={second}")).await;
     assert_eq!(cookie_of(&again), frame);

@@ -1,4 +1,4 @@
-//! What a delivery's and an event's page tell, and in which order.
+//! What the pages of a delivery and of an event show, and in which order.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::pages::{get, sign_in};
 
 const DATA: &[u8] = br#"{"name": "it's <b>", "price": 1.50, "tags": ["a", "b"]}"#;
 
-/// Records an event with one attempt, which `edit` changes. Returns the ids of the event and of the delivery.
+/// Records an event and one attempt, which `edit` changes first. Returns the ids of the event and of the delivery.
 async fn attempted(
     world: &World,
     tenant: &Tenant,

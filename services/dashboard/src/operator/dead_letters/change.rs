@@ -1,7 +1,7 @@
-//! Sending back or discarding several dead letters: those that were chosen in the list, or all that match its filter.
+//! Sends back or discards several dead letters: the chosen letters of the list, or all letters that match the list's filter.
 //!
-//! The checkboxes in the list belong to a form at [`FORM`] by their `form` attribute, as in [`crate::several`]. All that match are
-//! changed page by page: the result of each page has a button for the next one.
+//! The checkboxes of the list are outside the form; their attribute `form` has the form's id, as in [`crate::several`]. The
+//! letters that match a filter are changed in steps of one page: the result of a step has a button for the next step.
 
 use std::collections::BTreeMap;
 
@@ -19,20 +19,20 @@ use crate::fields::{Fields, NOTICE, RESULT, Sent};
 use crate::format::plural;
 use crate::page::OperatorPage;
 
-/// The id of the form, and its address.
+/// The id of the form.
 const FORM: &str = "letters";
 const CHANGE: &str = "/dashboard/operator/several-dead-letters";
-/// The field with the id of a chosen letter.
+/// The field of a checkbox; its value is the id of a dead letter.
 const CHOSEN: &str = "ids";
 /// The field that confirms a change.
 const CONFIRMED: &str = "confirmed";
-/// The field with the query of the list, to return to it.
+/// The field with the query of the list, for the link back to the list.
 const BACK: &str = "back";
 
-/// The change that a form asks for.
+/// The change that a form requests.
 struct Asked {
     action: DeadLetterAction,
-    /// Whether it is for all letters that match, not for chosen ones.
+    /// Whether to change all letters that match the filter, instead of the chosen letters.
     all: bool,
 }
 
@@ -47,7 +47,7 @@ impl Asked {
         Self { action, all }
     }
 
-    /// What is done, as it begins a question, and what was done.
+    /// The verb of the action as the start of a question, and its past participle.
     fn verbs(&self) -> (&'static str, &'static str) {
         match self.action {
             DeadLetterAction::Requeue => ("Send back", "sent back"),
@@ -70,13 +70,13 @@ pub(super) fn buttons(page: &OperatorPage) -> Markup {
     } }
 }
 
-/// The checkbox of a letter in the list.
+/// The checkbox of a dead letter in the list.
 pub(super) fn checkbox(letter: &DeadLetter, reason: &str) -> Markup {
     let label = format!("Select dead letter {}: {reason}", letter.id);
     html! { input type="checkbox" form=(FORM) name=(CHOSEN) value=(letter.id) aria-label=(label); }
 }
 
-/// `GET /dashboard/operator/several-dead-letters`: an address that a reload may show after the result has expired.
+/// `GET /dashboard/operator/several-dead-letters`. Browsers request this address on a reload after the form's result has expired.
 pub(super) async fn to_list(_: OperatorPage) -> Redirect {
     Redirect::to(AT)
 }
@@ -95,7 +95,7 @@ pub(super) async fn change(page: OperatorPage, Sent(fields): Sent) -> Answer {
         of_filter(read_filter(&fields)?, fields.optional("cursor"))
     } else {
         let mut filter = read_filter(&Fields::read(fields.get(BACK).as_bytes()))?;
-        // What arrives from now on was not counted.
+        // Excludes letters that arrive from now on, because the preview does not count them.
         filter.to = Some(filter.to.unwrap_or_else(UnixMillis::now));
         of_filter(filter, None)
     };
@@ -108,15 +108,15 @@ pub(super) async fn change(page: OperatorPage, Sent(fields): Sent) -> Answer {
     Ok(result(&page, &fields, &asked, &request, &changed))
 }
 
-/// The request for the open letters that match a filter of the list, in whatever state that lists them.
+/// The request to change the open letters that match a filter of the list. The filter's state is left out.
 fn of_filter(filter: DeadLetterFilter, cursor: Option<String>) -> ChangeDeadLetters {
     let filter = DeadLetterFilter { state: None, ..filter };
     ChangeDeadLetters { filter: Some(filter), cursor, ..ChangeDeadLetters::default() }
 }
 
-/// The address of the list that the form came from.
+/// The address of the list in which the letters were chosen.
 fn back(fields: &Fields) -> String {
-    // Only the query comes from the form.
+    // The form contains only the query, so it cannot lead to another site.
     let query = Fields::read(fields.get(BACK).as_bytes()).without(&[]);
     if query.is_empty() { AT.to_owned() } else { format!("{AT}?{query}") }
 }
@@ -130,7 +130,7 @@ fn nothing_chosen(page: &OperatorPage, fields: &Fields) -> Markup {
     page.show("No dead letter selected", content)
 }
 
-/// The fields of a form that repeats the request, confirmed.
+/// The hidden fields of a form that sends the request again as confirmed.
 fn hidden(fields: &Fields, request: &ChangeDeadLetters) -> Markup {
     let filter = request.filter.clone().unwrap_or_default();
     let filter = Fields::default()
@@ -152,7 +152,7 @@ fn letters(number: u64) -> String {
     plural(number, "dead letter", "dead letters")
 }
 
-/// Asks before dead letters are discarded, or all that match are sent back.
+/// Asks for a confirmation before letters are discarded, and before all letters that match the filter are sent back.
 fn ask(
     page: &OperatorPage,
     fields: &Fields,
@@ -193,7 +193,7 @@ fn described(filter: &DeadLetterFilter) -> Markup {
     } }
 }
 
-/// How many were changed, the others by reason, and a button that continues.
+/// The number of changed letters, the refused letters grouped by reason, and a button for the next step.
 fn result(
     page: &OperatorPage,
     fields: &Fields,
@@ -220,11 +220,11 @@ fn result(
     page.show(&title, content)
 }
 
-/// Those that were refused, by reason. `what` follows their number.
+/// The letters that were refused, grouped by reason. `what` is the text after the number of letters, such as "not discarded".
 fn refusals(changed: &DeadLettersChanged, what: &str) -> Markup {
     let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for refused in &changed.refused {
-        // A reason with a time differs for each letter.
+        // A reason that contains a time differs for each letter, so the time is cut off.
         let reason = refused.detail.split(" at 2").next().unwrap_or_default();
         by_reason.entry(reason).or_default().push(&refused.id);
     }

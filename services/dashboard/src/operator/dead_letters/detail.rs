@@ -1,4 +1,4 @@
-//! A dead letter: why it could not be processed, its message, and what can be done with it.
+//! The page of a dead letter: why the message could not be processed, the message, and the actions on the letter.
 
 use axum::response::Redirect;
 use maud::{Markup, html};
@@ -35,7 +35,7 @@ pub(super) async fn show(page: OperatorPage, Id(id): Id) -> Answer {
     Ok(page.show(&format!("Dead letter {}", letter.id), content))
 }
 
-/// The id and name of the tenant that the routing key names; `None` if it names none.
+/// The id and the name of the tenant in the routing key; `None` if the routing key names no tenant.
 async fn tenant(page: &OperatorPage, letter: &DeadLetter) -> Answer<Option<(String, String)>> {
     let Some((named, _)) = letter.routing_key.split_once('.') else { return Ok(None) };
     match page.operations.read_tenant(page.visitor.caller, named).await {

@@ -1,4 +1,5 @@
-//! Dead letters: messages that Postrider could not process. Their list with its filters, each letter, and changing them.
+//! Dead letters, which are messages that Postrider could not process: the list with its filters, the page of a letter, and
+//! changes.
 
 mod change;
 mod detail;
@@ -26,9 +27,9 @@ use crate::page::OperatorPage;
 
 /// The address of the list.
 const AT: &str = "/dashboard/operator/dead-letters";
-/// The value of the filter `state` that shows letters in every state.
+/// The value of the filter `state` that selects letters in every state.
 const ALL: &str = "all";
-/// Characters of a reason in the list.
+/// Maximum number of characters of a reason in the list.
 const REASON_CHARS_MAX: usize = 200;
 
 pub(super) fn routes() -> Router<Arc<Dashboard>> {
@@ -40,7 +41,8 @@ pub(super) fn routes() -> Router<Arc<Dashboard>> {
         .route("/dashboard/operator/several-dead-letters", get(change::to_list).post(change::change))
 }
 
-/// Reads the filter in an address. Its parameters have the same names as in the API. Without a state it shows open letters.
+/// Reads the filter from the query of an address. The parameters have the same names as in the API. Without the parameter
+/// `state`, the filter selects open letters.
 fn read_filter(query: &Fields) -> Result<DeadLetterFilter, Error> {
     let mut reader = FieldReader::new(query);
     let state = match query.get("state") {
@@ -140,7 +142,7 @@ fn state_badge(letter: &DeadLetter) -> Markup {
     })
 }
 
-/// The beginning of a reason, for a list or a title.
+/// The start of a reason, for a list or a title.
 fn shortened(reason: &str) -> String {
     let mut chars = reason.chars();
     let mut text: String = chars.by_ref().take(REASON_CHARS_MAX).collect();
