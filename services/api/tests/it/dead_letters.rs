@@ -13,7 +13,7 @@ use crate::harness::{OPERATOR, World};
 /// Maximum time that a test waits for messages in a queue.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A dead letter that no producer published, received `age_s` seconds ago. Its body is the text of its reason.
+/// A dead letter without a producer, received `age_s` seconds ago. Its body is the text of its reason.
 fn letter(source: &str, reason: &str, age_s: i64) -> DeadLetter {
     DeadLetter {
         received_at: UnixMillis(UnixMillis::now().0 - age_s * 1_000),
@@ -62,7 +62,7 @@ async fn wait_for_depth(world: &World, queue: Queue, expected: u32) {
 async fn a_dead_letter_is_read_and_requeued_to_the_queue_that_it_may_return_to() {
     let world = World::new("api_dead_letters").await;
     let own = DeadLetter { body: Bytes::from(vec![b'x'; 5_000]), ..letter("postrider.fanout", "panic: oh no", 50) };
-    // A producer can forge the source in a message. This dead letter has a producer, but its source is a queue of Postrider.
+    // This dead letter has a producer, but its source is a queue of Postrider: a producer can forge the source in a message.
     let forged = DeadLetter {
         routing_key: "ten_operator.a.b".into(),
         producer: Some("ten_operator".into()),
