@@ -105,7 +105,8 @@ fn navigation(visitor: &Visitor, tenant: Option<&Tenant>) -> Markup {
     }
 }
 
-/// The links to the product's own pages. From a frame they open in a new tab, because the linked sites may not allow a frame.
+/// The links to the product's own pages. From a frame they open in a new tab, because other sites usually refuse to be shown in a
+/// frame.
 fn outside_links() -> Markup {
     let brand = page_brand();
     html! { @if !brand.links.is_empty() {
