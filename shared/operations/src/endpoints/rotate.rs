@@ -28,7 +28,8 @@ pub struct RotateSecret {
     /// For how long the old secret signs `webhook-signature` too; 24 h by default, at most 30 days. A header that can only hold
     /// one signature or token uses the new secret immediately.
     pub overlap_seconds: Option<u64>,
-    /// The time at which the new secret replaces the old one, without an overlap; at most 30 days ahead. Now if absent.
+    /// The time at which the new secret replaces the old one, without an overlap; at most 30 days ahead. If absent, the new secret
+    /// signs at once, and the old secret signs too until its overlap ends.
     pub effective_at: Option<Timestamp>,
     /// A secret of your own, 16 bytes to 256 characters: `whsec_` and the base64 of 16 to 64 bytes. A profile with another
     /// signature than `webhook-signature` accepts any text. Generated if absent; the keys of an `ed25519` endpoint are always
