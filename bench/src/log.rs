@@ -19,7 +19,7 @@ use crate::receiver::Sink;
 
 const ENDPOINTS: u32 = 1_000;
 const EVENT_TYPES: u32 = 200;
-/// The longest URL of an endpoint, in characters.
+/// Length of the URL of every twentieth endpoint, in characters.
 const URL_CHARS: usize = 900;
 /// The payload of the published event, in bytes.
 const PAYLOAD_BYTES: usize = 256 * 1024;
@@ -81,7 +81,7 @@ async fn measure(engine: &Engine, database: &str, sink: &Sink, attempts: u64) ->
         ("replays", of_tenant("/replays")),
         ("health", of_tenant("/health")),
         ("audit log", of_tenant("/audit-log")),
-        ("search for a webhook", of_tenant("/find?q=endpoint%20500")),
+        ("search for a webhook", of_tenant("/find?q=endpoint%2050")),
         ("operator: tenants", "/dashboard/operator/tenants".to_owned()),
         ("operator: dead letters", "/dashboard/operator/dead-letters".to_owned()),
         ("operator: system", "/dashboard/operator/system".to_owned()),
@@ -142,7 +142,8 @@ async fn fill(client: &Client, tenant: &Tenant, attempts: u64) -> anyhow::Result
     let sql = format!(
         "UPDATE config_version SET version = version + 1;
          INSERT INTO endpoints (id, tenant, document, status, secret_current, private, version, created_at, updated_at)
-         SELECT md5('endpoint ' || n)::uuid, {owner}, json_build_object('name', 'endpoint ' || n, 'url', '{url}',
+         SELECT md5('endpoint ' || n)::uuid, {owner}, json_build_object('name', 'endpoint ' || n,
+             'url', CASE WHEN n % 20 = 0 THEN '{url}' ELSE 'https://hooks.example.com/endpoint/' || n END,
              'event_types', json_build_array('bench.t' || n % {EVENT_TYPES})), 0, '', '', version, now(), now()
          FROM generate_series(1, {ENDPOINTS}) n, config_version;
          INSERT INTO event_types (tenant, name, description, sample, version, created_at, updated_at)
