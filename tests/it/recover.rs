@@ -1,5 +1,5 @@
-//! An endpoint breaks, its customer sees since when and why, the receiver is mended, and one call delivers everything that it
-//! did not receive.
+//! Recovery after an outage: the health of an endpoint names the start and the cause of its failures, and one call delivers
+//! everything that the endpoint did not receive.
 
 use std::collections::BTreeMap;
 
@@ -65,7 +65,7 @@ async fn after_an_outage_one_call_delivers_everything_once() {
     expected.push(missed);
     tenant.patch(&path, &json!({"status": "active"})).await;
 
-    // Mended, counted, recovered.
+    // The receiver works again. The recovery is counted first, then started.
     receiver.answer_at("/", Answer::status(200));
     let recover = format!("{path}/recover");
     let (status, counted) = tenant.try_post(&recover, &json!({"dry_run": true})).await;

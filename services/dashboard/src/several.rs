@@ -156,7 +156,7 @@ fn retried(preview: RetryPreview) -> Markup {
 
 fn cancelled() -> Markup {
     html! { p {
-        "There will be no further attempts of those that are pending; finished ones stay as they are. "
+        "Pending deliveries are not attempted again. Finished deliveries do not change. "
         "The webhooks do not receive these events unless you send them again."
     } }
 }

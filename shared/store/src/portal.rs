@@ -113,7 +113,7 @@ impl SessionStore {
         let usage: u32 = tx.query_one(sql, &[&tenant.0]).await?.col("usage")?;
         if usage >= PORTAL_LINKS_PER_TENANT_MAX {
             let detail = format!(
-                "the tenant has {usage} of {PORTAL_LINKS_PER_TENANT_MAX} links that nobody opened; wait until some expire"
+                "the tenant has {usage} of {PORTAL_LINKS_PER_TENANT_MAX} portal links that were not opened; wait until some expire"
             );
             return Err(StoreError::Conflict(detail));
         }

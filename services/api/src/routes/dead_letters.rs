@@ -56,8 +56,8 @@ pub(crate) async fn requeue(call: Call, Path(id): Path<String>) -> Answer<(Statu
 
 /// Requeue several dead letters
 ///
-/// Those with these ids, or up to 200 open ones that match a filter, newest first: call it again with `next_cursor` until that is
-/// `null`. What cannot be requeued is listed with the reason and stays open. Messages that fail again become new dead letters, which
+/// Requeues the dead letters with these ids, or up to 200 open ones that match a filter, newest first. Call it again with
+/// `next_cursor` until that is `null`. What cannot be requeued is listed with the reason and stays open. Messages that fail again become new dead letters, which
 /// the following calls do not include. Requires an operator key.
 #[utoipa::path(post, path = "/v1/dead-letters/requeue", operation_id = "requeue_dead_letters", tag = "operations",
     params(IdempotencyKey),
@@ -72,8 +72,8 @@ pub(crate) async fn requeue_several(
 
 /// Discard several dead letters
 ///
-/// Those with these ids, or up to 200 open ones that match a filter, newest first: call it again with `next_cursor` until that is
-/// `null`. A discarded dead letter stays in the list, with the time and the operator, and cannot be requeued. Requires an operator
+/// Discards the dead letters with these ids, or up to 200 open ones that match a filter, newest first. Call it again with
+/// `next_cursor` until that is `null`. A discarded dead letter stays in the list, with the time and the operator, and cannot be requeued. Requires an operator
 /// key.
 #[utoipa::path(post, path = "/v1/dead-letters/discard", operation_id = "discard_dead_letters", tag = "operations",
     params(IdempotencyKey),

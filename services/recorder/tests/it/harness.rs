@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_broker::{Broker, BrokerConfig, MessagePublisher, MessageRoute, Queue};
+use postrider_model::dead_letter::DeadLetterFilter;
 use postrider_model::delivery::DeliveryStatus;
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
@@ -12,6 +13,7 @@ use postrider_profiles::Profiles;
 use postrider_recorder::{Config, Deps, ReconcileConfig};
 use postrider_store::config::{Endpoint, EndpointDocument, EndpointDraft, EndpointPrivate, NewEndpoint, TenantDraft};
 use postrider_store::crypto::MasterKeys;
+use postrider_store::history::{DeadLetterRow, PageRequest};
 use postrider_store::{Store, StoreConfig};
 use postrider_telemetry::health::Health;
 use postrider_telemetry::tasks::TaskFailed;
@@ -149,6 +151,12 @@ impl World {
             assert!(started.elapsed() < PATIENCE, "{table} is not empty");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Returns the first page of the dead letters, newest first.
+    pub(crate) async fn dead_letters(&self) -> Vec<DeadLetterRow> {
+        let all = DeadLetterFilter::default();
+        self.store.history().list_dead_letters(&all, &PageRequest::default()).await.unwrap().items
     }
 
     /// Creates a tenant with the profile `standard` and with one endpoint.

@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use postrider_broker::{ConsumeOptions, ProducerMessage, Queue};
 use postrider_ledger::manual_retry::retry_delivery;
-use postrider_model::dead_letter::DeadLetterFilter;
 use postrider_model::delivery::{Lane, Trigger};
-use postrider_store::history::PageRequest;
 use postrider_wire::bundle;
 use postrider_wire::messages::DeliveryTask;
 use tokio_util::sync::CancellationToken;
@@ -60,14 +58,7 @@ async fn a_dead_letter_whose_api_crashed_after_the_commit_is_requeued_unchanged(
     let singles = world.broker.message_publisher();
     singles.dead_letter_message(&message, Queue::Intake, "not JSON").await.unwrap();
     world.wait_for_rows("dead_letters", 1).await;
-    let letter = world
-        .store
-        .history()
-        .list_dead_letters(&DeadLetterFilter::default(), &PageRequest::default())
-        .await
-        .unwrap()
-        .items
-        .remove(0);
+    let letter = world.dead_letters().await.remove(0);
     assert_eq!((letter.source.as_str(), letter.reason.as_str()), ("postrider.intake", "not JSON"));
 
     // The requeue is committed and not published, as if the process had crashed.

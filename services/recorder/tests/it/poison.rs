@@ -2,10 +2,8 @@
 
 use bytes::Bytes;
 use postrider_broker::{ProducerMessage, Queue};
-use postrider_model::dead_letter::DeadLetterFilter;
 use postrider_model::ids::TenantId;
 use postrider_model::limits::DEAD_LETTERS_PER_TENANT_AND_DAY_MAX;
-use postrider_store::history::PageRequest;
 use postrider_testkit::engines::{Rights, Scope};
 use postrider_wire::bundle::{self, Member};
 
@@ -32,13 +30,7 @@ async fn a_row_that_the_database_refuses_is_found_among_hundreds() {
     recorder.stop().await;
     assert_eq!(world.broker.queue_depth(Queue::EventLog.name()).await.unwrap().messages, 0);
 
-    let letters = world
-        .store
-        .history()
-        .list_dead_letters(&DeadLetterFilter::default(), &PageRequest::default())
-        .await
-        .unwrap()
-        .items;
+    let letters = world.dead_letters().await;
     for letter in &letters {
         assert_eq!(letter.source, "postrider.event-log");
         assert!(
@@ -62,16 +54,8 @@ async fn unreadable_messages_and_dead_letters_become_rows_with_their_reasons() {
     world.wait_for_rows("events", 2).await;
     world.wait_for_rows("dead_letters", 2).await;
     recorder.stop().await;
-    let mut letters: Vec<(String, String)> = world
-        .store
-        .history()
-        .list_dead_letters(&DeadLetterFilter::default(), &PageRequest::default())
-        .await
-        .unwrap()
-        .items
-        .into_iter()
-        .map(|letter| (letter.source, letter.reason))
-        .collect();
+    let mut letters: Vec<(String, String)> =
+        world.dead_letters().await.into_iter().map(|letter| (letter.source, letter.reason)).collect();
     letters.sort();
     assert_eq!(letters[0].0, "postrider.event-log");
     assert!(letters[0].1.contains("missing field"), "{letters:?}");
@@ -104,13 +88,7 @@ async fn the_source_of_a_producers_dead_letter_is_the_intake() {
     let recorder = world.recorder();
     world.wait_for_rows("dead_letters", 2).await;
 
-    let letters = world
-        .store
-        .history()
-        .list_dead_letters(&DeadLetterFilter::default(), &PageRequest::default())
-        .await
-        .unwrap()
-        .items;
+    let letters = world.dead_letters().await;
     let of = |excerpt: &[u8]| letters.iter().find(|letter| letter.excerpt == excerpt).unwrap().clone();
     let (theirs, ours) = (of(&bundle), of(b"ours"));
     assert_eq!((ours.source.as_str(), ours.reason.as_str()), ("postrider.fanout", "panic: oh no"));
@@ -173,14 +151,7 @@ async fn an_event_with_the_id_of_another_event_becomes_a_whole_dead_letter() {
     world.wait_for_rows("dead_letters", 1).await;
     recorder.stop().await;
     assert_eq!(world.count("events").await, 2, "the other event is written");
-    let letter = world
-        .store
-        .history()
-        .list_dead_letters(&DeadLetterFilter::default(), &PageRequest::default())
-        .await
-        .unwrap()
-        .items
-        .remove(0);
+    let letter = world.dead_letters().await.remove(0);
     assert_eq!(letter.source, "postrider.event-log");
     assert!(letter.reason.contains("order-1 of ten_operator belongs to an event"), "{}", letter.reason);
     let member = bundle::decode(&letter.excerpt).unwrap().remove(0);

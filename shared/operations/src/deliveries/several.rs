@@ -1,4 +1,4 @@
-//! Retries or cancels several deliveries, such as those that a person chose on a page.
+//! Retries or cancels several deliveries, such as the ones chosen on a page of the dashboard.
 
 use std::collections::BTreeSet;
 

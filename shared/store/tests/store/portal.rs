@@ -155,6 +155,6 @@ async fn a_tenant_has_a_limit_of_links_and_of_sessions() {
 
     sql.execute(copies, &[&false, &i64::from(PORTAL_LINKS_PER_TENANT_MAX)]).await.unwrap();
     let refused = store.sessions().create_portal_link(tenant, &link()).await.unwrap_err();
-    assert!(matches!(&refused, StoreError::Conflict(why) if why.contains("1000 of 1000 links")), "{refused}");
+    assert!(matches!(&refused, StoreError::Conflict(why) if why.contains("1000 of 1000 portal links")), "{refused}");
     create(store, fixture.tenant().await.id).await;
 }
