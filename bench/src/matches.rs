@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use postrider_fanout::bench_matcher::Matcher;
+use postrider_model::delivery::BodyKind;
 use postrider_model::event::{Attributes, EventType};
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::payload_filter::Payload;
@@ -103,8 +104,7 @@ fn subscription(tenant: TenantId, event_type: String, domain: Option<String>) ->
         event_types: [event_type].into(),
         filters: domain.map(|domain| ("sending_domain".to_owned(), [domain].into())).into_iter().collect(),
         payload_filter: None,
-        channel: Default::default(),
-        ascii_json: false,
+        body_kind: BodyKind::Json,
         version: 1,
     }
 }

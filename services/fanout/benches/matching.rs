@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use criterion::Criterion;
 use postrider_fanout::bench_matcher::Matcher;
+use postrider_model::delivery::BodyKind;
 use postrider_model::event::Attributes;
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::payload_filter::Payload;
@@ -92,8 +93,7 @@ fn matcher_of(tenant: TenantId, wanted: Vec<(String, Option<String>, Option<Valu
             event_types: [event_type].into(),
             filters: domain.map(|domain| ("sending_domain".to_owned(), [domain].into())).into_iter().collect(),
             payload_filter,
-            channel: Default::default(),
-            ascii_json: false,
+            body_kind: BodyKind::Json,
             version: 1,
         };
     let subscriptions = wanted.into_iter().map(subscription).collect();

@@ -208,7 +208,7 @@ fn compile(subscription: &EndpointSubscription, profile: &Profile) -> Option<Act
             endpoint: subscription.endpoint,
             subscription: compiled,
             payload_filter: payload_filter.map(Arc::new),
-            body_kind: subscription.channel.body_kind(subscription.ascii_json),
+            body_kind: subscription.body_kind,
         }),
         Err(error) => {
             tracing::warn!(endpoint.id = %subscription.endpoint, %error, "the subscription no longer fits its profile; the endpoint gets no events");

@@ -1,5 +1,6 @@
 //! Configuration for the unit tests of this crate.
 
+use postrider_model::delivery::BodyKind;
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_store::feed::{Changes, EndpointSubscription, FeedTenant};
 
@@ -23,8 +24,7 @@ pub(crate) fn subscription(tenant: TenantId, endpoint: EndpointId, event_type: &
         event_types: [event_type.to_owned()].into(),
         filters: Box::default(),
         payload_filter: None,
-        channel: Default::default(),
-        ascii_json: false,
+        body_kind: BodyKind::Json,
         version: 1,
     }
 }

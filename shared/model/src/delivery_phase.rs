@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::delivery::HeldReason;
 use crate::text::names;
 use crate::time::UnixMillis;
 
@@ -30,15 +31,20 @@ impl DeliveryPhase {
     /// Every phase.
     pub const ALL: [Self; 4] = [Self::Queued, Self::Retrying, Self::Held, Self::Waiting];
 
-    /// The phase of a pending delivery after `attempts` attempts, whose next attempt is due at `due`. `holds`: whether the
-    /// endpoint has a rate or an open breaker.
-    pub fn of(attempts: u16, due: Option<UnixMillis>, now: UnixMillis, holds: bool) -> Self {
+    /// The phase of a pending delivery after `attempts` attempts, whose next attempt is due at `due`. `holds`: why the endpoint
+    /// may hold its deliveries back, if it has a rate or an open breaker.
+    pub fn of(attempts: u16, due: Option<UnixMillis>, now: UnixMillis, holds: Option<HeldReason>) -> Self {
         match due {
             Some(due) if due > now && attempts > 0 => Self::Retrying,
-            Some(due) if now < due.plus(ON_ITS_WAY) => Self::Queued,
-            _ if holds => Self::Held,
+            _ if !Self::is_overdue(due, now) => Self::Queued,
+            _ if holds.is_some() => Self::Held,
             _ => Self::Waiting,
         }
+    }
+
+    /// Whether an attempt has been due for so long that something holds it back: the phase is held or waiting.
+    pub fn is_overdue(due: Option<UnixMillis>, now: UnixMillis) -> bool {
+        due.is_none_or(|due| now >= due.plus(ON_ITS_WAY))
     }
 }
 
@@ -49,21 +55,22 @@ mod tests {
 
     #[test]
     fn the_phase_follows_from_attempts_and_the_time_of_the_next_one() {
+        const BREAKER: Option<HeldReason> = Some(HeldReason::Breaker);
         let now = UnixMillis(100_000);
         let check = |attempts, due: Option<i64>, holds, expected| {
             assert_eq!(
                 DeliveryPhase::of(attempts, due.map(UnixMillis), now, holds),
                 expected,
-                "{attempts} {due:?} {holds}"
+                "{attempts} {due:?} {holds:?}"
             );
         };
-        check(0, Some(100_000), false, Queued);
-        check(0, Some(90_001), true, Queued);
-        check(3, Some(90_001), false, Queued);
-        check(1, Some(100_001), true, Retrying);
-        check(0, Some(90_000), true, Held);
-        check(2, Some(1), true, Held);
-        check(0, Some(90_000), false, Waiting);
-        check(0, None, false, Waiting);
+        check(0, Some(100_000), None, Queued);
+        check(0, Some(90_001), BREAKER, Queued);
+        check(3, Some(90_001), None, Queued);
+        check(1, Some(100_001), BREAKER, Retrying);
+        check(0, Some(90_000), BREAKER, Held);
+        check(2, Some(1), BREAKER, Held);
+        check(0, Some(90_000), None, Waiting);
+        check(0, None, None, Waiting);
     }
 }

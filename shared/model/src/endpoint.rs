@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::delivery::BodyKind;
 use crate::text::names;
 
 /// How deliveries reach an endpoint.
@@ -17,17 +16,6 @@ pub enum Channel {
     Pushover,
 }
 names!(Channel { Web => "web", Pushover => "pushover" });
-
-impl Channel {
-    /// The format of the bodies sent through this channel.
-    pub fn body_kind(self, ascii_json: bool) -> BodyKind {
-        match (self, ascii_json) {
-            (Self::Pushover, _) => BodyKind::Pushover,
-            (Self::Web, true) => BodyKind::AsciiJson,
-            (Self::Web, false) => BodyKind::Json,
-        }
-    }
-}
 
 /// The order of a list of endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -83,13 +83,22 @@ pub struct ReplaySelection {
     pub mode: ReplayMode,
 }
 
+/// Whether an endpoint could receive an event when fan-out decided about the event. Only recoveries distinguish this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecidedWhile {
+    /// The endpoint was active, or the replay is not a recovery.
+    EndpointOn,
+    /// The endpoint was inactive or disabled, so it missed the event.
+    EndpointOff,
+}
+
 impl ReplaySelection {
     /// Returns what to do for an event and an endpoint. `standing` contains the states of the event's earlier deliveries to the
-    /// endpoint; `missed` is whether the event was decided while the endpoint was off.
+    /// endpoint.
     ///
     /// An event with a pending delivery gets no new delivery, because the pending one is still attempted. An event failed if
     /// none of its deliveries was delivered and at least one failed or was discarded; cancelled deliveries do not count.
-    pub fn choose(&self, standing: &[DeliveryStatus], missed: bool) -> ReplayChoice {
+    pub fn choose(&self, standing: &[DeliveryStatus], decided_while: DecidedWhile) -> ReplayChoice {
         let any = |status| standing.contains(&status);
         let delivered = any(DeliveryStatus::Delivered);
         let failed = !delivered && (any(DeliveryStatus::Failed) || any(DeliveryStatus::Discarded));
@@ -97,7 +106,7 @@ impl ReplaySelection {
             ReplayMode::Recover if delivered => ReplayChoice::Skip,
             ReplayMode::Recover if any(DeliveryStatus::Pending) => ReplayChoice::Hurry,
             _ if any(DeliveryStatus::Pending) => ReplayChoice::Skip,
-            ReplayMode::Recover if failed || missed => ReplayChoice::Deliver,
+            ReplayMode::Recover if failed || decided_while == DecidedWhile::EndpointOff => ReplayChoice::Deliver,
             ReplayMode::Recover => ReplayChoice::Skip,
             ReplayMode::Redeliver | ReplayMode::Rematch if self.only_failed && !failed => ReplayChoice::Skip,
             ReplayMode::Redeliver | ReplayMode::Rematch => ReplayChoice::Deliver,
@@ -111,6 +120,7 @@ mod tests {
 
     #[test]
     fn what_a_replay_does_follows_from_the_earlier_deliveries() {
+        use DecidedWhile::{EndpointOff, EndpointOn};
         use DeliveryStatus::{Cancelled, Delivered, Discarded, Failed, Pending};
         use ReplayChoice::{Deliver, Hurry, Skip};
         let selection = |mode, only_failed| ReplaySelection {
@@ -135,12 +145,12 @@ mod tests {
             (&[Failed, Pending], Skip, Skip, Hurry),
             (&[Pending, Delivered], Skip, Skip, Skip),
         ] {
-            assert_eq!(selection(ReplayMode::Redeliver, false).choose(standing, false), any, "{standing:?}");
-            assert_eq!(selection(ReplayMode::Rematch, true).choose(standing, false), failed, "{standing:?}");
-            assert_eq!(selection(ReplayMode::Recover, false).choose(standing, false), recover, "{standing:?}");
+            assert_eq!(selection(ReplayMode::Redeliver, false).choose(standing, EndpointOn), any, "{standing:?}");
+            assert_eq!(selection(ReplayMode::Rematch, true).choose(standing, EndpointOn), failed, "{standing:?}");
+            assert_eq!(selection(ReplayMode::Recover, false).choose(standing, EndpointOn), recover, "{standing:?}");
         }
         let recover = selection(ReplayMode::Recover, false);
-        assert_eq!((recover.choose(&[], true), recover.choose(&[Cancelled], true)), (Deliver, Deliver));
-        assert_eq!((recover.choose(&[Delivered], true), recover.choose(&[Pending], true)), (Skip, Hurry));
+        assert_eq!((recover.choose(&[], EndpointOff), recover.choose(&[Cancelled], EndpointOff)), (Deliver, Deliver));
+        assert_eq!((recover.choose(&[Delivered], EndpointOff), recover.choose(&[Pending], EndpointOff)), (Skip, Hurry));
     }
 }

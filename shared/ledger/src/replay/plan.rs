@@ -5,7 +5,7 @@ use std::sync::Arc;
 use postrider_model::delivery::{BodyKind, Lane, Trigger};
 use postrider_model::delivery_phase::ON_ITS_WAY;
 use postrider_model::ids::{DeliveryId, EndpointId, Generation, TenantId};
-use postrider_model::replay::{ReplayChoice, ReplaySelection};
+use postrider_model::replay::{DecidedWhile, ReplayChoice, ReplaySelection};
 use postrider_model::time::UnixMillis;
 use postrider_store::StoreError;
 use postrider_store::history::{DeliveryRow, EventRow};
@@ -74,7 +74,7 @@ impl Plan<'_> {
                 if again.hurried.is_some() && planned.hurried >= self.hurried_max {
                     continue;
                 }
-                planned.missed += u64::from(found.missed);
+                planned.missed += u64::from(found.decided_while == DecidedWhile::EndpointOff);
                 planned.hurried += u64::from(again.hurried.is_some());
                 of_event.push(again);
             }
@@ -97,7 +97,7 @@ impl Plan<'_> {
         let id = &candidate.event.summary.id;
         let first = || DeliveryId::derive(self.tenant, id, endpoint, &Generation::First);
         let repeats = candidate.decided.contains(&endpoint).then(first);
-        match self.selection.choose(earlier, found.missed) {
+        match self.selection.choose(earlier, found.decided_while) {
             ReplayChoice::Skip => None,
             ReplayChoice::Deliver => {
                 Some(Again { endpoint, body: self.targets.body(endpoint)?, repeats, hurried: None })

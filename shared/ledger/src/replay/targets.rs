@@ -8,7 +8,7 @@ use postrider_model::explain::{BoundSubscription, SubscriptionText};
 use postrider_model::ids::EndpointId;
 use postrider_model::limits::PAYLOAD_FILTER_STEPS_MAX;
 use postrider_model::payload_filter::{Budget, FieldIndex, Payload};
-use postrider_model::replay::{ReplayMode, ReplaySelection};
+use postrider_model::replay::{DecidedWhile, ReplayMode, ReplaySelection};
 use postrider_profiles::{Profile, Profiles};
 use postrider_store::StoreError;
 use postrider_store::config::{EndpointDocument, EndpointVersion};
@@ -36,8 +36,8 @@ struct Target {
 /// An endpoint that matches an event, whether or not the event has been delivered to it.
 pub(super) struct Match {
     pub(super) endpoint: EndpointId,
-    /// Whether the event was decided while the endpoint was off. Always false for replays that are not recoveries.
-    pub(super) missed: bool,
+    /// Whether the endpoint was off when the event was decided. Only for recoveries.
+    pub(super) decided_while: DecidedWhile,
 }
 
 /// The endpoints that match an event.
@@ -62,7 +62,7 @@ impl Targets {
         let profile = Arc::clone(profiles.get(&name).ok_or_else(unreadable)?);
         let (mut endpoints, mut fields) = (BTreeMap::new(), FieldIndex::default());
         for (endpoint, document) in targets.endpoints {
-            // A subscription that does not fit the profile any more is absent and matches nothing, as in fan-out.
+            // A subscription that does not fit the current profile is absent and matches nothing, as in fan-out.
             let subscription = match selection.mode {
                 ReplayMode::Redeliver => None,
                 ReplayMode::Rematch | ReplayMode::Recover => bind(&document, &profile, &mut fields),
@@ -130,7 +130,7 @@ impl Targets {
         let delivered_before = |endpoint: &EndpointId| decided.contains(endpoint) || earlier.contains_key(endpoint);
         match self.mode {
             ReplayMode::Redeliver => self.all(|endpoint| decided.contains(endpoint)),
-            ReplayMode::Rematch => self.subscribed(event, |_| true).found(false),
+            ReplayMode::Rematch => self.subscribed(event, |_| true).found(DecidedWhile::EndpointOn),
             ReplayMode::Recover => {
                 let version = config_version.and_then(|version| self.version_at(version));
                 // An endpoint that was created later has no version at the time of the decision, so it did not miss the event.
@@ -141,7 +141,7 @@ impl Targets {
                     was_off && !decided.contains(endpoint) && earlier.get(endpoint).is_none_or(cancelled)
                 };
                 let before = self.all(|endpoint| delivered_before(endpoint) && !is_missing(endpoint));
-                let missed = self.subscribed(event, is_missing).found(true);
+                let missed = self.subscribed(event, is_missing).found(DecidedWhile::EndpointOff);
                 Matches {
                     endpoints: before.endpoints.into_iter().chain(missed.endpoints).collect(),
                     steps: missed.steps,
@@ -153,7 +153,10 @@ impl Targets {
     /// Returns the endpoints for which `matches` is true.
     fn all(&self, matches: impl Fn(&EndpointId) -> bool) -> Matches {
         let endpoints = self.endpoints.keys().copied().filter(matches);
-        Matches { endpoints: endpoints.map(|endpoint| Match { endpoint, missed: false }).collect(), steps: 0 }
+        Matches {
+            endpoints: endpoints.map(|endpoint| Match { endpoint, decided_while: DecidedWhile::EndpointOn }).collect(),
+            steps: 0,
+        }
     }
 
     /// Returns the endpoints, of those accepted by `among`, whose subscriptions match the event, and the number of steps of
@@ -191,8 +194,8 @@ struct Subscribed {
 }
 
 impl Subscribed {
-    fn found(self, missed: bool) -> Matches {
-        let endpoints = self.endpoints.into_iter().map(|endpoint| Match { endpoint, missed });
+    fn found(self, decided_while: DecidedWhile) -> Matches {
+        let endpoints = self.endpoints.into_iter().map(|endpoint| Match { endpoint, decided_while });
         Matches { endpoints: endpoints.collect(), steps: self.steps }
     }
 }

@@ -17,10 +17,8 @@ impl Operations {
     /// Converts rows to deliveries as answers show them.
     pub(crate) async fn show_deliveries(&self, rows: Vec<DeliveryRow>) -> Result<Vec<Delivery>, Error> {
         let now = UnixMillis::now();
-        let overdue = |row: &&DeliveryRow| {
-            let phase = DeliveryPhase::of(row.number, row.next_attempt_at, now, true);
-            !row.status.is_terminal() && phase == DeliveryPhase::Held
-        };
+        let overdue =
+            |row: &&DeliveryRow| !row.status.is_terminal() && DeliveryPhase::is_overdue(row.next_attempt_at, now);
         let overdue: HashSet<EndpointId> = rows.iter().filter(overdue).map(|row| row.delivery.endpoint).collect();
         let overdue: Vec<EndpointId> = overdue.into_iter().collect();
         let rated = if overdue.is_empty() { Vec::new() } else { self.rated(None, Some(&overdue)).await? };

@@ -78,10 +78,19 @@ impl Column for EndpointDocument {
     }
 }
 
+/// The format of the bodies that an endpoint with these fields receives.
+pub(crate) fn body_kind(channel: Channel, ascii_json: bool) -> BodyKind {
+    match (channel, ascii_json) {
+        (Channel::Pushover, _) => BodyKind::Pushover,
+        (Channel::Web, true) => BodyKind::AsciiJson,
+        (Channel::Web, false) => BodyKind::Json,
+    }
+}
+
 impl EndpointDocument {
     /// The format of the bodies of the endpoint's deliveries.
     pub fn body_kind(&self) -> BodyKind {
-        self.channel.body_kind(self.ascii_json)
+        body_kind(self.channel, self.ascii_json)
     }
 
     /// Stores the public key of a rotation at `now`. `next_from` is the time at which the next key starts to sign; `None` if

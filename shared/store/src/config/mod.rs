@@ -18,6 +18,7 @@ mod tenants;
 
 pub use config_version::observe_edits;
 pub(crate) use config_version::{CHANNEL, bump, finish};
+pub(crate) use document::body_kind;
 pub use document::{
     Endpoint, EndpointDocument, EndpointDraft, EndpointList, EndpointSummary, EndpointVersion, NewEndpoint,
 };

@@ -8,7 +8,7 @@ mod read;
 
 use std::time::{Duration, Instant};
 
-use postrider_model::endpoint::Channel;
+use postrider_model::delivery::BodyKind;
 use postrider_model::event::EventType;
 use postrider_model::ids::{EndpointId, KeyId, TenantId};
 use tokio::sync::{mpsc, watch};
@@ -114,10 +114,8 @@ pub struct EndpointSubscription {
     pub filters: Box<[(String, Box<[String]>)]>,
     /// The payload filter, as the customer wrote it.
     pub payload_filter: Option<serde_json::Value>,
-    /// How deliveries reach the endpoint.
-    pub channel: Channel,
-    /// Whether the endpoint's bodies escape all non-ASCII characters.
-    pub ascii_json: bool,
+    /// The format of the endpoint's bodies.
+    pub body_kind: BodyKind,
     /// Configuration version of the endpoint's last edit.
     pub version: i64,
 }

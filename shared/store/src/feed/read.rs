@@ -10,7 +10,7 @@ use tokio_postgres::types::Json;
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
 use super::{Changes, EndpointSubscription, FeedEventType, FeedKey, FeedScope, FeedTenant};
-use crate::config::{KeyHash, KeyTenants, Scopes};
+use crate::config::{KeyHash, KeyTenants, Scopes, body_kind};
 use crate::error::StoreError;
 use crate::intervention::Intervention;
 use crate::sql::{FromRow, RowExt};
@@ -207,8 +207,7 @@ impl Reader<'_> {
                 event_types: document.event_types,
                 filters: document.filters.into_iter().collect(),
                 payload_filter: document.payload_filter,
-                channel: document.channel,
-                ascii_json: document.ascii_json,
+                body_kind: body_kind(document.channel, document.ascii_json),
                 version: row.col("version")?,
             });
             Ok(())
