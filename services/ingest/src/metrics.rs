@@ -7,9 +7,12 @@ pub(crate) fn describe() {
     describe_counter!("postrider_ingest_events_total", "events answered with 202, by whether they are duplicates");
     describe_counter!(
         "postrider_ingest_unconfirmed_events_total",
-        "events answered with 503 because the broker did not confirm them in time"
+        "events that the broker did not confirm, or that were not sent to it; over HTTP the answer is 503"
     );
-    describe_counter!("postrider_ingest_limited_requests_total", "requests answered with 429");
+    describe_counter!(
+        "postrider_ingest_limited_requests_total",
+        "refusals because of a tenant's or key's limit (429): requests, or single events of a batch"
+    );
     describe_gauge!("postrider_ingest_config_version", "configuration version in use by this process");
     describe_counter!("postrider_ingest_intake_messages_total", "messages consumed from the exchange, by result");
     // The counters start at 0, so that monitoring sees the first increase.
@@ -32,7 +35,7 @@ pub(crate) fn accepted(duplicate: bool) {
     counter!("postrider_ingest_events_total", "duplicate" => if duplicate { "true" } else { "false" }).increment(1);
 }
 
-pub(crate) fn refused() {
+pub(crate) fn unconfirmed() {
     counter!("postrider_ingest_unconfirmed_events_total").increment(1);
 }
 

@@ -187,7 +187,7 @@ fn check_profile(tenant: &PublishingTenant, event: &Event<'_>, now: UnixMillis) 
 }
 
 fn unconfirmed(error: &PublishError) -> Refused {
-    metrics::refused();
+    metrics::unconfirmed();
     Refused::later(
         format!("the event may or may not be accepted ({error}); publish it again with the same id or Idempotency-Key"),
         UNCONFIRMED_RETRY,

@@ -21,7 +21,6 @@ use self::backpressure::{Backpressure, QueueLimits};
 use self::tenant_directory::{PublishingTenant, TenantDirectory};
 use self::waiting_deliveries::WaitingDeliveries;
 use crate::config::Config;
-use crate::metrics;
 use crate::refused::Refused;
 
 /// Permission to publish events of one tenant.
@@ -74,7 +73,7 @@ impl Gate {
     pub(crate) fn admit_request(&self, tenant: TenantId, events: usize) -> Result<Admission, Refused> {
         let publishing = self.directory.publishing_tenant(tenant)?;
         self.waiting.check_tenant(tenant, self.directory.waiting_max(tenant))?;
-        self.directory.charge(tenant, events).inspect_err(|_| metrics::limited())?;
+        self.directory.charge(tenant, events)?;
         Ok(Admission { tenant: publishing, lane: Lane::Live })
     }
 

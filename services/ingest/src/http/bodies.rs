@@ -17,7 +17,6 @@ use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use postrider_model::ids::{KeyId, TenantId};
 
-use crate::metrics;
 use crate::refused::Refused;
 
 /// The account to which a body is charged. It is known before the first byte of the body is read.
@@ -122,7 +121,6 @@ impl Charge {
         let paid = held.by_payer.get(&self.payer).copied().unwrap_or_default();
         let retry_after = Duration::from_secs(1);
         if paid + bytes > payer {
-            metrics::limited();
             let whose = if matches!(self.payer, Payer::Tenant(_)) { "tenant" } else { "key" };
             let detail = format!(
                 "the {whose}'s requests in progress have {paid} bytes, at most {payer} at once are allowed; nothing was accepted"
@@ -130,7 +128,6 @@ impl Charge {
             return Err(Refused::limited(detail, retry_after));
         }
         if held.total + bytes > process {
-            metrics::limited();
             let detail = format!(
                 "the requests in progress in this process have {} bytes, at most {process} at once are allowed; \
                  nothing was accepted",

@@ -30,6 +30,7 @@ use crate::event::Event;
 use crate::event::cloudevents::{self, unquoted};
 use crate::event::json::{Source, check_batch_length, read_event, refuse_array};
 use crate::http::sender::Sender;
+use crate::metrics;
 use crate::refused::Refused;
 
 /// The route for one event.
@@ -42,11 +43,14 @@ fn receipt(accepted: &Accepted) -> PublishReceipt<'_> {
     PublishReceipt { id: accepted.id.as_str(), duplicate: accepted.duplicate, warnings: &accepted.warnings }
 }
 
-/// Returns the result for one event of a batch.
+/// Returns the result for one event of a batch. Counts the result if it is a refusal with 429.
 fn result(accepted: &Result<Accepted, Refused>) -> Result<PublishBatchItem<'_>, Problem> {
     Ok(match accepted {
         Ok(accepted) => PublishBatchItem::Accepted(receipt(accepted)),
         Err(refused) => {
+            if matches!(refused, Refused::Limited { .. }) {
+                metrics::limited();
+            }
             let problem = Problem::from(refused.clone());
             PublishBatchItem::Refused { error: to_raw_value(&problem).map_err(|_| Problem::internal())? }
         }
@@ -60,7 +64,7 @@ pub(crate) async fn publish(
     body: Body,
 ) -> Result<Response, Problem> {
     let span = spans::request("POST", PUBLISH, incoming(&headers));
-    traced(span, publish_one(&ingest, &uri, &headers, body)).await
+    observed(span, publish_one(&ingest, &uri, &headers, body)).await
 }
 
 pub(crate) async fn publish_batch(
@@ -70,7 +74,7 @@ pub(crate) async fn publish_batch(
     body: Body,
 ) -> Result<Response, Problem> {
     let span = spans::request("POST", PUBLISH_BATCH, incoming(&headers));
-    traced(span, publish_many(&ingest, &uri, &headers, body)).await
+    observed(span, publish_many(&ingest, &uri, &headers, body)).await
 }
 
 async fn publish_one(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
@@ -188,11 +192,14 @@ fn trace(headers: &HeaderMap) -> TraceContext {
     TraceContext::onward(&Span::current(), incoming(headers))
 }
 
-/// Runs `answering` within `span`, and records the status of the response in the span.
-async fn traced(span: Span, answering: impl Future<Output = Result<Response, Problem>>) -> Result<Response, Problem> {
+/// Runs `answering` within `span`, records the status of the response in the span, and counts a 429.
+async fn observed(span: Span, answering: impl Future<Output = Result<Response, Problem>>) -> Result<Response, Problem> {
     let answer = answering.instrument(span.clone()).await;
     let status = answer.as_ref().map_or_else(|problem| problem.status, |response| response.status().as_u16());
     spans::answered(&span, status);
+    if status == StatusCode::TOO_MANY_REQUESTS.as_u16() {
+        metrics::limited();
+    }
     answer
 }
 
