@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Answer, Deployment, Receiver, Tenant};
 
@@ -25,24 +25,32 @@ async fn after_an_outage_one_call_delivers_everything_once() {
     tenant.wait_for_delivery(&arrived, "delivered").await;
     receiver.next().await;
 
-    // The receiver breaks. Two deliveries fail, four wait for a retry in an hour.
+    let expected = break_and_miss(&tenant, &receiver, &path).await;
+    recover(&tenant, &receiver, &path, &expected).await;
+    assert_eq!(receiver.all().len(), 1 + 6 + expected.len());
+}
+
+/// Breaks the receiver, and checks the endpoint's health. Then deactivates the endpoint for a while. Returns the events that a
+/// recovery has to deliver.
+async fn break_and_miss(tenant: &Tenant, receiver: &Receiver, path: &str) -> Vec<String> {
+    // Two deliveries fail, four wait for a retry in an hour.
     receiver.answer_at("/", Answer::status(503));
     let mut expected = Vec::new();
     for number in 1..3 {
-        let event = publish(&tenant, number).await;
+        let event = publish(tenant, number).await;
         tenant.wait_for_delivery(&event, "failed").await;
         expected.push(event);
     }
-    tenant.patch(&path, &json!({"retry_schedule_seconds": [3600]})).await;
+    tenant.patch(path, &json!({"retry_schedule_seconds": [3600]})).await;
     for number in 3..7 {
-        let event = publish(&tenant, number).await;
+        let event = publish(tenant, number).await;
         tenant.wait_for_first_attempt(&event).await;
         expected.push(event);
     }
     receiver.take(6).await;
 
     // The customer sees since when and why, in the list first.
-    let failing = tenant.wait_for(&path, |endpoint| endpoint["health"]["failures_in_a_row"] == 6).await;
+    let failing = tenant.wait_for(path, |endpoint| endpoint["health"]["failures_in_a_row"] == 6).await;
     let health = &failing["health"];
     assert_eq!(
         (&health["state"], &health["last_failure"]["status_code"]),
@@ -58,14 +66,18 @@ async fn after_an_outage_one_call_delivers_everything_once() {
     assert_eq!(retrying["data"].as_array().map(Vec::len), Some(4), "{retrying:#}");
 
     // It is off for a while, and misses an event.
-    tenant.patch(&path, &json!({"status": "inactive"})).await;
-    let missed = publish(&tenant, 7).await;
-    let explained = |found: &serde_json::Value| found["data"][0]["matched"] == json!(false);
+    tenant.patch(path, &json!({"status": "inactive"})).await;
+    let missed = publish(tenant, 7).await;
+    let explained = |found: &Value| found["data"][0]["matched"] == json!(false);
     tenant.wait_for(&format!("/v1/events/{missed}/explain"), explained).await;
     expected.push(missed);
-    tenant.patch(&path, &json!({"status": "active"})).await;
+    tenant.patch(path, &json!({"status": "active"})).await;
+    expected
+}
 
-    // The receiver works again. The recovery is counted first, then started.
+/// Repairs the receiver and recovers the endpoint. Checks that the receiver gets each of the `expected` events once.
+async fn recover(tenant: &Tenant, receiver: &Receiver, path: &str, expected: &[String]) {
+    // The recovery is counted first, then started.
     receiver.answer_at("/", Answer::status(200));
     let recover = format!("{path}/recover");
     let (status, counted) = tenant.try_post(&recover, &json!({"dry_run": true})).await;
@@ -77,12 +89,12 @@ async fn after_an_outage_one_call_delivers_everything_once() {
         *received.entry(request.header("webhook-id").to_owned()).or_default() += 1;
     }
     assert_eq!(received, expected.iter().map(|event| (event.clone(), 1)).collect(), "each event once");
-    for event in &expected {
+    for event in expected {
         let delivered = format!("/v1/deliveries?event_id={event}&status=delivered");
         tenant.wait_for(&delivered, |page| page["data"].as_array().is_some_and(|data| data.len() == 1)).await;
     }
-    let healthy = |endpoint: &serde_json::Value| endpoint["health"]["state"] == "healthy";
-    let healthy = tenant.wait_for(&path, healthy).await;
+    let healthy = |endpoint: &Value| endpoint["health"]["state"] == "healthy";
+    let healthy = tenant.wait_for(path, healthy).await;
     assert!(healthy["health"]["last_outage"]["until"].is_string(), "{healthy:#}");
     assert!(healthy["health"]["recover_since"].is_null(), "nothing is left to recover: {healthy:#}");
     let replay = format!("/v1/replays/{}", recovery["id"].as_str().expect("an id"));
@@ -94,5 +106,4 @@ async fn after_an_outage_one_call_delivers_everything_once() {
         (&json!(0), &json!(0), &json!(0)),
         "{again:#}"
     );
-    assert_eq!(receiver.all().len(), 1 + 6 + expected.len());
 }

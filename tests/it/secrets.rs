@@ -62,9 +62,53 @@ async fn no_secret_is_found_after_a_whole_run() {
     settings.push(("RUST_LOG", "info,postrider=trace".into()));
     let urls = Urls { amqp: rabbit.amqp_url(), database: postgres.database_url() };
     let cluster = Cluster::start_with(urls, settings).await;
+    let used = use_secrets(&cluster, &rabbit).await;
+    collector.wait_for("a span of an attempt", |span| span.service.contains("dispatcher")).await;
+
+    let needles = [
+        Needle::new("the signing secret", SIGNING),
+        Needle::new("the rotated signing secret", &used.rotated),
+        Needle::new("the header's value", HEADER),
+        Needle::new("the tenant's key", &used.key),
+        Needle::new("the operator's key", OPERATOR_KEY),
+        Needle::new("the master key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+        Needle::new("a refused secret", REFUSED),
+        Needle::new("a wrong key", WRONG_KEY),
+    ];
+    let mut found = Vec::new();
+    let mut look = |place: &str, text: &str| {
+        assert!(!text.is_empty(), "{place} is empty");
+        let hits = needles.iter().filter(|needle| needle.is_in(text));
+        found.extend(hits.map(|needle| format!("{} in {place}", needle.what)));
+    };
+    for process in PROCESSES {
+        look(&format!("the log of {process}"), &cluster.log(process));
+    }
+    look("the traces", &format!("{:?}", collector.all()));
+    look("the API's answers", &used.answers);
+    look("the dump", &dump(&postgres.database_url()).await);
+    let files = search(rabbit.folder(), &needles, &mut found) + search(postgres.folder(), &needles, &mut found);
+    assert!(files > 100, "only {files} files");
+    assert!(found.is_empty(), "{found:#?}");
+    // The search works: the event's type is on both disks.
+    let (known, mut there) = ([Needle::new("a type", "a.b")], Vec::new());
+    search(rabbit.folder(), &known, &mut there);
+    search(postgres.folder(), &known, &mut there);
+    assert!(!there.is_empty(), "nothing is ever found");
+}
+
+/// The secrets that exist only after [`use_secrets`], and the API's answers, which must not contain any secret.
+struct Used {
+    key: String,
+    rotated: String,
+    answers: String,
+}
+
+/// Uses every kind of secret: a rotation, refused requests, a delivery, a failed attempt with a parked retry, a test call and a
+/// dead letter.
+async fn use_secrets(cluster: &Cluster, rabbit: &PrivateRabbit) -> Used {
     let receiver = Receiver::start().await;
     let publisher = cluster.tenant(&[(&receiver.url("/plain"), json!({}))]).await;
-
     let document = json!({
         "name": "secretive", "url": receiver.url("/"), "event_types": ["*"], "secret": SIGNING, "headers": {"x-own": HEADER},
     });
@@ -105,38 +149,7 @@ async fn no_secret_is_found_after_a_whole_run() {
         let key = if path == "/v1/dead-letters" { OPERATOR_KEY } else { &publisher.key };
         answers += &first_page(&client, cluster.base("api") + path, key).await;
     }
-    collector.wait_for("a span of an attempt", |span| span.service.contains("dispatcher")).await;
-
-    let needles = [
-        Needle::new("the signing secret", SIGNING),
-        Needle::new("the rotated signing secret", &rotated),
-        Needle::new("the header's value", HEADER),
-        Needle::new("the tenant's key", &publisher.key),
-        Needle::new("the operator's key", OPERATOR_KEY),
-        Needle::new("the master key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
-        Needle::new("a refused secret", REFUSED),
-        Needle::new("a wrong key", WRONG_KEY),
-    ];
-    let mut found = Vec::new();
-    let mut look = |place: &str, text: &str| {
-        assert!(!text.is_empty(), "{place} is empty");
-        let hits = needles.iter().filter(|needle| needle.is_in(text));
-        found.extend(hits.map(|needle| format!("{} in {place}", needle.what)));
-    };
-    for process in PROCESSES {
-        look(&format!("the log of {process}"), &cluster.log(process));
-    }
-    look("the traces", &format!("{:?}", collector.all()));
-    look("the API's answers", &answers);
-    look("the dump", &dump(&postgres.database_url()).await);
-    let files = search(rabbit.folder(), &needles, &mut found) + search(postgres.folder(), &needles, &mut found);
-    assert!(files > 100, "only {files} files");
-    assert!(found.is_empty(), "{found:#?}");
-    // The search works: the event's type is on both disks.
-    let (known, mut there) = ([Needle::new("a type", "a.b")], Vec::new());
-    search(rabbit.folder(), &known, &mut there);
-    search(postgres.folder(), &known, &mut there);
-    assert!(!there.is_empty(), "nothing is ever found");
+    Used { key: publisher.key, rotated, answers }
 }
 
 /// The first page of a list, as soon as it holds something.
