@@ -1,6 +1,6 @@
 //! The log: how large the dashboard's pages are, and how long the server takes for them, with much on record.
 //!
-//! It has a database of its own. Endpoints, event types, deliveries and attempts are inserted with SQL, all on the current day, which is
+//! It has a separate database. Endpoints, event types, deliveries and attempts are inserted with SQL, all on the current day, which is
 //! the worst case: one partition. One event with a large payload is published, so that its pages have real rows.
 
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 use reqwest::header::HeaderMap;
 use standardwebhooks::Webhook;
 
-/// `body`: the bytes as they came. `secret`: as it was shown, with its prefix.
+/// `body`: the received bytes. `secret`: as it was shown, with its prefix.
 fn verify(headers: &HeaderMap, body: &[u8], secret: &str) -> bool {
     let webhook = match secret.strip_prefix("whsec_") {
         Some(_) => Webhook::new(secret),

@@ -10,7 +10,7 @@ use crate::harness::{Deployment, Receiver, independent};
 /// Guarantee (Secrets and tenants): Rotation: both secrets sign for the overlap; single values cut over at the chosen time;
 /// Ed25519.
 #[tokio::test]
-async fn while_a_rotation_overlaps_a_receiver_with_either_secret_believes() {
+async fn during_an_overlap_a_receiver_with_either_secret_verifies() {
     let deployment = Deployment::start("rotation").await;
     let tenant = deployment.tenant("magnetite").await;
     let receiver = Receiver::start().await;
@@ -36,7 +36,7 @@ async fn while_a_rotation_overlaps_a_receiver_with_either_secret_believes() {
     assert_eq!(request.header("x-magnetite-signature"), format!("sha256={hex}"));
 }
 
-/// Guarantee: as `rotation::while_a_rotation_overlaps_a_receiver_with_either_secret_believes`.
+/// Guarantee: as `rotation::during_an_overlap_a_receiver_with_either_secret_verifies`.
 #[tokio::test]
 async fn an_ed25519_endpoints_deliveries_verify_with_its_public_keys() {
     let deployment = Deployment::start("ed25519").await;
@@ -76,7 +76,7 @@ async fn an_ed25519_endpoints_deliveries_verify_with_its_public_keys() {
     assert_eq!(independent::verified_by_ed25519(&public_key().await, &forged), [false]);
 }
 
-/// Guarantee: as `rotation::while_a_rotation_overlaps_a_receiver_with_either_secret_believes`.
+/// Guarantee: as `rotation::during_an_overlap_a_receiver_with_either_secret_verifies`.
 #[tokio::test]
 async fn a_signature_that_carries_one_value_cuts_over_at_the_chosen_time() {
     let deployment = Deployment::start("cut-over").await;

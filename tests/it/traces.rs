@@ -131,7 +131,7 @@ async fn one_trace_leads_from_publish_to_endpoint_and_retries_link_to_it() {
     assert_eq!(way[0].attributes["delivery.id"], first.header("postrider-delivery"));
     assert_eq!(way[0].attributes["error.type"], "http_status");
 
-    // Each retry is a trace of its own, linked to the first attempt.
+    // Each retry is a separate trace, linked to the first attempt.
     for _ in 0..2 {
         let (retry_trace, retry, _) = traceparent(&world.next_of(&event).await);
         assert_ne!(retry_trace, trace);

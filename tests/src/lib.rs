@@ -1,1 +1,1 @@
-//! Nothing: this package holds the end-to-end scenarios in `it`.
+//! This library is empty. The end-to-end scenarios of this package are in `it`.

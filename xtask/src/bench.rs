@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: measures optimized binaries with engines of its own.
+//! `cargo xtask bench`: measures optimized binaries with separate engines.
 
 use crate::child::{self, Guarded};
 use crate::test_engines::{Release, TestEngines};

@@ -9,7 +9,7 @@
 //! - The answer to an edit is sent when every live instance has applied the edit, or after half a second.
 //!
 //! # What it does not do
-//! It has no rules of its own: `postrider-operations` decides who may do what, and which requests are valid.
+//! It has no separate rules: `postrider-operations` decides who may do what, and which requests are valid.
 
 mod call;
 mod extract;
@@ -53,7 +53,7 @@ pub use crate::openapi::openapi;
 pub use crate::origins::Origins;
 pub use crate::settings::Settings;
 
-/// Settings of the API.
+/// What the API is started with.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The operator keys, which may do everything. Without an operator key, tenants cannot be created.

@@ -91,7 +91,7 @@ async fn keyed(api: Arc<Api>, request: Request, next: Next) -> Result<Response, 
     };
     parts.extensions.insert(Auth(caller.with(|acting| acting.claim = Some(claim))));
     let request = Request::from_parts(parts, Body::from(body));
-    // The handler runs in a task of its own, because a client that disconnects must not leave a claimed key without a response.
+    // The handler runs in a separate task, because a client that disconnects must not leave a claimed key without a response.
     let answered = tokio::spawn(async move { answer(&api, &asked, claim, next.run(request).await).await });
     answered.await.map_err(|_| Problem::internal())
 }

@@ -48,7 +48,7 @@ pub(super) static STYLE: LazyLock<Asset> =
 pub(super) static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_str!("assets/icon.svg")));
 
-/// The scripts. Each script is a module of its own, and every page loads all of them.
+/// The scripts. Each script is a separate module, and every page loads all of them.
 pub(super) static SCRIPTS: LazyLock<[Asset; 9]> = LazyLock::new(|| {
     [
         Asset::script("time", include_str!("assets/time.js")),

@@ -1,4 +1,4 @@
-//! The session cookies: one for pages in a tab of their own, and one for pages in a frame of another site.
+//! The session cookies: one for pages in a separate tab, and one for pages in a frame of another site.
 //!
 //! The two cookies are separate: a frame cannot use the session of a tab, and a tab cannot use the session of a frame.
 

@@ -9,7 +9,7 @@
 //!   endpoint as a webhook, so pages call an endpoint a webhook.
 //!
 //! # What it promises
-//! - **No rules of its own.** A page calls the operations behind the HTTP API with the [`Caller`] of its session. It refuses the
+//! - **No separate rules.** A page calls the operations behind the HTTP API with the [`Caller`] of its session. It refuses the
 //!   same requests as the API, and shows the same error text next to the field.
 //! - **Text never becomes markup.** The macros of `maud` escape every text, and no markup is built from strings.
 //! - **Forms work without scripts.** Scripts add the local time zone, refreshes, copy buttons, keyboard shortcuts and the search

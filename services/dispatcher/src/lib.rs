@@ -1,7 +1,8 @@
 //! The dispatcher: consumes deliveries from the lanes and makes their attempts.
 //!
-//! It decides when to make an attempt (`pace`: rate, concurrency and breaker of each endpoint), what to send (`attempt`: body
-//! and headers, signed for the time of the attempt), and how to continue (`next_step`: the report and the retry).
+//! `dispatcher::lane` handles each delivery. `endpoint` looks up the delivery's endpoint. The dispatcher decides when to make an
+//! attempt (`pace`: rate, concurrency and breaker of each endpoint), what to send (`attempt`: body and headers, signed for the
+//! time of the attempt), and how to continue (`next_step`: the report and the retry).
 //!
 //! # What it promises
 //! - A delivery is acknowledged after the broker has confirmed its outcome and its retry, if any. A crash may repeat attempts,
@@ -174,7 +175,7 @@ async fn measure(metrics: Arc<Metrics>, endpoints: Arc<EndpointCache>, scheduler
     let mut tick = tokio::time::interval(MEASURE_EVERY);
     loop {
         tick.tick().await;
-        // The cache contains at most some thousands of endpoints, so the conversion is exact.
+        // The cache contains at most [`Config::endpoints_max`] endpoints, so the conversion is exact.
         metrics.cached.set(endpoints.len() as f64);
         metrics.lag.set(scheduler_lag.average().as_secs_f64());
     }

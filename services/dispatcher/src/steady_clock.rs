@@ -1,4 +1,4 @@
-//! Decides whether a delivery has expired, even if the wall clock is wrong.
+//! A clock that ignores brief jumps of the wall clock, to decide whether a delivery has expired.
 //!
 //! A discarded delivery is lost, so a brief jump of the wall clock must not cause deliveries to expire. A jump is accepted
 //! after it has lasted for [`ACCEPTED_AFTER`]. Until then, a delivery expires only if its deadline has passed both by the wall

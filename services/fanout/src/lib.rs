@@ -3,6 +3,10 @@
 //! It owns the matching. The active subscriptions of all tenants are in memory, updated by the configuration feed. It also
 //! renders the bodies of an event, each kind of body once.
 //!
+//! The modules, in the order in which an event passes them: `handler` takes a bundle; `decider` runs expensive events on
+//! blocking threads; `decide` decides about one event, with `index`, `tenant` and `value_index` for the matching, and with
+//! `lanes` and `tenant_shares` for the lane.
+//!
 //! # What it promises
 //! - A bundle is acked only after the broker has confirmed the deliveries and the decision of each event in the bundle. After a
 //!   crash before the ack, the deliveries and decisions are published again with the same ids.
@@ -46,7 +50,7 @@ use crate::handler::Handler;
 use crate::index::Index;
 use crate::lanes::Lanes;
 
-/// Settings of the fan-out; production uses the defaults.
+/// What the fan-out is started with. The defaults are the values for production.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Limits for the bundles and events in flight.

@@ -1,11 +1,11 @@
-//! Settings of the ingest service.
+//! What ingest is started with.
 
 use std::time::Duration;
 
 use postrider_model::limits::{INNER_BYTES_MAX, WAITING_DELIVERIES_MAX};
 use secrecy::SecretString;
 
-/// Settings of the ingest service. The defaults are the values for production.
+/// What ingest is started with. The defaults are the values for production.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Maximum time that a publish request waits for the broker's confirm. After that, the response is 503. It must be below 5

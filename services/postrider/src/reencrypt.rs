@@ -7,8 +7,8 @@ use postrider_settings::CheckSettings;
 use crate::cli::ReencryptArgs;
 use crate::wiring;
 
-/// Encrypts every secret with the first master key. For each other key, prints how many values were encrypted with it until
-/// now.
+/// Encrypts every secret with the first master key. For each other key, prints how many values were encrypted with it before
+/// this run.
 pub(crate) async fn run(args: &ReencryptArgs) -> anyhow::Result<ExitCode> {
     args.database.check()?;
     args.master_keys.check()?;

@@ -1,10 +1,10 @@
-//! Settings of the recorder.
+//! What the recorder is started with.
 
 use std::time::Duration;
 
 use postrider_broker::ConsumeOptions;
 
-/// Settings of the recorder. The defaults are for production.
+/// What the recorder is started with. The defaults are the values for production.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Retention of events, deliveries and attempts, in days. Older partitions are dropped.
@@ -32,9 +32,9 @@ pub struct Config {
     pub relay_every: Duration,
     /// Minimum age of an entry that the outbox relay publishes. A younger entry is published by the process that committed it.
     pub relay_after: Duration,
-    /// Settings of the replayer.
+    /// The speed of replays.
     pub replay: ReplayConfig,
-    /// Settings of the reconciler.
+    /// Times and limits of the reconciler.
     pub reconcile: ReconcileConfig,
     /// Minimum interval between audits of the history. The interval is longer if an audit is slow.
     pub audit_every: Duration,

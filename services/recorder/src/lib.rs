@@ -1,7 +1,11 @@
 //! The recorder: writes the history to the database. Deliveries do not wait for it.
 //!
 //! It owns the history:
-//! - `write`: accepted events, decisions, outcomes and dead letters become rows.
+//! - `gather`, `decode`, `write`: messages (accepted events, decisions, outcomes and dead letters) are gathered into batches,
+//!   decoded to rows and written.
+//! - `disable`: endpoints that requested it, or that failed for days, are disabled.
+//! - `attributes`: the values of event attributes are counted.
+//! - `waiting`: pending deliveries are counted, for ingest's limits and for operators.
 //! - `maintain`: daily partitions are created ahead and dropped after the retention.
 //! - `outbox_relay`: entries of the outbox that were committed but not published are published.
 //! - `replay`: past events are delivered again on request.
@@ -93,8 +97,9 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     let replaying = replay::run(broker.clone(), store.clone(), profiles, config.clone(), stop.clone());
     tasks.spawn("recorder.replay", replaying);
     let watermark = Arc::new(Watermark::default());
-    let settings = config.reconcile.clone();
-    let reconciling = reconcile::run(broker.clone(), store.clone(), Arc::clone(&watermark), settings, stop.clone());
+    let reconcile_config = config.reconcile.clone();
+    let reconciling =
+        reconcile::run(broker.clone(), store.clone(), Arc::clone(&watermark), reconcile_config, stop.clone());
     tasks.spawn("recorder.reconcile", reconciling);
     tasks.spawn("recorder.waiting", waiting::run(store.clone(), config.count_waiting_every, stop.clone()));
     tasks.spawn("recorder.audit", audit::run(store.clone(), config.audit_every, stop.clone()));

@@ -41,7 +41,7 @@ pub(crate) async fn write_and_ack(
     stop: CancellationToken,
 ) {
     let span = span(&batch);
-    write_all_and_ack(store, &attributes, &watermark, batch, stop).instrument(span).await;
+    write_and_ack_in_span(store, &attributes, &watermark, batch, stop).instrument(span).await;
 }
 
 /// Creates the span for writing a batch. The span is linked to the trace of every event and attempt in the batch.
@@ -52,7 +52,7 @@ fn span(batch: &Batch) -> Span {
     spans::process_batch(RECORD_EXCHANGE, messages.len(), events.chain(outcomes))
 }
 
-async fn write_all_and_ack(
+async fn write_and_ack_in_span(
     store: Store,
     attributes: &Attributes,
     watermark: &Watermark,
@@ -141,7 +141,7 @@ async fn write_whole(
 
 /// Creates dead letters for events whose id belongs to another event. The dead letters are written before the batch is acked,
 /// so a crash loses none of them.
-fn of_other_events(rows: &RecordBatch, places: &[usize]) -> Vec<DeadLetter> {
+fn of_other_events(rows: &RecordBatch, indexes: &[usize]) -> Vec<DeadLetter> {
     let letter = |(event, data): &(AcceptedEvent, Bytes)| {
         let reason = format!(
             "the id {} of {} belongs to an event that was accepted before with other content; this one may have been delivered under it",
@@ -150,7 +150,7 @@ fn of_other_events(rows: &RecordBatch, places: &[usize]) -> Vec<DeadLetter> {
         let body = Member::new(event, data.clone()).map(|member| bundle::encode(&[member]).into()).unwrap_or_default();
         unreadable(Queue::EventLog, body, &reason)
     };
-    places.iter().filter_map(|place| rows.events.get(*place)).map(letter).collect()
+    indexes.iter().filter_map(|index| rows.events.get(*index)).map(letter).collect()
 }
 
 /// Returns the dead letter for the single row in `rows`, or `None` if this row is itself a dead letter.

@@ -104,7 +104,7 @@ pub fn bytes<D: AsRef<[u8]>>(documents: impl IntoIterator<Item = D>) -> impl Str
     prop_oneof![1 => vec(any::<u8>(), 0..=ARBITRARY_BYTES_MAX), 9 => gone_bad].prop_map(Input)
 }
 
-/// Nine inputs in ten are those of [`bytes`] as text, with invalid UTF-8 replaced. One input in ten is arbitrary text.
+/// Nine inputs in ten come from [`bytes`], converted to text with invalid UTF-8 replaced. One input in ten is arbitrary text.
 pub fn text<D: AsRef<[u8]>>(documents: impl IntoIterator<Item = D>) -> impl Strategy<Value = String> {
     let lossy = bytes(documents).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     prop_oneof![1 => "\\PC{0,32}", 9 => lossy]

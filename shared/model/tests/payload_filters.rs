@@ -158,7 +158,7 @@ fn an_array_stands_for_its_elements() {
     let deep = |value: Value| json!({"field": "data.items.sku", "op": "eq", "value": value});
     let data = r#"{"items":[{"sku":"a"},{"sku":["b","c"]},7,{"other":1}]}"#;
     assert_eq!(ask(&[deep(json!("a")), deep(json!("c")), deep(json!("d"))], data, None), [true, true, false]);
-    // Different elements may pass the two tests.
+    // The two conditions of `all` may hold for different elements of the array.
     let both = json!({"all": [
         {"field": "data.items.sku", "op": "eq", "value": "a"}, {"field": "data.items.n", "op": "eq", "value": 2},
     ]});

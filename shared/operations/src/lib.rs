@@ -1,8 +1,8 @@
 //! The operations of Postrider: what a call of the HTTP API or a page of the dashboard does.
 //!
-//! Each file has the operations on one kind of object, with the types of their parameters and results. The API and the dashboard
-//! both call these operations, so the same rules apply to both: who may do what ([`Caller`]), what a valid tenant or endpoint is,
-//! and what an answer shows.
+//! Each file or folder has the operations on one kind of object, with the types of their parameters and results. The API and the
+//! dashboard both call these operations, so the same rules apply to both: who may do what ([`Caller`]), what a valid tenant or
+//! endpoint is, and what an answer shows.
 //!
 //! The comment of each operation states which scope it requires, or that only operators may call it. Other callers get
 //! [`Error::Forbidden`].

@@ -220,7 +220,7 @@ impl<'a> Count<'a> {
         Ok(weighed)
     }
 
-    /// Counts the subschemas in a keyword's object.
+    /// Counts the subschemas in the object of a keyword such as `properties`, whose members are schemas.
     fn named(
         &mut self,
         keyword: &str,

@@ -1,7 +1,7 @@
 //! An endpoint under a test's control: it keeps every request and sends the responses that the test sets.
 //!
-//! It parses HTTP itself, so that names, order and bytes are those on the wire, and times are those of the socket, not of a
-//! framework.
+//! It parses HTTP itself, so it keeps the headers' names and order and the body's bytes as they were sent, and the time at which
+//! the socket received them.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;

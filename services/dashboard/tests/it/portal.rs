@@ -171,7 +171,7 @@ async fn a_link_asks_a_visitor_with_a_key_and_ends_the_session_that_it_replaces(
     assert_eq!(get(&world, &reader, &webhooks).await.status, StatusCode::OK);
     assert_eq!(get(&world, &mine, &webhooks).await.status, StatusCode::SEE_OTHER);
 
-    // A frame has a cookie of its own, also in a browser that does not tell the server that the page is in a frame.
+    // A frame has a separate cookie, also in a browser that does not tell the server that the page is in a frame.
     let operator = sign_in(&world, OPERATOR).await;
     for frame in [true, false] {
         let embedded = link(&world, &tenant, json!({"embed": true})).await;

@@ -62,7 +62,7 @@ async fn two_dispatchers_share_a_rate() {
     let tasks: Vec<DeliveryTask> = (0..80).map(|_| world.task(&endpoint)).collect();
     let published = Instant::now();
     for task in &tasks {
-        // Each delivery has a message of its own, so that both dispatchers receive deliveries.
+        // Each delivery has a separate message, so that both dispatchers receive deliveries.
         world.publish(std::slice::from_ref(task)).await;
     }
     receiver.wait_for(tasks.len()).await;

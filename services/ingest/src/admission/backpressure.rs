@@ -21,7 +21,7 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Assumed number of bytes per message for a queue without a report.
 const MESSAGE_BYTES_UNKNOWN: f64 = 8_192.0;
 
-/// The inner queues, which have no length limit of their own.
+/// The inner queues, which have no length limit at the broker.
 const INNER: [Queue; 5] =
     [Queue::Lane(Lane::Live), Queue::Lane(Lane::Slow), Queue::Lane(Lane::Bulk), Queue::Decisions, Queue::Outcomes];
 

@@ -1,6 +1,6 @@
 //! Reads CloudEvents 1.0.2, structured or binary, over HTTP or AMQP.
 //!
-//! The `type`, the `time` and the data of a CloudEvent become those of the event. `source` and `id` identify the event. The
+//! A CloudEvent's `type`, `time` and data become the event's `type`, time and `data`. `source` and `id` identify the event. The
 //! extensions `tenant`, `origin` and `metadata` (a JSON object as a string) become the fields of the event with the same names.
 //! `sendingdomain`, `sendingnode`, `bridge` and `dedicatedip` become the four attributes by which every profile can filter.
 //! `source`, `subject` and all other extensions become attributes with unchanged names. Of these, an attribute that exceeds a

@@ -25,11 +25,11 @@ use crate::error::PublishError;
 use crate::ladder::Rung;
 use crate::topology::{DELAY_EXCHANGE, LANES_EXCHANGE, lane_key};
 
-/// How long the first member for a destination waits for others. A rung or a change of lanes needs no higher precision.
+/// How long the first member for a destination waits for others. A rung or a change of lanes needs no higher precision. A change
+/// of lanes waits only this long, because the live messages behind it cannot be acked until it is published.
 const GATHER: Duration = Duration::from_millis(10);
-/// The same wait for rungs of the slow lane. It is longer, because retries to an endpoint that does not answer arrive one by
-/// one. For deliveries that leave the live lane the wait is short, because the live messages behind them cannot be acked until
-/// they are published.
+/// How long the first member for a rung of the slow lane waits for others: longer than [`GATHER`], because retries to an
+/// endpoint that does not answer arrive one by one.
 const GATHER_SLOW: Duration = Duration::from_millis(100);
 /// Maximum number of unconfirmed members. Above it, [`DelayPublisher::publish`] waits.
 const UNCONFIRMED_MAX: usize = 1_024;

@@ -1,4 +1,4 @@
-//! Requeues or discards dead letters: one, several, or those that match a filter, page by page.
+//! Requeues or discards dead letters: one, several, or all letters that match a filter, page by page.
 //!
 //! A requeue first commits an entry in the outbox for each dead letter. Then this process publishes the messages, one after the
 //! other. If the broker does not confirm a message in time, or if this process dies, the recorder's outbox relay publishes the
@@ -159,8 +159,8 @@ impl Operations {
     /// Requeues or discards one dead letter.
     ///
     /// # Errors
-    /// Operators only. [`Error::Conflict`] for a letter that is already requeued or discarded. For a requeue, also if the
-    /// letter's queue is not requeueable, or if only a part of the message was stored.
+    /// Operators only. [`Error::Conflict`] if the letter is already requeued or discarded. A requeue also conflicts if messages
+    /// of the letter's queue cannot be requeued, or if only a part of the message was stored.
     pub async fn change_dead_letter(&self, caller: Caller, action: DeadLetterAction, id: &str) -> Result<(), Error> {
         caller.operator()?;
         let letter = self.store.history().get_dead_letter(parse_id("dead letter", id)?).await?;

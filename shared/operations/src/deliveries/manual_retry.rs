@@ -1,4 +1,4 @@
-//! Retrying a delivery by hand.
+//! Retries of deliveries that a person requests.
 //!
 //! The retry is committed with an entry in the outbox. Then it is published. If the broker does not confirm it in time, or this
 //! process dies in between, the recorder's outbox relay publishes it.

@@ -175,8 +175,7 @@ fn data_schema(of: &SampledEventType) -> Value {
     let schema = of.event_type.schema.as_ref().and_then(|schema| serde_json::from_str(schema.get()).ok());
     match schema {
         Some(Value::Object(mut schema)) => {
-            // An id makes the schema a resource of its own, so that its references, such as `#/$defs/line`, are resolved within
-            // it.
+            // An id makes the schema a separate resource, so that its references, such as `#/$defs/line`, are resolved within it.
             schema.entry("$id").or_insert_with(|| json!(format!("urn:event-type:{}", urlencoded(&of.event_type.name))));
             Value::Object(schema)
         }

@@ -46,7 +46,7 @@ pub enum Framing {
 /// Where a visitor opens a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// In a tab of its own.
+    /// In a separate tab.
     Tab,
     /// In a frame of another page.
     Frame,

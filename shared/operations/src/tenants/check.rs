@@ -56,8 +56,8 @@ pub(super) fn check(draft: &TenantDraft, profiles: &Profiles) -> Result<(), Erro
     mistakes.finish()
 }
 
-/// Checks an external id. It is accepted wherever a tenant's id is, so it must not look like a tenant's id. It must also not look
-/// like the beginning of a queue's name in a routing key.
+/// Checks an external id. It is accepted wherever a tenant's id is, so it must not look like a tenant's id. It must not be
+/// `postrider` either: routing keys that begin with `postrider.` are names of queues, not of a tenant.
 fn check_external_id(external_id: &str) -> Result<(), String> {
     check_name(external_id)?;
     if external_id.starts_with("ten_") || external_id == "postrider" {

@@ -22,14 +22,14 @@ pub(super) fn claim() -> String {
 pub(super) fn find_others() -> String {
     let rows = array_params::select(Suspects::COLUMNS);
     format!(
-        "SELECT u.place FROM ({rows}) u
+        "SELECT u.index FROM ({rows}) u
          LEFT JOIN events e ON e.tenant = u.tenant AND e.id = u.id AND e.event_day = u.event_day
              AND (e.instance, e.sequence) IS DISTINCT FROM (u.instance, u.number)
          LEFT JOIN event_ids c ON u.hash IS NOT NULL AND c.tenant = u.tenant AND c.id = u.id
          WHERE (e.id IS NOT NULL AND e.content_hash IS DISTINCT FROM u.hash
                  AND ((e.content_hash LIKE 'c1.%') = (u.hash LIKE 'c1.%')) IS NOT FALSE)
              OR (c.content_hash <> u.hash AND (c.content_hash LIKE 'c1.%') = (u.hash LIKE 'c1.%'))
-         ORDER BY u.place"
+         ORDER BY u.index"
     )
 }
 
@@ -66,8 +66,8 @@ pub(super) fn is_unclaimed(event: &AcceptedEvent) -> bool {
 
 array_params! {
     /// Events that may have the id of another event, as parameters of [`find_others`].
-    Suspects<'a> of (place: i32, event: &'a AcceptedEvent) {
-        place: i32 = place,
+    Suspects<'a> of (index: i32, event: &'a AcceptedEvent) {
+        index: i32 = index,
         instance: i64 = event.instance.cast_signed(),
         number: i64 = event.sequence.cast_signed(),
         tenant: Uuid = event.tenant.0,
@@ -81,9 +81,9 @@ impl<'a> Suspects<'a> {
     /// The events, each with its index in the batch.
     pub(super) fn of(events: impl Iterator<Item = (usize, &'a AcceptedEvent)>) -> Self {
         let mut rows = Self::default();
-        for (place, event) in events {
-            let Ok(place) = i32::try_from(place) else { break };
-            rows.push(place, event);
+        for (index, event) in events {
+            let Ok(index) = i32::try_from(index) else { break };
+            rows.push(index, event);
         }
         rows
     }

@@ -134,7 +134,7 @@ impl RecordStore {
         let (dead_letters, dead_letters_not_kept) = letters.unwrap_or_default();
         Ok(Written {
             events,
-            other_events: others.into_iter().map(|(place,)| usize::try_from(place).unwrap_or(usize::MAX)).collect(),
+            other_events: others.into_iter().map(|(index,)| usize::try_from(index).unwrap_or(usize::MAX)).collect(),
             decisions,
             deliveries,
             attempts: attempts.unwrap_or_default().0,
@@ -164,8 +164,8 @@ struct Rows<'a> {
 impl<'a> Rows<'a> {
     fn of(batch: &'a RecordBatch, present: &BTreeSet<Day>, mode: InsertMode) -> Self {
         let has = |day: Day| present.contains(&day);
-        let placed = || batch.events.iter().enumerate().filter(|(_, (event, _))| has(event.event_day));
-        let events: Vec<_> = placed().map(|(_, event)| event).collect();
+        let indexed = || batch.events.iter().enumerate().filter(|(_, (event, _))| has(event.event_day));
+        let events: Vec<_> = indexed().map(|(_, event)| event).collect();
         let decisions: Vec<_> = batch.decisions.iter().filter(|decision| has(decision.event_day)).collect();
         let outcomes: Vec<_> = batch.outcomes.iter().filter(|(report, _)| has(report.delivery.delivery_day)).collect();
         let kept = events.len() + decisions.len() + outcomes.len() + batch.dead_letters.len() + batch.numbers.len();
@@ -180,8 +180,8 @@ impl<'a> Rows<'a> {
             unclaimed: Unclaimed::of(events.iter().map(|(event, _)| event)),
             // If any event may already be on record, every event is a suspect.
             suspects: Suspects::of(
-                placed()
-                    .map(|(place, (event, _))| (place, event))
+                indexed()
+                    .map(|(index, (event, _))| (index, event))
                     .filter(|(_, event)| !repeats.is_empty() || is_unclaimed(event)),
             ),
             decisions: Decisions::of(&decisions),
