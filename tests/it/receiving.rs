@@ -2,31 +2,25 @@
 
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use serde_json::{Value, json};
-use tokio::process::Command;
+use postrider_testkit::receivers::{Functions, Language, Request};
+use serde_json::json;
 
 use crate::harness::{Deployment, Received, Receiver};
 
 /// Every profile with its own signature header.
 const PRODUCTS: [&str; 5] = ["migma", "migomail", "magnetite", "metigan", "mumara"];
 
-/// Reads [profile, headers, body, secret] from each line and prints the results of the two functions.
-const DRIVE_JS: &str = r"
-for (const line of require('node:fs').readFileSync(process.argv[1], 'utf8').split('\n').filter(Boolean)) {
-  const [profile, headers, body, secret] = JSON.parse(line);
-  const bytes = Buffer.from(body, 'base64');
-  console.log(JSON.stringify([verify(headers, bytes, secret), verifyProduct(profile, headers, bytes, secret)]));
-}";
-
-const DRIVE_PYTHON: &str = r"
-import json, sys
-for line in open(sys.argv[1]):
-    profile, headers, body, secret = json.loads(line)
-    body = base64.b64decode(body)
-    print(json.dumps([verify(headers, body, secret), verify_product(profile, headers, body, secret)]))
-";
+/// The documented code in a language.
+fn documented(language: Language) -> String {
+    match language {
+        Language::Node => snippets("js"),
+        Language::Python => snippets("python"),
+        Language::Php => include_str!("../../docs/examples/verify.php").to_owned(),
+        Language::Go => include_str!("../../docs/examples/verify.go").to_owned(),
+        Language::Ruby => include_str!("../../docs/examples/verify.rb").to_owned(),
+        Language::Java => include_str!("../../docs/examples/WebhookSignature.java").to_owned(),
+    }
+}
 
 /// The blocks of the documentation in one language, one after the other.
 fn snippets(language: &str) -> String {
@@ -41,43 +35,32 @@ fn snippets(language: &str) -> String {
 /// A delivery, unchanged or with a change, and the expected verdicts of `verify` and of the product's own rule.
 struct Case {
     what: &'static str,
-    profile: &'static str,
-    headers: Value,
-    body: Vec<u8>,
-    secret: String,
-    expected: (bool, bool),
+    request: Request,
+    expected: [bool; 2],
 }
 
-fn cases(profile: &'static str, secret: &str, request: &Received) -> Vec<Case> {
-    let headers: Value = request
-        .headers
-        .iter()
-        .map(|(name, value)| (name.to_ascii_lowercase(), json!(value)))
-        .collect::<serde_json::Map<_, _>>()
-        .into();
-    let case = |what, expected| {
-        let (headers, body, secret) = (headers.clone(), request.body.clone(), secret.to_owned());
-        Case { what, profile, headers, body, secret, expected }
-    };
+fn cases(profile: &'static str, secret: &str, received: &Received) -> Vec<Case> {
+    let headers = received.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
+    let request = Request { profile: profile.into(), headers, body: received.body.clone(), secret: secret.into() };
     let product = PRODUCTS.contains(&profile);
-    let mut cases = vec![case("unchanged", (true, product))];
-    let mut add = |what, product_passes: bool, change: &dyn Fn(&mut Case)| {
-        let mut changed = case(what, (false, product && product_passes));
-        change(&mut changed);
-        cases.push(changed);
+    let mut cases = vec![Case { what: "unchanged", request: request.clone(), expected: [true, product] }];
+    let mut add = |what, product_passes: bool, change: &dyn Fn(&mut Request)| {
+        let mut request = request.clone();
+        change(&mut request);
+        cases.push(Case { what, request, expected: [false, product && product_passes] });
     };
     let token = profile == "mumara";
-    add("another body", token, &|case| case.body.push(b' '));
-    add("another secret", false, &|case| {
-        let other = if case.secret.as_bytes()[8] == b'A' { "B" } else { "A" };
-        case.secret.replace_range(8..9, other);
+    add("another body", token, &|request| request.body.push(b' '));
+    add("another secret", false, &|request| {
+        let other = if request.secret.as_bytes()[8] == b'A' { "B" } else { "A" };
+        request.secret.replace_range(8..9, other);
     });
-    add("no secret", false, &|case| case.secret = String::new());
-    add("no headers", false, &|case| case.headers = json!({}));
-    add("another id", true, &|case| case.headers["webhook-id"] = json!("evt_other"));
-    add("an old attempt", true, &|case| case.headers["webhook-timestamp"] = json!("1700000000"));
-    add("no time", true, &|case| case.headers["webhook-timestamp"] = json!("soon"));
-    add("a signature that is no text of ours", true, &|case| case.headers["webhook-signature"] = json!("v1,é v2,x"));
+    add("no secret", false, &|request| request.secret = String::new());
+    add("no headers", false, &|request| request.headers.clear());
+    add("another id", true, &|request| request.set("webhook-id", "evt_other"));
+    add("an old attempt", true, &|request| request.set("webhook-timestamp", "1700000000"));
+    add("no time", true, &|request| request.set("webhook-timestamp", "soon"));
+    add("a signature that is no text of ours", true, &|request| request.set("webhook-signature", "v1,é v2,x"));
     cases
 }
 
@@ -104,24 +87,13 @@ async fn the_documented_receivers_accept_deliveries_and_refuse_forgeries() {
             all.extend(cases(profile, endpoint.secret(), &request));
         }
     }
-    let folder = tempfile::tempdir().expect("a folder");
-    let lines = folder.path().join("cases");
-    let line = |case: &Case| {
-        json!([case.profile, case.headers, BASE64_STANDARD.encode(&case.body), case.secret]).to_string() + "\n"
-    };
-    std::fs::write(&lines, all.iter().map(line).collect::<String>()).expect("a file");
-    for (program, flag, source) in
-        [("node", "-e", snippets("js") + DRIVE_JS), ("python3", "-c", snippets("python") + DRIVE_PYTHON)]
-    {
-        let output = Command::new(program).args([flag, &source]).arg(&lines).output().await.expect(program);
-        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
-        let printed = String::from_utf8(output.stdout).expect("text");
-        let verdicts: Vec<(bool, bool)> =
-            printed.lines().map(|line| serde_json::from_str(line).expect("a pair")).collect();
-        assert_eq!(verdicts.len(), all.len(), "{program}: {printed}");
-        for (case, verdict) in all.iter().zip(verdicts) {
+    let requests: Vec<Request> = all.iter().map(|case| case.request.clone()).collect();
+    for language in Language::ALL {
+        let verdicts = language.verdicts(&documented(language), Functions::Documented, &requests);
+        for (case, verdict) in all.iter().zip(verdicts.expect("verdicts")) {
+            let Case { what, request, expected } = case;
             // A product's own rule may ignore id, time and `webhook-signature`.
-            assert_eq!(verdict, case.expected, "{program}: {}: {} {}", case.profile, case.what, case.headers);
+            assert_eq!(verdict, expected, "{}: {}: {what} {:?}", language.name(), request.profile, request.headers);
         }
     }
 }

@@ -49,7 +49,7 @@ pub(super) static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_str!("assets/icon.svg")));
 
 /// The scripts. Each script is a separate module, and every page loads all of them.
-pub(super) static SCRIPTS: LazyLock<[Asset; 9]> = LazyLock::new(|| {
+pub(super) static SCRIPTS: LazyLock<[Asset; 12]> = LazyLock::new(|| {
     [
         Asset::script("time", include_str!("assets/time.js")),
         Asset::script("live", include_str!("assets/live.js")),
@@ -60,6 +60,9 @@ pub(super) static SCRIPTS: LazyLock<[Asset; 9]> = LazyLock::new(|| {
         Asset::script("pick", include_str!("assets/pick.js")),
         Asset::script("chart", include_str!("assets/chart.js")),
         Asset::script("submit", include_str!("assets/submit.js")),
+        Asset::script("busy", include_str!("assets/busy.js")),
+        Asset::script("sample", include_str!("assets/sample.js")),
+        Asset::script("language", include_str!("assets/language.js")),
     ]
 });
 

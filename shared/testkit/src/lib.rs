@@ -3,7 +3,8 @@
 //! Owns: the RabbitMQ and PostgreSQL of the checkout ([`engines`]), a vhost and a database for each test ([`engines::Scope`]),
 //! a broker and a database that a test may kill ([`engines::PrivateRabbit`], [`engines::PrivatePostgres`]), a network that a
 //! test may stall ([`proxy`]), access to processes through `/proc` ([`procs`]), a browser ([`browser`]), Python packages
-//! ([`python`]) and programs that check deployment files ([`debian`]).
+//! ([`python`]), the languages in which customers verify deliveries ([`receivers`]) and programs that check deployment files
+//! ([`debian`]).
 //!
 //! Promises: everything that it starts ends when its owner is dropped; a test without an engine fails and prints the command to
 //! run. No shipped crate uses it. Linux only (`/proc`).
@@ -16,6 +17,7 @@ pub mod ports;
 pub mod procs;
 pub mod proxy;
 pub mod python;
+pub mod receivers;
 
 /// Makes ring the crypto provider of every TLS connection of the process. May be called repeatedly.
 pub fn install_crypto() {

@@ -6,13 +6,17 @@ use postrider_profiles::{Encoding, Profile, SchemeKind, SignatureTemplate, Signe
 use crate::components::listing;
 
 /// A language and its snippet, for each language. Names between `@` in a snippet are placeholders.
-type Snippets = [(&'static str, &'static str); 3];
+type Snippets = [(&'static str, &'static str); 7];
 
 macro_rules! snippets {
     ($kind:literal) => {
         [
             ("Node.js", include_str!(concat!("snippets/", $kind, ".node.txt"))),
             ("Python", include_str!(concat!("snippets/", $kind, ".python.txt"))),
+            ("PHP", include_str!(concat!("snippets/", $kind, ".php.txt"))),
+            ("Go", include_str!(concat!("snippets/", $kind, ".go.txt"))),
+            ("Ruby", include_str!(concat!("snippets/", $kind, ".ruby.txt"))),
+            ("Java", include_str!(concat!("snippets/", $kind, ".java.txt"))),
             ("Rust", include_str!(concat!("snippets/", $kind, ".rust.txt"))),
         ]
     };
@@ -23,8 +27,9 @@ const TIMESTAMP: Snippets = snippets!("timestamp");
 const TOKEN: Snippets = snippets!("token");
 const STANDARD: Snippets = snippets!("standard");
 
-/// The snippets of a profile. One snippet is open at a time.
-pub(crate) fn verification(profile: &Profile) -> Markup {
+/// The snippets of a profile. One snippet is open at a time; `language.js` opens the one in the visitor's language.
+/// `token_header` is the header that the endpoint chose for its token.
+pub(crate) fn verification(profile: &Profile, token_header: Option<&str>) -> Markup {
     let advice = if profile.sends_token() {
         "Compare the token in constant time, so that timing does not reveal it."
     } else {
@@ -34,8 +39,8 @@ pub(crate) fn verification(profile: &Profile) -> Markup {
         section.panel aria-labelledby="verify-title" {
             h2 #verify-title { "Verify what you receive" }
             p { (advice) }
-            @for (index, (language, code)) in snippets(profile).iter().enumerate() {
-                details name="verify" open[index == 0] {
+            @for (index, (language, code)) in snippets(profile, token_header).iter().enumerate() {
+                details name="verify" data-language=(language) open[index == 0] {
                     summary { (language) }
                     div.copyable {
                         (listing(&format!("Verification in {language}"), code))
@@ -47,20 +52,23 @@ pub(crate) fn verification(profile: &Profile) -> Markup {
     }
 }
 
-fn snippets(profile: &Profile) -> [(&'static str, String); 3] {
+fn snippets(profile: &Profile, token_header: Option<&str>) -> [(&'static str, String); 7] {
     let Some(scheme) = &profile.signature else {
         return STANDARD.map(|(language, code)| (language, code.to_owned()));
     };
-    let mut values =
-        vec![("header", scheme.header.to_string()), ("header_lowercase", scheme.header.as_str().to_ascii_lowercase())];
+    let mut header = scheme.header.as_str();
+    let mut values = Vec::new();
     let snippets = match &scheme.kind {
-        SchemeKind::Token => TOKEN,
+        SchemeKind::Token => {
+            header = token_header.unwrap_or(header);
+            TOKEN
+        }
         SchemeKind::Hmac { encoding, signed, template } => {
             values.extend(encoding_values(*encoding));
             let signature = lead(template, TemplatePart::Signature);
             match signed {
                 SignedContent::Body => {
-                    values.push(("prefix", signature));
+                    values.extend(prefix_values(&signature));
                     BODY
                 }
                 SignedContent::TimestampBody => {
@@ -74,6 +82,7 @@ fn snippets(profile: &Profile) -> [(&'static str, String); 3] {
             }
         }
     };
+    values.extend([("header", header.to_owned()), ("header_lowercase", header.to_ascii_lowercase())]);
     snippets.map(|(language, code)| {
         let filled =
             values.iter().fold(code.to_owned(), |code, (name, value)| code.replace(&format!("@{name}@"), value));
@@ -81,12 +90,43 @@ fn snippets(profile: &Profile) -> [(&'static str, String); 3] {
     })
 }
 
-fn encoding_values(encoding: Encoding) -> [(&'static str, String); 3] {
-    let (name, encoded, decode) = match encoding {
-        Encoding::Hex => ("hex", "expected.hex()", "hex::decode(given).ok()"),
-        Encoding::Base64 => ("base64", "base64.b64encode(expected).decode()", "STANDARD.decode(given).ok()"),
+/// How each language encodes the bytes of a signature, and what it imports to do so. In Python and Ruby, `mac` is an object; in
+/// PHP, Go and Java, the value is the name of a function.
+fn encoding_values(encoding: Encoding) -> [(&'static str, String); 9] {
+    let values = match encoding {
+        Encoding::Hex => [
+            ("encoding", "hex"),
+            ("python", "mac.hexdigest()"),
+            ("python_import", ""),
+            ("php", "bin2hex"),
+            ("go", "hex.EncodeToString"),
+            ("ruby", "mac.hexdigest"),
+            ("java", "HexFormat.of().formatHex"),
+            ("java_import", "HexFormat"),
+            ("rust", "hex::decode(given)"),
+        ],
+        Encoding::Base64 => [
+            ("encoding", "base64"),
+            ("python", "base64.b64encode(mac.digest()).decode()"),
+            ("python_import", "base64, "),
+            ("php", "base64_encode"),
+            ("go", "base64.StdEncoding.EncodeToString"),
+            ("ruby", "[mac.digest].pack('m0')"),
+            ("java", "Base64.getEncoder().encodeToString"),
+            ("java_import", "Base64"),
+            ("rust", "base64::Engine::decode(&base64::prelude::BASE64_STANDARD, given)"),
+        ],
     };
-    [("encoding", name.to_owned()), ("encoded", encoded.to_owned()), ("decode", decode.to_owned())]
+    values.map(|(name, value)| (name, value.to_owned()))
+}
+
+/// The text before a signature: as it is, and as the beginning of a sum in each syntax. An empty text needs no sum.
+fn prefix_values(prefix: &str) -> [(&'static str, String); 4] {
+    let sum = |quote: char, operator: char| match prefix {
+        "" => String::new(),
+        prefix => format!("{quote}{prefix}{quote} {operator} "),
+    };
+    [("prefix", prefix.to_owned()), ("plus", sum('\'', '+')), ("dot", sum('\'', '.')), ("double", sum('"', '+'))]
 }
 
 /// The literal text directly before `part` in the template; empty if there is no such text.
@@ -103,26 +143,4 @@ fn lead(template: &SignatureTemplate, part: TemplatePart) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use postrider_profiles::Profiles;
-
-    use super::*;
-
-    #[test]
-    fn each_product_has_its_own_snippets() {
-        let profiles = Profiles::builtin();
-        for (name, expected) in [
-            ("migma", "headers['x-migma-signature']"),
-            ("migomail", "'sha256=' + createHmac"),
-            ("metigan", "part.startsWith('t=')"),
-            ("magnetite", "headers['x-magnetite-signature']"),
-            ("standard", "standardwebhooks"),
-        ] {
-            let all = snippets(profiles.get(name).unwrap());
-            assert!(all[0].1.contains(expected), "{name}: {}", all[0].1);
-            assert!(all.iter().all(|(_, code)| !code.contains('@')), "{name}: every name is replaced");
-        }
-        let [(_, node), ..] = snippets(profiles.get("mumara").unwrap());
-        assert!(!node.contains("createHmac"), "{node}");
-    }
-}
+mod tests;

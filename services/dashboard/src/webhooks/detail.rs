@@ -35,7 +35,9 @@ pub(crate) async fn show(webhook: WebhookPage) -> Answer {
             (settings(page, endpoint))
         }
         @if let Some(key) = &endpoint.public_key { (public_key(key)) }
-        @if endpoint.url.is_some() { (verification(&page.profile)) }
+        @if endpoint.url.is_some() && endpoint.public_key.is_none() {
+            (verification(&page.profile, endpoint.token_header.as_deref()))
+        }
     };
     Ok(page.show(&endpoint.name, content))
 }

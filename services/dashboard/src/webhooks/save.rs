@@ -74,7 +74,9 @@ fn show_created(page: &Page, created: &CreatedEndpoint) -> Markup {
             a.button.primary href={ (at) "/test" } { "Send a test" }
             a.button href=(at) { "Go to the webhook" }
         }
-        @if endpoint.url.is_some() { (verification(&page.profile)) }
+        @if endpoint.url.is_some() && endpoint.public_key.is_none() {
+            (verification(&page.profile, endpoint.token_header.as_deref()))
+        }
     };
     page.show("Webhook created", content)
 }

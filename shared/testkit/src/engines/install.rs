@@ -7,6 +7,7 @@ use nix::unistd::Uid;
 
 use super::{Say, programs};
 use crate::paths::on_path;
+use crate::receivers::Language;
 use crate::{browser, python};
 
 /// What to do about missing packages.
@@ -66,7 +67,8 @@ pub(super) fn missing_engines(needed: &[Engine]) -> Vec<&'static str> {
 /// producer, pip for the fuzzer, and a browser with npm for the dashboard. Without apt, only the languages are listed; tests
 /// that need another package fail and name it.
 pub fn missing_tools() -> Vec<&'static str> {
-    let mut tools = vec![("nodejs", on_path("node").is_some()), ("python3", on_path("python3").is_some())];
+    let languages = Language::ALL.map(Language::program);
+    let mut tools: Vec<_> = languages.map(|(program, package)| (package, on_path(program).is_some())).into();
     if on_path("apt-get").is_some() {
         tools.extend([
             ("python3-pika", python::can_have(&python::PIKA)),
@@ -94,8 +96,8 @@ pub fn ensure(missing_now: impl Fn() -> Vec<&'static str>, install: Install, say
     if on_path("apt-get").is_none() {
         bail!(
             "missing: {list}, and this system has no apt-get. Install RabbitMQ 3.10 or newer, PostgreSQL 15 or newer and, for \
-             tests, Node.js and Python 3 with the system's package manager, {elsewhere}. With Docker, docker-compose.yml starts \
-             Postrider with everything (docs/deployment.md)"
+             tests, Node.js, Python 3, PHP, Go, Ruby and Java with the system's package manager, {elsewhere}. With Docker, \
+             docker-compose.yml starts Postrider with everything (docs/deployment.md)"
         );
     }
     if install == Install::Tell {
