@@ -42,7 +42,7 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 pub const EVENT_ID_DAYS_AFTER_RETENTION: i32 = 10;
 /// Maximum number of event types that a tenant defines or overrides.
 pub const EVENT_TYPES_PER_TENANT_MAX: u32 = 200;
-/// Maximum number of bytes of an event type's sample.
+/// Maximum number of bytes of an event type's sample, and of the edited sample of a test call.
 pub const EVENT_SAMPLE_BYTES_MAX: usize = 16 * 1024;
 /// Maximum number of bytes of an event type's JSON Schema.
 pub const EVENT_SCHEMA_BYTES_MAX: usize = 64 * 1024;
@@ -220,6 +220,8 @@ pub const REPLAYS_RUNNING_MAX: u32 = 5;
 pub const SEARCHES_AT_ONCE: usize = 2;
 /// Maximum number of concurrent test calls of a tenant, in each API process.
 pub const TEST_CALLS_AT_ONCE: usize = 4;
+/// Number of test calls of a tenant whose edited samples are kept, so that the history shows their bodies.
+pub const TEST_DATA_KEPT: u32 = 100;
 /// Maximum number of members of a bundle.
 pub const BUNDLE_MEMBERS_MAX: usize = 32;
 /// Maximum number of bytes of a bundle. A larger member is published as a single message.

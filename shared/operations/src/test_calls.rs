@@ -1,5 +1,7 @@
 //! Test calls: an attempt that a dispatcher makes immediately, also for an inactive endpoint.
 
+mod sample;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,10 +9,8 @@ use bytes::Bytes;
 use postrider_broker::Queue;
 use postrider_broker::rpc::RpcError;
 use postrider_model::delivery::{Lane, Trigger};
-use postrider_model::event::EventType;
 use postrider_model::ids::{DeliveryId, EventId, Generation, RetryId, TenantId};
 use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, DELIVERY_LIFETIME};
-use postrider_model::scope::Scope;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profile;
 use postrider_store::config::Endpoint;
@@ -18,10 +18,13 @@ use postrider_store::history::AttemptRow;
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::{DeliveryRef, DeliveryTask, OutcomeReport, TestCall};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+pub use self::sample::{TestSample, TestTypes};
+
+use self::sample::PreparedTest;
 use crate::deliveries::Attempt;
-use crate::event_types::names;
 use crate::test_event::TestBody;
 use crate::{Caller, Error, Operations};
 
@@ -38,6 +41,10 @@ pub struct TestEndpoint {
     /// has none, the sample of its first type.
     #[schema(example = "email.bounced")]
     pub event_type: Option<String>,
+    /// Replaces the sample's `data`: an object, at most 16 KiB. It must pass the checks of publishing: the members that the
+    /// profile requires, and the type's schema if the tenant has `enforce_schemas`.
+    #[schema(value_type = serde_json::Value, required = false)]
+    pub data: Option<Box<RawValue>>,
 }
 
 /// The attempt of a test call.
@@ -72,35 +79,27 @@ impl Operations {
     /// Asks a dispatcher to send a sample to an endpoint, and waits for the answer.
     ///
     /// # Errors
-    /// Requires the scope `manage`. [`Error::TooMany`] while four other test calls of the tenant run.
+    /// Requires the scope `manage`. [`Error::Invalid`] for an unknown event type, and for `data` that fails its checks.
+    /// [`Error::TooMany`] while four other test calls of the tenant run.
     pub async fn test_endpoint(
         self: &Arc<Self>,
         caller: Caller,
         id: &str,
         request: TestEndpoint,
     ) -> Result<TestOutcome, Error> {
-        let endpoint = self.stored_endpoint(caller, Scope::Manage, id).await?;
-        let tenant = self.stored_tenant(endpoint.tenant).await?;
-        let profile = self.profile(&tenant.draft.profile)?;
-        let asked = request.event_type.as_deref().map(str::parse::<EventType>).transpose();
-        let asked = asked.map_err(|error| Error::invalid("/event_type", error.to_string()))?;
-        let event_type = asked.or_else(|| profile.test_event(None).map(|event| event.event_type));
-
         let (now, event) = (UnixMillis::now(), EventId::generate());
-        let definition = match &event_type {
-            Some(name) => self.store.config().get_event_type(tenant.id, name).await?,
-            None => None,
-        };
-        let Some(body) = TestBody::of(profile, event_type.as_ref(), definition.as_ref(), &event, now, now) else {
-            let known = names(profile, &self.added_event_types(profile, &tenant).await?);
-            return Err(Error::invalid("/event_type", format!("no such event type; there are: {known}")));
-        };
+        let prepared = self.prepare_test(caller, id, request.event_type.as_deref(), &event, now).await?;
+        let (prepared, edited) = self.with_data(prepared, request.data).await?;
+        let PreparedTest { endpoint, tenant, profile, body, .. } = prepared;
         let task = task(tenant.id, &endpoint, &body, event, now);
         let timeout = timeout_of(&endpoint, profile) + ANSWER_PATIENCE;
         let payload = Bytes::from(body.render(profile, endpoint.document.body_kind()));
         let call = TestCall { task, answer_by: now.plus(timeout) };
         let (slot, operations) = (self.heavy.test_call(tenant.id).await?, Arc::clone(self));
         let id = call.task.delivery.id;
+        if let Some(data) = edited {
+            self.store.history().keep_test_data(tenant.id, id, now, data.get()).await?;
+        }
         // The dispatcher continues if the client disconnects. So this runs in a task, which keeps the slot until the dispatcher
         // answers.
         let asking = tokio::spawn(async move {

@@ -39,20 +39,36 @@ impl TestBody {
         Some(Self { event, body_id, occurred_at, accepted_at })
     }
 
+    /// Replaces the sample's `data`. The other fields, such as a mark that the event is a test, remain.
+    #[must_use]
+    pub(crate) fn with_data(mut self, data: Box<RawValue>) -> Self {
+        self.event.data = data;
+        self
+    }
+
     pub(crate) fn event_type(&self) -> &EventType {
         &self.event.event_type
     }
 
-    pub(crate) fn render(&self, profile: &Profile, kind: BodyKind) -> Vec<u8> {
-        let view = EventView {
+    /// `data`, as JSON.
+    pub(crate) fn data(&self) -> &RawValue {
+        &self.event.data
+    }
+
+    /// The event with these attributes, for checks and rendering.
+    pub(crate) fn view<'a>(&'a self, attributes: &'a Attributes) -> EventView<'a> {
+        EventView {
             id: &self.body_id,
             event_type: &self.event.event_type,
             occurred_at: self.occurred_at,
             accepted_at: self.accepted_at,
-            attributes: &Attributes::default(),
+            attributes,
             metadata: self.event.metadata.as_deref(),
             data: self.event.data.get().as_bytes(),
-        };
-        profile.render(&view, kind)
+        }
+    }
+
+    pub(crate) fn render(&self, profile: &Profile, kind: BodyKind) -> Vec<u8> {
+        profile.render(&self.view(&Attributes::default()), kind)
     }
 }

@@ -37,6 +37,16 @@ impl Form {
         }
     }
 
+    /// Sets a field, unless the visitor has filled it in.
+    #[must_use]
+    pub(crate) fn filled(self, name: &str, value: &str) -> Self {
+        if !self.get(name).is_empty() {
+            return self;
+        }
+        let fields = Fields::read(self.fields.without(&[name]).as_bytes()).with(name, value);
+        Self { fields, ..self }
+    }
+
     /// The page of the form, with the status of its error.
     pub(crate) fn answer(&self, page: Markup) -> Response {
         (self.status(), page).into_response()

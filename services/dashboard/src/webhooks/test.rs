@@ -1,14 +1,17 @@
-//! The page that sends a test event and shows the request and the response.
+//! The page that sends a test event, whose data the visitor can edit, and shows the request and the response.
 
 use std::time::Duration;
 
 use axum::response::Response;
 use maud::{Markup, html};
+use postrider_http::problem::syntax_error;
 use postrider_model::ids::DeliveryId;
+use postrider_model::json::compact;
 use postrider_operations::Error;
-use postrider_operations::test_calls::{TestEndpoint, TestOutcome};
+use postrider_operations::test_calls::{TestEndpoint, TestOutcome, TestTypes};
+use serde_json::value::RawValue;
 
-use crate::components::{Form, attempt_detail, listing};
+use crate::components::{Form, attempt_detail, listing, options};
 use crate::failure::Answer;
 use crate::fields::{Fields, Sent};
 use crate::format::pretty_json;
@@ -18,52 +21,136 @@ use crate::page::{Managed, Page, WebhookPage};
 const BODY_READS: usize = 10;
 /// Pause between two attempts to read the sent body.
 const BODY_PAUSE: Duration = Duration::from_millis(100);
+/// Number of lines of the field with the data.
+const DATA_ROWS: u8 = 12;
+
+/// The id of the part of the page that `sample.js` replaces.
+const PART: &str = "sample";
 
 /// `GET …/webhooks/{id}/test`
 pub(crate) async fn show(Managed(webhook): Managed<WebhookPage>) -> Answer<Response> {
     let visitor = &webhook.page.visitor;
     let chosen = || Fields::default().with_some("event_type", visitor.query.optional("event_type"));
     let form = visitor.restored().unwrap_or_else(chosen).into();
-    show_form(&webhook, &form, html! {}).await
+    show_form(&webhook, form, html! {}).await
 }
 
-async fn show_form(webhook: &WebhookPage, form: &Form, result: Markup) -> Answer<Response> {
-    let WebhookPage { page, endpoint, .. } = webhook;
-    let catalog = page.operations.catalog(page.caller).await?;
-    let types = catalog.iter().map(|info| (info.name.as_str(), info.name.as_str()));
-    let types = [("", "the product's test event")].into_iter().chain(types);
+async fn show_form(webhook: &WebhookPage, form: Form, result: Markup) -> Answer<Response> {
+    let WebhookPage { page, endpoint, id } = webhook;
+    let types = page.operations.test_types(page.caller, id).await?;
+    let Shown { form, preview } = Shown::load(webhook, &types, form).await?;
     let content = html! {
         h1 { "Test " (endpoint.name) }
         p { "Sends a sample event now, even if the webhook is inactive. The payload is marked as a test." }
-        form.stack method="post" action=(webhook.at("/test")) {
-            (page.visitor.tokens)
-            (form.field("event_type", "Event type").choice(types))
-            div.buttons {
-                button.primary type="submit" { "Send test" }
-                a.button href=(webhook.at("")) { "Back" }
-            }
+        form.stack method="get" action=(webhook.at("/test")) data-sample=(PART) {
+            (form.field("event_type", "Event type").hint("Shows the sample of this type below.").select(choices(&types, &form)))
+            div.buttons { button type="submit" { "Show sample" } }
         }
+        // A result contains the body that was sent.
+        div id=(PART) { (sample(webhook, &form, preview.as_deref().filter(|_| result.0.is_empty()))) }
         (result)
     };
     Ok(form.answer(page.show(&form.title(&format!("Test {}", endpoint.name)), content)))
 }
 
+/// The form with the values to show, and the body that the endpoint will receive, if the values are valid.
+struct Shown {
+    form: Form,
+    preview: Option<String>,
+}
+
+impl Shown {
+    /// Proposes an event type if none is chosen, and fills in its sample if no data is entered.
+    async fn load(webhook: &WebhookPage, types: &TestTypes, form: Form) -> Answer<Self> {
+        let WebhookPage { page, id, .. } = webhook;
+        let Some(event_type) = form.fields.optional("event_type").or_else(|| types.proposed.clone()) else {
+            return Ok(Self { form, preview: None });
+        };
+        let sample = match data(&form.fields) {
+            Ok(entered) => page.operations.test_sample(page.caller, id, &event_type, entered).await,
+            Err(error) => Err(error),
+        };
+        match sample {
+            Ok(sample) => {
+                let form = form.filled("event_type", &event_type).filled("data", &pretty_json(sample.data.get()));
+                Ok(Self { form, preview: Some(sample.body) })
+            }
+            Err(Error::Invalid(_)) if form.is_refused() => Ok(Self { form, preview: None }),
+            // The address names an unknown type, or a form of an ended session has invalid data.
+            Err(error) => Ok(Self { form: Form::refused(form.fields, error)?, preview: None }),
+        }
+    }
+}
+
+/// The types in two groups, of which the first has those that the webhook receives.
+fn choices(types: &TestTypes, form: &Form) -> Markup {
+    let chosen = form.get("event_type");
+    let group = |label: &str, names: &[String]| {
+        html! { @if !names.is_empty() { optgroup label=(label) {
+            (options(chosen, names.iter().map(|name| (name.as_str(), name.as_str()))))
+        } } }
+    };
+    let is_listed = [&types.subscribed, &types.others].into_iter().flatten().any(|name| name == chosen);
+    html! {
+        (group("This webhook receives", &types.subscribed))
+        (group("This webhook does not receive", &types.others))
+        // The address may name another type.
+        @if !is_listed { (options(chosen, [(chosen, chosen)])) }
+    }
+}
+
+/// The form that sends the test, with the data to edit, and the body as the endpoint will receive it.
+fn sample(webhook: &WebhookPage, form: &Form, preview: Option<&str>) -> Markup {
+    let data = form.field("data", "Data").hint(html! {
+        "The data of the sample " strong { (form.get("event_type")) } ", as JSON. You can change it for this test."
+    });
+    html! {
+        (form.summary())
+        form.stack method="post" action=(webhook.at("/test")) {
+            (webhook.page.visitor.tokens)
+            input type="hidden" name="event_type" value=(form.get("event_type"));
+            (data.code().area(DATA_ROWS))
+            div.buttons {
+                button.primary type="submit" data-busy="Sending…" { "Send test" }
+                button type="submit" name="preview" value="yes" { "Update the preview" }
+                a.button href=(webhook.at("")) { "Back" }
+            }
+        }
+        @if let Some(body) = preview { section aria-labelledby="preview-title" {
+            h2 #preview-title { "What your endpoint receives" }
+            p.faint { "The test has an id and a time of its own." }
+            (listing("Body of the test", &pretty_json(body)))
+        } }
+    }
+}
+
+/// The entered data without whitespace between its tokens; `None` for an empty field, which stands for the sample.
+///
+/// # Errors
+/// The text is not JSON.
+fn data(fields: &Fields) -> Result<Option<Box<RawValue>>, Error> {
+    let Some(text) = fields.optional("data") else { return Ok(None) };
+    let wrong = |error| Error::invalid("/data", format!("not valid JSON: {}", syntax_error(&error)));
+    serde_json::from_str::<&RawValue>(&text).map_err(wrong)?;
+    RawValue::from_string(compact(&text)).map(Some).map_err(wrong)
+}
+
 /// `POST …/webhooks/{id}/test`
 pub(crate) async fn send(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Answer<Response> {
     let WebhookPage { page, id, .. } = &webhook;
-    let request = TestEndpoint { event_type: fields.optional("event_type") };
-    match page.operations.test_endpoint(page.caller, id, request).await {
-        Ok(tested) => show_form(&webhook, &fields.into(), result(page, &tested).await).await,
-        Err(error) => {
-            let is_at_field = matches!(error, Error::Invalid(_));
-            let form = Form::refused(fields, error)?;
-            let summary = if is_at_field {
-                html! {}
-            } else {
-                form.summary()
-            };
-            show_form(&webhook, &form, summary).await
+    let event_type = fields.optional("event_type");
+    let only_preview = fields.is_checked("preview");
+    let tested = async {
+        let data = data(&fields)?;
+        if only_preview {
+            return Ok(None);
         }
+        page.operations.test_endpoint(page.caller, id, TestEndpoint { event_type, data }).await.map(Some)
+    };
+    match tested.await {
+        Ok(Some(tested)) => show_form(&webhook, fields.into(), result(page, &tested).await).await,
+        Ok(None) => show_form(&webhook, fields.into(), html! {}).await,
+        Err(error) => show_form(&webhook, Form::refused(fields, error)?, html! {}).await,
     }
 }
 

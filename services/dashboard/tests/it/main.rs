@@ -13,6 +13,7 @@ mod pages;
 mod portal;
 #[path = "../../../api/tests/it/recorded.rs"]
 mod recorded;
+mod testing;
 mod understand;
 
 use postrider_dashboard::Dashboard;

@@ -27,6 +27,7 @@ use crate::{Caller, Error, Operations};
 pub use definition::PutEventType;
 pub use export::CatalogFormat;
 pub use sample::SampledEventType;
+pub(crate) use sample::{SAMPLE_ID, SAMPLED_AT};
 
 /// The name of the list of event types in cursors.
 const LIST: &str = "event_types";
@@ -152,7 +153,11 @@ impl Operations {
 
     /// Returns the whole catalog of the caller's tenant, sorted by name. Requires the scope `read`.
     pub async fn catalog(&self, caller: Caller) -> Result<Vec<EventType>, Error> {
-        let tenant = caller.tenant(Scope::Read)?;
+        self.whole_catalog(caller.tenant(Scope::Read)?).await
+    }
+
+    /// Returns the whole catalog of a tenant, sorted by name.
+    pub(crate) async fn whole_catalog(&self, tenant: TenantId) -> Result<Vec<EventType>, Error> {
         let own = self.defined_event_types(tenant).await?;
         Ok(catalog_page(self.profile_of(tenant).await?, own, None, None).collect())
     }

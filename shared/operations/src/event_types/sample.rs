@@ -13,9 +13,10 @@ use crate::error::parse_id;
 use crate::test_event::TestBody;
 use crate::{Caller, Error, Operations};
 
-/// The id and the time of every sample, so that the same catalog gives the same document.
-const SAMPLE_ID: &str = "evt_019b7c8ee34e7d4e8f90a1b2c3d4e5f6";
-const SAMPLED_AT: UnixMillis = UnixMillis(1_767_323_045_006);
+/// The id of every sample, so that the same catalog gives the same document.
+pub(crate) const SAMPLE_ID: &str = "evt_019b7c8ee34e7d4e8f90a1b2c3d4e5f6";
+/// The time of every sample.
+pub(crate) const SAMPLED_AT: UnixMillis = UnixMillis(1_767_323_045_006);
 
 /// An event type with the body that an endpoint receives for its sample.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ mod deliveries;
 mod events;
 mod phase;
 mod query;
+mod test_data;
 
 pub(crate) use cursor::Cursor;
 pub use cursor::{Page, PageRequest};
@@ -18,3 +19,4 @@ pub(crate) use deliveries::{COLUMNS as DELIVERY_COLUMNS, EventKey, delivery, of_
 pub use events::{DecisionRow, EventRow, EventSummary};
 pub(crate) use events::{decision, event};
 pub(crate) use query::Query;
+pub use test_data::TestData;

@@ -26,5 +26,6 @@ mod resealing;
 mod services;
 mod stats;
 mod support;
+mod test_data;
 mod trouble;
 mod waiting;

@@ -122,8 +122,14 @@ async function withoutScripts(browser) {
   await page.getByRole('button', { name: 'Create webhook' }).click();
   assert.match(await page.locator('#secret').textContent(), /^whsec_/);
   await page.getByRole('link', { name: 'Send a test' }).click();
+  await page.getByRole('button', { name: 'Show sample' }).click();
+  await page.getByLabel('Data').fill('{"mine": 1.50}');
+  await page.getByRole('button', { name: 'Update the preview' }).click();
+  await page.getByRole('region', { name: 'Body of the test' }).getByText('1.50').waitFor();
+  assert.equal(endpoint.got.length, 0, 'a preview sends nothing');
   await page.getByRole('button', { name: 'Send test' }).click();
   await page.getByText('The endpoint answered 200 OK').waitFor();
+  assert.match(endpoint.got[0].body.toString(), /"data":\{"mine":1\.50\}/);
   assert.match(await page.locator('time').first().textContent(), / UTC$/);
   quiet(who);
 }

@@ -105,10 +105,17 @@ async function customer(browser, product, tenant) {
   assert.equal(await page.locator('#secret').textContent(), secret, 'a reload shows the same secret');
   assert.equal((await api(tenant.key, 'GET', '/v1/endpoints')).usage, 1, 'and makes no second webhook');
 
+  // The page remembers the visitor's language.
+  await page.locator('summary').getByText('PHP', { exact: true }).click();
+  await page.reload();
+  await page.locator('details[data-language="PHP"][open]').waitFor();
+  assert.equal(await page.locator('details[data-language][open]').count(), 1, 'and shows no other');
+
   // A test, at once.
   await page.getByRole('link', { name: 'Send a test' }).click();
   await audit(who, 'test');
   await page.getByLabel('Event type').selectOption(product.types[0]);
+  await page.locator('#sample strong').getByText(product.types[0], { exact: true }).waitFor();
   await page.getByRole('button', { name: 'Send test' }).click();
   await page.getByText('The endpoint answered 200 OK').waitFor();
   await page.getByRole('heading', { name: 'Request body' }).waitFor();
