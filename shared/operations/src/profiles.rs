@@ -50,9 +50,21 @@ pub struct Profile {
     pub standard_headers: bool,
     /// The channels that its endpoints may have.
     pub channels: Vec<Channel>,
+    /// The times within which the product promises the first attempt; absent: it promises none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promise: Option<PromisedTimes>,
     /// What the dashboard shows of the product.
     #[serde(skip_serializing_if = "Brand::is_empty")]
     pub brand: Brand,
+}
+
+/// The times within which a product promises the first attempt of a delivery.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PromisedTimes {
+    /// Within 5 s of the acceptance of the event.
+    pub within_5s: bool,
+    /// Within 30 s of the acceptance of the event.
+    pub within_30s: bool,
 }
 
 /// An event type of a catalog.
@@ -99,6 +111,9 @@ impl From<&LoadedProfile> for Profile {
             signature_header: profile.signature.as_ref().map(|scheme| scheme.header.clone()),
             standard_headers: profile.standard_headers,
             channels: profile.channels.clone(),
+            promise: Some(profile.promise)
+                .filter(|promise| promise.is_made())
+                .map(|promise| PromisedTimes { within_5s: promise.within_5s, within_30s: promise.within_30s }),
             brand: profile.brand.clone(),
         }
     }

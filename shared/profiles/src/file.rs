@@ -118,6 +118,7 @@ pub(crate) fn parse(name: &str, file: &str, text: &str, folder: Option<&Path>) -
         origins: file.origins.iter().map(|rule| origins(&doc, rule)).collect::<Result<_, _>>()?,
         disable_after_days: file.delivery.disable_after_days.map(Spanned::into_inner),
         channels: file.delivery.channels.into_inner(),
+        promise: file.promise,
         brand: brand(&doc, &file.brand, folder)?,
     };
     if let (Some(test), Some(at)) = (&profile.test_event, &file.test_event)

@@ -37,7 +37,7 @@ pub use error::ProfileError;
 pub use event_view::EventView;
 pub use header::{HeaderTemplate, HeaderValue, is_header_name, is_header_value, is_reserved_header};
 pub use mapping::{MappedEvent, Mapping, Mappings, NotARecord};
-pub use profile::Profile;
+pub use profile::{Profile, Promise};
 pub use registry::Profiles;
 pub use render::HeaderContext;
 pub use settings::Settings;

@@ -9,6 +9,7 @@ use postrider_model::endpoint::{Channel, UrlRule};
 use postrider_model::event::{EventType, Origin};
 use postrider_model::retry_schedule::{RetryPolicy, RetrySchedule};
 use postrider_model::subscription::MatchKind;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::catalog::{EventTypeInfo, OriginRule, TestEvent};
@@ -70,8 +71,28 @@ pub struct Profile {
     pub disable_after_days: Option<u32>,
     /// The channels that endpoints may use.
     pub channels: Vec<Channel>,
+    /// What the product promises about the time of the first attempt.
+    pub promise: Promise,
     /// What the dashboard shows of the product.
     pub brand: Brand,
+}
+
+/// The times within which a product promises the first attempt of a delivery. The dashboard shows customers how well their
+/// product's promise is kept, and nothing about times that it does not promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Promise {
+    /// Within 5 s of the acceptance of the event.
+    pub within_5s: bool,
+    /// Within 30 s of the acceptance of the event.
+    pub within_30s: bool,
+}
+
+impl Promise {
+    /// Whether the product promises anything.
+    pub fn is_made(self) -> bool {
+        self.within_5s || self.within_30s
+    }
 }
 
 impl Profile {

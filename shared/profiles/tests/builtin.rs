@@ -206,6 +206,20 @@ fn schedules_timeouts_and_rates_are_the_documented_ones() {
 }
 
 #[test]
+fn only_migomail_promises_the_time_of_the_first_attempt() {
+    for profile in Profiles::builtin().iter() {
+        let promised = profile.name == "migomail";
+        let (within_5s, within_30s) = (profile.promise.within_5s, profile.promise.within_30s);
+        assert_eq!(
+            (within_5s, within_30s, profile.promise.is_made()),
+            (promised, promised, promised),
+            "{}",
+            profile.name
+        );
+    }
+}
+
+#[test]
 fn status_codes_mean_what_each_product_says() {
     use StatusVerdict::{Disable, Fail, Retry, Success};
     for profile in Profiles::builtin().iter() {

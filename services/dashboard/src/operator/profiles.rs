@@ -51,6 +51,14 @@ fn facts(profile: &Profile) -> Markup {
         } }
         dt { "URLs" } dd { (if profile.http_allowed { "https and http" } else { "https only" }) }
         dt { "Channels" } dd { (tags(profile.channels.iter().map(|channel| channel.as_str()))) }
+        @if let Some(promise) = &profile.promise {
+            dt { "Promised first attempt" }
+            dd {
+                @if promise.within_5s { "within 5 s" }
+                @if promise.within_5s && promise.within_30s { ", " }
+                @if promise.within_30s { "within 30 s" }
+            }
+        }
         @if let Some(name) = &profile.brand.name { dt { "Brand" } dd { (name) } }
         dt { "Filters" } dd { (tags(filters)) }
     } }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::envelope::{BodyStyle, JsonKind, TimestampFormat};
+use crate::profile::Promise;
 use crate::signature_scheme::{Encoding, SignedContent};
 
 #[derive(Deserialize)]
@@ -30,6 +31,8 @@ pub(super) struct File {
     pub(super) test_event: Option<Spanned<FixedTest>>,
     #[serde(default)]
     pub(super) origins: Vec<Origins>,
+    #[serde(default)]
+    pub(super) promise: Promise,
     #[serde(default)]
     pub(super) brand: BrandFields,
 }
