@@ -32,6 +32,7 @@
 //! | Epoch | the number of a copy, from 0; a dispatcher drops copies whose epoch is below that of an intervention |
 //! | [Attempt](attempt) | one HTTP request of a delivery |
 //! | [Outcome](attempt::Outcome) | how an attempt ended |
+//! | Cause | why an attempt failed: its outcome, and the status code if there was a response |
 //! | [Trigger](delivery::Trigger) | what caused an attempt |
 //! | [Retry schedule](retry_schedule::RetrySchedule) | the delays between attempts, from the profile or the endpoint |
 //! | [Lane](delivery::Lane) | a queue of deliveries with its own consumers: live, slow or bulk |

@@ -31,6 +31,7 @@ pub mod crypto;
 mod dead_letters;
 pub mod endpoint;
 mod error;
+pub mod failures;
 pub mod feed;
 pub mod forms;
 pub mod history;

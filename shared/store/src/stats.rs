@@ -10,6 +10,7 @@ use postrider_model::stats::IntervalLength;
 use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::record::{COUNTS, WHOLE};
@@ -26,6 +27,17 @@ pub enum StatsOf {
     /// The attempts of all endpoints. The whole range is read, so it should be short: minutes of the last hour, or hours of the
     /// last day.
     All,
+}
+
+impl StatsOf {
+    /// SQL that restricts the column `endpoint`, with `$3` as the id; empty for [`StatsOf::All`].
+    pub(crate) fn condition(self) -> (&'static str, Option<Uuid>) {
+        match self {
+            Self::Tenant(tenant) => ("AND endpoint IN (SELECT id FROM endpoints WHERE tenant = $3)", Some(tenant.0)),
+            Self::Endpoint(endpoint) => ("AND endpoint = $3", Some(endpoint.0)),
+            Self::All => ("", None),
+        }
+    }
 }
 
 /// Returns the table for intervals of this length, its column with the start, and SQL that derives the start of an interval.
@@ -120,6 +132,19 @@ pub struct HourlyCounts {
 
 from_row!(HourlyCounts { endpoint, at: "hour", successes, failures });
 
+/// Numbers of successes and failures of an endpoint in a range of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndpointCounts {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// Attempts that succeeded.
+    pub successes: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+}
+
+from_row!(EndpointCounts { endpoint, successes, failures });
+
 impl History {
     /// Returns the counts of these endpoints in the hours that start at or after `from`, unordered. Leaves out hours without
     /// attempts.
@@ -134,6 +159,26 @@ impl History {
         self.0.fetch_all(&sql, &[&ids, &Ts(from)]).await
     }
 
+    /// Returns the tenant's endpoints with a failed attempt in the intervals that start at or after `from` and before `to`: at most
+    /// `limit`, the lowest share of successes first, then the most failures. Leaves out deleted endpoints.
+    pub async fn worst_endpoints(
+        &self,
+        tenant: TenantId,
+        by: IntervalLength,
+        (from, to): (UnixMillis, UnixMillis),
+        limit: u32,
+    ) -> Result<Vec<EndpointCounts>, StoreError> {
+        let (table, began, _) = source(by);
+        let sql = format!(
+            "SELECT endpoint, sum(successes)::bigint AS successes, sum(failures)::bigint AS failures
+             FROM {table} WHERE {began} >= $1 AND {began} < $2
+                 AND endpoint IN (SELECT id FROM endpoints WHERE tenant = $3 AND deleted_at IS NULL)
+             GROUP BY endpoint HAVING sum(failures) > 0
+             ORDER BY sum(successes)::float8 / sum(successes + failures), sum(failures) DESC, endpoint LIMIT $4"
+        );
+        self.0.fetch_all(&sql, &[&Ts(from), &Ts(to), &tenant.0, &i64::from(limit)]).await
+    }
+
     /// Returns the counts of the intervals that start at or after `from` and before `to`, oldest first. Intervals are whole
     /// minutes, hours or days in UTC. Intervals without attempts are left out. `from` must be the start of an interval.
     pub async fn stats(
@@ -143,11 +188,7 @@ impl History {
         from: UnixMillis,
         to: UnixMillis,
     ) -> Result<Vec<(UnixMillis, Stats)>, StoreError> {
-        let (whose, id) = match of {
-            StatsOf::Tenant(tenant) => ("AND endpoint IN (SELECT id FROM endpoints WHERE tenant = $3)", Some(tenant.0)),
-            StatsOf::Endpoint(endpoint) => ("AND endpoint = $3", Some(endpoint.0)),
-            StatsOf::All => ("", None),
-        };
+        let (whose, id) = of.condition();
         let (table, began, interval) = source(by);
         let sums = COUNTS.map(|(column, _)| format!("sum({column})::bigint AS {column}")).join(", ");
         let latency: [String; BUCKETS] = std::array::from_fn(|bucket| format!("sum(latency[{}])", bucket + 1));

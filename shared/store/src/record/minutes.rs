@@ -1,5 +1,5 @@
-//! Counts attempts by endpoint, minute and hour, in the statement that inserts the attempts. Lists and long ranges read the
-//! hours.
+//! Counts attempts by endpoint, minute and hour, and failed attempts by endpoint, hour and cause, in the statement that inserts
+//! the attempts. Lists and long ranges read the hours.
 
 use std::fmt::Write as _;
 
@@ -26,8 +26,8 @@ pub(crate) const COUNTS: [(&str, &str); 13] = [
     ("failed_deliveries", "count(*) FILTER (WHERE number = 1 AND outcome <> 0)"),
 ];
 
-/// SQL that adds the attempts in `fresh`, except test calls, to their minutes and hours. Rows are written sorted by key, and
-/// minutes before hours, so that two recorders cannot deadlock.
+/// SQL that adds the attempts in `fresh`, except test calls, to their minutes and hours, and the failed ones to their causes. Rows
+/// are written sorted by key, minutes before hours before causes, so that two recorders cannot deadlock.
 ///
 /// The statement first groups attempts by bucket of latency, then puts the few groups into arrays. That is cheaper than a
 /// filter over all attempts for each bucket.
@@ -36,6 +36,7 @@ pub(super) fn count(fresh: &str) -> String {
     let bounds = BOUNDS_US.map(|bound| bound.to_string()).join(",");
     let minutes = add("endpoint_minutes", "minute", "by_bucket");
     let hours = add("endpoint_hours", "hour", "by_bucket, (SELECT count(*) FROM minutes) AS minutes_first");
+    let causes = add_causes(fresh);
     format!(
         "by_bucket AS (
     SELECT endpoint, date_bin('1 minute', started_at, '{WHOLE}') AS at,
@@ -45,7 +46,23 @@ pub(super) fn count(fresh: &str) -> String {
 ), minutes AS ({minutes}
     RETURNING 1
 ), hours AS ({hours}
+    RETURNING 1
+), causes AS ({causes}
 )"
+    )
+}
+
+/// SQL that adds the failed attempts in `fresh` to `endpoint_failures`. A batch without failures writes nothing there.
+fn add_causes(fresh: &str) -> String {
+    format!(
+        "
+    INSERT INTO endpoint_failures AS had (endpoint, hour, outcome, status_code, attempts, first_at, last_at)
+    SELECT endpoint, date_bin('1 hour', started_at, '{WHOLE}'), outcome, coalesce(status_code, 0),
+        count(*), min(started_at), max(started_at)
+    FROM {fresh}, (SELECT count(*) FROM hours) AS hours_first
+    WHERE trigger <> 4 AND outcome <> 0 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+    ON CONFLICT (endpoint, hour, outcome, status_code) DO UPDATE SET attempts = had.attempts + excluded.attempts,
+        first_at = least(had.first_at, excluded.first_at), last_at = greatest(had.last_at, excluded.last_at)"
     )
 }
 

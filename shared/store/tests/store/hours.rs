@@ -1,4 +1,4 @@
-//! The counts of each hour equal the sum of its minutes, after concurrent writes and after retention.
+//! The counts of each hour equal the sum of its minutes and of its causes, after concurrent writes and after retention.
 
 use futures::future::join_all;
 use postrider_model::endpoint::EndpointOrder;
@@ -67,6 +67,11 @@ async fn an_hour_equals_the_sum_of_its_minutes_after_concurrent_duplicates() {
     join_all(again).await;
     assert_eq!(fixture.number("SELECT sum(successes + failures)::bigint FROM endpoint_minutes").await, 12 * 24);
     assert_eq!(hours(&fixture).await, (24, 0));
+    let by_cause = "SELECT count(*) FROM (
+        SELECT endpoint, hour, failures FROM endpoint_hours WHERE failures > 0
+        EXCEPT SELECT endpoint, hour, sum(attempts) FROM endpoint_failures GROUP BY 1, 2) AS without_equal";
+    assert_eq!(fixture.number(by_cause).await, 0, "the failures of an hour are the sum of its causes");
+    assert_eq!(fixture.number("SELECT sum(attempts)::bigint FROM endpoint_failures").await, 8 * 24);
 }
 
 /// The number of attempts in each hour of a range.

@@ -6,6 +6,7 @@ mod auditing;
 mod claims;
 mod configuration;
 mod event_types;
+mod failures;
 mod feed;
 mod fleet;
 mod forms;
