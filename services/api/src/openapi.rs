@@ -31,7 +31,7 @@ use crate::{Api, routes};
         (name = "event types", description = "A tenant's catalog: its event types and the shape of their data"),
         (name = "events", description = "Events that were accepted, and their payloads"),
         (name = "deliveries", description = "Deliveries: one event for one endpoint each, with their attempts"),
-        (name = "stats", description = "Numbers of attempts and their durations, by minute, hour and day"),
+        (name = "stats", description = "Numbers of attempts and their durations by minute, hour and day, and failures by cause"),
         (name = "replays", description = "Replays: orders to deliver past events again"),
         (name = "profiles", description = "Profiles: the formats of deliveries"),
         (name = "audit log", description = "Audit log: who changed what, and when"),

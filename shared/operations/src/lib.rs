@@ -27,6 +27,7 @@ pub mod endpoints;
 pub mod event_types;
 pub mod events;
 pub mod explain;
+pub mod failures;
 pub mod find;
 pub mod keys;
 pub mod page;

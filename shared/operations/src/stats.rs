@@ -48,7 +48,7 @@ pub struct StatsQuery {
 impl StatsQuery {
     /// Returns the range in whole intervals. Without `from` it has the default number of intervals; without `to` it ends at
     /// `now`.
-    fn range(self, now: UnixMillis) -> Result<(UnixMillis, UnixMillis), Error> {
+    pub(crate) fn range(self, now: UnixMillis) -> Result<(UnixMillis, UnixMillis), Error> {
         let length = self.by.millis();
         let to = self.to.unwrap_or_else(|| now.max(self.from.unwrap_or(now)).plus(Duration::from_millis(1)));
         let to = UnixMillis(to.0.saturating_add(length - 1).min(LAST_MS).div_euclid(length) * length);

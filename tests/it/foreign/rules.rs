@@ -54,7 +54,9 @@ pub(super) const RULES: &[(&str, &str, Access, &str)] = &[
     ("post", "/v1/endpoints/{id}/rotate-secret", Manage, "{}"),
     ("post", "/v1/endpoints/{id}/recover", Manage, r#"{"since": "2026-01-01T00:00:00Z", "dry_run": true}"#),
     ("get", "/v1/endpoints/{id}/stats", Read, ""),
+    ("get", "/v1/endpoints/{id}/stats/failures", Read, ""),
     ("get", "/v1/stats", Read, ""),
+    ("get", "/v1/stats/failures", Read, ""),
     ("get", "/v1/attributes/{name}", Read, ""),
     ("get", "/v1/catalog", Read, ""),
     ("get", "/v1/events", Read, ""),
@@ -133,8 +135,14 @@ pub(super) const HARMLESS: &[&str] = &[
 ];
 
 /// Reads with responses that change by themselves. They are not compared before and after.
-pub(super) const CHANGES_BY_ITSELF: &[&str] =
-    &["/v1/stats", "/v1/endpoints/{id}/stats", "/v1/tenants/{id}/usage", "/v1/system"];
+pub(super) const CHANGES_BY_ITSELF: &[&str] = &[
+    "/v1/stats",
+    "/v1/stats/failures",
+    "/v1/endpoints/{id}/stats",
+    "/v1/endpoints/{id}/stats/failures",
+    "/v1/tenants/{id}/usage",
+    "/v1/system",
+];
 
 /// The kind of object of an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -41,6 +41,8 @@ pub(crate) fn add_to(router: OpenApiRouter<Arc<Api>>) -> OpenApiRouter<Arc<Api>>
         .routes(routes!(endpoints::recover))
         .routes(routes!(stats::of_endpoint))
         .routes(routes!(stats::of_tenant))
+        .routes(routes!(stats::failures_of_endpoint))
+        .routes(routes!(stats::failures_of_tenant))
         .routes(routes!(events::attribute_values))
         .routes(routes!(events::list))
         .routes(routes!(events::read))

@@ -44,6 +44,8 @@ async fn each_route_requires_its_scope() {
         ("POST", format!("/v1/endpoints/{id}/rotate-secret"), "manage", 200),
         ("GET", format!("/v1/endpoints/{id}/stats"), "read", 200),
         ("GET", "/v1/stats".to_owned(), "read", 200),
+        ("GET", format!("/v1/endpoints/{id}/stats/failures"), "read", 200),
+        ("GET", "/v1/stats/failures".to_owned(), "read", 200),
         ("GET", "/v1/attributes/bridge".to_owned(), "read", 200),
         ("GET", "/v1/events".to_owned(), "read", 200),
         ("GET", "/v1/events/evt_1".to_owned(), "read", 404),

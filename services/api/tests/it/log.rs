@@ -229,6 +229,42 @@ async fn stats_count_attempts_by_minute_hour_and_day() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_are_counted_by_cause_for_an_endpoint_and_a_tenant() {
+    let world = World::new("api_failures").await;
+    let (tenant, other) = (world.tenant("standard").await, world.tenant("standard").await);
+    let (one, two) = (world.endpoint(&tenant).await, world.endpoint(&tenant).await);
+    recorded(&world, &tenant, &one, DeliveryStatus::Delivered).await;
+    recorded(&world, &tenant, &one, DeliveryStatus::Failed).await;
+    recorded(&world, &tenant, &one, DeliveryStatus::Pending).await;
+    recorded(&world, &tenant, &two, DeliveryStatus::Failed).await;
+    let own = format!("/v1/endpoints/{}/stats/failures", one["id"].as_str().unwrap());
+
+    let failures = world.get(&tenant.key, "/v1/stats/failures").await.ok(200);
+    let cause = &failures["causes"][0];
+    assert_eq!((&failures["attempts"], &failures["other"], &failures["by"]), (&json!(3), &json!(0), &json!("hour")));
+    assert_eq!((&cause["outcome"], &cause["status_code"]), (&json!("http_status"), &json!(503)));
+    assert_eq!((&cause["attempts"], &cause["share"], &cause["endpoints"]), (&json!(3), &json!(1.0), &json!(2)));
+    assert!(cause["first_at"].as_str() <= cause["last_at"].as_str(), "{cause:#}");
+    assert!(failures["from"].as_str() < cause["first_at"].as_str(), "{failures:#}");
+    let sum = |failures: &Value| -> u64 {
+        let hours = failures["data"].as_array().unwrap();
+        hours.iter().map(|hour| hour["causes"][0]["attempts"].as_u64().unwrap()).sum()
+    };
+    assert_eq!(sum(&failures), 3);
+    let days = world.get(&tenant.key, &format!("{own}?by=day")).await.ok(200);
+    assert_eq!((sum(&days), &days["causes"][0]["endpoints"]), (2, &json!(1)));
+    let none = world.get(&other.key, "/v1/stats/failures").await.ok(200);
+    assert_eq!((&none["attempts"], &none["causes"], &none["data"]), (&json!(0), &json!([]), &json!([])));
+
+    let refused = world.get(&tenant.key, "/v1/stats/failures?by=minute").await;
+    assert_eq!(refused.problem(422, "by")["errors"][0]["detail"], "failures are counted by `hour` or `day`");
+    world.get(&tenant.key, &format!("{own}?from=2020-01-01T00:00:00Z")).await.problem(422, "from");
+    world.get(&other.key, &own).await.problem(404, "");
+    world.get(OPERATOR, "/v1/stats/failures").await.problem(422, "tenant");
+    assert_eq!(sum(&world.get(OPERATOR, &own).await.ok(200)), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_of_an_attribute_are_listed_with_counts_for_their_tenant() {
     let world = World::new("api_attributes").await;
     let (tenant, other) = (world.tenant("standard").await, world.tenant("standard").await);
