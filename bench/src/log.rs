@@ -167,8 +167,11 @@ async fn fill(client: &Client, tenant: &Tenant, attempts: u64) -> anyhow::Result
          FROM generate_series(1, {attempts}) n;
          INSERT INTO endpoint_hours (endpoint, hour, successes, failures, retries, duration_us, first_attempts, first_within_5s,
              first_within_30s)
-         SELECT md5('endpoint ' || n)::uuid, date_trunc('hour', now()), 9, 1, 0, 50000, 10, 10, 10
-         FROM generate_series(1, {ENDPOINTS}) n;
+         SELECT md5('endpoint ' || n)::uuid, date_trunc('hour', now()) - h * interval '1 hour', 9, 2, 0, 50000, 10, 10, 10
+         FROM generate_series(1, {ENDPOINTS}) n, generate_series(0, 23) h;
+         INSERT INTO endpoint_failures (endpoint, hour, outcome, status_code, attempts, first_at, last_at)
+         SELECT md5('endpoint ' || n)::uuid, date_trunc('hour', now()) - h * interval '1 hour', 1, 500 + c, 1, now(), now()
+         FROM generate_series(1, {ENDPOINTS}) n, generate_series(0, 23) h, generate_series(0, 1) c;
          INSERT INTO dashboard_sessions (token_hash, key_hash, created_at, expires_at)
          VALUES (sha256('{SESSION}'), sha256('{OPERATOR_KEY}'), now(), now() + interval '2 hours');"
     );

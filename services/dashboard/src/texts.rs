@@ -89,6 +89,7 @@ pub(crate) fn unanswered(outcome: Outcome) -> Option<&'static str> {
 /// What an unsuccessful status code means, and what to do about it, as the end of the sentence "The endpoint answered …".
 pub(crate) fn advice(status_code: u16) -> &'static str {
     match status_code {
+        200..300 => ". This code does not count as success: answer with 200.",
         300..400 => ". Redirects are not followed: set the webhook's URL to their target.",
         401 | 403 => ": it refused the request. Check its secret and its access rules.",
         404 | 405 => ". Check the path of the webhook's URL.",
@@ -98,6 +99,28 @@ pub(crate) fn advice(status_code: u16) -> &'static str {
         400..500 => ": it did not accept the request.",
         _ => ": the server failed. Check its logs.",
     }
+}
+
+/// Why an attempt failed, in a few words: "503 Service Unavailable" or "No answer in time".
+pub(crate) fn cause_name(outcome: Outcome, status_code: Option<u16>) -> String {
+    status_code.map_or_else(|| sentence(outcome_name(outcome)), status_line)
+}
+
+/// What a failure means, and what to do about it, in a sentence or two.
+pub(crate) fn cause_advice(outcome: Outcome, status_code: Option<u16>) -> String {
+    match unanswered(outcome) {
+        Some(words) => words.to_owned(),
+        None => sentence(advice(status_code.unwrap_or_default()).trim_start_matches(['.', ':', ' '])),
+    }
+}
+
+/// The text with its first letter in upper case.
+fn sentence(text: &str) -> String {
+    let mut text = text.to_owned();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text
 }
 
 /// An outcome in a few words.
@@ -221,5 +244,31 @@ pub(crate) fn held(reason: HeldReason) -> &'static str {
         HeldReason::Rate => "the webhook's rate limit",
         HeldReason::Concurrency => "too many requests to the endpoint were in flight",
         HeldReason::Breaker => "the endpoint failed too often or asked for a pause",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_has_a_name_and_a_sentence_that_says_what_to_do() {
+        let check = |outcome, status_code, name: &str, advice: &str| {
+            assert_eq!(cause_name(outcome, status_code), name);
+            assert_eq!(cause_advice(outcome, status_code), advice, "{name}");
+        };
+        check(Outcome::HttpStatus, Some(503), "503 Service Unavailable", "The server failed. Check its logs.");
+        check(Outcome::HttpStatus, Some(404), "404 Not Found", "Check the path of the webhook's URL.");
+        check(Outcome::HttpStatus, Some(429), "429 Too Many Requests", "It asks for fewer requests.");
+        check(
+            Outcome::HttpStatus,
+            Some(204),
+            "204 No Content",
+            "This code does not count as success: answer with 200.",
+        );
+        let timeout = "No answer arrived in time. Answer with 200 at once and do the work afterwards.";
+        check(Outcome::Timeout, None, "No answer in time", timeout);
+        let dns = "The host name of the URL could not be resolved. Check it for typing errors.";
+        check(Outcome::DnsFailed, None, "Host name not found", dns);
     }
 }

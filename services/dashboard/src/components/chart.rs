@@ -1,10 +1,13 @@
-//! Charts as SVG: axes with units, a title, and the values at each point in time on hover. The style sheet has a class for each
-//! colour. The classes differ in lightness and in dashes too, so that charts are readable without colours.
+//! Charts as SVG: axes with units, a title, and the values at each point in time under the pointer, a finger or the arrow keys. The
+//! style sheet has a class for each colour. The classes differ in lightness and in dashes too, so that charts are readable without
+//! colours.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use maud::{Markup, html};
+use postrider_model::stats::IntervalLength;
 use postrider_model::timestamp::Timestamp;
 
 const WIDTH: f64 = 460.0;
@@ -15,10 +18,14 @@ const TOP: f64 = 12.0;
 const BOTTOM: f64 = 30.0;
 /// A chart that spans more than this time has dates instead of times of day on its axis.
 const DAYS_FROM: Duration = Duration::from_secs(2 * 86_400);
+/// Half of the width of the longest label of the time axis, such as "12:00 PM".
+const LABEL_HALF: f64 = 28.0;
+/// A chart with more points in time than this has lines without dots.
+const DOTS_MAX: usize = 60;
 
 /// The values of one line, or of the bars of one colour.
 pub(crate) struct Series {
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     /// The CSS class of the colour: `c-good`, `c-bad`, ….
     pub(crate) class: &'static str,
     /// A value for each point in time; `None` where there is no value.
@@ -50,6 +57,8 @@ pub(crate) struct Chart<'a> {
     pub(crate) id: &'static str,
     pub(crate) title: &'static str,
     pub(crate) axis: Axis,
+    /// The length of an interval.
+    pub(crate) by: IntervalLength,
     /// The start of each interval.
     pub(crate) times: &'a [Timestamp],
     pub(crate) series: Vec<Series>,
@@ -64,11 +73,26 @@ impl Chart<'_> {
         (0..self.times.len()).map(at).fold(self.axis.min, f64::max)
     }
 
-    fn values_at(&self, index: usize) -> String {
-        let mut text = String::new();
+    /// An interval and its values, such as "2026-11-30 14:00 UTC — succeeded: 8 · failed: 1".
+    fn values_at(&self, index: usize, at: Timestamp) -> String {
+        let at = at.0.to_rfc3339_seconds();
+        let mut text = match self.by {
+            IntervalLength::Day => format!("{} UTC — ", at.get(..10).unwrap_or_default()),
+            _ => format!("{} UTC — ", at.get(..16).unwrap_or_default().replace('T', " ")),
+        };
+        let mut is_first = true;
         for series in &self.series {
-            let value = series.values.get(index).copied().flatten().map_or_else(|| "–".to_owned(), self.axis.show);
-            let _ = write!(text, "{}{}: {value}", if text.is_empty() { "" } else { " · " }, series.name);
+            let value = series.values.get(index).copied().flatten();
+            // Zeros of bars say nothing, and a chart of many causes has many.
+            if self.axis.kind == Kind::Bars && value.is_none_or(|value| value == 0.0) {
+                continue;
+            }
+            let value = value.map_or_else(|| "–".to_owned(), self.axis.show);
+            let _ = write!(text, "{}{}: {value}", if is_first { "" } else { " · " }, series.name);
+            is_first = false;
+        }
+        if is_first {
+            text.push_str("none");
         }
         text
     }
@@ -103,7 +127,7 @@ impl Chart<'_> {
                         }
                         @for (index, at) in self.times.iter().enumerate().step_by(every) {
                             @let text = at.to_string();
-                            text.tick x=(px(x(index) + slot / 2.0)) y=(HEIGHT - 10.0) text-anchor="middle"
+                            text.tick x=(px((x(index) + slot / 2.0).min(WIDTH - LABEL_HALF))) y=(HEIGHT - 10.0) text-anchor="middle"
                                 data-clock=[(!by_date).then_some(&text)] data-day=[by_date.then_some(&text)] {
                                 (if by_date { text.get(..10) } else { text.get(11..16) }.unwrap_or_default())
                             }
@@ -112,15 +136,16 @@ impl Chart<'_> {
                             Kind::Bars => { (self.bars(&x, &y, slot)) }
                             Kind::Lines => { (self.lines(&x, &y, slot)) }
                         }
-                        @for (index, at) in self.times.iter().enumerate() {
-                            @let (text, values) = (at.to_string(), self.values_at(index));
-                            rect.hit x=(px(x(index))) y=(TOP) width=(px(slot)) height=(plot) data-at=(text) data-values=(values) {
-                                title { (text.get(..16).unwrap_or_default().replace('T', " ")) " UTC — " (values) }
+                        g.hits data-start=[self.times.first().map(|first| first.0.0)] data-step=(self.by.millis()) {
+                            @for (index, at) in self.times.iter().enumerate() {
+                                path d={ "M" (px(x(index))) " " (TOP) "v" (plot) "h" (px(slot)) "v-" (plot) "z" } {
+                                    title { (self.values_at(index, *at)) }
+                                }
                             }
                         }
                     }
                 }
-                p.chart-value aria-hidden="true" data-chart-value { "Point at the chart to read its values." }
+                p.chart-value aria-hidden="true" data-chart-value { "Point at the chart or tap it to read its values." }
             }
         }
     }
@@ -128,15 +153,20 @@ impl Chart<'_> {
     fn bars(&self, x: &dyn Fn(usize) -> f64, y: &dyn Fn(f64) -> f64, slot: f64) -> Markup {
         let gap = (slot * 0.15).min(3.0);
         let mut below = vec![0.0; self.times.len()];
-        html! { @for series in &self.series { g class=(series.class) {
-            @for (index, below) in below.iter_mut().enumerate() {
-                @if let Some(value) = series.values.get(index).copied().flatten().filter(|value| *value > 0.0) {
-                    @let from = std::mem::replace(below, *below + value);
-                    @let to = *below;
-                    rect x=(px(x(index) + gap / 2.0)) y=(px(y(to))) width=(px(slot - gap)) height=(px((y(from) - y(to)).max(1.0))) {}
-                }
+        // One path for all bars of a colour takes a third of the bytes of a rectangle for each.
+        let mut path = |series: &Series| {
+            let mut path = String::new();
+            for (index, below) in below.iter_mut().enumerate() {
+                let Some(value) = series.values.get(index).copied().flatten().filter(|value| *value > 0.0) else {
+                    continue;
+                };
+                let from = std::mem::replace(below, *below + value);
+                let (left, bottom, width) = (px(x(index) + gap / 2.0), px(y(from)), px(slot - gap));
+                let _ = write!(path, "M{left} {bottom}v-{}h{width}V{bottom}z", px((y(from) - y(*below)).max(1.0)));
             }
-        } } }
+            path
+        };
+        html! { @for series in &self.series { path class=(series.class) d=(path(series)) {} } }
     }
 
     fn lines(&self, x: &dyn Fn(usize) -> f64, y: &dyn Fn(f64) -> f64, slot: f64) -> Markup {
@@ -147,23 +177,25 @@ impl Chart<'_> {
                     pen_down = false;
                     continue;
                 };
-                let _ = write!(
-                    path,
-                    "{}{} {} ",
-                    if pen_down { 'L' } else { 'M' },
-                    px(x(index) + slot / 2.0),
-                    px(y(*value))
-                );
+                let (centre, height) = (x(index) + slot / 2.0, px(y(*value)));
+                // A value between two gaps is a line as long as its interval.
+                if alone(&series.values, index) {
+                    let _ = write!(path, "M{} {height}h{}", px(x(index)), px(slot));
+                } else {
+                    let _ = write!(path, "{}{} {height}", if pen_down { 'L' } else { 'M' }, px(centre));
+                }
                 pen_down = true;
             }
             path
         };
         html! { @for series in &self.series { g class={ "line " (series.class) } {
             path d=(path(series)) {}
-            // A value between two gaps has no line, so its dot is larger.
-            @for (index, value) in series.values.iter().enumerate() { @if let Some(value) = value {
-                circle cx=(px(x(index) + slot / 2.0)) cy=(px(y(*value))) r=(if alone(&series.values, index) { "3.5" } else { "2" }) {}
-            } }
+            @for (index, value) in series.values.iter().enumerate() {
+                @let alone = alone(&series.values, index);
+                @if let Some(value) = value.filter(|_| alone || series.values.len() <= DOTS_MAX) {
+                    circle cx=(px(x(index) + slot / 2.0)) cy=(px(y(value))) r=(if alone { "3.5" } else { "2" }) {}
+                }
+            }
         } } }
     }
 }
@@ -174,8 +206,10 @@ fn alone(values: &[Option<f64>], index: usize) -> bool {
     !known(index.checked_sub(1)) && !known(index.checked_add(1))
 }
 
+/// A length with at most one decimal place.
 fn px(value: f64) -> String {
-    format!("{value:.1}")
+    let text = format!("{value:.1}");
+    text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
 }
 
 /// The step between the marks of an axis (1, 2 or 5 times a power of ten), and the end of the axis: the first multiple of the
@@ -207,7 +241,39 @@ pub(crate) fn spark(hours: &[(u64, u64)]) -> Markup {
 
 #[cfg(test)]
 mod tests {
+    use postrider_model::time::UnixMillis;
+
     use super::*;
+
+    fn chart(times: &[Timestamp], kind: Kind, by: IntervalLength, values: Vec<Option<f64>>) -> String {
+        let axis = Axis { kind, unit: "attempts", show: |value| value.to_string(), min: 1.0 };
+        let series = vec![Series { name: "failed".into(), class: "c-bad", values }];
+        Chart { id: "c", title: "C", axis, by, times, series }.draw().0
+    }
+
+    /// The start of each of the first days of 2026.
+    fn days(number: i64) -> Vec<Timestamp> {
+        (0..number).map(|day| Timestamp(UnixMillis(1_767_225_600_000 + day * IntervalLength::Day.millis()))).collect()
+    }
+
+    #[test]
+    fn the_last_label_is_inside_the_chart() {
+        let drawn = chart(&days(31), Kind::Bars, IntervalLength::Day, vec![Some(1.0); 31]);
+        let (before, _) = drawn.split_once(">2026-01-31</text>").expect("a label of the last day");
+        let x: f64 = before.rsplit_once("class=\"tick\" x=\"").unwrap().1.split('"').next().unwrap().parse().unwrap();
+        assert!(x + LABEL_HALF <= WIDTH, "{x}");
+    }
+
+    #[test]
+    fn a_single_value_is_as_wide_as_its_interval() {
+        let mut values = vec![None; 24];
+        values[3] = Some(1.0);
+        let line = chart(&days(24), Kind::Lines, IntervalLength::Day, values.clone());
+        assert!(line.contains("d=\"M112.2 ") && line.contains("h16.1\"") && line.contains("r=\"3.5\""), "{line}");
+        let bars = chart(&days(24), Kind::Bars, IntervalLength::Day, values);
+        assert!(bars.contains("<path class=\"c-bad\" d=\"M113.5 170v-158h13.7V170z\">"), "{bars}");
+        assert!(bars.contains("<title>2026-01-04 UTC — failed: 1</title>"), "{bars}");
+    }
 
     #[test]
     fn axes_have_round_steps_up_to_the_highest_value() {

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use postrider_model::time::UnixMillis;
 use postrider_operations::stats::{Figures, IntervalLength, LatencyMs, Quality, StatsQuery};
+use postrider_profiles::Promise;
 
 use crate::format::{count, duration, percent};
 
@@ -36,6 +37,11 @@ impl Range {
         let from = UnixMillis(UnixMillis::now().0 - self.hours * 3_600_000);
         StatsQuery { by: self.by, from: Some(from), to: None }
     }
+
+    /// Whether the figures of the range are by minute. Failures by cause are then of the whole hours around the range.
+    pub(crate) fn is_by_minute(&self) -> bool {
+        self.by == IntervalLength::Minute
+    }
 }
 
 /// A figure with its name.
@@ -62,18 +68,36 @@ pub(crate) fn success_tile(total: &Figures) -> Tile {
     Tile { name: "Succeeded", value: percent(total.success_rate), class: quality_class(total), note }
 }
 
-/// The tiles with the figures of a range.
-pub(crate) fn tiles(total: &Figures) -> Markup {
+/// The query for failures by cause in the range of another query. There are no failures by minute.
+pub(crate) fn failures_query(query: StatsQuery) -> StatsQuery {
+    let by = if query.by == IntervalLength::Minute { IntervalLength::Hour } else { query.by };
+    StatsQuery { by, ..query }
+}
+
+/// The tiles with the figures of a range. The shares of first attempts in time are for customers of products that promise them.
+pub(crate) fn tiles(total: &Figures, promise: Promise) -> Markup {
     let tile = |name, value, note: String| Tile { name, value, class: "", note: html! { (note) } };
     let first_attempts = format!("of {} first attempts, successful or not", count(total.promise.first_attempts));
     let median = format!("95\u{a0}% within {}", latency(total, |ms| ms.p95));
-    tile_list([
-        success_tile(total),
-        tile("First attempt within 5\u{a0}s", percent(total.promise.within_5s), first_attempts.clone()),
-        tile("First attempt within 30\u{a0}s", percent(total.promise.within_30s), first_attempts),
-        tile("Median response time", latency(total, |ms| ms.p50), median),
-        tile("Retries", percent(total.retry_rate), format!("{} attempts", count(total.retries))),
-    ])
+    let within_5s = || tile("First attempt within 5\u{a0}s", percent(total.promise.within_5s), first_attempts.clone());
+    let within_30s =
+        || tile("First attempt within 30\u{a0}s", percent(total.promise.within_30s), first_attempts.clone());
+    let mut tiles = vec![success_tile(total)];
+    tiles.extend(promise.within_5s.then(within_5s));
+    tiles.extend(promise.within_30s.then(within_30s));
+    tiles.push(tile("Median response time", latency(total, |ms| ms.p50), median));
+    tiles.push(tile("Retries", percent(total.retry_rate), format!("{} attempts", count(total.retries))));
+    tiles.push(tile("Throughput", throughput(total.attempts_per_second), "attempts, on average".to_owned()));
+    tile_list(tiles)
+}
+
+/// A rate of attempts, per second, minute or hour.
+fn throughput(per_second: f64) -> String {
+    match per_second {
+        rate if rate >= 1.0 => format!("{rate:.1}/s"),
+        rate if rate * 60.0 >= 1.0 => format!("{:.1}/min", rate * 60.0),
+        rate => format!("{:.1}/h", rate * 3_600.0),
+    }
 }
 
 /// The CSS class of the colour for figures of this quality.

@@ -1,6 +1,7 @@
 //! Components that several pages share.
 
 mod attempt;
+mod cause;
 mod chart;
 mod delivery;
 mod figures;
@@ -17,9 +18,10 @@ use maud::{Markup, html};
 use postrider_model::timestamp::Timestamp;
 
 pub(crate) use self::attempt::{attempt_detail, can_be_curl, timeline};
+pub(crate) use self::cause::{cause_table, top_causes};
 pub(crate) use self::chart::{Axis, Chart, Kind, Series, spark};
 pub(crate) use self::delivery::{delivery_badge, delivery_table, latest_deliveries, selectable_deliveries};
-pub(crate) use self::figures::{DAY, RANGES, Range, Tile, latency, success_tile, tile_list, tiles};
+pub(crate) use self::figures::{DAY, RANGES, Range, Tile, failures_query, latency, success_tile, tile_list, tiles};
 pub(crate) use self::filter::{
     choice_filter, filter_bar, is_filtered, is_oldest_first, kept_range, list_or_errors, more_filters, name_filter,
     order_caption, order_filter, quick_ranges, read_times, read_type, text_filter, time_filters, type_filter,

@@ -6,7 +6,7 @@ use postrider_profiles::Profile;
 
 use super::status;
 use crate::components::{
-    DAY, latest_deliveries, listing, public_key, tags, target, tiles, time, trouble_banner, verification,
+    DAY, latest_deliveries, listing, public_key, tags, target, tiles, time, top_causes, trouble_banner, verification,
 };
 use crate::failure::Answer;
 use crate::format::{attribute, schedule};
@@ -16,13 +16,19 @@ use crate::page::{Page, WebhookPage};
 pub(crate) async fn show(webhook: WebhookPage) -> Answer {
     let WebhookPage { page, endpoint, id } = &webhook;
     let figures = page.operations.endpoint_stats(page.caller, id, &DAY.query()).await?;
+    let causes = if figures.total.failures > 0 {
+        top_causes(page, &page.operations.endpoint_failures(page.caller, id, &DAY.query()).await?, id)
+    } else {
+        html! {}
+    };
     let latest = latest_deliveries(page, endpoint.id).await?;
     let content = html! {
         (heading(&webhook))
         (trouble_banner(page, endpoint))
         section.panel aria-labelledby="last-day" {
             h2 #last-day { (DAY.label) }
-            (tiles(&figures.total))
+            (tiles(&figures.total, page.profile.promise))
+            (causes)
             p { a href=(page.to(format!("/health?endpoint_id={id}"))) { "All figures of this webhook" } }
         }
         section aria-labelledby="latest" {

@@ -9,6 +9,7 @@ mod forms;
 #[path = "../../../api/tests/it/harness.rs"]
 #[expect(dead_code, reason = "shared with the tests of the API")]
 mod harness;
+mod health;
 mod pages;
 mod portal;
 #[path = "../../../api/tests/it/recorded.rs"]
