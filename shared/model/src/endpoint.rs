@@ -28,8 +28,10 @@ pub enum EndpointOrder {
     /// By trouble: disabled by Postrider; failing; 1 to 4 failures in a row; no failures; inactive. Within each group, newest
     /// first.
     Trouble,
+    /// By name. Upper and lower case are equal.
+    Name,
 }
-names!(EndpointOrder { Newest => "newest", Trouble => "trouble" });
+names!(EndpointOrder { Newest => "newest", Trouble => "trouble", Name => "name" });
 
 /// The kind of key that makes `webhook-signature`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -28,6 +28,7 @@ pub(crate) async fn show(page: Page) -> Answer {
     let query = &page.visitor.query;
     let order = match query.get("sort") {
         "newest" => EndpointOrder::Newest,
+        "name" => EndpointOrder::Name,
         _ => EndpointOrder::Trouble,
     };
     let listed = page.operations.list_endpoints(page.caller, order, &query.page_query()).await?;
@@ -64,8 +65,11 @@ fn usage(listed: &EndpointPage) -> Markup {
 }
 
 fn sorting(page: &Page, order: EndpointOrder) -> Markup {
-    let orders =
-        [(EndpointOrder::Trouble, "", "Trouble first"), (EndpointOrder::Newest, "?sort=newest", "Newest first")];
+    let orders = [
+        (EndpointOrder::Trouble, "", "Trouble first"),
+        (EndpointOrder::Newest, "?sort=newest", "Newest first"),
+        (EndpointOrder::Name, "?sort=name", "By name"),
+    ];
     html! { nav.sorting aria-label="Order" { @for (named, query, label) in orders {
         a href=(page.to(format!("/webhooks{query}"))) aria-current=[(named == order).then_some("true")] { (label) }
     } } }

@@ -88,6 +88,7 @@ impl Operations {
         let list = match order {
             EndpointOrder::Newest => "endpoints",
             EndpointOrder::Trouble => "endpoints_by_trouble",
+            EndpointOrder::Name => "endpoints_by_name",
         };
         let page = self.store.config().list_endpoints(tenant, order, &page.request(list)?).await?;
         let ids: Vec<EndpointId> = page.items.iter().map(|item| item.endpoint.id).collect();

@@ -1,4 +1,4 @@
-//! Lists the endpoints of a tenant: newest first, or endpoints in trouble first.
+//! Lists the endpoints of a tenant: newest first, endpoints in trouble first, or by name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -63,35 +63,58 @@ impl FromRow for Ranked {
     }
 }
 
+/// An order in SQL.
+struct Order {
+    /// The expression of the rank.
+    rank: &'static str,
+    order: &'static str,
+    /// The condition on the endpoints that follow the last endpoint of the previous page.
+    follows: &'static str,
+}
+
 /// Worst rank first, then newest first.
-const ORDER: &str = "rank DESC, created_at DESC, id DESC";
+const BY_RANK: &str = "rank DESC, created_at DESC, id DESC";
+const FOLLOWS_BY_RANK: &str = "(rank, created_at, id) < ($4, $2, $3)";
+
+impl Order {
+    fn of(order: EndpointOrder) -> Self {
+        match order {
+            EndpointOrder::Newest => Self { rank: "0", order: BY_RANK, follows: FOLLOWS_BY_RANK },
+            EndpointOrder::Trouble => Self { rank: TROUBLE, order: BY_RANK, follows: FOLLOWS_BY_RANK },
+            // The row of a deleted endpoint stays, so the name of the previous page's last endpoint can always be read.
+            EndpointOrder::Name => Self {
+                rank: "0",
+                order: "lower(document ->> 'name'), id",
+                follows: "(lower(document ->> 'name'), id) >
+                    (SELECT lower(document ->> 'name'), id FROM endpoints WHERE tenant = $1 AND id = $3)",
+            },
+        }
+    }
+}
 
 /// SQL for a page. Its parameters are the tenant; time, id and rank of the last endpoint of the previous page; and the limit.
 fn page_sql(order: EndpointOrder) -> String {
-    let rank = match order {
-        EndpointOrder::Newest => "0",
-        EndpointOrder::Trouble => TROUBLE,
-    };
+    let Order { rank, order, follows } = Order::of(order);
     format!(
         "SELECT {COLUMNS}, rank, found, c.successes, c.failures, c.failed_deliveries
          FROM (SELECT *, count(*) OVER () AS found,
-                      sum({BYTES}) OVER (ORDER BY {ORDER}) - {BYTES} AS bytes_before FROM (
+                      sum({BYTES}) OVER (ORDER BY {order}) - {BYTES} AS bytes_before FROM (
                    SELECT * FROM (
                        SELECT e.*, {rank} AS rank FROM endpoints e LEFT JOIN endpoint_health h ON h.endpoint = e.id
                        WHERE e.tenant = $1 AND e.deleted_at IS NULL) ranked
-                   WHERE $2::timestamptz IS NULL OR (rank, created_at, id) < ($4, $2, $3)
-                   ORDER BY {ORDER} LIMIT $5) wanted) e
+                   WHERE $2::timestamptz IS NULL OR $4::integer IS NULL OR {follows}
+                   ORDER BY {order} LIMIT $5) wanted) e
          CROSS JOIN LATERAL (SELECT coalesce(sum(successes), 0)::bigint AS successes,
                                     coalesce(sum(failures), 0)::bigint AS failures,
                                     coalesce(sum(failed_deliveries), 0)::bigint AS failed_deliveries
                              FROM endpoint_hours WHERE endpoint = e.id) c
-         WHERE e.bytes_before < {PAGE_BYTES_MAX} ORDER BY {ORDER}"
+         WHERE e.bytes_before < {PAGE_BYTES_MAX} ORDER BY {order}"
     )
 }
 
 impl ConfigStore {
     /// Returns a page of a tenant's endpoints in this order. A page ends early once its documents have [`PAGE_BYTES_MAX`]
-    /// bytes. An endpoint whose rank changes between two pages may be in both pages or in neither.
+    /// bytes. An endpoint whose rank or name changes between two pages may be in both pages or in neither.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for the tenant, [`StoreError::InvalidCursor`].

@@ -199,6 +199,29 @@ async fn a_list_of_endpoints_counts_attempts_but_no_tests() {
 }
 
 #[tokio::test]
+async fn endpoints_are_listed_by_name_page_by_page() {
+    let fixture = Fixture::new("byname").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    for name in ["crm", "Billing", "archive", "CRM", "billing 2"] {
+        store.config().create_endpoint(tenant.id, &new_endpoint(name)).await.unwrap();
+    }
+    let (mut names, mut cursor): (Vec<String>, _) = (Vec::new(), None);
+    loop {
+        let got = store.config().list_endpoints(tenant.id, EndpointOrder::Name, &page(2, cursor)).await.unwrap();
+        // The next page continues after an endpoint that is deleted in the meantime.
+        if let Some(deleted) = got.items.last().filter(|item| item.endpoint.document.name == "Billing") {
+            store.config().delete_endpoint(Some(tenant.id), deleted.endpoint.id, None).await.unwrap();
+        }
+        names.extend(got.items.into_iter().map(|item| item.endpoint.document.name));
+        cursor = got.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(names, ["archive", "Billing", "billing 2", "crm", "CRM"]);
+}
+
+#[tokio::test]
 async fn a_search_for_rare_rows_continues_over_pages_and_finds_all() {
     let fixture = Fixture::new("search").await;
     let (store, tenant) = (&fixture.store, TenantId::generate());
