@@ -70,6 +70,10 @@ uuid_id!(
     PortalLinkId, "plk"
 );
 uuid_id!(
+    /// A saved view of a list of the dashboard.
+    SavedViewId, "view"
+);
+uuid_id!(
     /// Where a tenant receives events.
     EndpointId, "ep"
 );

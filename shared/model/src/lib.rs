@@ -60,6 +60,7 @@
 //! | Reconcile | to find events and deliveries on record whose messages were lost, and to repair them: to publish or end them |
 //! | Audit | a check of the history: the counts of its tables must agree with each other and with the sequence numbers |
 //! | Audit log | who changed what and when, with the values before and after; not part of the history |
+//! | [Saved view](saved_view) | a named filter of a list of the dashboard, shared by everybody who reads a tenant's pages |
 //! | [Portal link](ids::PortalLinkId) | a one-time link that opens a portal session: a tenant's dashboard without an API key |
 //! | Bundle | a broker message with several members |
 //! | Member | one event, delivery or report in a bundle: a head and a payload |
@@ -98,6 +99,7 @@ pub mod payload_filter;
 pub mod pushover;
 pub mod replay;
 pub mod retry_schedule;
+pub mod saved_view;
 pub mod scope;
 pub mod stats;
 pub mod subscription;

@@ -218,6 +218,16 @@ pub const REPLAYS_RUNNING_MAX: u32 = 5;
 /// Maximum number of concurrent searches of a tenant in its history, in each API process. A search is a list with a filter that
 /// no index serves, or a search for endpoints by text. A search reads at most 20,000 rows.
 pub const SEARCHES_AT_ONCE: usize = 2;
+/// Maximum number of events that a search in payloads examines for one page.
+pub const PAYLOAD_SEARCH_EVENTS_MAX: u32 = 10_000;
+/// Maximum number of bytes of payloads that a search in payloads reads for one page. The event that reaches it is read whole.
+pub const PAYLOAD_SEARCH_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Maximum number of saved views of a tenant.
+pub const SAVED_VIEWS_PER_TENANT_MAX: u32 = 50;
+/// Maximum number of bytes of the name of a saved view.
+pub const SAVED_VIEW_NAME_BYTES_MAX: usize = 100;
+/// Maximum number of bytes of the filter of a saved view, as the query of an address.
+pub const SAVED_VIEW_QUERY_BYTES_MAX: usize = 2_000;
 /// Maximum number of concurrent test calls of a tenant, in each API process.
 pub const TEST_CALLS_AT_ONCE: usize = 4;
 /// Number of test calls of a tenant whose edited samples are kept, so that the history shows their bodies.

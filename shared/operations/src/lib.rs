@@ -35,6 +35,7 @@ pub mod portal;
 pub mod product_keys;
 pub mod profiles;
 pub mod replays;
+pub mod saved_views;
 pub mod stats;
 pub mod system;
 pub mod tenants;

@@ -48,6 +48,7 @@ pub mod reconcile;
 pub mod record;
 pub mod replay;
 mod retention;
+pub mod saved_views;
 pub mod services;
 pub mod sessions;
 mod settings;

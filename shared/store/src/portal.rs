@@ -77,8 +77,9 @@ pub struct OpenedPortalSession {
 
 from_row!(PortalLink { id, tenant, scopes, landing, embedded, opened_at });
 
-/// Locks a tenant's row, so that deleting the tenant deletes every link, and so that concurrent requests respect the limit.
-async fn lock_tenant(tx: &Transaction<'_>, tenant: TenantId) -> Result<(), StoreError> {
+/// Locks a tenant's row, so that deleting the tenant deletes every link and view, and so that concurrent requests respect their
+/// limit.
+pub(crate) async fn lock_tenant(tx: &Transaction<'_>, tenant: TenantId) -> Result<(), StoreError> {
     let sql = "SELECT 1 FROM tenants WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE";
     tx.query_opt(sql, &[&tenant.0]).await?.map(drop).ok_or(StoreError::NotFound { what: "tenant" })
 }

@@ -15,9 +15,10 @@ use postrider_model::brand::Brand;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, HeldReason, Lane, Trigger};
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{
-    DeliveryId, EndpointId, EventId, Generation, KeyId, PortalLinkId, ReplayId, SendId, TenantId,
+    DeliveryId, EndpointId, EventId, Generation, KeyId, PortalLinkId, ReplayId, SavedViewId, SendId, TenantId,
 };
 use postrider_model::replay::{ReplaySelection, ReplayStatus};
+use postrider_model::saved_view::SavedViewList;
 use postrider_model::tenant_limits::TenantLimits;
 use postrider_model::time::{Day, UnixMillis};
 use postrider_wire::headers::HeaderList;
@@ -151,6 +152,7 @@ columns! {
         KeyId = |id| Ok(Self(id)),
         PortalLinkId = |id| Ok(Self(id)),
         ReplayId = |id| Ok(Self(id)),
+        SavedViewId = |id| Ok(Self(id)),
     }
     Vec<Uuid> => { Vec<EndpointId> = |ids| Ok(ids.into_iter().map(EndpointId).collect()) }
     Vec<i64> => { Vec<i64> = Ok }
@@ -257,6 +259,7 @@ coded!(Origin: Api = 0, Dashboard = 1);
 coded!(Lane: Live = 0, Slow = 1, Bulk = 2);
 coded!(ReplayStatus: Running = 0, Paused = 1, Finished = 2, Cancelled = 3);
 coded!(EndpointStatus: Active = 0, Inactive = 1, Disabled = 2);
+coded!(SavedViewList: Deliveries = 0, Events = 1);
 
 /// Replaces NUL, which PostgreSQL text cannot contain, with U+FFFD.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
@@ -372,6 +375,7 @@ pub(crate) mod tests {
         codes_read_back::<Lane>();
         codes_read_back::<ReplayStatus>();
         codes_read_back::<EndpointStatus>();
+        codes_read_back::<SavedViewList>();
     }
 
     #[test]

@@ -96,7 +96,7 @@ handles! {
     RecordStore = record;
     /// Claims event ids.
     ClaimStore = claims;
-    /// Dashboard sessions and the results of forms that were submitted in them.
+    /// Dashboard sessions, the results of forms that were submitted in them, and saved views of the dashboard's lists.
     SessionStore = sessions;
     /// Claims and responses of requests with an `Idempotency-Key`.
     IdempotencyStore = idempotency;

@@ -69,6 +69,12 @@ actions! {
     PortalLinkCreated = "portal_link.created",
     /// A tenant's portal links were deleted and their sessions ended.
     PortalSessionsEnded = "portal_sessions.ended",
+    /// A view of a list of the dashboard was saved.
+    SavedViewCreated = "saved_view.created",
+    /// A saved view was renamed.
+    SavedViewRenamed = "saved_view.renamed",
+    /// A saved view was deleted.
+    SavedViewDeleted = "saved_view.deleted",
     /// The holder of a key, or of a portal link, signed in to the dashboard.
     SignedIn = "session.opened",
     /// Sign-ins or requests with unknown keys were refused.

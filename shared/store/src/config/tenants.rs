@@ -270,7 +270,9 @@ impl ConfigStore {
         ] {
             tx.execute(sql, &[&id.0, &version, &now]).await?;
         }
-        tx.execute("DELETE FROM portal_links WHERE tenant = $1", &[&id.0]).await?;
+        for sql in ["DELETE FROM portal_links WHERE tenant = $1", "DELETE FROM saved_views WHERE tenant = $1"] {
+            tx.execute(sql, &[&id.0]).await?;
+        }
         super::endpoint_row::tombstone(&tx, "tenant", id.0, version, now).await?;
         super::event_types::tombstone(&tx, id, None, version, now).await?;
         self.0

@@ -24,6 +24,7 @@ mod recording;
 mod recovering;
 mod replaying;
 mod resealing;
+mod saved_views;
 mod services;
 mod stats;
 mod support;
