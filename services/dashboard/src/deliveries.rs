@@ -14,10 +14,11 @@ use postrider_model::time::UnixMillis;
 use postrider_operations::Error;
 use postrider_operations::deliveries::{Delivery, DeliveryFilter, DeliveryPhase};
 use postrider_operations::page::List;
+use postrider_operations::saved_views::SavedViewList;
 
 use crate::Dashboard;
 use crate::components::{
-    Confirmation, WebhookOptions, choice_filter, empty, filter_bar, is_filtered, kept_range, list_or_errors,
+    Confirmation, RANGE, WebhookOptions, choice_filter, empty, filter_bar, is_filtered, kept_range, list_or_errors,
     more_filters, no_match, options, order_filter, pager, quick_ranges, read_times, read_type, selectable_deliveries,
     text_filter, time, time_filters, type_filter, webhook_link,
 };
@@ -25,8 +26,8 @@ use crate::failure::Answer;
 use crate::fields::{FieldReader, Fields};
 use crate::format::plural;
 use crate::page::{EndpointNames, Id, Managed, Page};
-use crate::several;
 use crate::texts::{self, Notice};
+use crate::{several, views};
 
 /// The outcomes that the filter of the list offers.
 const OUTCOMES: [Outcome; 8] = [
@@ -57,8 +58,26 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
         .route("/dashboard/{tenant}/deliveries/{id}/cancel", get(ask_cancel).post(cancel))
 }
 
+/// The parameters of the list's address that [`read_filter`] reads.
+pub(crate) const FILTERS: [&str; 14] = [
+    "endpoint_id",
+    "event_id",
+    "replay_id",
+    "status",
+    "phase",
+    "status_code",
+    "outcome",
+    "type",
+    "failed_attempts",
+    "from",
+    "to",
+    RANGE,
+    "test",
+    "order",
+];
+
 /// Reads the filter from the query of an address. The parameters have the same names as in the API.
-fn read_filter(query: &Fields) -> Result<DeliveryFilter, Error> {
+pub(crate) fn read_filter(query: &Fields) -> Result<DeliveryFilter, Error> {
     let mut reader = FieldReader::new(query);
     // The phases of a pending delivery are choices of the field `status`.
     let phase: Option<DeliveryPhase> = query.get("status").parse().ok().or_else(|| reader.parse("phase"));
@@ -90,13 +109,14 @@ async fn list(page: Page) -> Answer {
     let (listed, errors) = list_or_errors(listed)?;
     let ids = listed.iter().flat_map(|listed| &listed.data).map(|delivery| delivery.endpoint_id);
     let names = page.endpoint_names(ids).await?;
-    let filters = if page.visitor.live {
-        html! {}
+    let (views, filters) = if page.visitor.live {
+        (html! {}, html! {})
     } else {
-        filters(&page).await?
+        (views::bar(&page, SavedViewList::Deliveries).await?, filters(&page).await?)
     };
     let content = html! {
         h1 { "Deliveries" }
+        (views)
         (quick_ranges(&page.visitor))
         (filters)
         (errors)

@@ -1,6 +1,7 @@
 //! The history of events: the search, and the page of an event with its deliveries and the decision for each webhook.
 
 mod detail;
+mod searched;
 mod why;
 
 use std::sync::Arc;
@@ -12,21 +13,26 @@ use maud::{Markup, html};
 use postrider_model::time::UnixMillis;
 use postrider_operations::Error;
 use postrider_operations::event_types::EventType;
-use postrider_operations::events::{Event, EventFilter};
-use postrider_operations::page::List;
+use postrider_operations::events::{Event, EventFilter, EventPage};
+use postrider_operations::saved_views::SavedViewList;
+use postrider_profiles::Profile;
 
 use crate::Dashboard;
 use crate::components::Column::Text;
 use crate::components::{
-    Confirmation, absent, ago, empty, filter_bar, head, is_filtered, kept_range, list_or_errors, more_filters,
+    Confirmation, RANGE, absent, ago, empty, filter_bar, head, is_filtered, kept_range, list_or_errors, more_filters,
     no_match, order_caption, order_filter, pager, quick_ranges, read_times, read_type, text_filter, time, time_filters,
     type_filter,
 };
 use crate::failure::Answer;
-use crate::fields::FieldReader;
+use crate::fields::{FieldReader, Fields};
 use crate::format::{attribute, plural};
 use crate::page::{Id, Managed, Page};
 use crate::texts::Notice;
+use crate::views;
+
+/// The filter by a value in the payload.
+const PAYLOAD: &str = "payload";
 
 pub(crate) fn routes() -> Router<Arc<Dashboard>> {
     Router::new()
@@ -37,46 +43,60 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
         .route("/dashboard/{tenant}/events/{id}/expunge", get(ask_expunge).post(expunge))
 }
 
-fn read_filter(page: &Page) -> Result<EventFilter, Error> {
-    let query = &page.visitor.query;
+/// Whether [`read_filter`] reads this parameter of the list's address.
+pub(crate) fn is_filter(name: &str, profile: &Profile) -> bool {
+    match name.strip_prefix("attributes.") {
+        Some(name) => profile.attributes.contains_key(name),
+        None => ["type", PAYLOAD, "from", "to", RANGE, "order"].contains(&name),
+    }
+}
+
+/// Reads the filter from the query of an address. The parameters have the same names as in the API.
+pub(crate) fn read_filter(query: &Fields, profile: &Profile) -> Result<EventFilter, Error> {
     let mut reader = FieldReader::new(query);
     let mut attributes = query.by_suffix("attributes.");
-    attributes.retain(|name, _| page.profile.attributes.contains_key(name));
+    attributes.retain(|name, _| profile.attributes.contains_key(name));
     let event_type = read_type(query, &mut reader);
     let (from, to) = read_times(query, &mut reader, UnixMillis::now());
-    let filter = EventFilter { event_type, from, to, attributes, order: reader.parse("order") };
-    reader.finish(filter)
+    let (payload, order) = (reader.parse(PAYLOAD), reader.parse("order"));
+    reader.finish(EventFilter { event_type, from, to, attributes, payload, order })
 }
 
 /// `GET …/events`
 async fn list(page: Page) -> Answer {
     let query = &page.visitor.query;
     let page_query = query.page_query();
-    let listed = async { page.operations.list_events(page.caller, &read_filter(&page)?, &page_query).await }.await;
+    let filter = read_filter(query, &page.profile);
+    let listed = async { page.operations.list_events(page.caller, &filter?, &page_query).await }.await;
     let (listed, errors) = list_or_errors(listed)?;
     let catalog = page.operations.catalog(page.caller).await?;
+    let views = views::bar(&page, SavedViewList::Events).await?;
     let content = html! {
         div.heading {
             h1 { "Events" }
             @if page.can_manage() { a.button href=(page.to("/replays/new")) { "Replay a range" } }
         }
+        (views)
         (quick_ranges(&page.visitor))
         (search(&page, &catalog))
         (errors)
         @if let Some(listed) = &listed {
+            @if let Some(searched) = listed.searched { (searched::note(query, searched, listed)) }
             @if !listed.data.is_empty() { (table_form(&page, listed)) }
+            @else if listed.searched.is_some() {}
             @else if is_filtered(query) { (no_match("events", &page.to("/events"), listed.next_cursor.as_ref())) }
             @else { (empty("No events yet", html! { p {
                 "Publish one: " code { "POST /v1/publish" } " with a key that has the scope “publish”."
             } })) }
-            (pager(&page.visitor, listed.next_cursor.as_ref()))
+            @if listed.searched.is_some() { (searched::pager(&page.visitor, listed.next_cursor.as_ref())) }
+            @else { (pager(&page.visitor, listed.next_cursor.as_ref())) }
         }
     };
     Ok(page.show("Events", content))
 }
 
 /// The list of events, as a form in which a visitor can choose events to replay.
-fn table_form(page: &Page, listed: &List<Event>) -> Markup {
+fn table_form(page: &Page, listed: &EventPage) -> Markup {
     let mut columns = if page.can_manage() { vec![Text("Choose")] } else { Vec::new() };
     columns.extend(["Event type", "Accepted", "Attributes", "Origin", "Id"].map(Text));
     html! { form method="get" action=(page.to("/replays/new")) {
@@ -117,6 +137,9 @@ fn search(page: &Page, catalog: &[EventType]) -> Markup {
         @for name in page.profile.attributes.keys() {
             (text_filter(&format!("q-{name}"), &format!("attributes.{name}"), &attribute(name), query))
         }
+        div { label for="q-payload" { "Value in the payload" }
+            input #q-payload type="text" name=(PAYLOAD) value=(query.get(PAYLOAD))
+                autocomplete="off" spellcheck="false" placeholder="email=jo@example.com"; }
         (more_filters(query, &["from", "to", "order"], more))
         (kept_range(query))
     };

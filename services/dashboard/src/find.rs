@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use maud::{Markup, html};
 use postrider_operations::Error;
-use postrider_operations::find::{Found, SEARCH_BYTES_MAX};
+use postrider_operations::find::{Found, SEARCH_BYTES_MAX, anywhere};
 
 use crate::Dashboard;
 use crate::failure::Answer;
@@ -26,7 +26,7 @@ pub(crate) fn search_box(tenant: &str, text: &str) -> Markup {
     html! { form.find method="get" action={ "/dashboard/" (tenant) "/find" } role="search" aria-label="This account" {
         label.unseen for="find" { "Find anything" }
         input #find type="search" name=(TEXT) value=(text) maxlength=(SEARCH_BYTES_MAX) autocomplete="off" spellcheck="false"
-            placeholder="Search: id, webhook, lead.*, 5xx";
+            placeholder="Search: id, webhook, 5xx, email=…";
         button.unseen type="submit" tabindex="-1" { "Find" }
     } }
 }
@@ -52,13 +52,23 @@ async fn show(page: Page) -> Answer<Response> {
     let content = html! {
         h1.long { @if text.is_empty() { "Search" } @else { "Search for “" (text) "”" } }
         @if found.is_empty() {
-            @if !text.is_empty() { p.warning role="status" { "Nothing was found. Events and deliveries past the retention are gone." } }
+            @if !text.is_empty() { (nothing(&page, text)) }
             (understood())
         } @else {
             ul.found data-rows { @for found in &found { li { (entry(&page, found)) } } }
         }
     };
     Ok(page.show(&format!("Search {text}"), content).into_response())
+}
+
+/// The message that nothing was found, with a link to the search for the text in payloads.
+fn nothing(page: &Page, text: &str) -> Markup {
+    html! { div.warning role="status" {
+        p { "Nothing was found. Events and deliveries past the retention are gone." }
+        @if let Some(search) = anywhere(text) {
+            p { a href=(page.to(path(&Found::Payload(search)))) { "Search payloads for this value" } }
+        }
+    } }
 }
 
 /// The path of a result, below the tenant's address.
@@ -75,6 +85,7 @@ fn path(found: &Found) -> String {
         Found::Outcome(outcome) => list("deliveries", "outcome", outcome),
         Found::Status(status) => list("deliveries", "status", status),
         Found::Types(pattern) => list("events", "type", pattern),
+        Found::Payload(search) => list("events", "payload", search),
     }
 }
 
@@ -88,6 +99,7 @@ fn entry(page: &Page, found: &Found) -> Markup {
         Found::StatusCodes(codes) => ("Deliveries", codes.to_string(), String::new()),
         Found::Outcome(outcome) => ("Deliveries", outcome.to_string(), String::new()),
         Found::Status(status) => ("Deliveries", status.to_string(), String::new()),
+        Found::Payload(search) => ("Events", search.to_string(), "with this value in the payload".to_owned()),
     };
     html! { span.tag { (kind) } " " a href=(page.to(path(found))) { (name) } " " span.faint { (more) } }
 }
@@ -101,6 +113,8 @@ fn understood() -> Markup {
         ),
         ("CRM, example.com/hook", "webhooks whose name or URL contains this"),
         ("lead.created, lead.*, lead", "events of this type, or of the types below it"),
+        ("email=jo@example.com, data.items.sku:A1", "events with this value in this field of the payload"),
+        ("jo@example.com, *=A1", "events with this value in any field of the payload"),
         ("404, 5xx", "deliveries whose last attempt got this status code, or one of this class"),
         ("timeout, dns, tls, connect, blocked", "deliveries whose last attempt failed in this way"),
         ("failed, pending, delivered, cancelled, discarded", "deliveries with this status"),

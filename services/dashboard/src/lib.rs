@@ -5,7 +5,7 @@
 //! - The visitor: `sign_in`, `portal`, `session`, `cookie`, `csrf`, and `page`, which has the extractors of the handlers.
 //! - Forms: `fields`, and `submit_once`, which processes each form once.
 //! - A module for each subject. For a tenant: `webhooks`, `deliveries`, `several` (changes of several deliveries), `events`,
-//!   `event_types`, `replays`, `health`, `audit_log` and `find` (the search). For operators: `operator`. Customers know an
+//!   `event_types`, `replays`, `health`, `audit_log`, `find` (the search) and `views` (saved filters). For operators: `operator`. Customers know an
 //!   endpoint as a webhook, so pages call an endpoint a webhook.
 //!
 //! # What it promises
@@ -50,6 +50,7 @@ mod sign_in;
 mod sign_in_page;
 mod submit_once;
 mod texts;
+mod views;
 mod webhooks;
 
 use std::sync::Arc;
@@ -127,6 +128,7 @@ pub fn router(dashboard: Dashboard, tasks: &Tasks) -> Router {
         .merge(several::routes())
         .merge(events::routes())
         .merge(find::routes())
+        .merge(views::routes())
         .merge(event_types::routes())
         .merge(replays::routes())
         .merge(health::routes())

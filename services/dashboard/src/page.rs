@@ -208,7 +208,8 @@ pub(crate) fn plain_text(text: String) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
-/// Redirects to a page, which shows the notice.
+/// Redirects to a page, which shows the notice. `path` may have a query.
 pub(crate) fn redirect_with(path: &str, notice: Notice) -> Redirect {
-    Redirect::to(&format!("{path}?{NOTICE}={}", notice.name()))
+    let separator = if path.contains('?') { '&' } else { '?' };
+    Redirect::to(&format!("{path}{separator}{NOTICE}={}", notice.name()))
 }

@@ -53,6 +53,8 @@ notices! {
     TenantCreated "tenant-created" "The tenant was created. Create a key for it next."
     KeyDeleted "key-deleted" "The key was deleted and no longer works."
     PayloadExpunged "expunged" "The payload was expunged."
+    ViewSaved "view-saved" "The view was saved. It appears above the list for everybody in this account."
+    ViewDeleted "view-deleted" "The view was deleted."
 }
 
 /// How an attempt ended, in a sentence or two.

@@ -13,9 +13,11 @@ mod fields;
 mod number;
 mod read;
 mod scalar;
+mod search;
 mod values;
 
 pub use fields::{BoundFilter, FieldIndex, FieldValues, Payload};
+pub use search::{InvalidPayloadSearch, PayloadSearch};
 
 use serde_json::{Map, Value};
 

@@ -1,5 +1,7 @@
 //! Events that were accepted.
 
+mod payload_search;
+
 use std::collections::BTreeMap;
 
 use postrider_model::delivery::Lane;
@@ -18,6 +20,8 @@ use crate::deliveries::Delivery;
 use crate::error::parse_id;
 use crate::page::{List, PageQuery};
 use crate::{Caller, Error, Operations};
+
+use self::payload_search::Search;
 
 pub use postrider_model::filters::EventFilter;
 
@@ -43,6 +47,31 @@ pub struct Event {
     pub attributes: BTreeMap<String, String>,
     /// The lane in which its deliveries start.
     pub lane: Lane,
+}
+
+/// A page of events.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventPage {
+    /// The events of this page in the order of `order`; newest first by default.
+    pub data: Vec<Event>,
+    /// The `cursor` of the next page; `null` on the last page. A page of a filtered list reads at most 20,000 events, and with
+    /// `payload` at most 10,000, so it may have fewer items than `limit`, or none, although further pages follow.
+    #[schema(required = true, example = json!(null))]
+    pub next_cursor: Option<String>,
+    /// What a search with `payload` examined for this page; absent for other lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub searched: Option<Searched>,
+}
+
+/// What a search in payloads examined for a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Searched {
+    /// The number of events, including those that the other filters exclude and those whose payload was expunged.
+    #[schema(example = 10_000)]
+    pub events: u32,
+    /// When the last of them was accepted; `null` if there were none.
+    #[schema(required = true, example = "2026-01-02T03:04:05.006Z")]
+    pub until: Option<Timestamp>,
 }
 
 /// An event with its payload and its deliveries.
@@ -103,20 +132,27 @@ impl Operations {
         Ok((tenant, id, event))
     }
 
-    /// Lists the events that the caller may see. Requires the scope `read`.
+    /// Lists the events that the caller may see. Requires the scope `read`. A search in payloads reads the events of one tenant.
     ///
     /// # Errors
-    /// [`Error::TooMany`] while the tenant's other searches run.
+    /// [`Error::TooMany`] while the tenant's other searches run. [`Error::Invalid`] for an operator that searches payloads and
+    /// names no tenant.
     pub async fn list_events(
         &self,
         caller: Caller,
         filter: &EventFilter,
         page: &PageQuery,
-    ) -> Result<List<Event>, Error> {
+    ) -> Result<EventPage, Error> {
+        if let Some(payload) = &filter.payload {
+            let tenant = caller.tenant(Scope::Read)?;
+            let _slot = self.heavy.search(Some(tenant)).await?;
+            return Search { history: self.store.history(), tenant, filter, payload }.page(page).await;
+        }
         let visible = caller.visible(Scope::Read)?;
         let _slot = if filter.is_search() { Some(self.heavy.search(visible).await?) } else { None };
         let page = self.store.history().list_events(visible, filter, &page.request("events")?).await?;
-        Ok(List::of("events", page, Event::from))
+        let List { data, next_cursor } = List::of("events", page, Event::from);
+        Ok(EventPage { data, next_cursor, searched: None })
     }
 
     /// Reads an event with its deliveries. Requires the scope `read`.

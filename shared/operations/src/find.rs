@@ -1,12 +1,15 @@
-//! Searches by one text: an id, a status code, an outcome, a status, an event type, or a part of a webhook's name or URL.
+//! Searches by one text: an id, a status code, an outcome, a status, an event type, a value of a payload, or a part of a webhook's
+//! name or URL.
 //!
 //! The text is first parsed to a `Meaning`, without IO. The search then costs at most one look-up by an id, the read of the
-//! tenant's catalog and one pass over the tenant's endpoints.
+//! tenant's catalog and one pass over the tenant's endpoints. It does not search payloads: the result is the list of events that
+//! does.
 
 use postrider_model::attempt::Outcome;
 use postrider_model::delivery::DeliveryStatus;
 use postrider_model::filters::StatusCodes;
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, ReplayId};
+use postrider_model::payload_filter::PayloadSearch;
 use postrider_model::scope::Scope;
 use postrider_model::subscription::TypePattern;
 use postrider_store::config::FoundEndpoint;
@@ -37,6 +40,8 @@ pub enum Found {
     Status(DeliveryStatus),
     /// Events of these types.
     Types(TypePattern),
+    /// Events with this value in their payload.
+    Payload(PayloadSearch),
 }
 
 /// What a search text can mean.
@@ -49,7 +54,7 @@ enum Meaning<'a> {
     Endpoint(EndpointId),
     /// A list of deliveries or events with this filter, which needs no look-up.
     List(Found),
-    /// A part of a name or URL, an event type, or the id that a producer gave to its event.
+    /// A part of a name or URL, an event type, a value of a payload, or the id that a producer gave to its event.
     Text(&'a str),
 }
 
@@ -73,8 +78,40 @@ impl<'a> Meaning<'a> {
         {
             return Self::Event(id);
         }
-        list(text).map_or(Self::Text(text), Self::List)
+        let list = if payload(text).is_some() { None } else { list(text) };
+        list.map_or(Self::Text(text), Self::List)
     }
+}
+
+/// Reads a text such as `email=jo@example.com` as a field of a payload and its value, and an e-mail address as a value of any
+/// field.
+fn payload(text: &str) -> Option<PayloadSearch> {
+    let separator = text.find(['=', ':']);
+    match separator.map(|at| (&text[..at], &text[at + 1..])) {
+        // A URL, such as `https://example.com/?a=b`, is not a field and a value.
+        Some((_, value)) if value.starts_with("//") => None,
+        Some((field, _)) if field == "*" || is_field(field) => text.parse().ok(),
+        Some(_) => None,
+        None if is_address(text) => anywhere(text),
+        None => None,
+    }
+}
+
+/// The search for a value in any field of `data`.
+pub fn anywhere(value: &str) -> Option<PayloadSearch> {
+    format!("*={value}").parse().ok()
+}
+
+/// Whether a text can be a field. Other fields can be searched in the list of events.
+fn is_field(text: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || "_-.$@\\".contains(c);
+    !text.is_empty() && text.chars().all(is_part)
+}
+
+/// Whether a text looks like an e-mail address.
+fn is_address(text: &str) -> bool {
+    let parts = text.split_once('@');
+    parts.is_some_and(|(name, host)| !name.is_empty() && host.contains('.') && !text.contains([' ', '/', ',']))
 }
 
 /// Returns the list for a text that is a status code, an outcome, a status, or a pattern of event types.
@@ -154,6 +191,14 @@ impl Operations {
         let catalog = self.catalog(caller).await?;
         let named = types(text, catalog.into_iter().map(|info| info.name));
         let endpoints = self.store.config().find_endpoints(tenant, text, ENDPOINTS_MAX).await?;
+        if let Some(search) = payload(text) {
+            // A webhook may be called "CRM: opens".
+            let is_name = !endpoints.is_empty() && text.find(['=', ':']).is_some_and(|at| text[at..].starts_with(':'));
+            found.extend(named.map(Found::Types));
+            found.extend(endpoints.into_iter().map(Found::Endpoint));
+            found.extend(Some(search).filter(|_| !is_name).map(Found::Payload));
+            return Ok(found);
+        }
         // A profile with an open catalog accepts any event type. A text with a dot is probably an event type.
         let open = || if text.contains('.') { text.parse().ok() } else { None };
         let pattern = if endpoints.is_empty() { named.or_else(open) } else { named };
@@ -184,8 +229,26 @@ mod tests {
         check("dns", Meaning::List(Found::Outcome(Outcome::DnsFailed)));
         check("Failed", Meaning::List(Found::Status(DeliveryStatus::Failed)));
         check("lead.*", Meaning::List(Found::Types("lead.*".parse().unwrap())));
-        for text in ["lead.created", "4711", "ep_1", "CRM", "https://example.com/hook", "a*b", "evt_ä"] {
+        for text in ["lead.created", "4711", "ep_1", "CRM", "https://example.com/hook", "a*b", "evt_ä", "lead=a.*"] {
             check(text, Meaning::Text(text));
+        }
+    }
+
+    #[test]
+    fn a_field_with_a_value_and_an_address_search_payloads() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(payload(text).map(|search| search.to_string()).as_deref(), expected, "{text}");
+        };
+        for text in
+            ["email=jo@example.com", "data.amount:5", "to=Jo Doe", "metadata.run=r7", "url=https://a.b/?c=d", "*=B2"]
+        {
+            check(text, Some(text));
+        }
+        check("jo@example.com", Some("*=jo@example.com"));
+        for text in
+            ["CRM", "https://example.com/?a=b", "example.com/hook?a=b", "a, b: c", "=x", "email=", "@home", "jo@x"]
+        {
+            check(text, None);
         }
     }
 

@@ -46,7 +46,7 @@ impl Heavy {
         tenant: TenantId,
         check: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        off_thread(enter(&self.schemas, tenant, "schemas", 1, WAIT).await?, check).await
+        holding(enter(&self.schemas, tenant, "schemas", 1, WAIT).await?, check).await
     }
 
     /// Evaluates a tenant's filters on an event.
@@ -55,7 +55,7 @@ impl Heavy {
         tenant: TenantId,
         explain: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        off_thread(enter(&self.explanations, tenant, "explanations", 1, WAIT).await?, explain).await
+        holding(enter(&self.explanations, tenant, "explanations", 1, WAIT).await?, explain).await
     }
 
     /// Writes a tenant's catalog as a document.
@@ -64,7 +64,7 @@ impl Heavy {
         tenant: TenantId,
         export: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        off_thread(enter(&self.exports, tenant, "exports of the catalog", 1, WAIT).await?, export).await
+        holding(enter(&self.exports, tenant, "exports of the catalog", 1, WAIT).await?, export).await
     }
 
     /// A slot for a dry run of a replay.
@@ -84,11 +84,17 @@ impl Heavy {
     }
 }
 
-async fn off_thread<T: Send + 'static>(slot: Slot, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    let work = move || {
+/// Runs work on a blocking thread. The work holds the slot until it ends, even if nobody waits for it any more.
+async fn holding<T: Send + 'static>(slot: Slot, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    off_thread(move || {
         let _slot = slot;
         work()
-    };
+    })
+    .await
+}
+
+/// Runs work on a blocking thread.
+pub(crate) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
         tracing::error!(%error, "a task on a blocking thread failed");
         Error::Internal

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use postrider_http::problem::FieldError;
 use postrider_model::event::is_attribute_name;
 use postrider_model::ids::EventId;
-use postrider_operations::events::{AttributeValue, Event, EventDetail, EventFilter};
+use postrider_operations::events::{AttributeValue, EventDetail, EventFilter, EventPage};
 use postrider_operations::explain::Explanations;
 use postrider_operations::page::List;
 
@@ -32,11 +32,13 @@ impl Parameters for EventFilter {
 
 /// List events
 ///
-/// Newest first; `order=oldest` reverses the list. `attributes.<name>=<value>` selects events with that attribute.
+/// Newest first; `order=oldest` reverses the list. `attributes.<name>=<value>` selects events with that attribute, and
+/// `payload=<field>=<value>` events with that value in their payload. A search in payloads says in `searched` what it examined; its
+/// cursor continues it.
 #[utoipa::path(get, path = "/v1/events", operation_id = "list_events", tag = "events",
     params(AnyTenantParam, EventFilter, PageParams),
-    responses((status = 200, body = List<Event>), Refused))]
-pub(crate) async fn list(call: Call<Paged<EventFilter>>) -> Answer<Json<List<Event>>> {
+    responses((status = 200, body = EventPage), Refused))]
+pub(crate) async fn list(call: Call<Paged<EventFilter>>) -> Answer<Json<EventPage>> {
     Ok(Json(call.operations.list_events(call.caller, &call.query.params, &call.query.page).await?))
 }
 

@@ -10,6 +10,7 @@ mod harness;
 mod log;
 mod once;
 mod openapi;
+mod payload_search;
 mod portal;
 mod product_keys;
 mod recorded;

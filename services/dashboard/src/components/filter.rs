@@ -4,7 +4,6 @@ use maud::{Markup, html};
 use postrider_model::subscription::TypePattern;
 use postrider_model::time::UnixMillis;
 use postrider_operations::event_types::EventType;
-use postrider_operations::page::List;
 use postrider_operations::{Error, FieldError};
 
 use crate::components::options;
@@ -27,7 +26,7 @@ pub(crate) fn read_type(query: &Fields, reader: &mut FieldReader<'_>) -> Option<
 
 /// Splits the result of reading a list into the list and the errors of its filters, which the page shows. Any other error becomes
 /// an error page.
-pub(crate) fn list_or_errors<T>(listed: Result<List<T>, Error>) -> Result<(Option<List<T>>, Markup), Failure> {
+pub(crate) fn list_or_errors<T>(listed: Result<T, Error>) -> Result<(Option<T>, Markup), Failure> {
     match listed {
         Ok(listed) => Ok((Some(listed), html! {})),
         Err(Error::Invalid(errors)) => Ok((None, show_errors(&errors))),
@@ -77,7 +76,8 @@ pub(crate) fn type_filter(query: &Fields, catalog: &[EventType]) -> Markup {
 /// Quick ranges, which end now: the value of the parameter `range`, the length in milliseconds, and the label.
 const QUICK: [(&str, i64, &str); 3] =
     [("hour", 3_600_000, "Last hour"), ("day", 86_400_000, "Last 24 hours"), ("week", 604_800_000, "Last 7 days")];
-const RANGE: &str = "range";
+/// The parameter with a quick range.
+pub(crate) const RANGE: &str = "range";
 
 /// Reads the range of time from the query of an address: `from` and `to`, or a quick range if both are absent.
 pub(crate) fn read_times(

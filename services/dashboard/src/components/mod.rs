@@ -23,8 +23,9 @@ pub(crate) use self::chart::{Axis, Chart, Kind, Series, spark};
 pub(crate) use self::delivery::{delivery_badge, delivery_table, latest_deliveries, selectable_deliveries};
 pub(crate) use self::figures::{DAY, RANGES, Range, Tile, failures_query, latency, success_tile, tile_list, tiles};
 pub(crate) use self::filter::{
-    choice_filter, filter_bar, is_filtered, is_oldest_first, kept_range, list_or_errors, more_filters, name_filter,
-    order_caption, order_filter, quick_ranges, read_times, read_type, text_filter, time_filters, type_filter,
+    RANGE, choice_filter, filter_bar, is_filtered, is_oldest_first, kept_range, list_or_errors, more_filters,
+    name_filter, order_caption, order_filter, quick_ranges, read_times, read_type, text_filter, time_filters,
+    type_filter,
 };
 pub(crate) use self::form::{Form, field_errors, options};
 pub(crate) use self::payload::{Payload, json_or_text};

@@ -16,6 +16,7 @@ mod portal;
 mod recorded;
 mod testing;
 mod understand;
+mod views;
 
 use postrider_dashboard::Dashboard;
 use postrider_profiles::Profiles;

@@ -126,7 +126,8 @@ fn known_members(object: &Map<String, Value>, known: &[&str], pointer: &str) -> 
     }
 }
 
-fn read_field(text: &str) -> Result<Field, String> {
+/// Reads a field such as `data.customer.email`.
+pub(super) fn read_field(text: &str) -> Result<Field, String> {
     if text.len() > PAYLOAD_FILTER_FIELD_BYTES_MAX {
         return Err(format!("at most {PAYLOAD_FILTER_FIELD_BYTES_MAX} bytes"));
     }

@@ -59,6 +59,15 @@ impl Scalar<'_> {
         }
     }
 
+    pub(super) fn into_owned(self) -> Scalar<'static> {
+        match self {
+            Scalar::Null => Scalar::Null,
+            Scalar::Bool(value) => Scalar::Bool(value),
+            Scalar::Number(number) => Scalar::Number(number),
+            Scalar::Text(text) => Scalar::Text(Cow::Owned(text.into_owned())),
+        }
+    }
+
     fn kind(&self) -> u8 {
         match self {
             Scalar::Null => 0,

@@ -20,7 +20,7 @@ use crate::sql::{Date, FromRow, RowExt, Ts, clean, from_row, read_optional};
 use crate::store::History;
 
 /// The order of a list, in SQL. One index serves both orders.
-fn order_by(order: ListOrder) -> &'static str {
+pub(super) fn order_by(order: ListOrder) -> &'static str {
     match order {
         ListOrder::Newest => "accepted_at DESC, id DESC",
         ListOrder::Oldest => "accepted_at, id",
@@ -147,6 +147,23 @@ pub(crate) async fn decision(
 }
 
 impl Query {
+    /// The events that meet a filter and follow `after`, without the filter's `payload`.
+    pub(super) fn of_events(tenant: Option<TenantId>, filter: &EventFilter, after: Option<Cursor>) -> Self {
+        let mut query = Self::new();
+        if let Some(tenant) = tenant {
+            query.and("tenant = ?", [Box::new(tenant.0) as _]);
+        }
+        if let Some(event_type) = &filter.event_type {
+            query.filter_type(event_type);
+        }
+        query.filter_event_times(filter, after);
+        for (name, value) in &filter.attributes {
+            let (name, value) = (clean(name).into_owned(), clean(value).into_owned());
+            query.filter("attributes ->> ? = ?", [Box::new(name) as _, Box::new(value) as _]);
+        }
+        query
+    }
+
     /// Adds the range of time, reduced to the rows that follow `after`. An event's day is the day of its acceptance, so the
     /// range limits the partitions.
     fn filter_event_times(&mut self, filter: &EventFilter, after: Option<Cursor>) {
@@ -177,7 +194,8 @@ impl History {
     /// the filter should have a range of time.
     ///
     /// If `filter` has conditions besides a range of time, a page searches at most 20,000 events. Such a page may be short or
-    /// empty although more events follow; its cursor continues the search.
+    /// empty although more events follow; its cursor continues the search. This does not evaluate the filter's `payload`; see
+    /// [`History::search_step`].
     ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], or an error of the database.
@@ -187,19 +205,7 @@ impl History {
         filter: &EventFilter,
         page: &PageRequest,
     ) -> Result<Page<EventSummary>, StoreError> {
-        let after = page.cursor()?;
-        let mut query = Query::new();
-        if let Some(tenant) = tenant {
-            query.and("tenant = ?", [Box::new(tenant.0) as _]);
-        }
-        if let Some(event_type) = &filter.event_type {
-            query.filter_type(event_type);
-        }
-        query.filter_event_times(filter, after);
-        for (name, value) in &filter.attributes {
-            let (name, value) = (clean(name).into_owned(), clean(value).into_owned());
-            query.filter("attributes ->> ? = ?", [Box::new(name) as _, Box::new(value) as _]);
-        }
+        let query = Query::of_events(tenant, filter, page.cursor()?);
         let select = format!("SELECT {} FROM events", EventSummary::COLUMNS);
         let cursor = |event: &EventSummary| Cursor::of(event.accepted_at, &event.id);
         let order = order_by(filter.order.unwrap_or_default());

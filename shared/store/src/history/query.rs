@@ -63,15 +63,20 @@ impl Query {
     ///
     /// If there are filters, the statement searches only the first [`SEARCHED`] rows of the range.
     pub(crate) fn sql(&self, select: &str, order: &str, limit: i64) -> String {
-        let (range, next) = numbered(&self.range, 1);
+        let (range, filters) = self.conditions();
         if !self.is_filtered() {
             return format!("{select} WHERE {range} ORDER BY {order} LIMIT {limit}");
         }
-        let (filters, _) = numbered(&self.filters, next);
         format!(
             "SELECT * FROM ({select} WHERE {range} ORDER BY {order} LIMIT {SEARCHED}) searched
              WHERE {filters} ORDER BY {order} LIMIT {limit}"
         )
+    }
+
+    /// The conditions of the range, and the filters. Their parameters are [`Query::params`].
+    pub(crate) fn conditions(&self) -> (String, String) {
+        let (range, next) = numbered(&self.range, 1);
+        (range, numbered(&self.filters, next).0)
     }
 
     /// Reads a page of the rows, in this order. If a search stops early, the page may be short or empty and have a cursor.

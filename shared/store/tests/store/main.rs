@@ -16,6 +16,7 @@ mod idempotency;
 mod manual_retries;
 mod migrating;
 mod partitions;
+mod payload_search;
 mod portal;
 mod purging;
 mod reading;

@@ -29,6 +29,11 @@ await run(async (browser) => {
   const letter = await until('the dead letter', async () => (await api(operatorKey, 'GET', '/v1/dead-letters')).data[0]);
   await until('the value of the filter', async () => (await api(key, 'GET', '/v1/attributes/bridge')).data.length >= 1);
   const at = `/dashboard/${tenant}`;
+  await page.goto(`${at}/views/new?list=events&query=order%3Doldest`);
+  await page.getByLabel('Name').fill(EVIL);
+  await page.getByRole('button', { name: 'Save view' }).click();
+  const view = new URL(await page.getByRole('link', { name: 'Edit view' }).getAttribute('href'), page.url()).pathname.slice(at.length);
+  const search = encodeURIComponent(`a=${EVIL}`);
   const pages = [
     ['/webhooks', true], ['/webhooks/new', true], [`/webhooks/${made.id}`, true], [`/webhooks/${made.id}/edit`, true],
     [`/webhooks/${made.id}/delete`, true], [`/webhooks/${made.id}/test`, true], [`/webhooks/${made.id}/rotate`, true],
@@ -39,6 +44,8 @@ await run(async (browser) => {
     [`/events?attributes.bridge=${encodeURIComponent(EVIL)}`, true],
     [`/replays/new?event_types=${encodeURIComponent(EVIL)}&count=yes`, true],
     [`/webhooks?notice=${encodeURIComponent(EVIL)}`, true],
+    [`/events?payload=${search}`, true], [`/find?q=${search}`, true], [view, true], [`${view}/delete`, true],
+    [`/views/new?list=events&query=${encodeURIComponent(`payload=${search}`)}`, false],
   ].map(([path, named]) => [at + path, named]);
   pages.push(['/dashboard/operator/dead-letters', false], [`/dashboard/operator/dead-letters/${letter.id}`, false],
     [`/dashboard/operator/dead-letters?reason=${encodeURIComponent(EVIL)}`, false], [`/dashboard/operator/tenants?q=${encodeURIComponent(EVIL)}`, false],
