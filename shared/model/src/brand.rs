@@ -4,11 +4,13 @@
 
 mod accent;
 mod logo;
+mod terms;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::accent::{Accent, InvalidAccent};
 pub use self::logo::{ImageFormat, InvalidLogo, Logo};
+pub use self::terms::Terms;
 use crate::limits::URL_BYTES_MAX;
 use crate::name::check_name;
 
@@ -40,21 +42,39 @@ pub struct Brand {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "mailto:support@acme.example"))]
     pub support_url: Option<String>,
+    /// The language of the pages, such as `de`: a built-in language, or a language file of the operator. Default: English.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "de"))]
+    pub language: Option<String>,
+    /// What the product calls its webhooks and endpoints.
+    #[serde(default, skip_serializing_if = "Terms::is_empty")]
+    pub terms: Terms,
 }
 
 /// A field of a brand with a wrong value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrandMistake {
-    /// The field's name.
-    pub field: &'static str,
+    /// The field's name; a dot separates the names of nested fields, such as `terms.webhook`.
+    pub field: String,
     /// What is allowed.
     pub detail: String,
 }
 
 impl Brand {
+    /// No field is set.
+    pub const NONE: Self = Self {
+        name: None,
+        accent: None,
+        logo: None,
+        docs_url: None,
+        support_url: None,
+        language: None,
+        terms: Terms::NONE,
+    };
+
     /// Whether no field is set.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        *self == Self::NONE
     }
 
     /// Returns this brand, with the values of `below` in the fields that this brand does not set.
@@ -66,24 +86,33 @@ impl Brand {
             logo: self.logo.or_else(|| below.logo.clone()),
             docs_url: self.docs_url.or_else(|| below.docs_url.clone()),
             support_url: self.support_url.or_else(|| below.support_url.clone()),
+            language: self.language.or_else(|| below.language.clone()),
+            terms: self.terms.over(&below.terms),
         }
     }
 
-    /// Returns the fields with wrong values, in the order of the struct.
-    pub fn mistakes(&self) -> Vec<BrandMistake> {
+    /// Returns the fields with wrong values, in the order of the struct. `languages` are the known languages.
+    pub fn mistakes(&self, languages: &[&str]) -> Vec<BrandMistake> {
         let accent = |text: &str| text.parse::<Accent>().map(drop).map_err(|error| error.to_string());
         let logo = |text: &str| text.parse::<Logo>().map(drop).map_err(|error| error.to_string());
+        let language = |tag: &str| {
+            let known = languages.contains(&tag);
+            known.then_some(()).ok_or_else(|| format!("no such language; there are: {}", languages.join(", ")))
+        };
         let fields = [
             ("name", self.name.as_deref().map(check_name)),
             ("accent", self.accent.as_deref().map(accent)),
             ("logo", self.logo.as_deref().map(logo)),
             ("docs_url", self.docs_url.as_deref().map(check_link)),
             ("support_url", self.support_url.as_deref().map(check_link)),
+            ("language", self.language.as_deref().map(language)),
         ];
-        let wrong = |(field, checked): (_, Option<Result<(), String>>)| {
-            checked.and_then(Result::err).map(|detail| BrandMistake { field, detail })
+        let wrong = |(field, checked): (&str, Option<Result<(), String>>)| {
+            checked.and_then(Result::err).map(|detail| BrandMistake { field: field.to_owned(), detail })
         };
-        fields.into_iter().filter_map(wrong).collect()
+        let terms = self.terms.mistakes().into_iter();
+        let terms = terms.map(|(name, detail)| BrandMistake { field: format!("terms.{name}"), detail });
+        fields.into_iter().filter_map(wrong).chain(terms).collect()
     }
 }
 
@@ -139,10 +168,14 @@ mod tests {
             logo: text("logo.png"),
             docs_url: text("docs"),
             support_url: text("javascript:x"),
+            language: text("xx"),
+            terms: Terms { webhook: text(""), webhooks: text("hooks"), ..Terms::NONE },
         };
-        let fields: Vec<&str> = wrong.mistakes().iter().map(|mistake| mistake.field).collect();
-        assert_eq!(fields, ["name", "accent", "logo", "docs_url", "support_url"]);
-        assert!(Brand::default().mistakes().is_empty());
+        let mistakes = wrong.mistakes(&["de", "en"]);
+        let fields: Vec<&str> = mistakes.iter().map(|mistake| mistake.field.as_str()).collect();
+        assert_eq!(fields, ["name", "accent", "logo", "docs_url", "support_url", "language", "terms.webhook"]);
+        assert_eq!(mistakes[5].detail, "no such language; there are: de, en");
+        assert!(Brand::default().mistakes(&[]).is_empty());
     }
 
     #[test]

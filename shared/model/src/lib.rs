@@ -17,7 +17,7 @@
 //! | [Attribute](event::Attributes) | a name and a text by which events can be filtered, next to their payload |
 //! | [Origin](event::Origin) | what caused an event: an API call or the product's dashboard |
 //! | Profile | what makes deliveries look like one product's: envelope, headers, signature, retries (`postrider-profiles`) |
-//! | [Brand](brand::Brand) | what makes the dashboard look like one product's: name, accent colour, logo, links |
+//! | [Brand](brand::Brand) | what makes the dashboard look like one product's: name, accent colour, logo, links, terms, language |
 //! | [Endpoint](ids::EndpointId) | where a tenant receives events: a URL or a Pushover user |
 //! | [Channel](endpoint::Channel) | how deliveries reach an endpoint: HTTP or Pushover |
 //! | [Subscription](subscription::Subscription) | the event types and filters of an endpoint |

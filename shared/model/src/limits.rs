@@ -100,6 +100,8 @@ pub const URL_BYTES_MAX: usize = 2_048;
 pub const NAME_BYTES_MAX: usize = 200;
 /// Maximum number of bytes of the logo of a brand.
 pub const BRAND_LOGO_BYTES_MAX: usize = 16 * 1024;
+/// Maximum number of bytes of each word in the terms of a brand.
+pub const BRAND_TERM_BYTES_MAX: usize = 40;
 /// How long the API keeps the response to a request with an `Idempotency-Key`.
 pub const IDEMPOTENT_ANSWER_KEPT: Duration = Duration::from_secs(86_400);
 /// Maximum number of signing secrets of an endpoint: the current secret, previous secrets whose overlap has not ended, and the

@@ -1,13 +1,14 @@
 //! Profiles: what deliveries look like.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use postrider_model::brand::Brand;
 use postrider_model::endpoint::Channel;
 use postrider_model::endpoint::UrlRule;
 use postrider_model::scope::Scope;
 use postrider_model::subscription::MatchKind;
-use postrider_profiles::Profile as LoadedProfile;
+use postrider_profiles::{Language, Profile as LoadedProfile};
 use postrider_store::config::Tenant as StoredTenant;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -134,7 +135,7 @@ impl Operations {
     /// Returns the brand of a deployment with one product: the brand that all profiles with a brand have. Returns `None` if these
     /// profiles have different brands, and the empty brand if no profile has a brand.
     pub fn deployment_brand(&self) -> Option<&Brand> {
-        static NO_BRAND: Brand = Brand { name: None, accent: None, logo: None, docs_url: None, support_url: None };
+        static NO_BRAND: Brand = Brand::NONE;
         let mut brands = self.profiles.iter().map(|profile| &profile.brand).filter(|brand| !brand.is_empty());
         let Some(first) = brands.next() else { return Some(&NO_BRAND) };
         brands.all(|other| other == first).then_some(first)
@@ -148,6 +149,12 @@ impl Operations {
     pub fn brand_of(&self, tenant: &StoredTenant) -> Result<Brand, Error> {
         let profile = self.profile(&tenant.draft.profile)?;
         Ok(tenant.draft.brand.clone().over(&profile.brand))
+    }
+
+    /// Returns the language that a brand names; `None` for a brand without a language, and for a language that is no longer
+    /// loaded.
+    pub fn language_of(&self, brand: &Brand) -> Option<&Arc<Language>> {
+        self.profiles.languages().get(brand.language.as_deref()?)
     }
 
     /// The names of all profiles.

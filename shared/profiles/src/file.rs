@@ -33,7 +33,7 @@ impl TomlDocument<'_> {
         self.at(at.span().start, field, detail)
     }
 
-    fn at(&self, offset: usize, field: &str, detail: impl ToString) -> ProfileError {
+    pub(crate) fn at(&self, offset: usize, field: &str, detail: impl ToString) -> ProfileError {
         let before = self.text.as_bytes().iter().take(offset);
         let line = 1 + before.filter(|byte| **byte == b'\n').count();
         ProfileError::Invalid { file: self.file.into(), line, field: field.into(), detail: detail.to_string() }
@@ -74,8 +74,16 @@ impl TomlDocument<'_> {
     }
 }
 
-/// Reads a profile file. `folder` is the folder with the files that the profile names; `None` for built-in profiles.
-pub(crate) fn parse(name: &str, file: &str, text: &str, folder: Option<&Path>) -> Result<Profile, ProfileError> {
+/// What a profile's file may name.
+pub(crate) struct Around<'a> {
+    /// The folder with the images of brands; `None` for built-in profiles.
+    pub(crate) folder: Option<&'a Path>,
+    /// The tags of the languages.
+    pub(crate) languages: &'a [&'a str],
+}
+
+/// Reads a profile file.
+pub(crate) fn parse(name: &str, file: &str, text: &str, around: &Around<'_>) -> Result<Profile, ProfileError> {
     let doc = TomlDocument { file, text };
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
     if !(1..=64).contains(&name.len()) || !name.bytes().all(legal) {
@@ -119,7 +127,7 @@ pub(crate) fn parse(name: &str, file: &str, text: &str, folder: Option<&Path>) -
         disable_after_days: file.delivery.disable_after_days.map(Spanned::into_inner),
         channels: file.delivery.channels.into_inner(),
         promise: file.promise,
-        brand: brand(&doc, &file.brand, folder)?,
+        brand: brand(&doc, &file.brand, around)?,
     };
     if let (Some(test), Some(at)) = (&profile.test_event, &file.test_event)
         && !profile.knows(&test.event_type)

@@ -2,8 +2,8 @@
 //!
 //! Owns: the profile files ([`Profiles`]) and their content ([`Profile`]), the check that an event has the fields that its
 //! profile's envelope requires ([`Profile::check_event`]), warnings about values that receivers cannot verify
-//! ([`Profile::warnings`]), the rendering of bodies and Pushover messages ([`Profile::render`]), and the mapping files, which
-//! turn a mail server's log records into events ([`Mappings`]).
+//! ([`Profile::warnings`]), the rendering of bodies and Pushover messages ([`Profile::render`]), the mapping files, which turn a
+//! mail server's log records into events ([`Mappings`]), and the languages of the dashboard's pages ([`Languages`]).
 //!
 //! Promises: `data` and `metadata` are sent with the bytes that the producer wrote, unless the profile's body is `js-stable`, the
 //! endpoint uses `ascii_json`, or the envelope flattens `data`. A profile file that loads can be used: every mistake in a file is
@@ -20,6 +20,7 @@ mod event_view;
 mod file;
 mod header;
 mod json;
+mod language;
 mod mapping;
 mod profile;
 mod registry;
@@ -36,6 +37,7 @@ pub use envelope::{BodyStyle, EnvelopeField, JsonKind, Source, TimestampFormat};
 pub use error::ProfileError;
 pub use event_view::EventView;
 pub use header::{HeaderTemplate, HeaderValue, is_header_name, is_header_value, is_reserved_header};
+pub use language::{Language, Languages, Piece, is_term, pieces};
 pub use mapping::{MappedEvent, Mapping, Mappings, NotARecord};
 pub use profile::{Profile, Promise};
 pub use registry::Profiles;

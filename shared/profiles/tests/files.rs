@@ -262,6 +262,30 @@ fn a_brand_is_read_with_its_logo_from_a_file_or_a_data_url() {
 }
 
 #[test]
+fn language_files_add_languages_and_change_texts_of_built_in_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let languages = folder.path().join("languages");
+    std::fs::create_dir(&languages).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(languages.join(name), text).unwrap();
+    write("fr.toml", "[texts]\n\"Save\" = \"Enregistrer\"\n");
+    write("de.toml", "[terms]\nwebhook = \"Haken\"\nwebhooks = \"Haken\"\n[texts]\n\"Save\" = \"Sichern\"\n");
+    let brand = "[brand]\nlanguage = \"fr\"\nterms = { webhook = \"rappel\", webhooks = \"rappels\" }\n";
+    std::fs::write(folder.path().join("acme.toml"), format!("{LEAST}{brand}")).unwrap();
+    let profiles = Profiles::load(Some(folder.path())).unwrap();
+    let acme = &profiles.get("acme").unwrap().brand;
+    assert_eq!((acme.language.as_deref(), acme.terms.get("webhooks")), (Some("fr"), Some("rappels")));
+    assert_eq!(profiles.languages().tags(), ["de", "en", "fr"]);
+    let text = |tag: &str, text: &str| profiles.languages().get(tag).unwrap().text(text).map(str::to_owned);
+    assert_eq!((text("fr", "Save").as_deref(), text("fr", "Delete")), (Some("Enregistrer"), None));
+    assert_eq!((text("de", "Save").as_deref(), text("de", "Delete").as_deref()), (Some("Sichern"), Some("Löschen")));
+    assert_eq!(profiles.languages().get("de").unwrap().terms().get("endpoint"), Some("Endpunkt"));
+
+    write("fr.toml", "[texts]\n\"Sava\" = \"Enregistrer\"\n");
+    let refused = Profiles::load(Some(folder.path())).unwrap_err().to_string();
+    assert!(refused.contains("fr.toml, line 2, texts.\"Sava\": no page has this text"), "{refused}");
+}
+
+#[test]
 fn mistakes_in_a_brand_are_reported_with_line_and_field() {
     let brand = |line: &str| format!("[brand]\n{line}\n[catalog]");
     check_refused("[catalog]", &brand("name = \"\""), 9, "brand.name", "1 to 200 bytes");
@@ -273,6 +297,14 @@ fn mistakes_in_a_brand_are_reported_with_line_and_field() {
     check_refused("[catalog]", &brand("logo = \"bad.toml\""), 9, "brand.logo", "not a PNG or SVG");
     check_refused("[catalog]", &brand("logo = \"data:image/gif;base64,AA==\""), 9, "brand.logo", "data:image/png");
     check_refused("[catalog]", &brand("color = \"#ffffff\""), 9, "brand.color", "unknown field");
+    check_refused("[catalog]", &brand("name = \"A\"\nlanguage = \"tlh\""), 10, "brand.language", "there are: de, en");
+    check_refused(
+        "[catalog]",
+        &brand("terms = { webhook = \"a\" }"),
+        9,
+        "brand.terms.webhooks",
+        "together with webhook",
+    );
 
     let text = LEAST.replace("[catalog]", &brand("logo = \"large.svg\""));
     let large = format!("{SVG}{}", " ".repeat(BRAND_LOGO_BYTES_MAX));

@@ -50,8 +50,8 @@ pub(super) fn check(draft: &TenantDraft, profiles: &Profiles) -> Result<(), Erro
     if draft.disable_after_days.is_some_and(|days| days > DISABLE_DAYS_MAX) {
         mistakes.add("/disable_after_days", format!("0 (never) to {DISABLE_DAYS_MAX}"));
     }
-    for mistake in draft.brand.mistakes() {
-        mistakes.add(format!("/brand/{}", mistake.field), mistake.detail);
+    for mistake in draft.brand.mistakes(&profiles.languages().tags()) {
+        mistakes.add(format!("/brand/{}", mistake.field.replace('.', "/")), mistake.detail);
     }
     mistakes.finish()
 }

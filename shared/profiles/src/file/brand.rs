@@ -8,20 +8,19 @@ use postrider_model::brand::{Brand, Logo};
 use postrider_model::limits::BRAND_LOGO_BYTES_MAX;
 use toml::Spanned;
 
-use super::TomlDocument;
 use super::schema::BrandFields;
+use super::{Around, TomlDocument};
 use crate::error::ProfileError;
 
-/// Reads the brand. `folder` is the folder that contains the profile's file and the logo; `None` for built-in profiles.
-pub(super) fn brand(
-    doc: &TomlDocument<'_>,
-    fields: &BrandFields,
-    folder: Option<&Path>,
-) -> Result<Brand, ProfileError> {
+/// Reads the brand.
+pub(super) fn brand(doc: &TomlDocument<'_>, fields: &BrandFields, around: &Around<'_>) -> Result<Brand, ProfileError> {
     let text = |at: &Option<Spanned<String>>| at.as_ref().map(|at| at.get_ref().clone());
     let logo = |at: &Spanned<String>| {
-        let data_url =
-            if at.get_ref().starts_with("data:") { Ok(at.get_ref().clone()) } else { image(at.get_ref(), folder) };
+        let data_url = if at.get_ref().starts_with("data:") {
+            Ok(at.get_ref().clone())
+        } else {
+            image(at.get_ref(), around.folder)
+        };
         data_url.map_err(|detail| doc.error(at, "brand.logo", detail))
     };
     let brand = Brand {
@@ -30,18 +29,22 @@ pub(super) fn brand(
         logo: fields.logo.as_ref().map(logo).transpose()?,
         docs_url: text(&fields.docs_url),
         support_url: text(&fields.support_url),
+        language: text(&fields.language),
+        terms: fields.terms.as_ref().map(|at| at.get_ref().clone()).unwrap_or_default(),
     };
-    let Some(mistake) = brand.mistakes().into_iter().next() else { return Ok(brand) };
+    let Some(mistake) = brand.mistakes(around.languages).into_iter().next() else { return Ok(brand) };
     let places = [
         ("name", &fields.name),
         ("accent", &fields.accent),
         ("logo", &fields.logo),
         ("docs_url", &fields.docs_url),
         ("support_url", &fields.support_url),
+        ("language", &fields.language),
     ];
     let place = places.into_iter().find_map(|(name, at)| at.as_ref().filter(|_| name == mistake.field));
     let field = format!("brand.{}", mistake.field);
-    let start = place.map_or(0, |at| at.span().start);
+    let terms = fields.terms.as_ref().map_or(0, |at| at.span().start);
+    let start = place.map_or(terms, |at| at.span().start);
     Err(doc.at(start, &field, mistake.detail))
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use postrider_model::brand::Terms;
 use postrider_model::endpoint::{Channel, UrlRule};
 use postrider_model::event::Origin;
 use postrider_model::subscription::MatchKind;
@@ -184,4 +185,6 @@ pub(super) struct BrandFields {
     pub(super) logo: Option<Spanned<String>>,
     pub(super) docs_url: Option<Spanned<String>>,
     pub(super) support_url: Option<Spanned<String>>,
+    pub(super) language: Option<Spanned<String>>,
+    pub(super) terms: Option<Spanned<Terms>>,
 }
