@@ -49,8 +49,10 @@ pub(super) static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_str!("assets/icon.svg")));
 
 /// The scripts. Each script is a separate module, and every page loads all of them.
-pub(super) static SCRIPTS: LazyLock<[Asset; 12]> = LazyLock::new(|| {
+pub(super) static SCRIPTS: LazyLock<[Asset; 13]> = LazyLock::new(|| {
     [
+        // The first module: the others use its functions.
+        Asset::script("text", include_str!("assets/text.js")),
         Asset::script("time", include_str!("assets/time.js")),
         Asset::script("live", include_str!("assets/live.js")),
         Asset::script("zone", include_str!("assets/zone.js")),

@@ -17,7 +17,7 @@ use crate::components::{absent, empty, filter_bar, head, name_filter, pager, tex
 use crate::document::sender;
 use crate::failure::Answer;
 use crate::fields::{FieldReader, Fields};
-use crate::format::plural;
+use crate::language::{self, key, t};
 use crate::page::{OperatorPage, Page};
 use crate::session::Visitor;
 
@@ -37,14 +37,14 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
 /// `GET …/audit-log`
 async fn show(page: Page) -> Answer {
     let content = content(&page.operations, page.caller, &page.visitor, Entries::OfTenant).await?;
-    Ok(page.show("Audit log", content))
+    Ok(page.show(&t!("Audit log"), content))
 }
 
 /// `GET /dashboard/operator/audit-log`
 async fn show_all(page: OperatorPage) -> Answer {
     let visitor = &page.visitor;
     let content = content(&page.operations, visitor.caller, visitor, Entries::OfAllTenants).await?;
-    Ok(page.show("Audit log", content))
+    Ok(page.show(&t!("Audit log"), content))
 }
 
 fn read_query(query: &Fields) -> Result<AuditQuery, Error> {
@@ -58,16 +58,18 @@ async fn content(operations: &Operations, caller: Caller, visitor: &Visitor, ent
     let query = &visitor.query;
     let listed = operations.list_audit_log(caller, read_query(query)?, &query.page_query()).await?;
     let columns = match entries {
-        Entries::OfTenant => ["Time", "Action", "By", "Change"].map(Text).to_vec(),
-        Entries::OfAllTenants => ["Time", "Action", "Tenant", "By", "Change"].map(Text).to_vec(),
+        Entries::OfTenant => [key!("Time"), key!("Action"), key!("By"), key!("Change")].map(Text).to_vec(),
+        Entries::OfAllTenants => {
+            [key!("Time"), key!("Action"), key!("Tenant"), key!("By"), key!("Change")].map(Text).to_vec()
+        }
     };
     Ok(html! {
-        h1 { "Audit log" }
-        p { "Who changed what. Entries are kept as long as events." }
+        h1 { (t!("Audit log")) }
+        p { (t!("Who changed what. Entries are kept as long as events.")) }
         (filters(visitor))
-        @if listed.data.is_empty() { (empty("No changes", html! {})) } @else {
+        @if listed.data.is_empty() { (empty(&t!("No changes"), html! {})) } @else {
             table.rows {
-                caption.unseen { "Changes, newest first" }
+                caption.unseen { (t!("Changes, newest first")) }
                 (head(&columns))
                 tbody { @for entry in &listed.data { (row(entry, entries)) } }
             }
@@ -78,36 +80,37 @@ async fn content(operations: &Operations, caller: Caller, visitor: &Visitor, ent
 
 fn row(entry: &AuditEntry, entries: Entries) -> Markup {
     html! { tr {
-        td data-label="Time" { (time(entry.at)) }
-        th.long scope="row" data-label="Action" { (entry.action) br; code { (entry.target) } }
+        td data-label=(t!("Time")) { (time(entry.at)) }
+        th.long scope="row" data-label=(t!("Action")) { span translate="no" { (entry.action) } br; code { (entry.target) } }
         @if entries == Entries::OfAllTenants {
-            td.long data-label="Tenant" { @if let Some(tenant) = &entry.tenant_id { code { (tenant) } } @else { (absent()) } }
+            td.long data-label=(t!("Tenant")) { @if let Some(tenant) = &entry.tenant_id { code { (tenant) } } @else { (absent()) } }
         }
-        td.long data-label="By" { (actor(entry)) }
-        td.long data-label="Change" { (change(entry)) }
+        td.long data-label=(t!("By")) { (actor(entry)) }
+        td.long data-label=(t!("Change")) { (change(entry)) }
     } }
 }
 
 fn filters(visitor: &Visitor) -> Markup {
     let query = &visitor.query;
     let filters = html! {
-        (name_filter("action", "Action", query, AuditAction::ALL.iter().map(|action| action.as_str())))
-        (text_filter("q-target", "target", "Changed object (id)", query))
-        (text_filter("q-actor", "actor", "By key or link (id)", query))
+        (name_filter("action", &t!("Action"), query, AuditAction::ALL.iter().map(|action| action.as_str())))
+        (text_filter("q-target", "target", &t!("Changed object (id)"), query))
+        (text_filter("q-actor", "actor", &t!("By key or link (id)"), query))
     };
-    filter_bar(visitor, "Audit log", "Filter", filters)
+    filter_bar(visitor, &t!("Audit log"), &t!("Filter"), filters)
 }
 
 fn actor(entry: &AuditEntry) -> Markup {
     let actor = &entry.actor;
+    let named = |name: Option<&String>, kind: language::Text| name.map_or(kind, |name| name.clone().into());
     html! {
         @match actor.kind {
             ActorKind::Postrider => (sender()),
-            ActorKind::Operator => "an operator",
-            ActorKind::Key => (actor.name.as_deref().unwrap_or("a key")),
-            ActorKind::Portal => (actor.name.as_deref().unwrap_or("a visitor with a portal link")),
+            ActorKind::Operator => (t!("an operator")),
+            ActorKind::Key => (named(actor.name.as_ref(), t!("a key"))),
+            ActorKind::Portal => (named(actor.name.as_ref(), t!("a visitor with a portal link"))),
         }
-        @if let Some(via) = &actor.via { " (" (via) ")" }
+        @if let Some(via) = &actor.via { " (" span translate="no" { (via) } ")" }
         @if let Some(id) = &actor.id { br; code { (id) } }
     }
 }
@@ -119,8 +122,9 @@ fn change(entry: &AuditEntry) -> Markup {
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     html! { @if names.is_empty() { (absent()) } @else {
         details {
-            summary { (plural(names.len() as u64, "field", "fields")) }
-            dl.facts { @for name in names {
+            summary { (t!(names.len() as u64, "{count} field", "{count} fields")) }
+            // Names and values of the API.
+            dl.facts translate="no" { @for name in names {
                 dt { (name) }
                 dd.long {
                     @if let Some(value) = before.get(name) { del { (text(value)) } " " }

@@ -13,11 +13,13 @@ use maud::{Markup, html};
 use postrider_model::brand::{Accent, Brand, Logo};
 use postrider_model::ids::TenantId;
 use postrider_operations::{Error, Operations};
+use postrider_profiles::Language;
 use postrider_store::config::Tenant;
 
 pub(crate) use self::files::routes;
 use self::files::{accent_href, logo_href};
 use crate::assets::ICON;
+use crate::language::{Words, key};
 
 /// The brand of a page.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(crate) struct PageBrand {
     pub(crate) accent: Option<String>,
     /// Links to the product's own pages, each with its text and its address.
     pub(crate) links: Vec<(&'static str, String)>,
+    /// The language and the terms of the texts.
+    pub(crate) words: Words,
 }
 
 /// The image next to the name.
@@ -43,14 +47,14 @@ enum Mark {
 impl PageBrand {
     /// The brand of Postrider itself.
     pub(crate) fn postrider() -> Arc<Self> {
-        Arc::new(Self::new(Brand::default(), None))
+        Arc::new(Self::new(Brand::NONE, None, None))
     }
 
     /// The brand of the deployment, for pages without a visitor.
     pub(crate) fn of_deployment(operations: &Operations) -> Arc<Self> {
         Arc::new(match operations.deployment_brand() {
-            Some(brand) => Self::new(brand.clone(), None),
-            None => Self { name: None, mark: Mark::None, accent: None, links: Vec::new() },
+            Some(brand) => Self::new(brand.clone(), None, operations.language_of(brand)),
+            None => Self { name: None, mark: Mark::None, accent: None, links: Vec::new(), words: Words::default() },
         })
     }
 
@@ -59,11 +63,13 @@ impl PageBrand {
     /// # Errors
     /// [`Error::Internal`] when the tenant's profile is not loaded.
     pub(crate) fn of_tenant(operations: &Operations, tenant: &Tenant) -> Result<Arc<Self>, Error> {
-        Ok(Arc::new(Self::new(operations.brand_of(tenant)?, Some(tenant.id))))
+        let brand = operations.brand_of(tenant)?;
+        let language = operations.language_of(&brand);
+        Ok(Arc::new(Self::new(brand, Some(tenant.id), language)))
     }
 
     /// `owner` is the tenant to which the brand belongs; `None` for the brand of the deployment.
-    fn new(brand: Brand, owner: Option<TenantId>) -> Self {
+    fn new(brand: Brand, owner: Option<TenantId>, language: Option<&Arc<Language>>) -> Self {
         // The texts of the logo and the accent are valid, because they are checked when the brand is set.
         let logo = brand.logo.and_then(|logo| logo.parse::<Logo>().ok());
         let accent = brand.accent.and_then(|accent| accent.parse::<Accent>().ok());
@@ -72,13 +78,20 @@ impl PageBrand {
             (None, None) => Mark::Postriders,
             (None, Some(_)) => Mark::None,
         };
-        let links = [("Documentation", brand.docs_url), ("Support", brand.support_url)];
+        let links = [(key!("Documentation"), brand.docs_url), (key!("Support"), brand.support_url)];
         Self {
             name: Some(brand.name.unwrap_or_else(|| "Postrider".to_owned())),
             mark,
             accent: accent.map(accent_href),
             links: links.into_iter().filter_map(|(text, href)| Some((text, href?))).collect(),
+            words: Words { language: language.cloned(), terms: brand.terms },
         }
+    }
+
+    /// A page with these words, for tests.
+    #[cfg(test)]
+    pub(crate) fn of_words(words: Words) -> Self {
+        Self { words, ..Self::new(Brand::NONE, None, None) }
     }
 
     /// The address of the icon in the browser's tab. A product without a logo has an empty icon.

@@ -3,6 +3,8 @@
 use postrider_model::attempt::SECRET_MASK;
 use postrider_operations::deliveries::Attempt;
 
+use crate::language::{Text, t};
+
 /// The command that sends the request of an attempt again, with the body, the headers and the signature that were sent. Secret
 /// values of headers are masked, because the history does not have them. The command has no comments, because an interactive zsh
 /// does not support them.
@@ -22,9 +24,9 @@ pub(crate) fn command(attempt: &Attempt, body: &str) -> String {
 }
 
 /// A sentence about what is missing in the command of an attempt; `None` if nothing is missing.
-pub(crate) fn remark(attempt: &Attempt) -> Option<String> {
+pub(crate) fn remark(attempt: &Attempt) -> Option<Text> {
     let masked = attempt.request_headers.iter().any(|header| header.value == SECRET_MASK);
-    masked.then(|| format!("In the command, {SECRET_MASK} stands for a secret value, which is not stored."))
+    masked.then(|| t!("In the command, {mask} stands for a secret value, which is not stored.", mask = SECRET_MASK))
 }
 
 /// Quotes a text, so that a POSIX shell reads it as one word.

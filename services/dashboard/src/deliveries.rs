@@ -24,7 +24,7 @@ use crate::components::{
 };
 use crate::failure::Answer;
 use crate::fields::{FieldReader, Fields};
-use crate::format::plural;
+use crate::language::{t, tm};
 use crate::page::{EndpointNames, Id, Managed, Page};
 use crate::texts::{self, Notice};
 use crate::{several, views};
@@ -115,14 +115,14 @@ async fn list(page: Page) -> Answer {
         (views::bar(&page, SavedViewList::Deliveries).await?, filters(&page).await?)
     };
     let content = html! {
-        h1 { "Deliveries" }
+        h1 { (t!("Deliveries")) }
         (views)
         (quick_ranges(&page.visitor))
         (filters)
         (errors)
         @if let Some(listed) = &listed { (history(&page, listed, &names)) }
     };
-    Ok(page.show("Deliveries", content))
+    Ok(page.show(&t!("Deliveries"), content))
 }
 
 fn history(page: &Page, listed: &List<Delivery>, names: &EndpointNames) -> Markup {
@@ -130,15 +130,15 @@ fn history(page: &Page, listed: &List<Delivery>, names: &EndpointNames) -> Marku
     let live = if query.optional("cursor").is_some() { "off" } else { "on" };
     html! {
         (several::buttons(page))
-        section #deliveries aria-label="Deliveries" data-live=(live) {
+        section #deliveries aria-label=(t!("Deliveries")) data-live=(live) {
             @if !listed.data.is_empty() {
                 (selectable_deliveries(page, &listed.data, names))
             } @else if is_filtered(query) {
-                (no_match("deliveries", &page.to("/deliveries"), listed.next_cursor.as_ref()))
+                (no_match(&t!("No deliveries match"), &page.to("/deliveries"), listed.next_cursor.as_ref()))
             } @else {
-                (empty("No deliveries yet", html! { p {
-                    "A delivery appears here when an event matches a webhook. "
-                    a href=(page.to("/webhooks")) { "Send a test" } " to see one now."
+                (empty(&t!("No deliveries yet"), html! { p {
+                    (t!("A delivery appears here when an event matches a {webhook}.")) " "
+                    (tm!("{link} to see one now.", link = html! { a href=(page.to("/webhooks")) { (t!("Send a test")) } }))
                 } }))
             }
         }
@@ -149,9 +149,9 @@ fn history(page: &Page, listed: &List<Delivery>, names: &EndpointNames) -> Marku
 /// The options of the filter `status`: the statuses, with the phases of a pending delivery after `pending`.
 fn status_options(chosen: &str) -> Markup {
     let phases = DeliveryPhase::ALL.map(|phase| (phase.as_str(), texts::phase_option(phase)));
-    let statuses = STATUSES.map(|status| (status.as_str(), status.as_str()));
+    let statuses = STATUSES.map(|status| (status.as_str(), texts::status_word(status.as_str())));
     let [pending, ended @ ..] = statuses;
-    options(chosen, [("", "all"), pending].into_iter().chain(phases).chain(ended))
+    options(chosen, [("", t!("all")), pending].into_iter().chain(phases).chain(ended))
 }
 
 async fn filters(page: &Page) -> Answer {
@@ -159,29 +159,29 @@ async fn filters(page: &Page) -> Answer {
     let chosen = query.get("endpoint_id");
     let webhooks = WebhookOptions::load(page, chosen).await?;
     let catalog = page.operations.catalog(page.caller).await?;
-    let attempts = [("", "all"), ("true", "with a failed attempt"), ("false", "without failed attempts")];
+    let attempts = [("", t!("all")), ("true", t!("with a failed attempt")), ("false", t!("without failed attempts"))];
     let outcomes = OUTCOMES.map(|outcome| (outcome.as_str(), texts::outcome_name(outcome)));
-    let outcomes = options(query.get("outcome"), [("", "any")].into_iter().chain(outcomes));
+    let outcomes = options(query.get("outcome"), [("", t!("any"))].into_iter().chain(outcomes));
     let more = html! {
-        (choice_filter("q-failed", "failed_attempts", "Attempts", options(query.get("failed_attempts"), attempts)))
-        (text_filter("q-event_id", "event_id", "Event id", query))
-        (text_filter("q-replay_id", "replay_id", "Replay id", query))
+        (choice_filter("q-failed", "failed_attempts", &t!("Attempts"), options(query.get("failed_attempts"), attempts)))
+        (text_filter("q-event_id", "event_id", &t!("Event id"), query))
+        (text_filter("q-replay_id", "replay_id", &t!("Replay id"), query))
         (time_filters(query))
         (order_filter(query))
     };
     let filters = html! {
-        (choice_filter("q-endpoint", "endpoint_id", "Webhook", webhooks.show(chosen, "all")))
-        (choice_filter("q-status", "status", "Status", status_options(query.get("status"))))
-        div { label for="q-code" { "Code" }
+        (choice_filter("q-endpoint", "endpoint_id", &t!("{Webhook}"), webhooks.show(chosen, &t!("all"))))
+        (choice_filter("q-status", "status", &t!("Status"), status_options(query.get("status"))))
+        div { label for="q-code" { (t!("Code")) }
             input #q-code type="text" name="status_code" value=(query.get("status_code"))
-                autocomplete="off" placeholder="such as 404 or 5xx"; }
-        (choice_filter("q-outcome", "outcome", "Answer", outcomes))
+                autocomplete="off" placeholder=(t!("such as 404 or 5xx")); }
+        (choice_filter("q-outcome", "outcome", &t!("Answer"), outcomes))
         (type_filter(query, &catalog))
         (more_filters(query, &["failed_attempts", "event_id", "replay_id", "from", "to", "order"], more))
         (kept_range(query))
         @if let Some(test) = query.optional("test") { input type="hidden" name="test" value=(test); }
     };
-    Ok(filter_bar(&page.visitor, "Deliveries", "Filter", filters))
+    Ok(filter_bar(&page.visitor, &t!("Deliveries"), &t!("Filter"), filters))
 }
 
 /// `POST …/deliveries/{id}/retry`
@@ -195,18 +195,22 @@ async fn ask_cancel(Managed(page): Managed<Page>, Id(id): Id) -> Answer {
     let delivery = page.operations.read_delivery(page.caller, &id).await?.delivery;
     let names = page.endpoint_names([delivery.endpoint_id]).await?;
     let at = page.to(format!("/deliveries/{id}"));
-    let attempts = plural(delivery.attempt_count.into(), "attempt", "attempts");
     let confirmation = Confirmation {
-        title: &format!("Cancel this delivery of {}?", delivery.event_type),
+        title: &t!("Cancel this delivery of {event}?", event = delivery.event_type),
         consequences: html! {
             p {
-                "To " (webhook_link(&page, delivery.endpoint_id, &names)) ", created " (time(delivery.created_at)) ", "
-                (attempts) " so far."
+                (tm!(
+                    delivery.attempt_count.into(),
+                    "To {link}, created {time}, {count} attempt so far.",
+                    "To {link}, created {time}, {count} attempts so far.",
+                    link = webhook_link(&page, delivery.endpoint_id, &names),
+                    time = time(delivery.created_at)
+                ))
             }
-            p { "There will be no further attempts. The webhook does not receive this event unless you send it again." }
+            p { (t!("There will be no further attempts. The {webhook} does not receive this event unless you send it again.")) }
         },
         action: &format!("{at}/cancel"),
-        button: "Cancel delivery",
+        button: &t!("Cancel delivery"),
         back: &at,
     };
     Ok(confirmation.page(&page))

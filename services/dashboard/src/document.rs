@@ -13,6 +13,7 @@ use postrider_operations::portal::Place;
 
 use crate::assets::{SCRIPTS, STYLE};
 use crate::brand::PageBrand;
+use crate::language::{Text, script_texts, t};
 
 /// Where the page of a request is shown, and with which brand.
 struct Shown {
@@ -46,8 +47,8 @@ pub(crate) fn page_brand() -> Arc<PageBrand> {
 }
 
 /// The sender of the deliveries, as the subject at the start of a sentence: the name of the page's brand.
-pub(crate) fn sender() -> String {
-    page_brand().name.clone().unwrap_or_else(|| "The service".to_owned())
+pub(crate) fn sender() -> Text {
+    page_brand().name.clone().map_or_else(|| t!("The service"), Text::from)
 }
 
 /// The HTML document with this title and this `body` element.
@@ -56,7 +57,7 @@ pub(crate) fn document(title: &str, body: Markup) -> Markup {
     let name = brand.name.as_ref().filter(|_| !in_frame());
     html! {
         (DOCTYPE)
-        html lang="en" {
+        html lang=(brand.words.tag()) data-texts=[script_texts()] {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";

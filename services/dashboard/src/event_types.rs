@@ -14,7 +14,8 @@ use crate::Dashboard;
 use crate::components::Column::Text;
 use crate::components::{empty, filter_bar, head, listing, text_filter};
 use crate::failure::Answer;
-use crate::format::{path_segment, plural, pretty_json};
+use crate::format::{path_segment, pretty_json};
+use crate::language::{key, t, tm};
 use crate::page::Page;
 
 /// Maximum number of webhooks that the page of an event type offers for a test.
@@ -38,40 +39,42 @@ async fn list(page: Page) -> Answer {
         types.retain(|of| [&of.name, &of.description].into_iter().any(|text| text.to_lowercase().contains(wanted)));
     }
     let content = html! {
-        h1 { "Event types" }
-        p { (plural(total as u64, "event type", "event types")) " that a webhook can receive." }
-        (filter_bar(&page.visitor, "Event types", "Search", text_filter("q-text", "q", "Name or description", query)))
-        @if types.is_empty() { (empty(if wanted.is_some() { "No event types match" } else { "No event types yet" }, html! {})) }
+        h1 { (t!("Event types")) }
+        p { (t!(total as u64, "{count} event type that a {webhook} can receive.", "{count} event types that a {webhook} can receive.")) }
+        (filter_bar(&page.visitor, &t!("Event types"), &t!("Search"), text_filter("q-text", "q", &t!("Name or description"), query)))
+        @if types.is_empty() { (empty(&if wanted.is_some() { t!("No event types match") } else { t!("No event types yet") }, html! {})) }
         @else { (table(&page, &types)) }
         (downloads(&page))
     };
-    Ok(page.show("Event types", content))
+    Ok(page.show(&t!("Event types"), content))
 }
 
 fn table(page: &Page, types: &[EventType]) -> Markup {
     let address = |name: &str| page.to(format!("/event-types/{}", path_segment(name)));
     html! { table.rows data-rows {
-        caption.unseen { "Event types by name" }
-        (head(&["Name", "Description", "In the body"].map(Text)))
+        caption.unseen { (t!("Event types by name")) }
+        (head(&[key!("Name"), key!("Description"), key!("In the body")].map(Text)))
         tbody { @for of in types { tr {
-            th.long scope="row" data-label="Name" {
+            th.long scope="row" data-label=(t!("Name")) {
                 a href=(address(&of.name)) { (of.name) }
-                @if of.source == Source::Tenant { " " span.tag { "custom" } }
+                @if of.source == Source::Tenant { " " span.tag { (t!("custom")) } }
             }
-            td.long data-label="Description" { (of.description) }
-            td.long data-label="In the body" { code { (of.wire_name.as_deref().unwrap_or(&of.name)) } }
+            td.long data-label=(t!("Description")) { (of.description) }
+            td.long data-label=(t!("In the body")) { code { (of.wire_name.as_deref().unwrap_or(&of.name)) } }
         } } }
     } }
 }
 
 fn downloads(page: &Page) -> Markup {
     html! { section aria-labelledby="downloads" {
-        h2 #downloads { "For code generators" }
+        h2 #downloads { (t!("For code generators")) }
         // The links need no attribute `download`, because the answers are attachments. With it, the browser would not tell the
         // server that the page is in a frame.
-        p { "All event types with their schemas and samples, as "
-            a href=(page.to("/catalog/openapi.json")) { "OpenAPI 3.1 (webhooks)" } " and as "
-            a href=(page.to("/catalog/asyncapi.json")) { "AsyncAPI 3.0" } "." }
+        p { (tm!(
+            "All event types with their schemas and samples, as {openapi} and as {asyncapi}.",
+            openapi = html! { a href=(page.to("/catalog/openapi.json")) { "OpenAPI 3.1 (webhooks)" } },
+            asyncapi = html! { a href=(page.to("/catalog/asyncapi.json")) { "AsyncAPI 3.0" } }
+        )) }
     } }
 }
 
@@ -82,19 +85,20 @@ async fn show(page: Page, Path((_, name)): Path<(String, String)>) -> Answer {
         h1 { (event_type.name) }
         @if !event_type.description.is_empty() { p { (event_type.description) } }
         dl.facts {
-            @if let Some(wire_name) = &event_type.wire_name { dt { "In the body" } dd { code { (wire_name) } } }
-            dt { "Deliveries" } dd { a href=(page.to(format!("/deliveries?type={}", path_segment(&event_type.name)))) { "Deliveries of this type" } }
+            @if let Some(wire_name) = &event_type.wire_name { dt { (t!("In the body")) } dd { code { (wire_name) } } }
+            @let deliveries = page.to(format!("/deliveries?type={}", path_segment(&event_type.name)));
+            dt { (t!("Deliveries")) } dd { a href=(deliveries) { (t!("Deliveries of this type")) } }
         }
         section aria-labelledby="body" {
-            h2 #body { "What your endpoint receives" }
+            h2 #body { (t!("What your {endpoint} receives")) }
             @match &body {
-                Some(body) => (listing("Sample body", &pretty_json(body))),
-                None => p { "This event type has no sample." },
+                Some(body) => (listing(&t!("Sample body"), &pretty_json(body))),
+                None => p { (t!("This event type has no sample.")) },
             }
         }
         @if let Some(schema) = &event_type.schema { section aria-labelledby="schema" {
-            h2 #schema { "JSON Schema of the data" }
-            (listing("JSON Schema", &pretty_json(schema.get())))
+            h2 #schema { (t!("JSON Schema of the data")) }
+            (listing(&t!("JSON Schema"), &pretty_json(schema.get())))
         } }
         @if page.can_manage() { (send_as_test(&page, &event_type).await?) }
     };
@@ -106,12 +110,12 @@ async fn send_as_test(page: &Page, event_type: &EventType) -> Answer {
     let webhooks = page.operations.endpoint_names(page.caller, TESTED_MAX).await?;
     let test = |id| page.to(format!("/webhooks/{id}/test?event_type={}", path_segment(&event_type.name)));
     Ok(html! { section aria-labelledby="send" {
-        h2 #send { "Send as a test" }
+        h2 #send { (t!("Send as a test")) }
         @if webhooks.is_empty() {
-            p { "There is no webhook yet. " a href=(page.to("/webhooks/new")) { "Add a webhook" } }
+            p { (t!("There is no {webhook} yet.")) " " a href=(page.to("/webhooks/new")) { (t!("Add a {webhook}")) } }
         } @else {
-            ul { @for (id, name) in &webhooks { li { a href=(test(id)) { "Test " (name) } } } }
-            @if webhooks.len() == TESTED_MAX as usize { p.faint { "These are the newest " (TESTED_MAX) " webhooks." } }
+            ul { @for (id, name) in &webhooks { li { a href=(test(id)) { (t!("Test {name}", name = name)) } } } }
+            @if webhooks.len() == TESTED_MAX as usize { p.faint { (t!("These are the newest {number} {webhooks}.", number = TESTED_MAX)) } }
         }
     } })
 }

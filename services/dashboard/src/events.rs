@@ -20,13 +20,14 @@ use postrider_profiles::Profile;
 use crate::Dashboard;
 use crate::components::Column::Text;
 use crate::components::{
-    Confirmation, RANGE, absent, ago, empty, filter_bar, head, is_filtered, kept_range, list_or_errors, more_filters,
-    no_match, order_caption, order_filter, pager, quick_ranges, read_times, read_type, text_filter, time, time_filters,
-    type_filter,
+    Confirmation, RANGE, absent, ago, empty, filter_bar, head, is_filtered, is_oldest_first, kept_range,
+    list_or_errors, more_filters, no_match, order_filter, pager, quick_ranges, read_times, read_type, text_filter,
+    time, time_filters, type_filter,
 };
 use crate::failure::Answer;
 use crate::fields::{FieldReader, Fields};
-use crate::format::{attribute, plural};
+use crate::format::attribute;
+use crate::language::{key, t, tm};
 use crate::page::{Id, Managed, Page};
 use crate::texts::Notice;
 use crate::views;
@@ -73,8 +74,8 @@ async fn list(page: Page) -> Answer {
     let views = views::bar(&page, SavedViewList::Events).await?;
     let content = html! {
         div.heading {
-            h1 { "Events" }
-            @if page.can_manage() { a.button href=(page.to("/replays/new")) { "Replay a range" } }
+            h1 { (t!("Events")) }
+            @if page.can_manage() { a.button href=(page.to("/replays/new")) { (t!("Replay a range")) } }
         }
         (views)
         (quick_ranges(&page.visitor))
@@ -84,48 +85,53 @@ async fn list(page: Page) -> Answer {
             @if let Some(searched) = listed.searched { (searched::note(query, searched, listed)) }
             @if !listed.data.is_empty() { (table_form(&page, listed)) }
             @else if listed.searched.is_some() {}
-            @else if is_filtered(query) { (no_match("events", &page.to("/events"), listed.next_cursor.as_ref())) }
-            @else { (empty("No events yet", html! { p {
-                "Publish one: " code { "POST /v1/publish" } " with a key that has the scope “publish”."
+            @else if is_filtered(query) { (no_match(&t!("No events match"), &page.to("/events"), listed.next_cursor.as_ref())) }
+            @else { (empty(&t!("No events yet"), html! { p {
+                (tm!(
+                    "Publish one: {request} with a key that has the scope “publish”.",
+                    request = html! { code { "POST /v1/publish" } }
+                ))
             } })) }
             @if listed.searched.is_some() { (searched::pager(&page.visitor, listed.next_cursor.as_ref())) }
             @else { (pager(&page.visitor, listed.next_cursor.as_ref())) }
         }
     };
-    Ok(page.show("Events", content))
+    Ok(page.show(&t!("Events"), content))
 }
 
 /// The list of events, as a form in which a visitor can choose events to replay.
 fn table_form(page: &Page, listed: &EventPage) -> Markup {
-    let mut columns = if page.can_manage() { vec![Text("Choose")] } else { Vec::new() };
-    columns.extend(["Event type", "Accepted", "Attributes", "Origin", "Id"].map(Text));
+    let oldest_first = is_oldest_first(&page.visitor.query);
+    let caption = if oldest_first { t!("Events, oldest first") } else { t!("Events, newest first") };
+    let mut columns = if page.can_manage() { vec![Text(key!("Choose"))] } else { Vec::new() };
+    columns.extend([key!("Event type"), key!("Accepted"), key!("Attributes"), key!("Origin"), key!("Id")].map(Text));
     html! { form method="get" action=(page.to("/replays/new")) {
-        section #events aria-label="Events" {
+        section #events aria-label=(t!("Events")) {
             table.rows.dense data-rows {
-                caption.unseen { "Events, " (order_caption(&page.visitor.query)) }
+                caption.unseen { (caption) }
                 (head(&columns))
                 tbody { @for event in &listed.data { (row(page, event)) } }
             }
         }
-        @if page.can_manage() { div.buttons { button type="submit" { "Replay the chosen events" } } }
+        @if page.can_manage() { div.buttons { button type="submit" { (t!("Replay the chosen events")) } } }
     } }
 }
 
 fn row(page: &Page, event: &Event) -> Markup {
-    let label = format!("Choose {} {}", event.event_type, event.id);
+    let label = t!("Choose {event} {id}", event = event.event_type, id = event.id);
     let attributes: Vec<String> = event.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let attributes = attributes.join(", ");
     html! { tr {
         @if page.can_manage() {
-            td data-label="Choose" { input type="checkbox" name="event_id" value=(event.id) aria-label=(label); }
+            td data-label=(t!("Choose")) { input type="checkbox" name="event_id" value=(event.id) aria-label=(label); }
         }
-        th.cut scope="row" data-label="Event type" title=(event.event_type) {
+        th.cut scope="row" data-label=(t!("Event type")) title=(event.event_type) {
             a href=(page.to(format!("/events/{}", event.id))) { (event.event_type) }
         }
-        td data-label="Accepted" { (ago(event.accepted_at)) }
-        td.cut data-label="Attributes" title=(attributes) { @if event.attributes.is_empty() { (absent()) } @else { (attributes) } }
-        td data-label="Origin" { (event.origin.as_str()) }
-        td.cut data-label="Id" title=(event.id) { code { (event.id) } }
+        td data-label=(t!("Accepted")) { (ago(event.accepted_at)) }
+        td.cut data-label=(t!("Attributes")) title=(attributes) { @if event.attributes.is_empty() { (absent()) } @else { (attributes) } }
+        td data-label=(t!("Origin")) { (event.origin.as_str()) }
+        td.cut data-label=(t!("Id")) title=(event.id) { code { (event.id) } }
     } }
 }
 
@@ -137,13 +143,13 @@ fn search(page: &Page, catalog: &[EventType]) -> Markup {
         @for name in page.profile.attributes.keys() {
             (text_filter(&format!("q-{name}"), &format!("attributes.{name}"), &attribute(name), query))
         }
-        div { label for="q-payload" { "Value in the payload" }
+        div { label for="q-payload" { (t!("Value in the payload")) }
             input #q-payload type="text" name=(PAYLOAD) value=(query.get(PAYLOAD))
-                autocomplete="off" spellcheck="false" placeholder="email=jo@example.com"; }
+                autocomplete="off" spellcheck="false" placeholder=(t!("email=jo@example.com")); }
         (more_filters(query, &["from", "to", "order"], more))
         (kept_range(query))
     };
-    filter_bar(&page.visitor, "Events", "Search", filters)
+    filter_bar(&page.visitor, &t!("Events"), &t!("Search"), filters)
 }
 
 /// `GET …/events/{id}/expunge`
@@ -152,18 +158,22 @@ async fn ask_expunge(Managed(page): Managed<Page>, Id(id): Id) -> Answer {
     let pending = found.deliveries.iter().filter(|delivery| !delivery.status.is_terminal()).count();
     let at = page.to(format!("/events/{id}"));
     let confirmation = Confirmation {
-        title: &format!("Expunge the payload of {}?", found.event.event_type),
+        title: &t!("Expunge the payload of {event}?", event = found.event.event_type),
         consequences: html! {
-            p { "Event " code { (id) } ", accepted " (time(found.event.accepted_at)) "." }
+            p { (tm!("Event {id}, accepted {time}.", id = html! { code { (id) } }, time = time(found.event.accepted_at))) }
             ul {
-                li { "Data and metadata are deleted from the history." }
-                li { "The event can no longer be sent again or replayed." }
-                @if pending > 0 { li { (plural(pending as u64, "pending delivery is", "pending deliveries are")) " discarded." } }
+                li { (t!("Data and metadata are deleted from the history.")) }
+                li { (t!("The event can no longer be sent again or replayed.")) }
+                @if pending > 0 { li { (t!(
+                    pending as u64,
+                    "{count} pending delivery is discarded.",
+                    "{count} pending deliveries are discarded."
+                )) } }
             }
-            p { "This cannot be undone." }
+            p { (t!("This cannot be undone.")) }
         },
         action: &format!("{at}/expunge"),
-        button: "Expunge the payload",
+        button: &t!("Expunge the payload"),
         back: &at,
     };
     Ok(confirmation.page(&page))

@@ -9,6 +9,8 @@ use postrider_store::StoreError;
 use url::form_urlencoded;
 
 use crate::document::{self, in_frame};
+use crate::format::capitalised;
+use crate::language::{english, t};
 use crate::sign_in_page::{SIGN_IN, session_ended};
 
 /// The answer of a handler: a page by default, or a failure.
@@ -65,27 +67,25 @@ impl IntoResponse for Failure {
 
 fn error_page(status: StatusCode, detail: &str) -> Response {
     let heading = match status {
-        StatusCode::FORBIDDEN => "Not allowed",
-        StatusCode::NOT_FOUND => "Not found",
-        StatusCode::CONFLICT => "Not possible now",
-        StatusCode::PRECONDITION_FAILED => "This page is out of date",
-        StatusCode::TOO_MANY_REQUESTS => "Too many requests",
-        StatusCode::SERVICE_UNAVAILABLE => "Not available now",
-        status if status.is_server_error() => "Internal error",
-        _ => "The request failed",
+        StatusCode::FORBIDDEN => t!("Not allowed"),
+        StatusCode::NOT_FOUND => t!("Not found"),
+        StatusCode::CONFLICT => t!("Not possible now"),
+        StatusCode::PRECONDITION_FAILED => t!("This page is out of date"),
+        StatusCode::TOO_MANY_REQUESTS => t!("Too many requests"),
+        StatusCode::SERVICE_UNAVAILABLE => t!("Not available now"),
+        status if status.is_server_error() => t!("Internal error"),
+        _ => t!("The request failed"),
     };
     let content = html! {
         h1 { (heading) }
-        p { (sentence(detail)) }
-        p { a href="/dashboard" { "Go to the start page" } }
+        p { (english(sentence(detail))) }
+        p { a href="/dashboard" { (t!("Go to the start page")) } }
     };
-    (status, document::bare(heading, content)).into_response()
+    (status, document::bare(&heading, content)).into_response()
 }
 
 /// An error's detail as a sentence.
 fn sentence(detail: &str) -> String {
-    let mut letters = detail.chars();
-    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
     let end = if detail.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{first}{}{end}", letters.as_str())
+    format!("{}{end}", capitalised(detail))
 }

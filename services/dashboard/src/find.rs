@@ -12,7 +12,9 @@ use postrider_operations::find::{Found, SEARCH_BYTES_MAX, anywhere};
 use crate::Dashboard;
 use crate::failure::Answer;
 use crate::fields::Fields;
+use crate::language::{english, t, tm};
 use crate::page::Page;
+use crate::texts::status_word;
 
 /// The query parameter with the search text.
 const TEXT: &str = "q";
@@ -23,11 +25,11 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
 
 /// The search box in the header of a tenant's pages. `tenant` is the tenant's id, `text` the text of the last search.
 pub(crate) fn search_box(tenant: &str, text: &str) -> Markup {
-    html! { form.find method="get" action={ "/dashboard/" (tenant) "/find" } role="search" aria-label="This account" {
-        label.unseen for="find" { "Find anything" }
+    html! { form.find method="get" action={ "/dashboard/" (tenant) "/find" } role="search" aria-label=(t!("This account")) {
+        label.unseen for="find" { (t!("Find anything")) }
         input #find type="search" name=(TEXT) value=(text) maxlength=(SEARCH_BYTES_MAX) autocomplete="off" spellcheck="false"
-            placeholder="Search: id, webhook, 5xx, email=…";
-        button.unseen type="submit" tabindex="-1" { "Find" }
+            placeholder=(t!("Search: id, {webhook}, 5xx, email=…"));
+        button.unseen type="submit" tabindex="-1" { (t!("Find")) }
     } }
 }
 
@@ -38,11 +40,13 @@ async fn show(page: Page) -> Answer<Response> {
         Ok(found) => found,
         Err(Error::Invalid(errors)) => {
             let content = html! {
-                h1 { "Search" }
-                div.problem role="alert" { @for error in &errors { p { "The search text has " (error.detail) "." } } }
+                h1 { (t!("Search")) }
+                div.problem role="alert" { @for error in &errors {
+                    p { (tm!("The search text has {problem}.", problem = english(&error.detail))) }
+                } }
                 (understood())
             };
-            return Ok(page.show("Search", content).into_response());
+            return Ok(page.show(&t!("Search"), content).into_response());
         }
         Err(error) => return Err(error.into()),
     };
@@ -50,7 +54,7 @@ async fn show(page: Page) -> Answer<Response> {
         return Ok(Redirect::to(&page.to(path(only))).into_response());
     }
     let content = html! {
-        h1.long { @if text.is_empty() { "Search" } @else { "Search for “" (text) "”" } }
+        h1.long { @if text.is_empty() { (t!("Search")) } @else { (t!("Search for “{text}”", text = text)) } }
         @if found.is_empty() {
             @if !text.is_empty() { (nothing(&page, text)) }
             (understood())
@@ -58,15 +62,15 @@ async fn show(page: Page) -> Answer<Response> {
             ul.found data-rows { @for found in &found { li { (entry(&page, found)) } } }
         }
     };
-    Ok(page.show(&format!("Search {text}"), content).into_response())
+    Ok(page.show(&t!("Search {text}", text = text), content).into_response())
 }
 
 /// The message that nothing was found, with a link to the search for the text in payloads.
 fn nothing(page: &Page, text: &str) -> Markup {
     html! { div.warning role="status" {
-        p { "Nothing was found. Events and deliveries past the retention are gone." }
+        p { (t!("Nothing was found. Events and deliveries past the retention are gone.")) }
         @if let Some(search) = anywhere(text) {
-            p { a href=(page.to(path(&Found::Payload(search)))) { "Search payloads for this value" } }
+            p { a href=(page.to(path(&Found::Payload(search)))) { (t!("Search payloads for this value")) } }
         }
     } }
 }
@@ -91,15 +95,15 @@ fn path(found: &Found) -> String {
 
 fn entry(page: &Page, found: &Found) -> Markup {
     let (kind, name, more) = match found {
-        Found::Endpoint(endpoint) => ("Webhook", endpoint.name.clone(), endpoint.url.clone().unwrap_or_default()),
-        Found::Types(pattern) => ("Events", pattern.to_string(), String::new()),
-        Found::Event(id) => ("Event", id.to_string(), String::new()),
-        Found::Delivery(id) => ("Delivery", id.to_string(), String::new()),
-        Found::Replay(id) => ("Replay", id.to_string(), String::new()),
-        Found::StatusCodes(codes) => ("Deliveries", codes.to_string(), String::new()),
-        Found::Outcome(outcome) => ("Deliveries", outcome.to_string(), String::new()),
-        Found::Status(status) => ("Deliveries", status.to_string(), String::new()),
-        Found::Payload(search) => ("Events", search.to_string(), "with this value in the payload".to_owned()),
+        Found::Endpoint(endpoint) => (t!("{Webhook}"), endpoint.name.clone(), endpoint.url.clone().unwrap_or_default()),
+        Found::Types(pattern) => (t!("Events"), pattern.to_string(), String::new()),
+        Found::Event(id) => (t!("Event"), id.to_string(), String::new()),
+        Found::Delivery(id) => (t!("Delivery"), id.to_string(), String::new()),
+        Found::Replay(id) => (t!("Replay"), id.to_string(), String::new()),
+        Found::StatusCodes(codes) => (t!("Deliveries"), codes.to_string(), String::new()),
+        Found::Outcome(outcome) => (t!("Deliveries"), outcome.to_string(), String::new()),
+        Found::Status(status) => (t!("Deliveries"), status_word(status.as_str()).into_owned(), String::new()),
+        Found::Payload(search) => (t!("Events"), search.to_string(), t!("with this value in the payload").into_owned()),
     };
     html! { span.tag { (kind) } " " a href=(page.to(path(found))) { (name) } " " span.faint { (more) } }
 }
@@ -109,18 +113,18 @@ fn understood() -> Markup {
     let kinds = [
         (
             "evt_…, dlv_…, ep_…, rpl_…",
-            "the event, delivery, webhook or replay with this id; also ids that you gave to events",
+            t!("the event, delivery, {webhook} or replay with this id; also ids that you gave to events"),
         ),
-        ("CRM, example.com/hook", "webhooks whose name or URL contains this"),
-        ("lead.created, lead.*, lead", "events of this type, or of the types below it"),
-        ("email=jo@example.com, data.items.sku:A1", "events with this value in this field of the payload"),
-        ("jo@example.com, *=A1", "events with this value in any field of the payload"),
-        ("404, 5xx", "deliveries whose last attempt got this status code, or one of this class"),
-        ("timeout, dns, tls, connect, blocked", "deliveries whose last attempt failed in this way"),
-        ("failed, pending, delivered, cancelled, discarded", "deliveries with this status"),
+        ("CRM, example.com/hook", t!("{webhooks} whose name or URL contains this")),
+        ("lead.created, lead.*, lead", t!("events of this type, or of the types below it")),
+        ("email=jo@example.com, data.items.sku:A1", t!("events with this value in this field of the payload")),
+        ("jo@example.com, *=A1", t!("events with this value in any field of the payload")),
+        ("404, 5xx", t!("deliveries whose last attempt got this status code, or one of this class")),
+        ("timeout, dns, tls, connect, blocked", t!("deliveries whose last attempt failed in this way")),
+        ("failed, pending, delivered, cancelled, discarded", t!("deliveries with this status")),
     ];
     html! { section aria-labelledby="understood" {
-        h2 #understood { "What you can search for" }
+        h2 #understood { (t!("What you can search for")) }
         dl.facts { @for (text, what) in kinds { dt { code { (text) } } dd { (what) } } }
     } }
 }

@@ -3,6 +3,8 @@
 use axum::http::StatusCode;
 use postrider_model::time::UnixMillis;
 
+use crate::language::t;
+
 /// A status code with its reason phrase: `503 Service Unavailable`.
 pub(crate) fn status_line(code: u16) -> String {
     let reason = StatusCode::from_u16(code).ok().and_then(|code| code.canonical_reason());
@@ -18,14 +20,14 @@ pub(crate) fn duration(ms: f64) -> String {
         ms if ms < 60_000.0 => format!("{:.1} s", ms / 1_000.0),
         ms if ms < 5_400_000.0 => format!("{:.0} min", ms / 60_000.0),
         ms if ms < 172_800_000.0 => format!("{:.1} h", ms / 3_600_000.0),
-        ms => format!("{:.0} days", ms / 86_400_000.0),
+        ms => t!("{number} days", number = format!("{:.0}", ms / 86_400_000.0)).into_owned(),
     }
 }
 
 /// A number of bytes, in the unit that suits its size.
 pub(crate) fn bytes(number: usize) -> String {
     match number {
-        0..1_024 => format!("{number} bytes"),
+        0..1_024 => t!("{number} bytes", number = number).into_owned(),
         1_024..1_048_576 => format!("{:.1} KiB", number as f64 / 1_024.0),
         _ => format!("{:.1} MiB", number as f64 / 1_048_576.0),
     }
@@ -42,6 +44,12 @@ pub(crate) fn count(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// The text with a capital letter at its start.
+pub(crate) fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters.clone()).collect()
 }
 
 /// A count with its noun: "1 delivery", "2 deliveries".
@@ -77,8 +85,8 @@ pub(crate) fn schedule(all: &[u32]) -> String {
 /// The label of an attribute: `Sending domain` for `sending_domain`.
 pub(crate) fn attribute(name: &str) -> String {
     match name {
-        "dedicated_ip" => return "Dedicated IP".to_owned(),
-        "sending_domain" => return "Sending domain".to_owned(),
+        "dedicated_ip" => return t!("Dedicated IP").into_owned(),
+        "sending_domain" => return t!("Sending domain").into_owned(),
         _ => {}
     }
     let mut words = name.replace('_', " ");

@@ -20,6 +20,7 @@ use crate::components::{
     RANGES, Range, WebhookOptions, cause_table, choice_filter, empty, failures_query, options, tiles, time,
 };
 use crate::failure::Answer;
+use crate::language::{t, text, tm};
 use crate::page::Page;
 
 pub(crate) fn routes() -> Router<Arc<Dashboard>> {
@@ -39,13 +40,13 @@ async fn show(page: Page) -> Answer {
     )?;
     let webhooks = WebhookOptions::load(&page, endpoint).await?;
     let content = html! {
-        h1 { "Health" }
-        form.filter-bar method="get" action=(page.visitor.path) role="search" aria-label="Health" {
-            (choice_filter("q-endpoint", "endpoint_id", "Webhook", webhooks.show(endpoint, "All webhooks")))
-            (choice_filter("q-range", "range", "Time", options(range.name, RANGES.map(|range| (range.name, range.label)))))
-            div.buttons { button type="submit" { "Show" } }
+        h1 { (t!("Health")) }
+        form.filter-bar method="get" action=(page.visitor.path) role="search" aria-label=(t!("Health")) {
+            (choice_filter("q-endpoint", "endpoint_id", &t!("{Webhook}"), webhooks.show(endpoint, &t!("All {webhooks}"))))
+            (choice_filter("q-range", "range", &t!("Time"), options(range.name, RANGES.map(|range| (range.name, text(range.label))))))
+            div.buttons { button type="submit" { (t!("Show")) } }
         }
-        section #health aria-label="Figures" data-live data-every="10000" {
+        section #health aria-label=(t!("Figures")) data-live data-every="10000" {
             (tiles(&found.total, page.profile.promise))
             @if found.total.attempts == 0 { (no_attempts(&page)) } @else {
                 (charts(&found, (!range.is_by_minute()).then_some(&failures), page.profile.promise))
@@ -55,7 +56,7 @@ async fn show(page: Page) -> Answer {
             (worst)
         }
     };
-    Ok(page.show("Health", content))
+    Ok(page.show(&t!("Health"), content))
 }
 
 async fn stats(page: &Page, endpoint: &str, query: &StatsQuery) -> Answer<Stats> {
@@ -74,17 +75,21 @@ async fn failures(page: &Page, endpoint: &str, query: StatsQuery) -> Answer<Fail
 
 fn no_attempts(page: &Page) -> Markup {
     let next = html! { p {
-        "Choose a longer time, or " a href=(page.to("/webhooks")) { "send a test" }
-        " (tests are in the history, but not in these figures)."
+        (tm!(
+            "Choose a longer time, or {link} (tests are in the history, but not in these figures).",
+            link = html! { a href=(page.to("/webhooks")) { (t!("send a test")) } }
+        ))
     } };
-    empty("No attempts in this time", next)
+    empty(&t!("No attempts in this time"), next)
 }
 
 /// The section with the causes of failures. It is left out if no attempt failed.
 fn causes(page: &Page, failures: &Failures, range: &Range, endpoint: &str) -> Markup {
     html! { @if !failures.causes.is_empty() {
-        h2 #failures { "Failures by cause" }
-        @if range.is_by_minute() { p { "Causes are counted by the hour: these are the failures since " (time(failures.from)) "." } }
+        h2 #failures { (t!("Failures by cause")) }
+        @if range.is_by_minute() {
+            p { (tm!("Causes are counted by the hour: these are the failures since {time}.", time = time(failures.from))) }
+        }
         (cause_table(page, failures, endpoint))
     } }
 }

@@ -6,18 +6,19 @@ use postrider_store::config::Tenant;
 
 use crate::document::{document, in_frame, page_brand};
 use crate::find::search_box;
+use crate::language::{key, t, text};
 use crate::session::Visitor;
 use crate::texts::Notice;
 
 /// The sections of the navigation: the name, and the path below the address of the tenant or of the operator.
 const OF_TENANT: [(&str, &str); 7] = [
-    ("Webhooks", "webhooks"),
-    ("Deliveries", "deliveries"),
-    ("Events", "events"),
-    ("Event types", "event-types"),
-    ("Replays", "replays"),
-    ("Health", "health"),
-    ("Audit log", "audit-log"),
+    (key!("{Webhooks}"), "webhooks"),
+    (key!("Deliveries"), "deliveries"),
+    (key!("Events"), "events"),
+    (key!("Event types"), "event-types"),
+    (key!("Replays"), "replays"),
+    (key!("Health"), "health"),
+    (key!("Audit log"), "audit-log"),
 ];
 const OF_OPERATOR: [(&str, &str); 5] = [
     ("Tenants", "tenants"),
@@ -31,7 +32,7 @@ const OF_OPERATOR: [(&str, &str); 5] = [
 pub(crate) fn full(visitor: &Visitor, tenant: Option<&Tenant>, title: &str, content: Markup) -> Markup {
     let body = html! {
         body {
-            a.skip href="#main" { "Skip to the content" }
+            a.skip href="#main" { (t!("Skip to the content")) }
             @if !in_frame() { (bar(visitor, tenant)) } @else if let Some(tenant) = tenant {
                 header.bar { (search_box(&tenant.id.to_string(), searched(visitor))) }
             }
@@ -57,7 +58,7 @@ fn bar(visitor: &Visitor, tenant: Option<&Tenant>) -> Markup {
         }
         form.sign-out method="post" action="/dashboard/sign-out" {
             (visitor.tokens)
-            button.quiet type="submit" { "Sign out" }
+            button.quiet type="submit" { (t!("Sign out")) }
         }
     } }
 }
@@ -70,37 +71,37 @@ fn searched(visitor: &Visitor) -> &str {
 /// The dialog that explains the keyboard shortcuts. `keys.js` opens it. Its checkbox turns the shortcuts on and off.
 fn keys() -> Markup {
     let keys = [
-        ("/", "search"),
-        ("j, k", "next and previous row of a list"),
-        ("Enter", "open the row"),
-        ("?", "show or hide this list"),
+        ("/", t!("search")),
+        ("j, k", t!("next and previous row of a list")),
+        ("Enter", t!("open the row")),
+        ("?", t!("show or hide this list")),
     ];
     html! { dialog #key-help aria-labelledby="keys-title" {
-        h2 #keys-title { "Keys" }
+        h2 #keys-title { (t!("Keys")) }
         dl.facts { @for (key, what) in keys { dt { kbd { (key) } } dd { (what) } } }
-        label.check { input #keys-on type="checkbox" checked; " Keys of one letter work on these pages" }
-        form method="dialog" { button type="submit" { "Close" } }
+        label.check { input #keys-on type="checkbox" checked; " " (t!("Keys of one letter work on these pages")) }
+        form method="dialog" { button type="submit" { (t!("Close")) } }
     } }
 }
 
 fn navigation(visitor: &Visitor, tenant: Option<&Tenant>) -> Markup {
-    let links = |owner: &str, sections: &[(&str, &str)]| {
+    let links = |owner: &str, sections: &[(&'static str, &str)]| {
         html! { @for (name, section) in sections {
             @let href = format!("/dashboard/{owner}/{section}");
-            li { a href=(href) aria-current=[visitor.path.starts_with(&href).then_some("page")] { (name) } }
+            li { a href=(href) aria-current=[visitor.path.starts_with(&href).then_some("page")] { (text(name)) } }
         } }
     };
     html! {
-        nav.side aria-label="Main" {
+        nav.side aria-label=(t!("Main")) {
             @if let Some(tenant) = tenant {
                 ul { (links(&tenant.id.to_string(), &OF_TENANT)) }
                 (outside_links())
             }
             @if visitor.caller.is_operator() {
-                p.side-title #operator-nav { "Operator" }
+                p.side-title #operator-nav { (t!("Operator")) }
                 ul aria-labelledby="operator-nav" { (links("operator", &OF_OPERATOR)) }
             }
-            button.quiet.keys-button #keys-button type="button" hidden { "Keys " kbd { "?" } }
+            button.quiet.keys-button #keys-button type="button" hidden { (t!("Keys")) " " kbd { "?" } }
         }
     }
 }
@@ -110,8 +111,8 @@ fn navigation(visitor: &Visitor, tenant: Option<&Tenant>) -> Markup {
 fn outside_links() -> Markup {
     let brand = page_brand();
     html! { @if !brand.links.is_empty() {
-        ul.outside { @for (text, href) in &brand.links {
-            li { a href=(href) target=[in_frame().then_some("_blank")] rel="noopener" { (text) } }
+        ul.outside { @for (label, href) in &brand.links {
+            li { a href=(href) target=[in_frame().then_some("_blank")] rel="noopener" { (text(label)) } }
         } }
     } }
 }

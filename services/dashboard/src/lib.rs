@@ -1,11 +1,12 @@
 //! The dashboard: pages for customers and operators in a browser, under `/dashboard`.
 //!
 //! # What it owns
-//! - The parts that all pages share: `document`, `layout`, `assets`, `brand` and `components`.
+//! - The parts that all pages share: `document`, `layout`, `assets`, `brand`, `language` and `components`.
 //! - The visitor: `sign_in`, `portal`, `session`, `cookie`, `csrf`, and `page`, which has the extractors of the handlers.
 //! - Forms: `fields`, and `submit_once`, which processes each form once.
 //! - A module for each subject. For a tenant: `webhooks`, `deliveries`, `several` (changes of several deliveries), `events`,
-//!   `event_types`, `replays`, `health`, `audit_log`, `find` (the search) and `views` (saved filters). For operators: `operator`. Customers know an
+//!   `event_types`, `replays`, `health`, `audit_log`, `find` (the search) and `views` (saved filters). For operators: `operator`.
+//!   Customers know an
 //!   endpoint as a webhook, so pages call an endpoint a webhook.
 //!
 //! # What it promises
@@ -39,6 +40,7 @@ mod fields;
 mod find;
 mod format;
 mod health;
+mod language;
 mod layout;
 mod operator;
 mod page;

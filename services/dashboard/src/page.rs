@@ -23,6 +23,7 @@ use crate::brand::PageBrand;
 use crate::document::set_brand;
 use crate::failure::{Answer, Failure};
 use crate::fields::NOTICE;
+use crate::language::t;
 use crate::layout;
 use crate::session::Visitor;
 use crate::texts::Notice;
@@ -78,7 +79,7 @@ pub(crate) struct EndpointName {
 impl EndpointName {
     /// The name, followed by "(deleted)" if the endpoint was deleted.
     pub(crate) fn label(&self) -> String {
-        if self.deleted { format!("{} (deleted)", self.name) } else { self.name.clone() }
+        if self.deleted { t!("{name} (deleted)", name = self.name).into_owned() } else { self.name.clone() }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::brand::PageBrand;
 use crate::document::in_frame;
 use crate::failure::Answer;
 use crate::fields::Fields;
+use crate::language::t;
 use crate::sign_in::transport;
 use crate::{Dashboard, cookie, csrf, document};
 
@@ -51,19 +52,19 @@ async fn show(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap, uri: 
     };
     let with_key = matches!(session, Some(OpenedBy::Key(_)));
     let content = html! {
-        h1 { "Webhooks" }
+        h1 { (t!("{Webhooks}")) }
         @if with_key {
             p.warning role="note" {
-                "You are signed in with an API key. “Continue” signs you out and opens the account of this link. "
-                "What you enter there goes to that account. Continue only if you expected this link."
+                (t!("You are signed in with an API key. “Continue” signs you out and opens the account of this link.")) " "
+                (t!("What you enter there goes to that account. Continue only if you expected this link."))
             }
         }
         form.stack method="post" action=(PORTAL_PATH) data-submit=[(!with_key).then_some("now")] {
             input type="hidden" name=(LINK) value=(query.get(LINK));
-            button.primary type="submit" { "Continue" }
+            button.primary type="submit" { (t!("Continue")) }
         }
     };
-    Ok(document::bare("Webhooks", content))
+    Ok(document::bare(&t!("{Webhooks}"), content))
 }
 
 /// Gives the page the brand of the link's tenant.
@@ -133,13 +134,13 @@ async fn is_of_tenant(dashboard: &Dashboard, token: &str, link: &PortalLink) -> 
 /// The page for a link that was already opened, has expired or does not exist.
 fn used_up() -> Response {
     let content = html! {
-        h1 { "This link no longer works" }
-        p { "A link opens once, and only for a short time." }
+        h1 { (t!("This link no longer works")) }
+        p { (t!("A link opens once, and only for a short time.")) }
         @if in_frame() {
-            p { "Reload the page to continue." }
+            p { (t!("Reload the page to continue.")) }
         } @else {
-            p { "Ask for a new link, or open the page in the product again." }
+            p { (t!("Ask for a new link, or open the page in the product again.")) }
         }
     };
-    (StatusCode::GONE, document::bare("This link no longer works", content)).into_response()
+    (StatusCode::GONE, document::bare(&t!("This link no longer works"), content)).into_response()
 }

@@ -16,7 +16,7 @@ use crate::Dashboard;
 use crate::components::Confirmation;
 use crate::failure::Answer;
 use crate::fields::{Fields, NOTICE, RESULT, Sent};
-use crate::format::plural;
+use crate::language::{english, t};
 use crate::page::{Managed, Page};
 
 /// The id of the form.
@@ -46,9 +46,9 @@ pub(crate) fn buttons(page: &Page) -> Markup {
             // The return key presses the first button of a form, also from a checkbox. This first button does nothing: it closes
             // a dialog, but the form is in no dialog.
             button.unseen type="submit" formmethod="dialog" tabindex="-1" aria-hidden="true" {}
-            label.check data-select-all hidden { input type="checkbox"; span { "All on this page" } }
-            button type="submit" name=(ACTION) value=(RETRY) { "Retry selected" }
-            button.danger type="submit" name=(ACTION) value=(CANCEL) { "Cancel selected" }
+            label.check data-select-all hidden { input type="checkbox"; span { (t!("All on this page")) } }
+            button type="submit" name=(ACTION) value=(RETRY) { (t!("Retry selected")) }
+            button.danger type="submit" name=(ACTION) value=(CANCEL) { (t!("Cancel selected")) }
             span.faint data-select-count role="status" {}
         }
     } }
@@ -108,24 +108,31 @@ fn back(page: &Page, fields: &Fields) -> String {
 
 fn nothing_chosen(page: &Page, fields: &Fields) -> Markup {
     page.show(
-        "Nothing selected",
+        &t!("Nothing selected"),
         html! {
-            h1 { "Nothing selected" }
-            p { "Check deliveries in the list first, then press “Retry selected” or “Cancel selected”." }
-            p { a.button href=(back(page, fields)) { "Back to the list" } }
+            h1 { (t!("Nothing selected")) }
+            p { (t!("Check deliveries in the list first, then press “Retry selected” or “Cancel selected”.")) }
+            p { a.button href=(back(page, fields)) { (t!("Back to the list")) } }
         },
     )
 }
 
 /// The question before a change, with the consequences for the chosen deliveries.
 fn ask(page: &Page, fields: &Fields, asked: &Asked, preview: RetryPreview) -> Markup {
-    let chosen = plural(asked.chosen.len() as u64, "delivery", "deliveries");
+    let chosen = asked.chosen.len() as u64;
     let (action, title, button, consequences) = match asked.action {
-        SeveralAction::Retry => (RETRY, format!("Retry {chosen}?"), "Retry deliveries", retried(preview)),
-        SeveralAction::Cancel => (CANCEL, format!("Cancel {chosen}?"), "Cancel deliveries", cancelled()),
+        SeveralAction::Retry => {
+            let title = t!(chosen, "Retry {count} delivery?", "Retry {count} deliveries?");
+            (RETRY, title, t!("Retry deliveries"), retried(preview))
+        }
+        SeveralAction::Cancel => {
+            let title = t!(chosen, "Cancel {count} delivery?", "Cancel {count} deliveries?");
+            (CANCEL, title, t!("Cancel deliveries"), cancelled())
+        }
     };
     let at = page.to("/several-deliveries");
-    let confirmation = Confirmation { title: &title, consequences, action: &at, button, back: &back(page, fields) };
+    let confirmation =
+        Confirmation { title: &title, consequences, action: &at, button: &button, back: &back(page, fields) };
     let hidden = html! {
         input type="hidden" name=(ACTION) value=(action);
         input type="hidden" name=(CONFIRMED) value="yes";
@@ -137,16 +144,17 @@ fn ask(page: &Page, fields: &Fields, asked: &Asked, preview: RetryPreview) -> Ma
 
 fn retried(preview: RetryPreview) -> Markup {
     let RetryPreview { pending, ended, delivered } = preview;
-    let now = plural(pending, "pending delivery is attempted now.", "pending deliveries are attempted now.");
-    let again = plural(
+    let now =
+        t!(pending, "{count} pending delivery is attempted now.", "{count} pending deliveries are attempted now.");
+    let again = t!(
         ended,
-        "finished delivery is sent again, as a new delivery.",
-        "finished deliveries are sent again, as new deliveries.",
+        "{count} finished delivery is sent again, as a new delivery.",
+        "{count} finished deliveries are sent again, as new deliveries.",
     );
-    let twice = plural(
+    let twice = t!(
         delivered,
-        "of them was delivered: its webhook receives the event again.",
-        "of them were delivered: their webhooks receive these events again.",
+        "{count} of them was delivered: its {webhook} receives the event again.",
+        "{count} of them were delivered: their {webhooks} receive these events again.",
     );
     html! { ul {
         @if pending > 0 { li { (now) } }
@@ -156,30 +164,36 @@ fn retried(preview: RetryPreview) -> Markup {
 
 fn cancelled() -> Markup {
     html! { p {
-        "Pending deliveries are not attempted again. Finished deliveries do not change. "
-        "The webhooks do not receive these events unless you send them again."
+        (t!("Pending deliveries are not attempted again. Finished deliveries do not change.")) " "
+        (t!("The {webhooks} do not receive these events unless you send them again."))
     } }
 }
 
 /// The number of changed deliveries, and the deliveries that were not changed, grouped by reason.
 fn result(page: &Page, fields: &Fields, action: SeveralAction, done: &SeveralDone) -> Markup {
-    let verb = match action {
-        SeveralAction::Retry => "retried",
-        SeveralAction::Cancel => "cancelled",
-    };
     let mut refused: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (id, error) in &done.refused {
         refused.entry(error.to_string()).or_default().push(id);
     }
-    let title = format!("{} {verb}", plural(done.done, "delivery", "deliveries"));
-    page.show(&title, html! {
-        h1 { (title) }
-        @for (reason, ids) in &refused {
-            section.panel {
-                p.long { strong { (plural(ids.len() as u64, "delivery", "deliveries")) " not " (verb) ": " } (reason) "." }
-                ul { @for id in ids { li { a href=(page.to(format!("/deliveries/{id}"))) { code { (id) } } } } }
+    let title = match action {
+        SeveralAction::Retry => t!(done.done, "{count} delivery retried", "{count} deliveries retried"),
+        SeveralAction::Cancel => t!(done.done, "{count} delivery cancelled", "{count} deliveries cancelled"),
+    };
+    let not_done = |number: u64| match action {
+        SeveralAction::Retry => t!(number, "{count} delivery not retried:", "{count} deliveries not retried:"),
+        SeveralAction::Cancel => t!(number, "{count} delivery not cancelled:", "{count} deliveries not cancelled:"),
+    };
+    page.show(
+        &title,
+        html! {
+            h1 { (title) }
+            @for (reason, ids) in &refused {
+                section.panel {
+                    p.long { strong { (not_done(ids.len() as u64)) } " " (english(reason)) "." }
+                    ul { @for id in ids { li { a href=(page.to(format!("/deliveries/{id}"))) { code { (id) } } } } }
+                }
             }
-        }
-        p { a.button.primary href=(back(page, fields)) { "Back to the list" } }
-    })
+            p { a.button.primary href=(back(page, fields)) { (t!("Back to the list")) } }
+        },
+    )
 }

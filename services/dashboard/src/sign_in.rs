@@ -22,6 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::cookie::{self, Transport};
 use crate::failure::Answer;
 use crate::fields::Fields;
+use crate::language::t;
 use crate::session::{Visitor, via_dashboard};
 use crate::sign_in_page::{SIGN_IN, safe_next, sign_in_page};
 use crate::{Dashboard, csrf, submit_once};
@@ -73,11 +74,11 @@ async fn sign_in(
     };
     let Some(caller) = dashboard.operations.find_caller(hash)? else {
         dashboard.operations.count_unknown_key(Interface::SignIn, extensions.get::<Peer>().map(|peer| peer.0))?;
-        let error = "There is no such key. Copy the whole key; a tenant's key begins with “prk_”.";
-        return refuse(StatusCode::UNAUTHORIZED, error);
+        let error = t!("There is no such key. Copy the whole key; a tenant's key begins with “prk_”.");
+        return refuse(StatusCode::UNAUTHORIZED, &error);
     };
     let Ok(tenant) = caller.visible(Scope::Read) else {
-        return refuse(StatusCode::FORBIDDEN, "This key can only publish. Use a key with the scope “read”.");
+        return refuse(StatusCode::FORBIDDEN, &t!(&t!("This key can only publish. Use a key with the scope “read”.")));
     };
     let store = dashboard.store.acting_as(via_dashboard(caller).acting());
     let token = match store.sessions().open_session(hash, tenant, SESSION).await {

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use postrider_model::limits::SIGN_IN_BODY_BYTES_MAX;
 
 use crate::document::{self, in_frame};
+use crate::language::t;
 
 /// The address of the page and of its form.
 pub(crate) const SIGN_IN: &str = "/dashboard/sign-in";
@@ -34,40 +35,43 @@ pub(crate) fn sign_in_page(next: &str, form: &str, error: Option<&str>) -> Marku
         return ended_in_frame();
     }
     let content = html! {
-        h1 { "Sign in" }
-        p.lead { "See where your events were delivered, why a delivery failed, and send events again." }
+        h1 { (t!("Sign in")) }
+        p.lead { (t!("See where your events were delivered, why a delivery failed, and send events again.")) }
         @if !form.is_empty() {
             p.warning role="note" {
-                "Your session has ended and nothing was saved. Sign in with a key to see your form again; "
-                "secrets and header values must be entered again. A new link begins without the form."
+                (t!("Your session has ended and nothing was saved.")) " "
+                (t!("Sign in with a key to see your form again; secrets and header values must be entered again.")) " "
+                (t!("A new link begins without the form."))
             }
         }
         form.stack method="post" action=(SIGN_IN) {
             input type="hidden" name="next" value=(next);
             @if !form.is_empty() { input type="hidden" name="form" value=(form); }
             div.field {
-                label for="key" { "API key" }
-                p.hint #key-hint { "A key of your account with the scope “read”, or an operator key. This browser does not store it." }
+                label for="key" { (t!("API key")) }
+                p.hint #key-hint {
+                    (t!("A key of your account with the scope “read”, or an operator key. This browser does not store it."))
+                }
                 @if let Some(error) = error { p.error #key-error role="alert" { (error) } }
                 input.wide #key type="password" name="key" required autocomplete="current-password" spellcheck="false" autofocus
                     aria-invalid=[error.map(|_| "true")]
                     aria-describedby=(if error.is_some() { "key-hint key-error" } else { "key-hint" });
             }
-            button.primary type="submit" { "Sign in" }
+            button.primary type="submit" { (t!("Sign in")) }
         }
-        p.faint { "If you came by a link without a key, ask for a new link, or open the page in the product again." }
+        p.faint { (t!("If you came by a link without a key, ask for a new link, or open the page in the product again.")) }
     };
-    document::bare("Sign in", content)
+    document::bare(&t!("Sign in"), content)
 }
 
 /// The page for a visitor in a frame whose session has ended, or whose browser did not store the session's cookie.
 fn ended_in_frame() -> Markup {
     let content = html! {
-        h1 { "Your session has ended" }
-        p { "Nothing was saved. Reload the page to continue." }
-        p.faint { "If this text comes back, your browser refuses cookies in embedded pages." }
+        h1 { (t!("Your session has ended")) }
+        p { (t!("Nothing was saved. Reload the page to continue.")) }
+        p.faint { (t!("If this text comes back, your browser refuses cookies in embedded pages.")) }
     };
-    document::bare("Your session has ended", content)
+    document::bare(&t!("Your session has ended"), content)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::components::{Confirmation, Form};
 use crate::failure::Answer;
 use crate::fields::{Fields, Sent};
 use crate::format::attribute;
+use crate::language::{t, tm};
 use crate::page::{Id, Managed, Page};
 use crate::texts::Notice;
 use crate::{Dashboard, deliveries, events};
@@ -43,12 +44,12 @@ pub(crate) async fn bar(page: &Page, list: SavedViewList) -> Answer {
     let save = Fields::default().with(LIST, list).with(FILTER, &query).without(&[]);
     let can_edit = page.can_manage() && (current.is_some() || can_save);
     Ok(html! { @if can_edit || !views.is_empty() { div.saved-views {
-        @if !views.is_empty() { nav.ranges aria-label="Saved views" { @for view in &views {
+        @if !views.is_empty() { nav.ranges aria-label=(t!("Saved views")) { @for view in &views {
             a href=(address(page, view)) aria-current=[(current == Some(view.id)).then_some("true")] { (view.name) }
         } } }
         @if can_edit {
-            @if let Some(id) = current { a href=(page.to(format!("/views/{id}"))) { "Edit view" } }
-            @else { a href=(page.to(format!("/views/new?{save}"))) { "Save this view" } }
+            @if let Some(id) = current { a href=(page.to(format!("/views/{id}"))) { (t!("Edit view")) } }
+            @else { a href=(page.to(format!("/views/new?{save}"))) { (t!("Save this view")) } }
         }
     } } })
 }
@@ -117,26 +118,33 @@ fn show_new_form(page: &Page, form: &Form) -> Answer<Response> {
         input type="hidden" name=(FILTER) value=(query);
     };
     let content = html! {
-        h1 { "Save this view" }
-        p { "The view keeps the filter of the list of " (list) ", and shows what matches when it is opened." }
+        h1 { (t!("Save this view")) }
+        p { (match list {
+            SavedViewList::Deliveries => {
+                t!("The view keeps the filter of the list of deliveries, and shows what matches when it is opened.")
+            }
+            SavedViewList::Events => {
+                t!("The view keeps the filter of the list of events, and shows what matches when it is opened.")
+            }
+        }) }
         (name_form(page, form, "/views/new", hidden, &query, &back))
     };
-    Ok(form.answer(page.show(&form.title("Save this view"), content)))
+    Ok(form.answer(page.show(&form.title(&t!("Save this view")), content)))
 }
 
 /// The form with the name of a view. `query` is the view's filter, `back` the address of the list.
 fn name_form(page: &Page, form: &Form, action: &str, hidden: Markup, query: &str, back: &str) -> Markup {
-    let name = form.field("name", "Name").hint("Everybody in this account sees it above the list.");
+    let name = form.field("name", t!("Name")).hint(t!("Everybody in this account sees it above the list."));
     html! {
         (form.summary())
         form.stack method="post" action=(page.to(action)) {
             (page.visitor.tokens)
             (hidden)
             (name.required())
-            p.long #f-query { "Filter: " code { (query) } }
+            p.long #f-query { (tm!("Filter: {query}", query = html! { code { (query) } })) }
             div.buttons {
-                button.primary type="submit" { "Save view" }
-                a.button href=(back) { "Back to the list" }
+                button.primary type="submit" { (t!("Save view")) }
+                a.button href=(back) { (t!("Back to the list")) }
             }
         }
     }
@@ -167,11 +175,11 @@ async fn show_edit(Managed(page): Managed<Page>, Id(id): Id) -> Answer<Response>
 fn show_edit_form(page: &Page, view: &SavedView, form: &Form) -> Response {
     let at = format!("/views/{}", view.id);
     let content = html! {
-        h1.long { "View “" (view.name) "”" }
+        h1.long { (t!("View “{name}”", name = view.name)) }
         (name_form(page, form, &at, html! {}, &view.query, &address(page, view)))
-        p { a.danger href=(page.to(format!("{at}/delete"))) { "Delete view" } }
+        p { a.danger href=(page.to(format!("{at}/delete"))) { (t!("Delete view")) } }
     };
-    form.answer(page.show(&form.title(&format!("View {}", view.name)), content))
+    form.answer(page.show(&form.title(&t!("View {name}", name = view.name)), content))
 }
 
 /// `POST …/views/{id}`
@@ -191,13 +199,16 @@ async fn ask_delete(Managed(page): Managed<Page>, Id(id): Id) -> Answer {
     let view = page.operations.read_saved_view(page.caller, &id).await?;
     let at = page.to(format!("/views/{}", view.id));
     let confirmation = Confirmation {
-        title: &format!("Delete the view “{}”?", view.name),
+        title: &t!("Delete the view “{name}”?", name = view.name),
         consequences: html! {
-            p { "It disappears from the list of " (view.list) " for everybody in this account." }
-            p { "Its address still works, and what it shows is not deleted." }
+            p { (match view.list {
+                SavedViewList::Deliveries => t!("It disappears from the list of deliveries for everybody in this account."),
+                SavedViewList::Events => t!("It disappears from the list of events for everybody in this account."),
+            }) }
+            p { (t!("Its address still works, and what it shows is not deleted.")) }
         },
         action: &format!("{at}/delete"),
-        button: "Delete view",
+        button: &t!("Delete view"),
         back: &at,
     };
     Ok(confirmation.page(&page))

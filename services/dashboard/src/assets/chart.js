@@ -1,10 +1,10 @@
 // Writes the values of an interval below its chart, in the visitor's time zone: of the interval under the pointer or a finger, or, while
 // the chart has the focus, of the one that the left and right arrow keys choose.
 
-const moment = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+const moment = new Intl.DateTimeFormat(pageLocale, { dateStyle: 'medium', timeStyle: 'short' });
 
 // Days are in UTC, because the figures of a day cover a day in UTC.
-const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeZone: 'UTC' });
+const day = new Intl.DateTimeFormat(pageLocale, { dateStyle: 'medium', timeZone: 'UTC' });
 const DAY_MS = 86400000;
 
 const show = (interval) => {

@@ -14,8 +14,8 @@ const rename = (button, label) => { button.firstChild.data = label; };
 
 /// Shows for two seconds that a text was copied: on the button, and to screen readers.
 const copied = (button, label) => {
-  rename(button, 'Copied');
-  said.textContent = 'Copied';
+  rename(button, translated('Copied'));
+  said.textContent = translated('Copied');
   setTimeout(() => { rename(button, label); said.textContent = ''; }, 2000);
 };
 
@@ -26,7 +26,7 @@ for (const button of document.querySelectorAll('[data-copy]')) {
     const source = button.parentElement.querySelector('output, code');
     try {
       await navigator.clipboard.writeText(source.textContent);
-      copied(button, 'Copy');
+      copied(button, translated('Copy'));
     } catch {
       // A frame may not write to the clipboard unless the page around it allows that. The text is selected instead, for the
       // visitor to copy.
@@ -35,7 +35,7 @@ for (const button of document.querySelectorAll('[data-copy]')) {
   });
 }
 
-const labelOf = (link) => link.dataset.copyUrl || 'Copy';
+const labelOf = (link) => link.dataset.copyUrl || translated('Copy');
 const offer = (root) => {
   if (!canCopyLater) return;
   for (const link of root.querySelectorAll('a[data-copy-url]')) rename(link, labelOf(link));

@@ -5,9 +5,10 @@
 const parts = [...document.querySelectorAll('[data-live]')].filter((part) => part.id && part.dataset.live !== 'off');
 const EVERY_MS = 2000;
 const framed = window.top !== window.self;
-const NO_ANSWER = 'The server does not answer. Retrying.';
-const TOO_MANY = 'Too many requests. Retrying.';
-const IN_USE = 'Refreshing waits while this list is in use.';
+const NO_ANSWER = translated('The server does not answer. Retrying.');
+const TOO_MANY = translated('Too many requests. Retrying.');
+const UPDATED = translated('Updated.');
+const IN_USE = translated('Refreshing waits while this list is in use.');
 
 if (parts.length > 0) {
   const served = new Map(parts.map((part) => [part.id, part.dataset.served ?? '']));
@@ -25,7 +26,7 @@ if (parts.length > 0) {
   bar.append(button, status);
   // The bar is not placed before a row of buttons, which has no room for it.
   (parts.find((part) => !part.matches('.buttons')) ?? parts[0]).before(bar);
-  const show = () => { button.textContent = paused ? 'Resume refreshing' : 'Pause refreshing'; };
+  const show = () => { button.textContent = paused ? translated('Resume refreshing') : translated('Pause refreshing'); };
   show();
   button.addEventListener('click', () => { paused = !paused; status.textContent = ''; show(); });
   /// Shows a status text, unless it is already shown: screen readers read the text each time it is set.
@@ -54,13 +55,14 @@ if (parts.length > 0) {
   const ended = () => {
     const link = document.createElement('a');
     if (framed) {
-      status.textContent = 'Your session has ended. Reload the page to continue.';
+      status.textContent = translated('Your session has ended. Reload the page to continue.');
       button.remove();
       return;
     }
     link.href = `/dashboard/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`;
-    link.textContent = 'Sign in again';
-    status.replaceChildren('Your session has ended. ', link, ' to continue.');
+    link.textContent = translated('Sign in again');
+    const [before, after] = translated('Your session has ended. {link} to continue.').split('{link}');
+    status.replaceChildren(before, link, after ?? '');
     button.remove();
   };
 
@@ -77,7 +79,7 @@ if (parts.length > 0) {
       return false;
     }
     if (answer.status === 403 || answer.status === 404) {
-      say('This page is no longer available. Reload it.');
+      say(translated('This page is no longer available. Reload it.'));
       button.remove();
       return false;
     }
@@ -103,8 +105,8 @@ if (parts.length > 0) {
       if (now.dataset.live === 'off') part.dataset.live = 'off';
     }
     if (waits) say(IN_USE);
-    else if (changed) say('Updated.');
-    else if (status.textContent !== 'Updated.') say('');
+    else if (changed) say(UPDATED);
+    else if (status.textContent !== UPDATED) say('');
     return true;
   };
 

@@ -15,7 +15,7 @@ for (const picker of document.querySelectorAll('[data-pick]')) {
       item.hidden = !matches && !item.querySelector('input').checked;
       if (matches) shown += 1;
     }
-    count.textContent = words.length > 0 ? `${shown} of ${items.length} match` : '';
+    count.textContent = words.length > 0 ? translated('{shown} of {total} match', { shown, total: items.length }) : '';
   });
   // Without this, the return key would send the form.
   input.addEventListener('keydown', (event) => { if (event.key === 'Enter') event.preventDefault(); });

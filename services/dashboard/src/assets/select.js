@@ -10,7 +10,7 @@ for (const form of document.querySelectorAll('[data-select]')) {
     const checked = boxes().filter((box) => box.checked).length;
     all.checked = checked > 0 && checked === boxes().length;
     all.indeterminate = checked > 0 && !all.checked;
-    count.textContent = checked > 0 ? `${checked} selected` : '';
+    count.textContent = checked > 0 ? translated('{number} selected', { number: checked }) : '';
   };
   holder.hidden = false;
   all.addEventListener('change', () => {

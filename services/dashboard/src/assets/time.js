@@ -1,12 +1,12 @@
 // Shows times in the visitor's time zone, with UTC on hover. The server writes every <time> in UTC.
 
-const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
-const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const full = new Intl.DateTimeFormat(pageLocale, { dateStyle: 'medium', timeStyle: 'medium' });
+const clock = new Intl.DateTimeFormat(pageLocale, { hour: '2-digit', minute: '2-digit' });
 
 // Days are in UTC, because the figures of a day cover a day in UTC.
-const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', timeZone: 'UTC' });
+const day = new Intl.DateTimeFormat(pageLocale, { day: 'numeric', month: 'short', timeZone: 'UTC' });
 
-const relative = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto', style: 'short' });
+const relative = new Intl.RelativeTimeFormat(pageLocale, { numeric: 'auto', style: 'short' });
 const UNITS = [['day', 86400], ['hour', 3600], ['minute', 60]];
 const AGO_EVERY_MS = 15000;
 
@@ -15,7 +15,7 @@ const distance = (at) => {
   const seconds = (at.getTime() - Date.now()) / 1000;
   const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? [];
   if (unit) return relative.format(Math.trunc(seconds / size), unit);
-  return seconds > 0 ? 'in < 1 min' : 'just now';
+  return seconds > 0 ? translated('in < 1 min') : translated('just now');
 };
 
 /// Shows how long ago a time in a list was. The exact time is the title, and also hidden text for screen readers.

@@ -7,6 +7,7 @@ use postrider_operations::deliveries::{Attempt, Header};
 use crate::components::{ago, badge, code, listing, time};
 use crate::curl;
 use crate::format::{duration, status_line};
+use crate::language::{t, tm};
 use crate::texts;
 
 /// Holds shorter than this are not shown.
@@ -19,7 +20,7 @@ pub(crate) fn timeline(at: &str, attempts: &[Attempt]) -> Markup {
         @for attempt in attempts.iter().rev() {
             details.attempt id={ "attempt-" (attempt.send_id) } {
                 summary {
-                    span.attempt-number { "Attempt " (attempt.number) }
+                    span.attempt-number { (t!("Attempt {number}", number = attempt.number)) }
                     (result(attempt))
                     span.attempt-answer { (answer(attempt)) }
                     span.faint { (texts::trigger(attempt.trigger)) }
@@ -29,8 +30,8 @@ pub(crate) fn timeline(at: &str, attempts: &[Attempt]) -> Markup {
                 div.attempt-body {
                     (about(attempt))
                     @if can_be_curl(attempt) {
-                        p { a.button href={ (at) "/curl?attempt=" (attempt.send_id) } data-copy-url="Copy as cURL" {
-                            "Show as cURL" span.unseen { " (attempt " (attempt.number) ")" }
+                        p { a.button href={ (at) "/curl?attempt=" (attempt.send_id) } data-copy-url=(t!("Copy as cURL")) {
+                            (t!("Show as cURL")) span.unseen { " " (t!("(attempt {number})", number = attempt.number)) }
                         } }
                         @if let Some(remark) = curl::remark(attempt) { p.hint { (remark) } }
                     }
@@ -43,11 +44,16 @@ pub(crate) fn timeline(at: &str, attempts: &[Attempt]) -> Markup {
 /// One attempt with everything about it.
 pub(crate) fn attempt_detail(attempt: &Attempt) -> Markup {
     html! {
-        article.panel.attempt aria-label={ "Attempt " (attempt.number) } {
+        article.panel.attempt aria-label=(t!("Attempt {number}", number = attempt.number)) {
             div.attempt-head {
-                h3 { "Attempt " (attempt.number) }
+                h3 { (t!("Attempt {number}", number = attempt.number)) }
                 (result(attempt))
-                span.faint { (texts::trigger(attempt.trigger)) ", " (time(attempt.started_at)) ", took " (duration(attempt.duration_ms)) }
+                span.faint { (tm!(
+                    "{trigger}, {time}, took {duration}",
+                    trigger = texts::trigger(attempt.trigger),
+                    time = time(attempt.started_at),
+                    duration = duration(attempt.duration_ms)
+                )) }
             }
             (about(attempt))
         }
@@ -77,7 +83,7 @@ fn answer(attempt: &Attempt) -> String {
     let phrase = phrase.as_deref().and_then(|line| line.split_once(' ')).map(|(_, phrase)| phrase.to_owned());
     match attempt.outcome {
         Outcome::Success | Outcome::HttpStatus => phrase.unwrap_or_default(),
-        outcome => texts::outcome_name(outcome).to_owned(),
+        outcome => texts::outcome_name(outcome).into_owned(),
     }
 }
 
@@ -85,46 +91,50 @@ fn about(attempt: &Attempt) -> Markup {
     html! {
         p { (texts::outcome(attempt)) }
         @if let Some(next) = attempt.next_attempt_at {
-            p { "The next attempt was planned for " (time(next)) (texts::planned_by(attempt.next_attempt_reason)) "." }
+            p { (tm!(
+                "The next attempt was planned for {time}{reason}.",
+                time = time(next),
+                reason = texts::planned_by(attempt.next_attempt_reason)
+            )) }
         }
         (facts(attempt))
-        details { summary { "Request headers" } (headers("Request headers", &attempt.request_headers)) }
-        details { summary { "Response" } (response(attempt)) }
+        details { summary { (t!("Request headers")) } (headers(&t!("Request headers"), &attempt.request_headers)) }
+        details { summary { (t!("Response")) } (response(attempt)) }
     }
 }
 
 fn facts(attempt: &Attempt) -> Markup {
     html! { dl.facts {
-        dt { "Sent to" } dd.long { "POST " (attempt.url) }
+        dt { (t!("Sent to")) } dd.long { "POST " (attempt.url) }
         @if let Some(first_byte) = attempt.timing.first_byte_ms {
-            dt { "Time to first byte" } dd { (duration(first_byte)) }
-            dt { "Reading the response" } dd { (duration((attempt.duration_ms - first_byte).max(0.0))) }
+            dt { (t!("Time to first byte")) } dd { (duration(first_byte)) }
+            dt { (t!("Reading the response")) } dd { (duration((attempt.duration_ms - first_byte).max(0.0))) }
         }
-        @if let Some(late) = attempt.timing.late_ms { dt { "Started late by" } dd { (duration(late as f64)) } }
+        @if let Some(late) = attempt.timing.late_ms { dt { (t!("Started late by")) } dd { (duration(late as f64)) } }
         @if let (Some(ms @ HELD_SHOWN_MS..), Some(reason)) = (attempt.held_ms, attempt.held_reason) {
-            dt { "Held back for" } dd { (duration(ms as f64)) ": " (texts::held(reason)) }
+            dt { (t!("Held back for")) } dd { (duration(ms as f64)) ": " (texts::held(reason)) }
         }
-        dt { "Request id" } dd { code { (attempt.send_id) } }
+        dt { (t!("Request id")) } dd { code { (attempt.send_id) } }
     } }
 }
 
 fn response(attempt: &Attempt) -> Markup {
-    html! { @if attempt.status_code.is_none() { p.faint { "There was no response." } } @else {
-        (headers("Response headers", &attempt.response_headers))
+    html! { @if attempt.status_code.is_none() { p.faint { (t!("There was no response.")) } } @else {
+        (headers(&t!("Response headers"), &attempt.response_headers))
         @match &attempt.response_excerpt {
-            Some(text) => { (listing("Response body, the first 4 KiB", text)) }
-            None => { p.faint { "The response had no body." } }
+            Some(text) => { (listing(&t!("Response body, the first 4 KiB"), text)) }
+            None => { p.faint { (t!("The response had no body.")) } }
         }
     } }
 }
 
 fn headers(caption: &str, headers: &[Header]) -> Markup {
-    html! { @if headers.is_empty() { p.faint { "None." } } @else {
+    html! { @if headers.is_empty() { p.faint { (t!("None.")) } } @else {
         table.headers {
             colgroup { col.header-name; col; }
             caption.unseen { (caption) }
-            thead.unseen { tr { th scope="col" { "Name" } th scope="col" { "Value" } } }
-            tbody { @for header in headers { tr { th scope="row" { (header.name) } td { code { (header.value) } } } } }
+            thead.unseen { tr { th scope="col" { (t!("Name")) } th scope="col" { (t!("Value")) } } }
+            tbody translate="no" { @for header in headers { tr { th scope="row" { (header.name) } td { code { (header.value) } } } } }
         }
     } }
 }

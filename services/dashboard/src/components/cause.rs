@@ -5,7 +5,8 @@ use postrider_operations::failures::{Cause, Failures};
 
 use crate::components::Column::{Number, Text, Unnamed};
 use crate::components::{ago, head, time};
-use crate::format::{count, percent, plural};
+use crate::format::{count, percent};
+use crate::language::{key, t, tm};
 use crate::page::Page;
 use crate::texts::{cause_advice, cause_name};
 
@@ -15,32 +16,37 @@ const TOP: usize = 3;
 /// The causes of the failures in a range. `endpoint` is the id of the webhook that the visitor chose; empty for all webhooks.
 pub(crate) fn cause_table(page: &Page, failures: &Failures, endpoint: &str) -> Markup {
     let all = endpoint.is_empty();
-    let mut columns = vec![Text("Cause"), Number("Failed attempts"), Number("Share")];
-    columns.extend(all.then_some(Number("Webhooks")));
-    columns.extend([Text("First"), Text("Last"), Unnamed("Deliveries")]);
+    let mut columns = vec![Text(key!("Cause")), Number(key!("Failed attempts")), Number(key!("Share"))];
+    columns.extend(all.then_some(Number(key!("{Webhooks}"))));
+    columns.extend([Text(key!("First")), Text(key!("Last")), Unnamed(key!("Deliveries"))]);
     html! {
         table.rows {
-            caption.unseen { "Failed attempts by cause, the most frequent first" }
+            caption.unseen { (t!("Failed attempts by cause, the most frequent first")) }
             (head(&columns))
             tbody { @for cause in &failures.causes {
                 @let name = cause_name(cause.outcome, cause.status_code);
                 tr {
-                    th.long scope="row" data-label="Cause" { div {
+                    th.long scope="row" data-label=(t!("Cause")) { div {
                         (name) " " span.cause-hint { (cause_advice(cause.outcome, cause.status_code)) }
                     } }
-                    td.number data-label="Failed attempts" { (count(cause.attempts)) }
-                    td.number data-label="Share" { (percent(Some(cause.share))) }
-                    @if all { td.number data-label="Webhooks" { (count(cause.endpoints)) } }
-                    td data-label="First" { (ago(cause.first_at)) }
-                    td data-label="Last" { (ago(cause.last_at)) }
-                    td data-label="Deliveries" { (deliveries_link(page, failures, cause, endpoint)) }
+                    td.number data-label=(t!("Failed attempts")) { (count(cause.attempts)) }
+                    td.number data-label=(t!("Share")) { (percent(Some(cause.share))) }
+                    @if all { td.number data-label=(t!("{Webhooks}")) { (count(cause.endpoints)) } }
+                    td data-label=(t!("First")) { (ago(cause.first_at)) }
+                    td data-label=(t!("Last")) { (ago(cause.last_at)) }
+                    td data-label=(t!("Deliveries")) { (deliveries_link(page, failures, cause, endpoint)) }
                 }
             } }
         }
-        @if failures.other > 0 { p { (plural(failures.other, "more attempt", "more attempts")) " failed with rarer causes." } }
+        @if failures.other > 0 { p { (t!(
+            failures.other,
+            "{count} more attempt failed with rarer causes.",
+            "{count} more attempts failed with rarer causes."
+        )) } }
         p.hint {
-            "Each retry that fails counts. “Deliveries” lists those created in this time whose last attempt ended so; a delivery that "
-            "succeeded later, or failed later with another cause, is not in that list."
+            (t!("Each retry that fails counts.")) " "
+            (t!("“Deliveries” lists those created in this time whose last attempt ended so;")) " "
+            (t!("a delivery that succeeded later, or failed later with another cause, is not in that list."))
         }
     }
 }
@@ -48,11 +54,17 @@ pub(crate) fn cause_table(page: &Page, failures: &Failures, endpoint: &str) -> M
 /// The most frequent causes in a line each, for the page of a webhook. Empty without failures.
 pub(crate) fn top_causes(page: &Page, failures: &Failures, endpoint: &str) -> Markup {
     html! { @if !failures.causes.is_empty() {
-        h3 #causes { "Why attempts failed" }
+        h3 #causes { (t!("Why attempts failed")) }
         ul aria-labelledby="causes" { @for cause in failures.causes.iter().take(TOP) { li {
             (cause_name(cause.outcome, cause.status_code)) ": "
-            (plural(cause.attempts, "failed attempt", "failed attempts")) " (" (percent(Some(cause.share))) "), last "
-            (time(cause.last_at)) ". " (deliveries_link(page, failures, cause, endpoint))
+            (tm!(
+                cause.attempts,
+                "{count} failed attempt ({share}), last {time}.",
+                "{count} failed attempts ({share}), last {time}.",
+                share = percent(Some(cause.share)),
+                time = time(cause.last_at)
+            ))
+            " " (deliveries_link(page, failures, cause, endpoint))
         } } }
     } }
 }
@@ -73,6 +85,8 @@ fn deliveries_link(page: &Page, failures: &Failures, cause: &Cause, endpoint: &s
         failures.to.0.to_rfc3339_seconds()
     );
     html! { a href=(page.to(format!("/deliveries?{query}"))) {
-        "Deliveries" span.unseen { " whose last attempt ended so: " (cause_name(cause.outcome, cause.status_code)) }
+        (t!("Deliveries")) span.unseen {
+            " " (t!("whose last attempt ended so: {cause}", cause = cause_name(cause.outcome, cause.status_code)))
+        }
     } }
 }

@@ -10,6 +10,8 @@ use maud::{Markup, html};
 use postrider_model::stats::IntervalLength;
 use postrider_model::timestamp::Timestamp;
 
+use crate::language::{t, text};
+
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 200.0;
 const LEFT: f64 = 64.0;
@@ -115,12 +117,16 @@ impl Chart<'_> {
         let ticks = (0..=((top / step).round() as usize)).map(|tick| tick as f64 * step);
         html! {
             figure.chart {
-                figcaption #{ (self.id) "-title" } { (self.title) " " span.faint { "(" (self.axis.unit) ")" } }
+                figcaption #{ (self.id) "-title" } { (text(self.title)) " " span.faint { "(" (text(self.axis.unit)) ")" } }
                 ul.legend aria-hidden="true" { @for series in &self.series {
                     li { span class={ "swatch " (series.class) } {} (series.name) }
                 } }
                 div.chart-scroll tabindex="0" role="region" aria-labelledby={ (self.id) "-title" } {
-                    svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label={ (self.title) ", " (self.axis.unit) "; the table below has the values" } {
+                    svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(t!(
+                        "{title}, {unit}; the table below has the values",
+                        title = text(self.title),
+                        unit = text(self.axis.unit)
+                    )) {
                         @for tick in ticks {
                             line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(px(y(tick))) y2=(px(y(tick))) {}
                             text.tick x=(LEFT - 6.0) y=(px(y(tick) + 4.0)) text-anchor="end" { ((self.axis.show)(tick)) }
@@ -145,7 +151,7 @@ impl Chart<'_> {
                         }
                     }
                 }
-                p.chart-value aria-hidden="true" data-chart-value { "Point at the chart or tap it to read its values." }
+                p.chart-value aria-hidden="true" data-chart-value { (t!("Point at the chart or tap it to read its values.")) }
             }
         }
     }
@@ -227,10 +233,11 @@ pub(crate) fn spark(hours: &[(u64, u64)]) -> Markup {
     let highest = hours.iter().map(|(good, bad)| good + bad).max().unwrap_or_default();
     let (good, bad) = hours.iter().fold((0, 0), |(good, bad), hour| (good + hour.0, bad + hour.1));
     let height = |count: u64| 24.0 * count as f64 / highest.max(1) as f64;
-    html! { @if highest == 0 { span.faint { "no traffic" } } @else {
+    let summary = t!("Last 24 hours: {good} attempts succeeded, {bad} failed", good = good, bad = bad);
+    html! { @if highest == 0 { span.faint { (t!("no traffic")) } } @else {
         svg.spark viewBox={ "0 0 " (hours.len() * 5) " 24" } role="img"
-            aria-label={ "Last 24 hours: " (good) " attempts succeeded, " (bad) " failed" } {
-            title { "Last 24 hours: " (good) " attempts succeeded, " (bad) " failed" }
+            aria-label=(summary) {
+            title { (summary) }
             @for (index, (good, bad)) in hours.iter().enumerate() {
                 rect.c-good x=(index * 5) width="4" y=(px(24.0 - height(*good))) height=(px(height(*good))) {}
                 rect.c-bad x=(index * 5) width="4" y=(px(24.0 - height(good + bad))) height=(px(height(*bad))) {}

@@ -6,6 +6,7 @@ use postrider_operations::stats::{Figures, IntervalLength, LatencyMs, Quality, S
 use postrider_profiles::Promise;
 
 use crate::format::{count, duration, percent};
+use crate::language::{Text, key, t, text};
 
 /// A range of time that ends now.
 pub(crate) struct Range {
@@ -17,13 +18,13 @@ pub(crate) struct Range {
 }
 
 /// The last day.
-pub(crate) const DAY: Range = Range { name: "24h", label: "Last 24 hours", hours: 24, by: IntervalLength::Hour };
+pub(crate) const DAY: Range = Range { name: "24h", label: key!("Last 24 hours"), hours: 24, by: IntervalLength::Hour };
 /// The ranges from which a visitor can choose.
 pub(crate) const RANGES: [Range; 4] = [
-    Range { name: "1h", label: "Last hour", hours: 1, by: IntervalLength::Minute },
+    Range { name: "1h", label: key!("Last hour"), hours: 1, by: IntervalLength::Minute },
     DAY,
-    Range { name: "7d", label: "Last 7 days", hours: 7 * 24, by: IntervalLength::Hour },
-    Range { name: "30d", label: "Last 30 days", hours: 30 * 24, by: IntervalLength::Day },
+    Range { name: "7d", label: key!("Last 7 days"), hours: 7 * 24, by: IntervalLength::Hour },
+    Range { name: "30d", label: key!("Last 30 days"), hours: 30 * 24, by: IntervalLength::Day },
 ];
 
 impl Range {
@@ -57,15 +58,17 @@ pub(crate) struct Tile {
 /// Tiles side by side.
 pub(crate) fn tile_list(tiles: impl IntoIterator<Item = Tile>) -> Markup {
     html! { dl.tiles { @for tile in tiles { div {
-        dt { (tile.name) }
+        dt { (text(tile.name)) }
         dd { span class={ "tile-value " (tile.class) } { (tile.value) } span.faint { (tile.note) } }
     } } } }
 }
 
 /// A tile with the share of attempts that succeeded.
 pub(crate) fn success_tile(total: &Figures) -> Tile {
-    let note = html! { (count(total.successes)) " of " (count(total.attempts)) " attempts" };
-    Tile { name: "Succeeded", value: percent(total.success_rate), class: quality_class(total), note }
+    let note = html! {
+        (t!("{good} of {all} attempts", good = count(total.successes), all = count(total.attempts)))
+    };
+    Tile { name: key!("Succeeded"), value: percent(total.success_rate), class: quality_class(total), note }
 }
 
 /// The query for failures by cause in the range of another query. There are no failures by minute.
@@ -76,18 +79,24 @@ pub(crate) fn failures_query(query: StatsQuery) -> StatsQuery {
 
 /// The tiles with the figures of a range. The shares of first attempts in time are for customers of products that promise them.
 pub(crate) fn tiles(total: &Figures, promise: Promise) -> Markup {
-    let tile = |name, value, note: String| Tile { name, value, class: "", note: html! { (note) } };
-    let first_attempts = format!("of {} first attempts, successful or not", count(total.promise.first_attempts));
-    let median = format!("95\u{a0}% within {}", latency(total, |ms| ms.p95));
-    let within_5s = || tile("First attempt within 5\u{a0}s", percent(total.promise.within_5s), first_attempts.clone());
+    let tile = |name, value, note: Text| Tile { name, value, class: "", note: html! { (note) } };
+    let first_attempts =
+        t!("of {number} first attempts, successful or not", number = count(total.promise.first_attempts));
+    let median = t!("95\u{a0}% within {duration}", duration = latency(total, |ms| ms.p95));
+    let within_5s =
+        || tile(key!("First attempt within 5\u{a0}s"), percent(total.promise.within_5s), first_attempts.clone());
     let within_30s =
-        || tile("First attempt within 30\u{a0}s", percent(total.promise.within_30s), first_attempts.clone());
+        || tile(key!("First attempt within 30\u{a0}s"), percent(total.promise.within_30s), first_attempts.clone());
     let mut tiles = vec![success_tile(total)];
     tiles.extend(promise.within_5s.then(within_5s));
     tiles.extend(promise.within_30s.then(within_30s));
-    tiles.push(tile("Median response time", latency(total, |ms| ms.p50), median));
-    tiles.push(tile("Retries", percent(total.retry_rate), format!("{} attempts", count(total.retries))));
-    tiles.push(tile("Throughput", throughput(total.attempts_per_second), "attempts, on average".to_owned()));
+    tiles.push(tile(key!("Median response time"), latency(total, |ms| ms.p50), median));
+    tiles.push(tile(
+        key!("Retries"),
+        percent(total.retry_rate),
+        t!("{number} attempts", number = count(total.retries)),
+    ));
+    tiles.push(tile(key!("Throughput"), throughput(total.attempts_per_second), t!("attempts, on average")));
     tile_list(tiles)
 }
 

@@ -9,8 +9,10 @@ use postrider_operations::{Error, FieldError};
 use crate::components::options;
 use crate::failure::Failure;
 use crate::fields::{FieldReader, Fields, NOTICE, RESULT};
-use crate::format::{attribute, local};
+use crate::format::local;
+use crate::language::{english, key, t, text};
 use crate::session::Visitor;
+use crate::texts::field_label;
 
 /// Whether the query of an address contains a filter for the list.
 pub(crate) fn is_filtered(query: &Fields) -> bool {
@@ -36,7 +38,7 @@ pub(crate) fn list_or_errors<T>(listed: Result<T, Error>) -> Result<(Option<T>, 
 
 fn show_errors(errors: &[FieldError]) -> Markup {
     html! { div.problem role="alert" {
-        @for error in errors { p { strong { (attribute(&error.pointer)) ": " } (error.detail) } }
+        @for error in errors { p { strong { (field_label(&error.pointer)) ": " } (english(&error.detail)) } }
     } }
 }
 
@@ -44,7 +46,7 @@ fn show_errors(errors: &[FieldError]) -> Markup {
 pub(crate) fn filter_bar(visitor: &Visitor, name: &str, button: &str, filters: Markup) -> Markup {
     html! { form.filter-bar method="get" action=(visitor.path) role="search" aria-label=(name) {
         (filters)
-        div.buttons { button type="submit" { (button) } a.quiet href=(visitor.path) { "Clear" } }
+        div.buttons { button type="submit" { (button) } a.quiet href=(visitor.path) { (t!("Clear")) } }
     } }
 }
 
@@ -60,22 +62,25 @@ pub(crate) fn name_filter(
     query: &Fields,
     names: impl IntoIterator<Item = &'static str>,
 ) -> Markup {
-    let all = [("", "all")].into_iter().chain(names.into_iter().map(|name| (name, name)));
+    let all = [("", t!("all"))].into_iter().chain(names.into_iter().map(|name| (name, name.into())));
     choice_filter(&format!("q-{name}"), name, label, options(query.get(name), all))
 }
 
 /// The filter by event type. It suggests the types of the catalog.
 pub(crate) fn type_filter(query: &Fields, catalog: &[EventType]) -> Markup {
-    html! { div { label for="q-type" { "Event type" }
+    html! { div { label for="q-type" { (t!("Event type")) }
         input #q-type type="text" name="type" list="known-types" value=(query.get("type"))
-            autocomplete="off" placeholder="such as email.*";
+            autocomplete="off" placeholder=(t!("such as email.*"));
         datalist #known-types { @for info in catalog { option value=(info.name) {} } }
     } }
 }
 
 /// Quick ranges, which end now: the value of the parameter `range`, the length in milliseconds, and the label.
-const QUICK: [(&str, i64, &str); 3] =
-    [("hour", 3_600_000, "Last hour"), ("day", 86_400_000, "Last 24 hours"), ("week", 604_800_000, "Last 7 days")];
+const QUICK: [(&str, i64, &str); 3] = [
+    ("hour", 3_600_000, key!("Last hour")),
+    ("day", 86_400_000, key!("Last 24 hours")),
+    ("week", 604_800_000, key!("Last 7 days")),
+];
 /// The parameter with a quick range.
 pub(crate) const RANGE: &str = "range";
 
@@ -104,9 +109,9 @@ pub(crate) fn quick_ranges(visitor: &Visitor) -> Markup {
         query if query.is_empty() => visitor.path.clone(),
         query => format!("{}?{query}", visitor.path),
     };
-    html! { nav.ranges aria-label="Time" {
-        @for (range, label) in [("", "Any time")].into_iter().chain(QUICK.map(|(range, _, label)| (range, label))) {
-            a href=(to(range)) aria-current=[(chosen == Some(range)).then_some("true")] { (label) }
+    html! { nav.ranges aria-label=(t!("Time")) {
+        @for (range, label) in [("", key!("Any time"))].into_iter().chain(QUICK.map(|(range, _, label)| (range, label))) {
+            a href=(to(range)) aria-current=[(chosen == Some(range)).then_some("true")] { (text(label)) }
         }
     } }
 }
@@ -117,28 +122,28 @@ pub(crate) fn kept_range(query: &Fields) -> Markup {
 }
 
 /// The orders of a list: the value of the parameter `order`, and the label.
-const NEWEST: (&str, &str) = ("", "newest first");
-const OLDEST: (&str, &str) = ("oldest", "oldest first");
+const NEWEST: (&str, &str) = ("", key!("newest first"));
+const OLDEST: (&str, &str) = ("oldest", key!("oldest first"));
 
 /// Whether the oldest row of a list comes first.
 pub(crate) fn is_oldest_first(query: &Fields) -> bool {
     query.get("order") == OLDEST.0
 }
 
-/// The order of a list, for its caption: "newest first" or "oldest first".
-pub(crate) fn order_caption(query: &Fields) -> &'static str {
-    if is_oldest_first(query) { OLDEST.1 } else { NEWEST.1 }
-}
-
 /// The filter `order` of a list.
 pub(crate) fn order_filter(query: &Fields) -> Markup {
-    choice_filter("q-order", "order", "Order", options(query.get("order"), [NEWEST, OLDEST]))
+    choice_filter(
+        "q-order",
+        "order",
+        &t!("Order"),
+        options(query.get("order"), [NEWEST, OLDEST].map(|(order, label)| (order, text(label)))),
+    )
 }
 
 /// Filters that are needed less often. They are folded, unless a filter in `names` is set.
 pub(crate) fn more_filters(query: &Fields, names: &[&str], filters: Markup) -> Markup {
     html! { details.more open[names.iter().any(|name| query.is_checked(name))] {
-        summary { "More filters" }
+        summary { (t!("More filters")) }
         div.filter-fields { (filters) }
     } }
 }
@@ -146,9 +151,9 @@ pub(crate) fn more_filters(query: &Fields, names: &[&str], filters: Markup) -> M
 /// The filters `from` and `to`. Without scripts, visitors enter times in UTC. With `zone.js`, they enter times in their time
 /// zone, and the labels name it.
 pub(crate) fn time_filters(query: &Fields) -> Markup {
-    html! { @for (name, label) in [("from", "From (UTC)"), ("to", "To (UTC)")] {
+    html! { @for (name, label) in [("from", key!("From (UTC)")), ("to", key!("To (UTC)"))] {
         @let id = format!("q-{name}");
-        div { label for=(id) { (label) } input id=(id) type="datetime-local" name=(name)
+        div { label for=(id) { (text(label)) } input id=(id) type="datetime-local" name=(name)
             value=(local(query.get(name))) autocomplete="off"; }
     } }
 }

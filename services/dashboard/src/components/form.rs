@@ -1,5 +1,7 @@
 //! A form: its values, its labelled fields with hints and errors, and the summary of errors above the fields.
 
+use std::borrow::Cow;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, Render, html};
@@ -8,10 +10,9 @@ use postrider_operations::{Error, FieldError};
 
 use crate::failure::Answer;
 use crate::fields::Fields;
-use crate::format::{attribute, local};
-
-/// The text of the error for an edit that is based on an old version.
-const OUT_OF_DATE: &str = "This changed since you opened it. Open it again in another tab, compare, and save there.";
+use crate::format::local;
+use crate::language::{english, t};
+use crate::texts::field_label;
 
 /// The values of a form, and the error if the form was refused.
 #[derive(Default)]
@@ -80,13 +81,13 @@ impl Form {
     }
 
     /// A field whose id, name and pointer are the same.
-    pub(crate) fn field<'a>(&'a self, id: &'a str, label: &'a str) -> Field<'a> {
+    pub(crate) fn field<'a>(&'a self, id: &'a str, label: impl Into<Cow<'a, str>>) -> Field<'a> {
         self.field_at(&format!("/{id}"), id, label)
     }
 
     /// A field that shows the errors at `pointer`.
-    pub(crate) fn field_at<'a>(&'a self, pointer: &str, id: &'a str, label: &'a str) -> Field<'a> {
-        let errors = self.errors_at(pointer);
+    pub(crate) fn field_at<'a>(&'a self, pointer: &str, id: &'a str, label: impl Into<Cow<'a, str>>) -> Field<'a> {
+        let (errors, label) = (self.errors_at(pointer), label.into());
         Field { form: self, id, name: id, label, hint: html! {}, errors, wide: false, code: false }
     }
 
@@ -110,11 +111,14 @@ impl Form {
             div.problem role="alert" tabindex="-1" #problem autofocus {
                 @match error {
                     Error::Invalid(fields) => {
-                        p { strong { "Fix the following:" } }
+                        p { strong { (t!("Fix the following:")) } }
                         ul { @for field in fields { li { (linked(field)) } } }
                     }
-                    Error::VersionMismatch { .. } => p { strong { "Error: " } (OUT_OF_DATE) },
-                    other => p { strong { "Error: " } (other) },
+                    Error::VersionMismatch { .. } => p {
+                        strong { (t!("Error:")) } " "
+                        (t!("This changed since you opened it. Open it again in another tab, compare, and save there."))
+                    },
+                    other => p { strong { (t!("Error:")) } " " (english(other.to_string())) },
                 }
             }
         } }
@@ -122,13 +126,16 @@ impl Form {
 
     /// The title of the form's page.
     pub(crate) fn title(&self, title: &str) -> String {
-        if self.is_refused() { format!("Error: {title}") } else { title.to_owned() }
+        if self.is_refused() { t!("Error: {title}", title = title).into_owned() } else { title.to_owned() }
     }
 }
 
 fn linked(error: &FieldError) -> Markup {
     let id = field_id(&error.pointer);
-    html! { @if id.is_empty() { (error.detail) } @else { a href={ "#f-" (id) } { (attribute(id)) } ": " (error.detail) } }
+    html! {
+        @if !id.is_empty() { a href={ "#f-" (id) } { (field_label(id)) } ": " }
+        (english(&error.detail))
+    }
 }
 
 /// The id of the field that a pointer names.
@@ -143,7 +150,7 @@ pub(crate) struct Field<'a> {
     form: &'a Form,
     id: &'a str,
     name: &'a str,
-    label: &'a str,
+    label: Cow<'a, str>,
     hint: Markup,
     errors: Vec<String>,
     wide: bool,
@@ -204,7 +211,7 @@ impl<'a> Field<'a> {
     }
 
     /// A choice of values, each with its label.
-    pub(crate) fn choice<'b>(self, values: impl IntoIterator<Item = (&'b str, &'b str)>) -> Markup {
+    pub(crate) fn choice<'b>(self, values: impl IntoIterator<Item = (&'b str, impl AsRef<str>)>) -> Markup {
         let options = options(self.form.get(self.name), values);
         self.select(options)
     }
@@ -257,12 +264,12 @@ impl<'a> Field<'a> {
 }
 
 pub(crate) fn field_errors(id: &str, errors: &[String]) -> Markup {
-    html! { @if !errors.is_empty() { p.error id={ "f-" (id) "-error" } { @for error in errors { (error) " " } } } }
+    html! { @if !errors.is_empty() { p.error id={ "f-" (id) "-error" } { @for error in errors { (english(error)) " " } } } }
 }
 
 /// The options of a `select`: each value and its label.
-pub(crate) fn options<'a>(chosen: &str, values: impl IntoIterator<Item = (&'a str, &'a str)>) -> Markup {
-    html! { @for (value, label) in values { option value=(value) selected[value == chosen] { (label) } } }
+pub(crate) fn options<'a>(chosen: &str, values: impl IntoIterator<Item = (&'a str, impl AsRef<str>)>) -> Markup {
+    html! { @for (value, label) in values { option value=(value) selected[value == chosen] { (label.as_ref()) } } }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ enum Node<'a> {
 pub(crate) fn folded(text: &str) -> Option<Markup> {
     let mut reader = Reader { rest: text, values: 0 };
     let node = reader.value(0)?;
-    reader.rest.trim_start().is_empty().then(|| html! { div.json-tree { (show(None, &node, 0, true)) } })
+    reader.rest.trim_start().is_empty().then(|| html! { div.json-tree translate="no" { (show(None, &node, 0, true)) } })
 }
 
 struct Reader<'a> {

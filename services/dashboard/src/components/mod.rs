@@ -24,8 +24,7 @@ pub(crate) use self::delivery::{delivery_badge, delivery_table, latest_deliverie
 pub(crate) use self::figures::{DAY, RANGES, Range, Tile, failures_query, latency, success_tile, tile_list, tiles};
 pub(crate) use self::filter::{
     RANGE, choice_filter, filter_bar, is_filtered, is_oldest_first, kept_range, list_or_errors, more_filters,
-    name_filter, order_caption, order_filter, quick_ranges, read_times, read_type, text_filter, time_filters,
-    type_filter,
+    name_filter, order_filter, quick_ranges, read_times, read_type, text_filter, time_filters, type_filter,
 };
 pub(crate) use self::form::{Form, field_errors, options};
 pub(crate) use self::payload::{Payload, json_or_text};
@@ -37,8 +36,10 @@ pub(crate) use self::verify::verification;
 pub(crate) use self::webhook::{WebhookOptions, target, webhook_link, webhook_name};
 
 use crate::csrf::FormTokens;
+use crate::language::{Text, t, text};
 use crate::page::Page;
 use crate::session::Visitor;
+use crate::texts::status_word;
 
 /// A time in UTC. `time.js` converts it to the visitor's time zone.
 pub(crate) fn time(at: Timestamp) -> Markup {
@@ -78,7 +79,7 @@ pub(crate) fn badge(status: &str) -> Markup {
         "paused" | "retrying" | "held" | "unsteady" => "warn",
         _ => "quiet",
     };
-    html! { span class={ "badge " (kind) } { (status.replace('_', " ")) } }
+    html! { span class={ "badge " (kind) } { (status_word(status)) } }
 }
 
 /// A coloured status code.
@@ -106,21 +107,25 @@ pub(crate) enum Column {
 /// The head of a table.
 pub(crate) fn head(columns: &[Column]) -> Markup {
     html! { thead { tr { @for column in columns { @match column {
-        Column::Text(name) => th scope="col" { (name) },
-        Column::Number(name) => th.number scope="col" { (name) },
-        Column::OptionalNumber(name) => th.number.optional scope="col" { (name) },
-        Column::Unnamed(name) => th scope="col" { span.unseen { (name) } },
+        Column::Text(name) => th scope="col" { (text(name)) },
+        Column::Number(name) => th.number scope="col" { (text(name)) },
+        Column::OptionalNumber(name) => th.number.optional scope="col" { (text(name)) },
+        Column::Unnamed(name) => th scope="col" { span.unseen { (text(name)) } },
     } } } } }
 }
 
 /// The links below a list: to its first page and to its next page.
 pub(crate) fn pager(visitor: &Visitor, next_cursor: Option<&String>) -> Markup {
     let oldest_first = is_oldest_first(&visitor.query);
-    pager_with(visitor, next_cursor, if oldest_first { ["Oldest", "Newer"] } else { ["Newest", "Older"] })
+    pager_with(
+        visitor,
+        next_cursor,
+        if oldest_first { [t!("Oldest"), t!("Newer")] } else { [t!("Newest"), t!("Older")] },
+    )
 }
 
 /// Like [`pager`], with these labels for the links to the first page and to the next page.
-pub(crate) fn pager_with(visitor: &Visitor, next_cursor: Option<&String>, [first, next]: [&str; 2]) -> Markup {
+pub(crate) fn pager_with(visitor: &Visitor, next_cursor: Option<&String>, [first, next]: [Text; 2]) -> Markup {
     let path = &visitor.path;
     let to = |cursor| {
         let query = visitor.query.query_with("cursor", cursor);
@@ -128,18 +133,19 @@ pub(crate) fn pager_with(visitor: &Visitor, next_cursor: Option<&String>, [first
     };
     let paged = visitor.query.optional("cursor").is_some();
     html! { @if paged || next_cursor.is_some() {
-        nav.pager aria-label="Pages" {
+        nav.pager aria-label=(t!("Pages")) {
             @if paged { a.button href=(to(None)) { (first) } }
             @if let Some(cursor) = next_cursor { a.button href=(to(Some(cursor))) rel="next" { (next) } }
         }
     } }
 }
 
-/// The text of an empty page of a filtered list: that no item matches, or that the search stopped before the end of the list.
-pub(crate) fn no_match(what: &str, all: &str, next_cursor: Option<&String>) -> Markup {
-    let more = html! { p { "A page searches 20,000 rows, and none of these match. Continue below, or choose a shorter time." } };
-    html! { @if next_cursor.is_some() { (empty("Nothing found yet", more)) } @else {
-        (empty(&format!("No {what} match"), html! { p { a href=(all) { "Show all" } } }))
+/// The text of an empty page of a filtered list: the title, which says that no item matches, or that the search stopped before
+/// the end of the list.
+pub(crate) fn no_match(title: &str, all: &str, next_cursor: Option<&String>) -> Markup {
+    let more = html! { p { (t!("A page searches 20,000 rows, and none of these match. Continue below, or choose a shorter time.")) } };
+    html! { @if next_cursor.is_some() { (empty(&t!("Nothing found yet"), more)) } @else {
+        (empty(title, html! { p { a href=(all) { (t!("Show all")) } } }))
     } }
 }
 
@@ -172,7 +178,7 @@ impl Confirmation<'_> {
                 (tokens)
                 (hidden)
                 button.danger type="submit" { (self.button) }
-                a.button href=(self.back) { "Back" }
+                a.button href=(self.back) { (t!("Back")) }
             }
         }
     }
@@ -207,8 +213,8 @@ pub(crate) fn tags<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Markup 
 pub(crate) fn types(all: &[String]) -> Markup {
     const SHOWN: usize = 3;
     html! {
-        @for name in all.iter().take(SHOWN) { span.tag { @if name == "*" { "all events" } @else { (breakable(name)) } } " " }
-        @if all.len() > SHOWN { span.faint title=(all[SHOWN..].join(", ")) { "+" (all.len() - SHOWN) " more" } }
+        @for name in all.iter().take(SHOWN) { span.tag { @if name == "*" { (t!("all events")) } @else { (breakable(name)) } } " " }
+        @if all.len() > SHOWN { span.faint title=(all[SHOWN..].join(", ")) { (t!("+{number} more", number = all.len() - SHOWN)) } }
     }
 }
 

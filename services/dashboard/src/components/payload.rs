@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::json::folded;
 use crate::components::listing;
 use crate::format::{bytes, pretty_json};
+use crate::language::t;
 use crate::session::Visitor;
 
 /// Maximum number of bytes of a payload that a page shows. The link to the whole payload has no such limit.
@@ -30,16 +31,19 @@ impl Payload<'_> {
         let to = |view| format!("?{}#{}", visitor.query.query_with(VIEW, view), self.id);
         html! { div.payload id=(self.id) {
             div.payload-bar {
-                nav.views aria-label={ "View of " (self.label) } {
-                    a href=(to(None)) aria-current=[(!raw).then_some("true")] { "Pretty" }
-                    a href=(to(Some("raw"))) aria-current=[raw.then_some("true")] { "Raw" }
+                nav.views aria-label=(t!("View of {label}", label = self.label)) {
+                    a href=(to(None)) aria-current=[(!raw).then_some("true")] { (t!("Pretty")) }
+                    a href=(to(Some("raw"))) aria-current=[raw.then_some("true")] { (t!("Raw")) }
                 }
                 span.faint { (bytes(self.text.len())) }
-                a.button.quiet href=(self.whole) data-copy-url { "Open as text" span.unseen { " " (self.label) } }
+                a.button.quiet href=(self.whole) data-copy-url { (t!("Open as text")) span.unseen { " " (self.label) } }
             }
             @if self.text.len() > SHOWN_BYTES_MAX {
                 (listing(self.label, start(self.text)))
-                p.faint { "The first " (bytes(SHOWN_BYTES_MAX)) ". " a href=(self.whole) { "Open the whole " (bytes(self.text.len())) } }
+                p.faint {
+                    (t!("The first {bytes}.", bytes = bytes(SHOWN_BYTES_MAX))) " "
+                    a href=(self.whole) { (t!("Open the whole {bytes}", bytes = bytes(self.text.len()))) }
+                }
             } @else if raw { (listing(self.label, self.text)) }
             @else if let Some(tree) = tree(self.label, self.text) { (tree) }
             @else { (listing(self.label, &pretty_json(self.text))) }

@@ -10,7 +10,8 @@ use postrider_operations::endpoints::{Endpoint, Failure, Health, HealthState};
 use crate::components::{badge, time};
 use crate::document::sender;
 use crate::failure::Answer;
-use crate::format::{plural, status_line};
+use crate::format::status_line;
+use crate::language::{Text, english, t, tm};
 use crate::page::Page;
 use crate::texts::{advice, unanswered};
 
@@ -32,15 +33,12 @@ pub(crate) fn state_badge(status: EndpointStatus, health: HealthState, breaker: 
 }
 
 /// Why the attempts fail, in a sentence or two.
-pub(crate) fn cause(failure: &Failure) -> String {
+pub(crate) fn cause(failure: &Failure) -> Markup {
     let Some(words) = unanswered(failure.outcome) else {
         let code = failure.status_code.unwrap_or_default();
-        return format!("It answers {}{}", status_line(code), advice(code));
+        return html! { (t!("It answers {code}{advice}", code = status_line(code), advice = advice(code))) };
     };
-    match &failure.error {
-        Some(error) => format!("{words} ({error})"),
-        None => words.to_owned(),
-    }
+    html! { (words) @if let Some(error) = &failure.error { " (" (english(error)) ")" } }
 }
 
 /// The address of the list of deliveries to a webhook that have a failed attempt.
@@ -62,14 +60,14 @@ pub(crate) fn trouble_banner(page: &Page, endpoint: &Endpoint) -> Markup {
     let severe = endpoint.status == EndpointStatus::Disabled
         || (endpoint.status == EndpointStatus::Active && endpoint.health.state == HealthState::Failing);
     html! { @if let Some(said) = what(endpoint) {
-        div.trouble.problem[severe].warning[!severe] role="note" aria-label="Problem" {
+        div.trouble.problem[severe].warning[!severe] role="note" aria-label=(t!("Problem")) {
             p { strong { (said) } }
             @if let Some(why) = why(endpoint) { p { (why) } }
             @if let Some(held) = held(endpoint) { p { (held) } }
             div.buttons {
                 @if let Some((label, at)) = recovery(page, endpoint) { a.button.primary href=(at) { (label) } }
                 @if endpoint.health.last_failure.is_some() {
-                    a href=(failed_deliveries(page, endpoint)) { "Show deliveries with failures" }
+                    a href=(failed_deliveries(page, endpoint)) { (t!("Show deliveries with failures")) }
                 }
             }
         }
@@ -94,58 +92,95 @@ pub(crate) async fn trouble_of_delivery(page: &Page, delivery: &Delivery) -> Ans
 fn what(endpoint: &Endpoint) -> Option<Markup> {
     let Health { failures_in_a_row: failures, failing_since, last_outage, last_off, recover_since, .. } =
         &endpoint.health;
-    let attempts = plural((*failures).into(), "failed attempt", "failed attempts");
+    let failures: u64 = (*failures).into();
     match (endpoint.status, endpoint.health.state) {
         (EndpointStatus::Inactive, _) => None,
         (EndpointStatus::Disabled, _) => {
-            let reason = endpoint.disabled_reason.as_deref().unwrap_or("it kept failing");
-            Some(html! {
-                (sender()) " switched this webhook off" @if let Some(at) = endpoint.disabled_at { " on " (time(at)) }
-                ": " (reason) ". It receives nothing."
+            let reason = endpoint.disabled_reason.as_deref();
+            let reason = reason.map_or_else(|| html! { (t!("it kept failing")) }, english);
+            let sender = sender();
+            Some(match endpoint.disabled_at.map(time) {
+                Some(at) => tm!(
+                    "{sender} switched this {webhook} off on {time}: {reason}. It receives nothing.",
+                    sender = sender,
+                    time = at,
+                    reason = reason
+                ),
+                None => {
+                    tm!(
+                        "{sender} switched this {webhook} off: {reason}. It receives nothing.",
+                        sender = sender,
+                        reason = reason
+                    )
+                }
             })
         }
-        (EndpointStatus::Active, HealthState::Failing) => Some(html! {
-            "Failing" @if let Some(since) = failing_since { " since " (time(*since)) ", " (attempts) " in a row" } "."
+        (EndpointStatus::Active, HealthState::Failing) => Some(match failing_since {
+            Some(since) => tm!(
+                failures,
+                "Failing since {time}, {count} failed attempt in a row.",
+                "Failing since {time}, {count} failed attempts in a row.",
+                time = time(*since)
+            ),
+            None => html! { (t!("Failing.")) },
         }),
-        (EndpointStatus::Active, HealthState::Unsteady) => Some(html! {
-            (attempts) @if let Some(since) = failing_since { " since " (time(*since)) } "."
+        (EndpointStatus::Active, HealthState::Unsteady) => Some(match failing_since {
+            Some(since) => tm!(
+                failures,
+                "{count} failed attempt since {time}.",
+                "{count} failed attempts since {time}.",
+                time = time(*since)
+            ),
+            None => html! { (t!(failures, "{count} failed attempt.", "{count} failed attempts.")) },
         }),
         (EndpointStatus::Active, HealthState::Healthy | HealthState::Unknown) => {
             (*recover_since)?;
             // The text names the later of the two outages. The recovery covers both.
-            let failed = last_outage.map(|outage| ("It failed", outage));
-            let off = last_off.map(|outage| ("It was off", outage));
+            let failed = last_outage.map(|outage| (t!("It failed"), outage));
+            let off = last_off.map(|outage| (t!("It was off"), outage));
             let (was, outage) = failed.into_iter().chain(off).max_by_key(|(_, outage)| outage.until)?;
-            Some(html! {
-                (was) " from " (time(outage.from)) @if let Some(until) = outage.until { " to " (time(until)) }
-                " and works again. Events of that time may be missing."
+            let from = time(outage.from);
+            Some(match outage.until.map(time) {
+                Some(to) => tm!(
+                    "{was} from {from} to {to} and works again. Events of that time may be missing.",
+                    was = was,
+                    from = from,
+                    to = to
+                ),
+                None => {
+                    tm!(
+                        "{was} from {from} and works again. Events of that time may be missing.",
+                        was = was,
+                        from = from
+                    )
+                }
             })
         }
     }
 }
 
 /// Why the attempts fail; `None` if the webhook is active and does not fail, or if no failure is known.
-fn why(endpoint: &Endpoint) -> Option<String> {
+fn why(endpoint: &Endpoint) -> Option<Markup> {
     let off = endpoint.status != EndpointStatus::Active;
     let fails = matches!(endpoint.health.state, HealthState::Failing | HealthState::Unsteady);
     endpoint.health.last_failure.as_ref().filter(|_| off || fails).map(cause)
 }
 
 /// How the breaker limits the attempts; `None` if it does not.
-fn held(endpoint: &Endpoint) -> Option<&'static str> {
+fn held(endpoint: &Endpoint) -> Option<Text> {
     match endpoint.breaker.state {
         _ if endpoint.status != EndpointStatus::Active => None,
         BreakerState::Closed => None,
-        BreakerState::Open => Some("One attempt is made at a time until one succeeds. No delivery is skipped."),
+        BreakerState::Open => Some(t!("One attempt is made at a time until one succeeds. No delivery is skipped.")),
         BreakerState::HalfOpen => {
-            Some("It succeeds again: one attempt is made at a time until a few in a row have succeeded.")
+            Some(t!("It succeeds again: one attempt is made at a time until a few in a row have succeeded."))
         }
     }
 }
 
 /// The label and the address of the link to the recovery; `None` if there is nothing to recover, or the visitor may not start it.
-fn recovery(page: &Page, endpoint: &Endpoint) -> Option<(&'static str, String)> {
+fn recovery(page: &Page, endpoint: &Endpoint) -> Option<(Text, String)> {
     endpoint.health.recover_since.filter(|_| page.can_manage())?;
-    let label = if endpoint.status == EndpointStatus::Active { "Recover" } else { "Switch on and recover" };
+    let label = if endpoint.status == EndpointStatus::Active { t!("Recover") } else { t!("Switch on and recover") };
     Some((label, page.to(format!("/webhooks/{}/recover", endpoint.id))))
 }

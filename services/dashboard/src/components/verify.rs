@@ -4,6 +4,7 @@ use maud::{Markup, html};
 use postrider_profiles::{Encoding, Profile, SchemeKind, SignatureTemplate, SignedContent, TemplatePart};
 
 use crate::components::listing;
+use crate::language::t;
 
 /// A language and its snippet, for each language. Names between `@` in a snippet are placeholders.
 type Snippets = [(&'static str, &'static str); 7];
@@ -31,20 +32,20 @@ const STANDARD: Snippets = snippets!("standard");
 /// `token_header` is the header that the endpoint chose for its token.
 pub(crate) fn verification(profile: &Profile, token_header: Option<&str>) -> Markup {
     let advice = if profile.sends_token() {
-        "Compare the token in constant time, so that timing does not reveal it."
+        t!(t!("Compare the token in constant time, so that timing does not reveal it."))
     } else {
-        "Compute the signature over the raw bytes of the body, before a JSON parser reads them."
+        t!(t!("Compute the signature over the raw bytes of the body, before a JSON parser reads them."))
     };
     html! {
         section.panel aria-labelledby="verify-title" {
-            h2 #verify-title { "Verify what you receive" }
+            h2 #verify-title { (t!("Verify what you receive")) }
             p { (advice) }
             @for (index, (language, code)) in snippets(profile, token_header).iter().enumerate() {
                 details name="verify" data-language=(language) open[index == 0] {
                     summary { (language) }
                     div.copyable {
-                        (listing(&format!("Verification in {language}"), code))
-                        button.quiet type="button" hidden data-copy { "Copy" }
+                        (listing(&t!("Verification in {language}", language = language), code))
+                        button.quiet type="button" hidden data-copy { (t!("Copy")) }
                     }
                 }
             }

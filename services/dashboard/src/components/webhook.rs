@@ -5,6 +5,7 @@ use postrider_model::ids::EndpointId;
 use postrider_operations::endpoints::Endpoint;
 
 use crate::failure::Answer;
+use crate::language::t;
 use crate::page::{EndpointName, EndpointNames, Page};
 
 /// Maximum number of webhooks that a filter offers.
@@ -15,7 +16,7 @@ pub(crate) fn webhook_link(page: &Page, id: EndpointId, names: &EndpointNames) -
     html! { @match names.get(&id) {
         Some(name) if name.deleted => span.faint title=(id) { (name.label()) },
         Some(name) => a href=(page.to(format!("/webhooks/{id}"))) { (name.label()) },
-        None => span.faint { "Unknown webhook (" (id) ")" },
+        None => span.faint { (t!("Unknown {webhook} ({id})", id = id)) },
     } }
 }
 
@@ -60,7 +61,7 @@ impl WebhookOptions {
                 @let id = id.to_string();
                 option value=(id) selected[id == chosen] { (name) }
             }
-            @if self.truncated { option disabled { "Only the newest " (OFFERED_MAX) " are listed" } }
+            @if self.truncated { option disabled { (t!("Only the newest {number} are listed", number = OFFERED_MAX)) } }
         }
     }
 }

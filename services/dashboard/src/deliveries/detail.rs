@@ -11,6 +11,7 @@ use crate::components::{
 };
 use crate::curl;
 use crate::failure::Answer;
+use crate::language::{t, tm};
 use crate::page::{EndpointNames, Id, Page, plain_text};
 use crate::texts;
 
@@ -21,30 +22,33 @@ pub(super) async fn show(page: Page, Id(id): Id) -> Answer {
     let names = page.endpoint_names([delivery.endpoint_id]).await?;
     let live = if delivery.status.is_terminal() { "off" } else { "on" };
     let trouble = trouble_of_delivery(&page, delivery).await?;
-    let title = format!("Delivery of {} to {}", delivery.event_type, webhook_name(delivery.endpoint_id, &names));
+    let to = webhook_name(delivery.endpoint_id, &names);
+    let title = t!("Delivery of {event} to {name}", event = delivery.event_type, name = to);
     let at = page.to(format!("/deliveries/{}", delivery.id));
     let content = html! {
         div.heading {
             h1.long { (title) }
             div.buttons #delivery-actions data-live=(live) { (buttons(&page, &found)) }
         }
-        section.panel.cause #delivery aria-label="What happened" data-live=(live) {
+        section.panel.cause #delivery aria-label=(t!("What happened")) data-live=(live) {
             (cause(&page, &found))
             (trouble)
             (facts(&page, delivery, &names))
         }
         // The body never changes, so a refresh leaves it out.
         @if !page.visitor.live { section aria-labelledby="body-title" {
-            h2 #body-title { "Request body" }
+            h2 #body-title { (t!("Request body")) }
             @match &found.body {
-                Some(text) => { (Payload { id: "body", label: "Request body", text, whole: &format!("{at}/body") }.show(&page.visitor)) }
-                None => { p.faint { "The payload was expunged or is past the retention." } }
+                Some(text) => {
+                    (Payload { id: "body", label: &t!("Request body"), text, whole: &format!("{at}/body") }.show(&page.visitor))
+                }
+                None => { p.faint { (t!("The payload was expunged or is past the retention.")) } }
             }
         } }
         section #attempts-section aria-labelledby="attempts" data-live=(live) {
-            h2 #attempts { "Attempts" }
+            h2 #attempts { (t!("Attempts")) }
             @if found.attempts.is_empty() {
-                (empty("No attempt yet", html! { p { "An attempt appears here within a second." } }))
+                (empty(&t!("No attempt yet"), html! { p { (t!("An attempt appears here within a second.")) } }))
             }
             (timeline(&at, &found.attempts))
         }
@@ -61,7 +65,7 @@ fn cause(page: &Page, found: &DeliveryDetail) -> Markup {
         @if let Some(last) = last {
             p { (texts::outcome(last)) }
             @if let Some(answer) = &last.response_excerpt {
-                div.answer { (listing("The endpoint's answer", answer)) }
+                div.answer { (listing(&t!("The {endpoint}'s answer"), answer)) }
             }
         }
         @if let Some(next) = delivery.next_attempt_at.filter(|_| last.is_some()) {
@@ -69,7 +73,13 @@ fn cause(page: &Page, found: &DeliveryDetail) -> Markup {
             // apply.
             @let planned = last.filter(|last| last.next_attempt_at.is_some_and(|planned| planned.0 == next.0));
             @let reason = planned.and_then(|last| last.next_attempt_reason);
-            p { strong { "Next attempt: " } (ago(next)) ", at " (time(next)) (texts::planned_by(reason)) "." }
+            p { (tm!(
+                "{label} {ago}, at {time}{reason}.",
+                label = html! { strong { (t!("Next attempt:")) } },
+                ago = ago(next),
+                time = time(next),
+                reason = texts::planned_by(reason)
+            )) }
         } @else if let Some(end) = texts::after_the_end(delivery, verdict) { p { (end) } }
     }
 }
@@ -78,29 +88,31 @@ fn buttons(page: &Page, found: &DeliveryDetail) -> Markup {
     let delivery = &found.delivery;
     let at = page.to(format!("/deliveries/{}", delivery.id));
     let pending = !delivery.status.is_terminal();
-    let label = if pending { "Attempt now" } else { "Send again" };
+    let label = if pending { t!("Attempt now") } else { t!("Send again") };
     html! {
         @if let Some(last) = found.attempts.last().filter(|last| found.body.is_some() && can_be_curl(last)) {
-            a.button href={ (at) "/curl" } data-copy-url="Copy as cURL" title=[curl::remark(last)] { "Show as cURL" }
+            a.button href={ (at) "/curl" } data-copy-url=(t!("Copy as cURL")) title=[curl::remark(last)] { (t!("Show as cURL")) }
         }
-        @if !page.can_manage() {} @else if !delivery.test { (action(&page.visitor.tokens, &format!("{at}/retry"), label, "primary")) }
-        @if page.can_manage() && pending { a.button.danger href={ (at) "/cancel" } { "Cancel" } }
+        @if !page.can_manage() {} @else if !delivery.test { (action(&page.visitor.tokens, &format!("{at}/retry"), &label, "primary")) }
+        @if page.can_manage() && pending { a.button.danger href={ (at) "/cancel" } { (t!("Cancel")) } }
     }
 }
 
 fn facts(page: &Page, delivery: &Delivery, names: &EndpointNames) -> Markup {
     html! { dl.facts {
-        dt { "Webhook" } dd { (webhook_link(page, delivery.endpoint_id, names)) }
-        dt { "Event" } dd { @if delivery.test { code { (delivery.event_id) } " (a test)" } @else {
+        dt { (t!("{Webhook}")) } dd { (webhook_link(page, delivery.endpoint_id, names)) }
+        dt { (t!("Event")) } dd { @if delivery.test { code { (delivery.event_id) } " (" (t!("a test")) ")" } @else {
             @let event = page.to(format!("/events/{}", delivery.event_id));
-            a href=(event) { (delivery.event_id) } " (" a href={ (event) "#why" } { "why it was sent" } ")" } }
-        dt { "Created" } dd { (time(delivery.created_at)) }
-        @if let Some(next) = delivery.next_attempt_at.filter(|_| delivery.attempt_count == 0) { dt { "First attempt" } dd { (time(next)) } }
-        @if let Some(end) = delivery.finished_at { dt { "Finished" } dd { (time(end)) } }
-        @if let Some(origin) = delivery.origin_id {
-            dt { "Repeats" } dd { a href=(page.to(format!("/deliveries/{origin}"))) { (origin) } }
+            a href=(event) { (delivery.event_id) } " (" a href={ (event) "#why" } { (t!("why it was sent")) } ")" } }
+        dt { (t!("Created")) } dd { (time(delivery.created_at)) }
+        @if let Some(next) = delivery.next_attempt_at.filter(|_| delivery.attempt_count == 0) {
+            dt { (t!("First attempt")) } dd { (time(next)) }
         }
-        dt { "Id" } dd { code { (delivery.id) } }
+        @if let Some(end) = delivery.finished_at { dt { (t!("Finished")) } dd { (time(end)) } }
+        @if let Some(origin) = delivery.origin_id {
+            dt { (t!("Repeats")) } dd { a href=(page.to(format!("/deliveries/{origin}"))) { (origin) } }
+        }
+        dt { (t!("Id")) } dd { code { (delivery.id) } }
     } }
 }
 

@@ -13,6 +13,7 @@ use super::why;
 use crate::components::{Payload, delivery_table, empty, time};
 use crate::failure::Answer;
 use crate::format::attribute;
+use crate::language::t;
 use crate::page::{Id, Page, plain_text};
 
 /// Maximum number of deliveries on the page of an event.
@@ -25,7 +26,7 @@ pub(super) async fn show(page: Page, Id(id): Id) -> Answer {
     let found = page.operations.read_event(page.caller, &id).await?;
     let deliveries = deliveries_of(&page, &found).await?;
     let event = &found.event;
-    let title = format!("Event {} {}", event.event_type, event.id);
+    let title = t!("Event {event} {id}", event = event.event_type, id = event.id);
     if page.visitor.live {
         return Ok(page.show(&title, deliveries));
     }
@@ -34,14 +35,14 @@ pub(super) async fn show(page: Page, Id(id): Id) -> Answer {
         div.heading {
             h1.long { (event.event_type) }
             @if page.can_manage() && found.data.is_some() {
-                a.button.primary href=(page.to(format!("/replays/new?event_id={}", event.id))) { "Replay" }
+                a.button.primary href=(page.to(format!("/replays/new?event_id={}", event.id))) { (t!("Replay")) }
             }
         }
         dl.facts {
-            dt { "Id" } dd { code { (event.id) } }
-            dt { "Occurred" } dd { (time(event.timestamp)) }
-            dt { "Accepted" } dd { (time(event.accepted_at)) }
-            dt { "Origin" } dd { (event.origin.as_str()) }
+            dt { (t!("Id")) } dd { code { (event.id) } }
+            dt { (t!("Occurred")) } dd { (time(event.timestamp)) }
+            dt { (t!("Accepted")) } dd { (time(event.accepted_at)) }
+            dt { (t!("Origin")) } dd translate="no" { (event.origin.as_str()) }
             @for (name, value) in &event.attributes { dt { (attribute(name)) } dd.long { (value) } }
         }
         (payload(&page, &found))
@@ -53,16 +54,16 @@ pub(super) async fn show(page: Page, Id(id): Id) -> Answer {
 
 fn payload(page: &Page, found: &EventDetail) -> Markup {
     let at = page.to(format!("/events/{}", found.event.id));
-    let shown = |id, label, text: &RawValue, whole: &str| {
+    let shown = |id, label: &str, text: &RawValue, whole: &str| {
         Payload { id, label, text: text.get(), whole: &format!("{at}/{whole}") }.show(&page.visitor)
     };
     html! { section aria-labelledby="payload-title" {
-        h2 #payload-title { "Payload" }
+        h2 #payload-title { (t!("Payload")) }
         @if let Some(data) = &found.data {
-            (shown("data", "Data", data, "data"))
-            @if let Some(metadata) = &found.metadata { h3 { "Metadata" } (shown("metadata", "Metadata", metadata, "metadata")) }
-            @if page.can_manage() { p { a.button.danger href={ (at) "/expunge" } { "Expunge the payload" } } }
-        } @else { p.faint { "The payload was expunged." } }
+            (shown("data", &t!("Data"), data, "data"))
+            @if let Some(metadata) = &found.metadata { h3 { (t!("Metadata")) } (shown("metadata", &t!("Metadata"), metadata, "metadata")) }
+            @if page.can_manage() { p { a.button.danger href={ (at) "/expunge" } { (t!("Expunge the payload")) } } }
+        } @else { p.faint { (t!("The payload was expunged.")) } }
     } }
 }
 
@@ -92,11 +93,11 @@ async fn deliveries_of(page: &Page, found: &EventDetail) -> Answer {
     let live = if pending || fresh { "on" } else { "off" };
     Ok(html! {
         section #event-deliveries aria-labelledby="deliveries-title" data-live=(live) {
-            h2 #deliveries-title { "Deliveries" }
-            @if all.is_empty() { (empty("No webhook received it", html! { p { "The reasons are above." } })) }
+            h2 #deliveries-title { (t!("Deliveries")) }
+            @if all.is_empty() { (empty(&t!("No {webhook} received it"), html! { p { (t!("The reasons are above.")) } })) }
             @else { (delivery_table(page, shown, Some(&names))) }
             @if all.len() > shown.len() {
-                p { a href=(page.to(format!("/deliveries?event_id={id}"))) { "All deliveries of this event" } }
+                p { a href=(page.to(format!("/deliveries?event_id={id}"))) { (t!("All deliveries of this event")) } }
             }
         }
     })

@@ -9,6 +9,7 @@ use crate::components::Column::Text;
 use crate::components::{empty, head, webhook_link, webhook_name};
 use crate::failure::Answer;
 use crate::format::{self, attribute};
+use crate::language::{self, filled, key, t, text};
 use crate::page::{EndpointNames, Page};
 
 /// Maximum number of webhooks of a group on the page of the event.
@@ -22,7 +23,7 @@ struct Group {
     /// The name of the group in an address.
     key: &'static str,
     title: &'static str,
-    /// The text after the number of webhooks in the summary, such as "fired" in "2 fired".
+    /// The number of webhooks in the summary, such as "2 fired".
     noun: &'static str,
     /// Whether the group is open when the page is loaded.
     is_open: bool,
@@ -30,35 +31,40 @@ struct Group {
     decision: (&'static str, &'static str),
 }
 
-const MATCHED: Group =
-    Group { key: "matched", title: "Fired", noun: "fired", is_open: false, decision: ("matched", "good") };
+const MATCHED: Group = Group {
+    key: "matched",
+    title: key!("Fired"),
+    noun: key!("{number} fired"),
+    is_open: false,
+    decision: (key!("matched"), "good"),
+};
 const UNDECIDED: Group = Group {
     key: "undecided",
-    title: "Not decided yet",
-    noun: "not decided yet",
+    title: key!("Not decided yet"),
+    noun: key!("{number} not decided yet"),
     is_open: true,
-    decision: ("not decided yet", "busy"),
+    decision: (key!("not decided yet"), "busy"),
 };
 const FILTERED_OUT: Group = Group {
     key: "filtered",
-    title: "Filtered out",
-    noun: "filtered out",
+    title: key!("Filtered out"),
+    noun: key!("{number} filtered out"),
     is_open: true,
-    decision: ("not matched", "quiet"),
+    decision: (key!("not matched"), "quiet"),
 };
 const NOT_SUBSCRIBED: Group = Group {
     key: "unsubscribed",
-    title: "Not subscribed",
-    noun: "not subscribed",
+    title: key!("Not subscribed"),
+    noun: key!("{number} not subscribed"),
     is_open: false,
-    decision: ("not matched", "quiet"),
+    decision: (key!("not matched"), "quiet"),
 };
 const OFF: Group = Group {
     key: "off",
-    title: "Not active, or not for events of this origin",
-    noun: "not active or not for this origin",
+    title: key!("Not active, or not for events of this origin"),
+    noun: key!("{number} not active or not for this origin"),
     is_open: false,
-    decision: ("not matched", "quiet"),
+    decision: (key!("not matched"), "quiet"),
 };
 /// The groups in the order of the page.
 const GROUPS: [Group; 5] = [MATCHED, UNDECIDED, FILTERED_OUT, NOT_SUBSCRIBED, OFF];
@@ -117,19 +123,19 @@ pub(super) async fn section(page: &Page, id: &str) -> Answer {
     let ids = parts.iter().flat_map(|part| &part.members).map(|explanation| explanation.endpoint_id);
     let names = page.endpoint_names(ids).await?;
     let at = page.to(format!("/events/{id}"));
-    let add = html! { p { a href=(page.to("/webhooks/new")) { "Add one" } } };
+    let add = html! { p { a href=(page.to("/webhooks/new")) { (t!("Add one")) } } };
     Ok(html! {
         section #why aria-labelledby="why-title" {
-            h2 #why-title { "Why each webhook matched or not" }
-            @if explained.is_empty() { (empty("There are no webhooks", add)) } @else { p.lead { (summary(&explained)) "." } }
+            h2 #why-title { (t!("Why each {webhook} matched or not")) }
+            @if explained.is_empty() { (empty(&t!("There are no {webhooks}"), add)) } @else { p.lead { (summary(&explained)) "." } }
             @for Part { group, total, members } in &parts {
                 details.why-group open[selection.only.is_some() || group.is_open] {
-                    summary { (group.title) " (" (total) ")" }
+                    summary { (text(group.title)) " (" (total) ")" }
                     @for explanation in members { (explain(page, *group, explanation, &names)) }
                     (pager(&at, *group, &selection, *total))
                 }
             }
-            @if selection.only.is_some() { p { a href={ (at) "#why" } { "All groups" } } }
+            @if selection.only.is_some() { p { a href={ (at) "#why" } { (t!("All groups")) } } }
         }
     })
 }
@@ -138,7 +144,10 @@ pub(super) async fn section(page: &Page, id: &str) -> Answer {
 fn summary(explained: &[Explanation]) -> String {
     let count = |group: Group| explained.iter().filter(|explanation| Group::of(explanation) == group).count();
     let counts = GROUPS.into_iter().map(|group| (count(group), group.noun)).filter(|(number, _)| *number > 0);
-    counts.map(|(number, noun)| format!("{} {noun}", format::count(number as u64))).collect::<Vec<_>>().join(", ")
+    counts
+        .map(|(number, noun)| filled(noun, &[("number", &format::count(number as u64))]))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn pager(at: &str, group: Group, selection: &Selection, total: usize) -> Markup {
@@ -146,11 +155,11 @@ fn pager(at: &str, group: Group, selection: &Selection, total: usize) -> Markup 
     let skip = selection.skip;
     html! {
         @if selection.only.is_none() {
-            @if total > PREVIEW { p { a href=(to(0)) { "Show all " (total) } } }
+            @if total > PREVIEW { p { a href=(to(0)) { (t!("Show all {total}", total = total)) } } }
         } @else if total > PAGE {
-            nav.pager aria-label=(group.title) {
-                @if skip > 0 { a.button href=(to(skip.saturating_sub(PAGE))) rel="prev" { "Previous" } }
-                @if skip + PAGE < total { a.button href=(to(skip + PAGE)) rel="next" { "Next" } }
+            nav.pager aria-label=(text(group.title)) {
+                @if skip > 0 { a.button href=(to(skip.saturating_sub(PAGE))) rel="prev" { (t!("Previous")) } }
+                @if skip + PAGE < total { a.button href=(to(skip + PAGE)) rel="next" { (t!("Next")) } }
             }
         }
     }
@@ -164,28 +173,28 @@ fn explain(page: &Page, group: Group, explanation: &Explanation, names: &Endpoin
     html! {
         details.why open[differs] {
             summary {
-                span class={ "badge " (kind) } { (word) } " " (webhook_name(explanation.endpoint_id, names))
-                @if let Some(reason) = first_failed { span.faint { " because of " (check_name(&reason.check)) } }
+                span class={ "badge " (kind) } { (text(word)) } " " (webhook_name(explanation.endpoint_id, names))
+                @if let Some(reason) = first_failed { span.faint { " " (t!("because of {check}", check = check_name(&reason.check))) } }
             }
-            @if !explanation.reasons.is_empty() { (reasons("The decision when the event arrived", &explanation.reasons)) }
+            @if !explanation.reasons.is_empty() { (reasons(&t!("The decision when the event arrived"), &explanation.reasons)) }
             @if differs || explanation.reasons.is_empty() {
-                p { @if now.matched { "It would match now." } @else { "It would not match now." } }
-                (reasons("The decision with the settings of now", &now.reasons))
+                p { @if now.matched { (t!("It would match now.")) } @else { (t!("It would not match now.")) } }
+                (reasons(&t!("The decision with the settings of now"), &now.reasons))
             }
             p { (webhook_link(page, explanation.endpoint_id, names)) }
         }
     }
 }
 
-fn check_name(check: &str) -> String {
+fn check_name(check: &str) -> language::Text {
     match check.strip_prefix("filters.") {
-        Some(name) => format!("the filter on {}", attribute(name).to_lowercase()),
+        Some(name) => t!("the filter on {attribute}", attribute = attribute(name).to_lowercase()),
         None => match check {
-            "status" => "its status".to_owned(),
-            "origin" => "the origin of the event".to_owned(),
-            "event_types" => "its event types".to_owned(),
-            "payload_filter" => "its payload filter".to_owned(),
-            other => other.replace('_', " "),
+            "status" => t!("its status"),
+            "origin" => t!("the origin of the event"),
+            "event_types" => t!("its event types"),
+            "payload_filter" => t!("its payload filter"),
+            other => other.replace('_', " ").into(),
         },
     }
 }
@@ -194,13 +203,13 @@ fn reasons(caption: &str, reasons: &[Condition]) -> Markup {
     html! {
         table.rows.reasons {
             caption { (caption) }
-            (head(&["Check", "Expected", "Actual", "Result"].map(Text)))
+            (head(&[key!("Check"), key!("Expected"), key!("Actual"), key!("Result")].map(Text)))
             tbody { @for reason in reasons { tr {
-                @let (kind, result) = if reason.passed { ("good", "passed") } else { ("warn", "not met") };
-                th scope="row" data-label="Check" { (check_name(&reason.check)) }
-                td.long data-label="Expected" { (plain(&reason.expected)) }
-                td.long data-label="Actual" { (plain(&reason.actual)) }
-                td data-label="Result" { span class={ "badge " (kind) } { (result) } }
+                @let (kind, result) = if reason.passed { ("good", t!("passed")) } else { ("warn", t!("not met")) };
+                th scope="row" data-label=(t!("Check")) { (check_name(&reason.check)) }
+                td.long translate="no" data-label=(t!("Expected")) { (plain(&reason.expected)) }
+                td.long translate="no" data-label=(t!("Actual")) { (plain(&reason.actual)) }
+                td data-label=(t!("Result")) { span class={ "badge " (kind) } { (result) } }
             } } }
         }
     }
@@ -209,7 +218,7 @@ fn reasons(caption: &str, reasons: &[Condition]) -> Markup {
 /// A JSON value for people to read: text without quotes, lists separated by commas.
 fn plain(value: &Value) -> Markup {
     html! { @match value {
-        Value::Null => span.faint { "nothing" },
+        Value::Null => span.faint { (t!("nothing")) },
         Value::String(text) => (text),
         Value::Number(_) | Value::Bool(_) => (value.to_string()),
         Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {

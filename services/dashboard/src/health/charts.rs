@@ -12,6 +12,7 @@ use postrider_profiles::Promise;
 
 use crate::components::{Axis, Chart, Kind, Series};
 use crate::format::{count, duration};
+use crate::language::{key, t, text};
 use crate::texts::cause_name;
 
 /// The colours of the most frequent causes. All other causes share one more colour.
@@ -21,33 +22,34 @@ const CAUSE_COLOURS: [&str; 4] = ["c-bad", "c-two", "c-three", "c-one"];
 pub(super) fn charts(found: &Stats, failures: Option<&Failures>, promise: Promise) -> Markup {
     let line = Timeline::of(found);
     let unit = match found.by {
-        IntervalLength::Minute => "attempts a minute",
-        IntervalLength::Hour => "attempts an hour",
-        IntervalLength::Day => "attempts a day",
+        IntervalLength::Minute => key!("attempts a minute"),
+        IntervalLength::Hour => key!("attempts an hour"),
+        IntervalLength::Day => key!("attempts a day"),
     };
     let counts = Axis { kind: Kind::Bars, unit, show: number, min: 1.0 };
-    let time = Axis { kind: Kind::Lines, unit: "time", show: duration, min: 1.0 };
+    let time = Axis { kind: Kind::Lines, unit: key!("time"), show: duration, min: 1.0 };
     let share = |unit, min| Axis { kind: Kind::Lines, unit, show: share_text, min };
     html! { div.charts {
-        (line.chart("attempts", "Attempts", counts, vec![
-            line.counts("succeeded", "c-good", |figures| figures.successes),
-            line.counts("failed", "c-bad", |figures| figures.failures),
+        (line.chart("attempts", key!("Attempts"), counts, vec![
+            line.counts(key!("succeeded"), "c-good", |figures| figures.successes),
+            line.counts(key!("failed"), "c-bad", |figures| figures.failures),
         ]))
-        (line.chart("success", "Success and retries", share("share of attempts, %", 100.0), vec![
-            line.percent("succeeded", "c-good", |figures| figures.success_rate),
-            line.percent("retries", "c-two", |figures| figures.retry_rate),
+        (line.chart("success", key!("Success and retries"), share(key!("share of attempts, %"), 100.0), vec![
+            line.percent(key!("succeeded"), "c-good", |figures| figures.success_rate),
+            line.percent(key!("retries"), "c-two", |figures| figures.retry_rate),
         ]))
-        (line.chart("latency", "Response time of endpoints", time, vec![
-            line.latency("median", "c-one", |ms| ms.p50),
+        (line.chart("latency", key!("Response time of {endpoints}"), time, vec![
+            line.latency(key!("median"), "c-one", |ms| ms.p50),
             line.latency("95 %", "c-two", |ms| ms.p95),
             line.latency("99 %", "c-three", |ms| ms.p99),
         ]))
         @match failures {
-            Some(failures) => (line.chart("causes", "Failures by cause", counts, line.causes(failures))),
-            None => (line.chart("responses", "Responses of endpoints", counts, line.responses())),
+            Some(failures) => (line.chart("causes", key!("Failures by cause"), counts, line.causes(failures))),
+            None => (line.chart("responses", key!("Responses of {endpoints}"), counts, line.responses())),
         }
         @if promise.is_made() {
-            (line.chart("promise", "Late first attempts", share("share of first attempts, %", 1.0), line.late(promise)))
+            @let share = share(key!("share of first attempts, %"), 1.0);
+            (line.chart("promise", key!("Late first attempts"), share, line.late(promise)))
         }
     } }
 }
@@ -71,7 +73,7 @@ impl<'a> Timeline<'a> {
 
     fn series(&self, name: &'static str, class: &'static str, value: impl Fn(&Figures) -> Option<f64>) -> Series {
         let values = self.figures.iter().map(|figures| figures.and_then(&value)).collect();
-        Series { name: Cow::Borrowed(name), class, values }
+        Series { name: text(name), class, values }
     }
 
     fn counts(&self, name: &'static str, class: &'static str, value: fn(&Figures) -> u64) -> Series {
@@ -93,7 +95,7 @@ impl<'a> Timeline<'a> {
             self.counts("3xx", "c-one", |figures| figures.status_classes.redirected),
             self.counts("4xx", "c-two", |figures| figures.status_classes.refused),
             self.counts("5xx", "c-bad", |figures| figures.status_classes.broken),
-            self.counts("no response", "c-three", no_response),
+            self.counts(key!("no response"), "c-three", no_response),
         ]
     }
 
@@ -102,8 +104,8 @@ impl<'a> Timeline<'a> {
         let within_5s = |figures: &Figures| figures.promise.within_5s.map(|share| 1.0 - share);
         let within_30s = |figures: &Figures| figures.promise.within_30s.map(|share| 1.0 - share);
         let mut series = Vec::new();
-        series.extend(promise.within_5s.then(|| self.percent("after 5 s", "c-one", within_5s)));
-        series.extend(promise.within_30s.then(|| self.percent("after 30 s", "c-two", within_30s)));
+        series.extend(promise.within_5s.then(|| self.percent(key!("after 5 s"), "c-one", within_5s)));
+        series.extend(promise.within_30s.then(|| self.percent(key!("after 30 s"), "c-two", within_30s)));
         series
     }
 
@@ -127,7 +129,7 @@ impl<'a> Timeline<'a> {
             let shown =
                 |interval: &FailedInterval| top.clone().map(|(cause, _)| interval.attempts_with(cause)).sum::<u64>();
             let values = values(&|interval| interval.attempts - shown(interval));
-            series.push(Series { name: Cow::Borrowed("other causes"), class: "c-rest", values });
+            series.push(Series { name: t!("other causes"), class: "c-rest", values });
         }
         series
     }

@@ -7,6 +7,7 @@ use crate::components::Column::{Number, Text, Unnamed};
 use crate::components::{Range, head, webhook_link, webhook_name};
 use crate::failure::Answer;
 use crate::format::{count, percent};
+use crate::language::{key, t};
 use crate::page::Page;
 
 /// Maximum number of webhooks in the table.
@@ -23,25 +24,31 @@ pub(super) async fn worst_webhooks(page: &Page, endpoint: &str, range: &Range, q
     }
     let names = page.endpoint_names(worst.iter().map(|counts| counts.endpoint)).await?;
     Ok(html! {
-        h2 #worst { "Webhooks with failures, lowest success rate first" }
+        h2 #worst { (t!("{Webhooks} with failures, lowest success rate first")) }
         table.rows.tight {
-            caption.unseen { "Webhooks with failed attempts, the lowest success rate first" }
-            (head(&[Text("Webhook"), Number("Succeeded"), Number("Attempts"), Number("Failed"), Unnamed("Figures")]))
+            caption.unseen { (t!("{Webhooks} with failed attempts, the lowest success rate first")) }
+            (head(&[
+                Text(key!("{Webhook}")),
+                Number(key!("Succeeded")),
+                Number(key!("Attempts")),
+                Number(key!("Failed")),
+                Unnamed(key!("Figures")),
+            ]))
             tbody { @for counts in &worst {
                 @let attempts = counts.successes + counts.failures;
                 tr {
-                    th.long scope="row" data-label="Webhook" { (webhook_link(page, counts.endpoint, &names)) }
-                    td.number data-label="Succeeded" { (percent(Some(counts.successes as f64 / attempts as f64))) }
-                    td.number data-label="Attempts" { (count(attempts)) }
-                    td.number data-label="Failed" { (count(counts.failures)) }
-                    td data-label="Figures" {
+                    th.long scope="row" data-label=(t!("{Webhook}")) { (webhook_link(page, counts.endpoint, &names)) }
+                    td.number data-label=(t!("Succeeded")) { (percent(Some(counts.successes as f64 / attempts as f64))) }
+                    td.number data-label=(t!("Attempts")) { (count(attempts)) }
+                    td.number data-label=(t!("Failed")) { (count(counts.failures)) }
+                    td data-label=(t!("Figures")) {
                         a href=(page.to(format!("/health?endpoint_id={}&range={}", counts.endpoint, range.name))) {
-                            "Figures" span.unseen { " of " (webhook_name(counts.endpoint, &names)) }
+                            (t!("Figures")) span.unseen { " " (t!("of {name}", name = webhook_name(counts.endpoint, &names))) }
                         }
                     }
                 }
             } }
         }
-        p { a href=(page.to("/webhooks")) { "All webhooks" } }
+        p { a href=(page.to("/webhooks")) { (t!("All {webhooks}")) } }
     })
 }

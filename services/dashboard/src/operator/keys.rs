@@ -72,8 +72,8 @@ pub(super) async fn create(page: OperatorPage, Path(id): Path<String>, Sent(fiel
     let request = CreateKey { name: fields.get("name").to_owned(), scopes };
     match page.operations.create_key(page.visitor.caller, &id, request).await {
         Ok(created) => {
-            let instruction = "Store it now, and share it securely.";
-            let secret = NewSecret { id: "key", title: "New key", instruction, value: &created.key };
+            let instruction = "Store it now, and share it securely.".into();
+            let secret = NewSecret { id: "key", title: "New key".into(), instruction, value: &created.key };
             Ok((StatusCode::CREATED, tenant::show_with(&page, &id, None, secret.show()).await?).into_response())
         }
         Err(error) => {

@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
-use postrider_model::brand::Brand;
+use postrider_model::brand::{Brand, Terms};
 use postrider_operations::stats::Figures;
 use postrider_operations::tenants::{EVENTS_COUNTED_MAX, EditTenant, Tenant, TenantLimits, TenantUsage, Usage};
 use postrider_operations::{Caller, Error};
@@ -164,8 +164,15 @@ fn settings(page: &OperatorPage, id: &str, form: &Form) -> Markup {
 
 /// The tenant's own brand. A part that is not set comes from the profile.
 fn brand(brand: &Brand) -> Markup {
-    let Brand { name, accent, logo, docs_url, support_url } = brand;
-    let texts = [("Name", name), ("Accent", accent), ("Documentation", docs_url), ("Support", support_url)];
+    let Brand { name, accent, logo, docs_url, support_url, language, terms } = brand;
+    let texts = [
+        ("Name", name.as_deref()),
+        ("Accent", accent.as_deref()),
+        ("Documentation", docs_url.as_deref()),
+        ("Support", support_url.as_deref()),
+        ("Language", language.as_deref()),
+    ];
+    let terms = Terms::NAMES.map(|name| (name, terms.get(name)));
     html! { section.panel aria-labelledby="brand" {
         h2 #brand { "Brand" }
         p.hint {
@@ -174,6 +181,7 @@ fn brand(brand: &Brand) -> Markup {
         }
         dl.facts {
             @for (label, text) in texts { @if let Some(text) = text { dt { (label) } dd.long { (text) } } }
+            @for (name, word) in terms { @if let Some(word) = word { dt { "Term “" (name) "”" } dd.long { (word) } } }
             @if let Some(logo) = logo { dt { "Logo" } dd { img.brand-logo src=(logo) alt="The logo"; } }
         }
     } }

@@ -18,7 +18,8 @@ use crate::Dashboard;
 use crate::components::Column::{Number, Text};
 use crate::components::{Confirmation, action, badge, empty, head, pager, time, time_if, webhook_name};
 use crate::failure::Answer;
-use crate::format::{attribute, count, plural};
+use crate::format::{attribute, count};
+use crate::language::{key, t};
 use crate::page::{EndpointNames, Id, Managed, Page};
 use crate::texts::Notice;
 
@@ -41,37 +42,45 @@ async fn list(page: Page) -> Answer {
     let names = page.endpoint_names(listed.data.iter().filter_map(|replay| replay.endpoint_id)).await?;
     let content = html! {
         div.heading {
-            h1 { "Replays" }
-            @if page.can_manage() { a.button.primary href=(page.to("/replays/new")) { "Replay events" } }
+            h1 { (t!("Replays")) }
+            @if page.can_manage() { a.button.primary href=(page.to("/replays/new")) { (t!("Replay events")) } }
         }
         @if listed.data.is_empty() {
-            (empty("No replays yet", html! { p {
-                "A replay sends events of the history again: one, several, or all of a date range. You see the counts before it starts."
+            (empty(&t!("No replays yet"), html! { p {
+                (t!(
+                    "A replay sends events of the history again: one, several, or all of a date range. You see the counts before it starts."
+                ))
             } }))
         } @else {
-            section #replays aria-label="Replays" data-live { (table(&page, &listed.data, &names)) }
+            section #replays aria-label=(t!("Replays")) data-live { (table(&page, &listed.data, &names)) }
             (pager(&page.visitor, listed.next_cursor.as_ref()))
         }
     };
-    Ok(page.show("Replays", content))
+    Ok(page.show(&t!("Replays"), content))
 }
 
 fn table(page: &Page, replays: &[Replay], names: &EndpointNames) -> Markup {
-    let columns =
-        [Text("Selection"), Text("Status"), Number("Events"), Number("Deliveries"), Text("Started"), Text("Ended")];
+    let columns = [
+        Text(key!("Selection")),
+        Text(key!("Status")),
+        Number(key!("Events")),
+        Number(key!("Deliveries")),
+        Text(key!("Started")),
+        Text(key!("Ended")),
+    ];
     html! {
         table.rows data-rows {
-            caption.unseen { "Replays, newest first" }
+            caption.unseen { (t!("Replays, newest first")) }
             (head(&columns))
             tbody { @for replay in replays { tr {
-                th.long scope="row" data-label="Selection" {
+                th.long scope="row" data-label=(t!("Selection")) {
                     a href=(page.to(format!("/replays/{}", replay.id))) { (selection(replay, names)) }
                 }
-                td data-label="Status" { (badge(replay.status.as_str())) }
-                td.number data-label="Events" { (count(replay.progress.events)) }
-                td.number data-label="Deliveries" { (count(replay.progress.deliveries)) }
-                td data-label="Started" { (time(replay.created_at)) }
-                td data-label="Ended" { (time_if(replay.finished_at)) }
+                td data-label=(t!("Status")) { (badge(replay.status.as_str())) }
+                td.number data-label=(t!("Events")) { (count(replay.progress.events)) }
+                td.number data-label=(t!("Deliveries")) { (count(replay.progress.deliveries)) }
+                td data-label=(t!("Started")) { (time(replay.created_at)) }
+                td data-label=(t!("Ended")) { (time_if(replay.finished_at)) }
             } } }
         }
     }
@@ -80,19 +89,19 @@ fn table(page: &Page, replays: &[Replay], names: &EndpointNames) -> Markup {
 /// The selection of a replay in one line.
 fn selection(replay: &Replay, names: &EndpointNames) -> String {
     if let (ReplayMode::Recover, Some(endpoint)) = (replay.mode, replay.endpoint_id) {
-        return format!("recovery of {}", webhook_name(endpoint, names));
+        return t!("recovery of {name}", name = webhook_name(endpoint, names)).into_owned();
     }
     let events = match &replay.event_id {
-        Some(event) => format!("event {event}"),
-        None if replay.event_types.is_empty() => "all types".to_owned(),
+        Some(event) => t!("event {id}", id = event).into_owned(),
+        None if replay.event_types.is_empty() => t!("all types").into_owned(),
         None => replay.event_types.join(", "),
     };
     let mut parts = vec![events];
     if replay.only_failed {
-        parts.push("only failed deliveries".to_owned());
+        parts.push(t!("only failed deliveries").into_owned());
     }
     if let Some(endpoint) = replay.endpoint_id {
-        parts.push(format!("to {}", webhook_name(endpoint, names)));
+        parts.push(t!("to {name}", name = webhook_name(endpoint, names)).into_owned());
     }
     parts.extend(replay.attributes.iter().map(|(name, value)| format!("{} {value}", attribute(name).to_lowercase())));
     parts.join(", ")
@@ -109,13 +118,13 @@ async fn show(page: Page, Id(id): Id) -> Answer {
     let (replay, names) = read(&page, &id).await?;
     let live = if is_under_way(&replay) { "on" } else { "off" };
     let percent = percent(&replay);
-    let title = format!("Replay: {}", selection(&replay, &names));
+    let title = t!("Replay: {selection}", selection = selection(&replay, &names));
     let content = html! {
         h1.long { (title) }
         div #replay data-live=(live) {
             p.lead { (badge(replay.status.as_str())) }
             div.progress {
-                label for="progress" { (percent) " % of the range" }
+                label for="progress" { (t!("{percent} % of the range", percent = percent)) }
                 progress #progress max="100" value=(percent) { (percent) " %" }
             }
             (facts(&page, &replay))
@@ -132,18 +141,18 @@ fn is_under_way(replay: &Replay) -> bool {
 fn facts(page: &Page, replay: &Replay) -> Markup {
     let deliveries = page.to(format!("/deliveries?replay_id={}", replay.id));
     html! { dl.facts {
-        dt { "Events checked" } dd { (count(replay.progress.walked)) }
-        dt { "Events sent again" } dd { (count(replay.progress.events)) }
-        dt { "Deliveries created" } dd { a href=(deliveries) { (count(created(replay))) } }
+        dt { (t!("Events checked")) } dd { (count(replay.progress.walked)) }
+        dt { (t!("Events sent again")) } dd { (count(replay.progress.events)) }
+        dt { (t!("Deliveries created")) } dd { a href=(deliveries) { (count(created(replay))) } }
         @if replay.mode == ReplayMode::Recover {
-            dt { "Waiting deliveries attempted at once" } dd { (count(replay.progress.retried)) }
+            dt { (t!("Waiting deliveries attempted at once")) } dd { (count(replay.progress.retried)) }
         }
-        @if let Some(reached) = replay.progress.reached_at { dt { "Reached" } dd { (time(reached)) } }
-        @if let Some(from) = replay.from { dt { "From" } dd { (time(from)) } }
-        dt { "To" } dd { (time(replay.to)) }
-        dt { "Started" } dd { (time(replay.created_at)) }
-        @if let Some(end) = replay.finished_at { dt { "Ended" } dd { (time(end)) } }
-        dt { "Id" } dd { code { (replay.id) } }
+        @if let Some(reached) = replay.progress.reached_at { dt { (t!("Reached")) } dd { (time(reached)) } }
+        @if let Some(from) = replay.from { dt { (t!("From")) } dd { (time(from)) } }
+        dt { (t!("To")) } dd { (time(replay.to)) }
+        dt { (t!("Started")) } dd { (time(replay.created_at)) }
+        @if let Some(end) = replay.finished_at { dt { (t!("Ended")) } dd { (time(end)) } }
+        dt { (t!("Id")) } dd { code { (replay.id) } }
     } }
 }
 
@@ -151,10 +160,10 @@ fn buttons(page: &Page, replay: &Replay) -> Markup {
     let at = page.to(format!("/replays/{}", replay.id));
     let tokens = &page.visitor.tokens;
     html! { @if replay.status != ReplayStatus::Cancelled { div.buttons {
-        @if replay.status == ReplayStatus::Running { (action(tokens, &format!("{at}/pause"), "Pause", "")) }
-        @if replay.status == ReplayStatus::Paused { (action(tokens, &format!("{at}/resume"), "Resume", "primary")) }
+        @if replay.status == ReplayStatus::Running { (action(tokens, &format!("{at}/pause"), &t!("Pause"), "")) }
+        @if replay.status == ReplayStatus::Paused { (action(tokens, &format!("{at}/resume"), &t!("Resume"), "primary")) }
         a.button.danger href={ (at) "/cancel" } {
-            (if is_under_way(replay) { "Cancel" } else { "Cancel its pending deliveries" })
+            (if is_under_way(replay) { t!("Cancel") } else { t!("Cancel its pending deliveries") })
         }
     } } }
 }
@@ -205,17 +214,16 @@ async fn ask_cancel(Managed(page): Managed<Page>, Id(id): Id) -> Answer {
     let (replay, names) = read(&page, &id).await?;
     let at = page.to(format!("/replays/{id}"));
     let confirmation = Confirmation {
-        title: "Cancel this replay?",
+        title: &t!("Cancel this replay?"),
         consequences: html! {
             p.long { (selection(&replay, &names)) }
             p {
-                "It has created " (plural(created(&replay), "delivery", "deliveries")) " so far. "
-                "It creates no further deliveries, and its pending deliveries are cancelled. "
-                "A cancelled replay cannot be resumed."
+                (t!(created(&replay), "It has created {count} delivery so far.", "It has created {count} deliveries so far.")) " "
+                (t!("It creates no further deliveries, and its pending deliveries are cancelled. A cancelled replay cannot be resumed."))
             }
         },
         action: &format!("{at}/cancel"),
-        button: "Cancel replay",
+        button: &t!("Cancel replay"),
         back: &at,
     };
     Ok(confirmation.page(&page))

@@ -14,13 +14,17 @@ use crate::components::{Form, WebhookOptions};
 use crate::csrf::{CSRF_FIELD, ONCE_FIELD};
 use crate::failure::Answer;
 use crate::fields::{Fields, Sent};
-use crate::format::{attribute, local, plural};
+use crate::format::{attribute, local};
+use crate::language::{key, t, text, tm};
 use crate::page::{Managed, Page};
 use crate::texts::Notice;
 
 /// Ranges that a button sets: the value of the parameter `preset`, the length in milliseconds, and the label.
-const PRESETS: [(&str, i64, &str); 3] =
-    [("1h", 3_600_000, "Last hour"), ("24h", 86_400_000, "Last 24 hours"), ("7d", 604_800_000, "Last 7 days")];
+const PRESETS: [(&str, i64, &str); 3] = [
+    ("1h", 3_600_000, key!("Last hour")),
+    ("24h", 86_400_000, key!("Last 24 hours")),
+    ("7d", 604_800_000, key!("Last 7 days")),
+];
 /// Maximum number of characters of a one-time token.
 const ONCE_CHARS_MAX: usize = 64;
 
@@ -57,59 +61,63 @@ async fn show_preview(page: &Page, fields: Fields, note: Markup) -> Answer<Respo
 async fn show_form(page: &Page, form: &Form, preview: Markup) -> Answer<Response> {
     let webhooks = WebhookOptions::load(page, form.get("endpoint_id")).await?;
     let content = html! {
-        h1 { "Replay events" }
-        p { "Sends events of the history again. First you see what it would do. Live events have priority over replays." }
+        h1 { (t!("Replay events")) }
+        p { (t!("Sends events of the history again. First you see what it would do. Live events have priority over replays.")) }
         (form.summary())
         (plan(page, form, &webhooks))
         (preview)
     };
-    Ok(form.answer(page.show(&form.title("Replay events"), content)))
+    Ok(form.answer(page.show(&form.title(&t!("Replay events")), content)))
 }
 
 fn plan(page: &Page, form: &Form, webhooks: &WebhookOptions) -> Markup {
-    let modes =
-        [("redeliver", "the webhooks that received them"), ("rematch", "the webhooks that subscribe to them now")];
+    let modes = [
+        ("redeliver", t!("the {webhooks} that received them")),
+        ("rematch", t!("the {webhooks} that subscribe to them now")),
+    ];
     let events = form.fields.all("event_id");
     html! {
         form.stack #plan method="get" action=(page.to("/replays/new#counted")) {
             // The return key presses the first button of a form.
-            button.unseen type="submit" name="count" value="yes" tabindex="-1" aria-hidden="true" { "Preview" }
+            button.unseen type="submit" name="count" value="yes" tabindex="-1" aria-hidden="true" { (t!("Preview")) }
             @if events.is_empty() { (range(page, form)) } @else {
                 fieldset #f-event_id tabindex="-1" {
-                    legend { "Chosen events" }
+                    legend { (t!("Chosen events")) }
                     @for id in &events {
                         label.check { input type="checkbox" name="event_id" value=(id) checked; " " code { (id) } }
                     }
                 }
             }
-            (form.field("endpoint_id", "Webhook").select(webhooks.show(form.get("endpoint_id"), "all matching webhooks")))
-            (form.field("mode", "Send to").choice(modes))
-            (form.checkbox("only_failed", "Only failed deliveries"))
+            (form.field("endpoint_id", t!("{Webhook}")).select(webhooks.show(form.get("endpoint_id"), &t!("all matching {webhooks}"))))
+            (form.field("mode", t!("Send to")).choice(modes))
+            (form.checkbox("only_failed", t!("Only failed deliveries")))
             div.buttons {
-                button type="submit" name="count" value="yes" { "Preview" }
-                a.button.quiet href=(page.to("/replays")) { "Back" }
+                button type="submit" name="count" value="yes" { (t!("Preview")) }
+                a.button.quiet href=(page.to("/replays")) { (t!("Back")) }
             }
         }
     }
 }
 
 fn range(page: &Page, form: &Form) -> Markup {
-    let types_hint =
-        html! { "Separated by commas. " code { "email.*" } " matches everything below the dot. Default: all." };
+    let types_hint = tm!(
+        "Separated by commas. {pattern} matches everything below the dot. Default: all.",
+        pattern = html! { code { "email.*" } }
+    );
     html! {
         fieldset {
-            legend { "Accepted between" }
+            legend { (t!("Accepted between")) }
             p.presets { @for (value, _, label) in PRESETS {
-                button.quiet type="submit" name="preset" value=(value) { (label) }
+                button.quiet type="submit" name="preset" value=(value) { (text(label)) }
             } }
             div.pair {
-                (form.field("from", "From (UTC)").time())
-                (form.field("to", "To (UTC)").hint("Default: now.").time())
+                (form.field("from", t!("From (UTC)")).time())
+                (form.field("to", t!("To (UTC)")).hint(t!("Default: now.")).time())
             }
         }
-        (form.field("event_types", "Event types").hint(types_hint).wide().text())
+        (form.field("event_types", t!("Event types")).hint(types_hint).wide().text())
         details open[!form.fields.by_suffix("attributes.").is_empty()] {
-            summary { "Attributes" }
+            summary { (t!("Attributes")) }
             @for name in page.profile.attributes.keys() {
                 @let (id, label) = (format!("attributes.{name}"), attribute(name));
                 (form.field_at(&format!("/attributes/{name}"), &id, &label).wide().text())
@@ -124,15 +132,15 @@ fn counts(page: &Page, requests: &Requests, preview: &ReplayPreview) -> Markup {
     let start = format!("{}?{ONCE_FIELD}={}&counted={}", page.to("/replays/new"), tokens.once, requests.fingerprint());
     html! {
         section.panel #counted aria-labelledby="counted-title" tabindex="-1" autofocus {
-            h2 #counted-title { "This replay creates " (plural(preview.deliveries, "delivery", "deliveries")) }
-            p { "of " (plural(preview.events, "event", "events")) ". Nothing has been sent yet." }
+            h2 #counted-title { (t!(preview.deliveries, "This replay creates {count} delivery", "This replay creates {count} deliveries")) }
+            p { (t!(preview.events, "of {count} event. Nothing has been sent yet.", "of {count} events. Nothing has been sent yet.")) }
             @if preview.deliveries > 0 {
                 // This button belongs to the form above. The button itself has the token as its name and value, so that the
                 // button "Preview", which sends the form by GET, does not put the token into the address.
                 button.primary type="submit" form="plan" formmethod="post" name=(CSRF_FIELD) value=(tokens.csrf)
-                    formaction=(start) { "Replay now" }
+                    formaction=(start) { (t!("Replay now")) }
             } @else {
-                p { "No deliveries match. Deliveries that wait for a retry are not replayed." }
+                p { (t!("No deliveries match. Deliveries that wait for a retry are not replayed.")) }
             }
         }
     }
@@ -144,8 +152,7 @@ pub(crate) async fn start(Managed(page): Managed<Page>, Sent(fields): Sent) -> A
     let requests = match Requests::of(&page, &fields) {
         Ok(requests) if requests.fingerprint() == query.get("counted") => requests,
         _ => {
-            let note =
-                html! { p.warning role="note" { "The form changed after the preview, so this is a new preview." } };
+            let note = html! { p.warning role="note" { (t!("The form changed after the preview, so this is a new preview.")) } };
             return show_preview(&page, fields, note).await;
         }
     };

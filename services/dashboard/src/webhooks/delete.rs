@@ -3,9 +3,10 @@
 use axum::response::Redirect;
 use maud::html;
 
-use super::{pending, pending_deliveries};
+use super::{pending, pending_link};
 use crate::components::{Confirmation, target};
 use crate::failure::Answer;
+use crate::language::{t, tm};
 use crate::page::{Managed, WebhookPage};
 use crate::texts::Notice;
 
@@ -13,18 +14,24 @@ use crate::texts::Notice;
 pub(crate) async fn ask(Managed(webhook): Managed<WebhookPage>) -> Answer {
     let pending = pending(&webhook).await?;
     let confirmation = Confirmation {
-        title: &format!("Delete {}?", webhook.endpoint.name),
+        title: &t!("Delete {name}?", name = webhook.endpoint.name),
         consequences: html! {
-            p.long { "It sends to " (target(&webhook.endpoint)) "." }
+            p.long { (tm!("It sends to {target}.", target = target(&webhook.endpoint))) }
             ul {
-                li { "It receives no more events." }
-                li { (pending_deliveries(&webhook, pending)) " discarded." }
-                li { "Its secret and its settings are lost. Its deliveries stay in the history." }
+                li { (t!("It receives no more events.")) }
+                li {
+                    @if pending == 0 {
+                        (t!("No delivery is pending now. Deliveries that are created until then are discarded."))
+                    } @else {
+                        (tm!(pending.into(), "{link} is discarded.", "{link} are discarded.", link = pending_link(&webhook, pending)))
+                    }
+                }
+                li { (t!("Its secret and its settings are lost. Its deliveries stay in the history.")) }
             }
-            p { "This cannot be undone. To pause the webhook, switch it off instead." }
+            p { (t!("This cannot be undone. To pause the {webhook}, switch it off instead.")) }
         },
         action: &webhook.at("/delete"),
-        button: "Delete webhook",
+        button: &t!("Delete {webhook}"),
         back: &webhook.page.to("/webhooks"),
     };
     Ok(confirmation.page(&webhook.page))

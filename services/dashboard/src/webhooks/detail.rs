@@ -10,6 +10,7 @@ use crate::components::{
 };
 use crate::failure::Answer;
 use crate::format::{attribute, schedule};
+use crate::language::{t, text, tm};
 use crate::page::{Page, WebhookPage};
 
 /// `GET …/webhooks/{id}`
@@ -26,18 +27,18 @@ pub(crate) async fn show(webhook: WebhookPage) -> Answer {
         (heading(&webhook))
         (trouble_banner(page, endpoint))
         section.panel aria-labelledby="last-day" {
-            h2 #last-day { (DAY.label) }
+            h2 #last-day { (text(DAY.label)) }
             (tiles(&figures.total, page.profile.promise))
             (causes)
-            p { a href=(page.to(format!("/health?endpoint_id={id}"))) { "All figures of this webhook" } }
+            p { a href=(page.to(format!("/health?endpoint_id={id}"))) { (t!("All figures of this {webhook}")) } }
         }
         section aria-labelledby="latest" {
-            h2 #latest { "Latest deliveries" }
+            h2 #latest { (t!("Latest deliveries")) }
             (latest)
-            p { a href=(page.to(format!("/deliveries?endpoint_id={id}"))) { "All deliveries" } }
+            p { a href=(page.to(format!("/deliveries?endpoint_id={id}"))) { (t!("All deliveries")) } }
         }
         section.panel aria-labelledby="settings" {
-            h2 #settings { "Settings" }
+            h2 #settings { (t!("Settings")) }
             (settings(page, endpoint))
         }
         @if let Some(key) = &endpoint.public_key { (public_key(key)) }
@@ -53,31 +54,33 @@ fn heading(webhook: &WebhookPage) -> Markup {
     html! { div.heading {
         div { h1 { (endpoint.name) } p.long { (target(endpoint)) } }
         @if webhook.page.can_manage() { div.buttons {
-            a.button.primary href=(webhook.at("/test")) { "Test" }
-            a.button href=(webhook.at("/edit")) { "Edit" }
-            @if endpoint.url.is_some() { a.button href=(webhook.at("/rotate")) { "Rotate secret" } }
-            a.button.danger href=(webhook.at("/delete")) { "Delete" }
+            a.button.primary href=(webhook.at("/test")) { (t!("Test")) }
+            a.button href=(webhook.at("/edit")) { (t!("Edit")) }
+            @if endpoint.url.is_some() { a.button href=(webhook.at("/rotate")) { (t!("Rotate secret")) } }
+            a.button.danger href=(webhook.at("/delete")) { (t!("Delete")) }
         } }
     } }
 }
 
 fn settings(page: &Page, endpoint: &Endpoint) -> Markup {
     html! { dl.facts {
-        dt { "Status" } dd { (status::switch(page, endpoint)) }
-        @if let Some(description) = &endpoint.description { dt { "Description" } dd.kept { (description) } }
-        dt { "Event types" } dd { (tags(&endpoint.event_types)) }
+        dt { (t!("Status")) } dd { (status::switch(page, endpoint)) }
+        @if let Some(description) = &endpoint.description { dt { (t!("Description")) } dd.kept { (description) } }
+        dt { (t!("Event types")) } dd { (tags(&endpoint.event_types)) }
         @for (name, values) in &endpoint.filters { dt { (attribute(name)) } dd { (tags(values)) } }
         @if let Some(filter) = &endpoint.payload_filter {
-            dt { "Payload filter" }
-            dd { (listing("Payload filter", &serde_json::to_string_pretty(filter).unwrap_or_default())) }
+            dt { (t!("Payload filter")) }
+            dd { (listing(&t!("Payload filter"), &serde_json::to_string_pretty(filter).unwrap_or_default())) }
         }
-        @if !endpoint.headers.is_empty() { dt { "Custom headers" } dd { (tags(endpoint.headers.keys())) } }
+        @if !endpoint.headers.is_empty() { dt { (t!("Custom headers")) } dd { (tags(endpoint.headers.keys())) } }
         (pace(&page.profile, endpoint))
-        @for until in &endpoint.previous_secrets_until { dt { "Previous secret" } dd { "also signs until " (time(*until)) } }
-        @if let Some(from) = endpoint.next_secret_from { dt { "Next secret" } dd { "signs from " (time(from)) } }
-        dt { "Created on" } dd { (time(endpoint.created_at)) }
-        dt { "Changed on" } dd { (time(endpoint.updated_at)) }
-        dt { "Id" } dd { code { (endpoint.id) } }
+        @for until in &endpoint.previous_secrets_until {
+            dt { (t!("Previous secret")) } dd { (tm!("also signs until {time}", time = time(*until))) }
+        }
+        @if let Some(from) = endpoint.next_secret_from { dt { (t!("Next secret")) } dd { (tm!("signs from {time}", time = time(from))) } }
+        dt { (t!("Created on")) } dd { (time(endpoint.created_at)) }
+        dt { (t!("Changed on")) } dd { (time(endpoint.updated_at)) }
+        dt { (t!("Id")) } dd { code { (endpoint.id) } }
     } }
 }
 
@@ -86,11 +89,11 @@ fn pace(profile: &Profile, endpoint: &Endpoint) -> Markup {
     let retries = endpoint.retry_schedule_seconds.as_deref().unwrap_or(profile.retry_schedule.seconds());
     let timeout = endpoint.timeout_seconds.map_or(profile.timeout.as_secs(), u64::from);
     html! {
-        dt { "Retry after" } dd { (schedule(retries)) }
-        dt { "Timeout" } dd { (timeout) " s" }
-        dt { "Rate" } dd { @match endpoint.rate_per_second.or(profile.rate_per_second) {
-            Some(rate) => { (rate) " requests a second" },
-            None => "no limit",
+        dt { (t!("Retry after")) } dd { (schedule(retries)) }
+        dt { (t!("Timeout")) } dd { (timeout) " s" }
+        dt { (t!("Rate")) } dd { @match endpoint.rate_per_second.or(profile.rate_per_second) {
+            Some(rate) => (t!("{rate} requests a second", rate = rate)),
+            None => (t!("no limit")),
         } }
     }
 }

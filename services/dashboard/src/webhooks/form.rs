@@ -12,6 +12,7 @@ use postrider_profiles::Profile;
 use crate::components::{Form, field_errors};
 use crate::failure::Answer;
 use crate::format::{attribute, count, schedule};
+use crate::language::{Text, t, tm};
 use crate::page::Page;
 
 /// Maximum number of values of an attribute that the form offers.
@@ -68,8 +69,8 @@ fn pattern(group: &str) -> Option<String> {
 
 pub(crate) fn form(page: &Page, form: &Form, offers: &Offers, purpose: Purpose<'_>, channel: Channel) -> Markup {
     let (action, button) = match purpose {
-        Purpose::Create => ("/webhooks/new".to_owned(), "Create webhook"),
-        Purpose::Edit { id } => (format!("/webhooks/{id}/edit"), "Save"),
+        Purpose::Create => ("/webhooks/new".to_owned(), t!("Create {webhook}")),
+        Purpose::Edit { id } => (format!("/webhooks/{id}/edit"), t!("Save")),
     };
     html! {
         (form.summary())
@@ -79,12 +80,12 @@ pub(crate) fn form(page: &Page, form: &Form, offers: &Offers, purpose: Purpose<'
             @if channel == Channel::Pushover { input type="hidden" name="channel" value="pushover"; }
             (basics(form))
             fieldset {
-                legend { "Destination" }
+                legend { (t!("Destination")) }
                 (field_errors("channel", &form.errors_at("/channel")))
                 @match channel {
                     Channel::Pushover => (pushover(form)),
                     Channel::Web => {
-                        (form.field("url", "Postback URL").hint(url_hint(&page.profile)).wide().url())
+                        (form.field("url", t!("Postback URL")).hint(url_hint(&page.profile)).wide().url())
                         (web_details(&page.profile, form, purpose))
                     }
                 }
@@ -94,7 +95,7 @@ pub(crate) fn form(page: &Page, form: &Form, offers: &Offers, purpose: Purpose<'
             (pace(&page.profile, form))
             div.buttons {
                 button.primary type="submit" { (button) }
-                a.button href=(page.to("/webhooks")) { "Back" }
+                a.button href=(page.to("/webhooks")) { (t!("Back")) }
             }
         }
     }
@@ -102,42 +103,48 @@ pub(crate) fn form(page: &Page, form: &Form, offers: &Offers, purpose: Purpose<'
 
 fn basics(form: &Form) -> Markup {
     html! { fieldset {
-        legend { "Basics" }
-        (form.field("name", "Name").hint("For people, such as “CRM: opens”.").wide().required())
-        (form.field("description", "Description").area(2))
-        (form.checkbox("active", "Active: receives events"))
+        legend { (t!("Basics")) }
+        (form.field("name", t!("Name")).hint(t!("For people, such as “CRM: opens”.")).wide().required())
+        (form.field("description", t!("Description")).area(2))
+        (form.checkbox("active", t!("Active: receives events")))
     } }
 }
 
-fn url_hint(profile: &Profile) -> &'static str {
+fn url_hint(profile: &Profile) -> Text {
     match profile.url_rule {
-        UrlRule::HttpsOnly => "An https URL of yours that is publicly reachable.",
-        UrlRule::HttpAllowed => "A URL of yours that is publicly reachable. We recommend https.",
+        UrlRule::HttpsOnly => t!("An https URL of yours that is publicly reachable."),
+        UrlRule::HttpAllowed => t!("A URL of yours that is publicly reachable. We recommend https."),
     }
 }
 
 fn web_details(profile: &Profile, form: &Form, purpose: Purpose<'_>) -> Markup {
     let used = form.is_refused() || ["headers", "secret", "ascii_json"].iter().any(|name| form.fields.is_checked(name));
     html! { details open[used] {
-        summary { "Headers, secret and body" }
-        (form.field("headers", "Custom headers")
-            .hint(html! { "One per line, “Name: value”. Values are not shown again. " code { (MASK) } " keeps the stored value." })
+        summary { (t!("Headers, secret and body")) }
+        (form.field("headers", t!("Custom headers"))
+            .hint(tm!(
+                "One per line, “Name: value”. Values are not shown again. {mask} keeps the stored value.",
+                mask = html! { code { (MASK) } }
+            ))
             .code().area(3))
         @if matches!(purpose, Purpose::Create) { (secret(profile, form)) }
         @if profile.sends_token() {
-            (form.field("token_header", "Header that carries the secret").hint("Leave it empty for the default.").wide()
+            (form.field("token_header", t!("Header that carries the secret")).hint(t!("Leave it empty for the default.")).wide()
                 .text())
         }
-        (form.checkbox("ascii_json", "Escape all characters outside ASCII (for receivers in Python that re-encode the body)"))
+        (form.checkbox("ascii_json", t!("Escape all characters outside ASCII (for receivers in Python that re-encode the body)")))
     } }
 }
 
 fn secret(profile: &Profile, form: &Form) -> Markup {
-    let hint = "Leave it empty to generate one, which is shown once. Your own has 16 bytes to 256 characters.";
-    let keys = [("hmac", "a shared secret (HMAC-SHA256)"), ("ed25519", "a key pair (Ed25519): you get the public key")];
+    let hint = t!("Leave it empty to generate one, which is shown once. Your own has 16 bytes to 256 characters.");
+    let keys = [
+        ("hmac", t!("a shared secret (HMAC-SHA256)")),
+        ("ed25519", t!("a key pair (Ed25519): you get the public key")),
+    ];
     html! {
-        (form.field("secret", "Secret").hint(hint).wide().code().text())
-        @if profile.only_standard_signature() { (form.field("signature_key", "Signed with").choice(keys)) }
+        (form.field("secret", t!("Secret")).hint(hint).wide().code().text())
+        @if profile.only_standard_signature() { (form.field("signature_key", t!("Signed with")).choice(keys)) }
     }
 }
 
@@ -147,11 +154,11 @@ fn pushover(form: &Form) -> Markup {
     let sounds = Sound::all().map(|sound| (sound.name, sound.name));
     html! {
         (field_errors("pushover", &own))
-        (form.field_at("/pushover/user_key", "user_key", "User key").hint("Your own or a group's, from pushover.net.")
+        (form.field_at("/pushover/user_key", "user_key", t!("User key")).hint(t!("Your own or a group's, from pushover.net."))
             .wide().code().text())
-        (form.field_at("/pushover/api_token", "api_token", "API token").hint("The token of your Pushover application.")
+        (form.field_at("/pushover/api_token", "api_token", t!("API token")).hint(t!("The token of your Pushover application."))
             .wide().code().text())
-        (form.field_at("/pushover/sound", "sound", "Sound").choice(sounds))
+        (form.field_at("/pushover/sound", "sound", t!("Sound")).choice(sounds))
     }
 }
 
@@ -160,19 +167,21 @@ fn event_types(page: &Page, catalog: &[EventType], form: &Form) -> Markup {
     let other_types = form.fields.lines("other_types");
     let described_by = (!wrong.is_empty()).then_some("f-event_types-error");
     html! { fieldset #f-event_types data-pick tabindex="-1" aria-describedby=[described_by] {
-        legend { "Event types" }
+        legend { (t!("Event types")) }
         (field_errors("event_types", &wrong))
         div.field hidden data-pick-search {
-            label for="type-search" { "Search" }
-            input.wide #type-search type="search" autocomplete="off" placeholder="opened, bounced, …";
+            label for="type-search" { (t!("Search")) }
+            input.wide #type-search type="search" autocomplete="off" placeholder=(t!("opened, bounced, …"));
             p.hint role="status" data-pick-count {}
         }
-        label.check { (type_box("*", &chosen)) " All events, including types that are added later" }
+        label.check { (type_box("*", &chosen)) " " (t!("All events, including types that are added later")) }
         div.groups { @for (group, members) in groups(catalog) { (type_group(group, &members, &chosen)) } }
         @if page.profile.open_catalog || !other_types.is_empty() || !wrong.is_empty() {
             div.field {
-                label for="f-other_types" { "Other types" }
-                p.hint #f-other_types-hint { "One per line. " code { "orders.*" } " matches everything below the dot." }
+                label for="f-other_types" { (t!("Other types")) }
+                p.hint #f-other_types-hint {
+                    (tm!("One per line. {pattern} matches everything below the dot.", pattern = html! { code { "orders.*" } }))
+                }
                 textarea.wide.code #f-other_types name="other_types" rows="2" spellcheck="false"
                     aria-describedby="f-other_types-hint" { (other_types) }
             }
@@ -181,9 +190,9 @@ fn event_types(page: &Page, catalog: &[EventType], form: &Form) -> Markup {
 }
 
 fn type_group(group: &str, members: &[&EventType], chosen: &[String]) -> Markup {
-    html! { div.group role="group" aria-label=(if group.is_empty() { "Event types" } else { group }) {
+    html! { div.group role="group" aria-label=(if group.is_empty() { t!("Event types") } else { group.to_owned().into() }) {
         @if let Some(pattern) = pattern(group) {
-            label.check.group-all { (type_box(&pattern, chosen)) " everything in " code { (group) } }
+            label.check.group-all { (type_box(&pattern, chosen)) " " (tm!("everything in {group}", group = html! { code { (group) } })) }
         }
         @for info in members {
             label.check data-pick-item={ (info.name) " " (info.description) } {
@@ -200,17 +209,20 @@ fn type_box(name: &str, chosen: &[String]) -> Markup {
 
 fn filters(offers: &Offers, form: &Form) -> Markup {
     html! { fieldset #f-filters tabindex="-1" {
-        legend { "Filters" }
-        p.hint { "Optional. An event must match one value of each filter that has values." }
+        legend { (t!("Filters")) }
+        p.hint { (t!("Optional. An event must match one value of each filter that has values.")) }
         (field_errors("filters", &form.errors_at("/filters")))
         div.filters { @for (name, values) in &offers.values { (filter(name, values, form)) } }
         details open[!form.get("payload_filter").is_empty() || !form.errors_at("/payload_filter").is_empty()] {
-            summary { "Payload filter" }
-            (form.field("payload_filter", "Condition in JSON").hint(html! {
-                code { r#"{"field": "data.amount", "op": "gt", "value": 5}"# }
-                ", combined with " code { "all" } ", " code { "any" } ", " code { "not" }
-                ". Operators: eq ne in prefix suffix gt gte lt lte exists."
-            }).code().area(6))
+            summary { (t!("Payload filter")) }
+            (form.field("payload_filter", t!("Condition in JSON")).hint(tm!(
+                "{example}, combined with {all}, {any}, {not}. Operators: {operators}.",
+                example = html! { code { r#"{"field": "data.amount", "op": "gt", "value": 5}"# } },
+                all = html! { code { "all" } },
+                any = html! { code { "any" } },
+                not = html! { code { "not" } },
+                operators = html! { span translate="no" { "eq ne in prefix suffix gt gte lt lte exists" } }
+            )).code().area(6))
         }
     } }
 }
@@ -221,17 +233,17 @@ fn filter(name: &str, values: &[AttributeValue], form: &Form) -> Markup {
     let offered = |chosen: &String| values.iter().any(|value| value.value == *chosen);
     let other = chosen.iter().filter(|chosen| !offered(chosen));
     html! { details open[!chosen.is_empty() || !typed.is_empty()] {
-        summary { (attribute(name)) @if !chosen.is_empty() { " " span.tag { (chosen.len()) " chosen" } } }
+        summary { (attribute(name)) @if !chosen.is_empty() { " " span.tag { (t!("{number} chosen", number = chosen.len())) } } }
         div role="group" aria-label=(attribute(name)) {
             @for value in other { label.check { input type="checkbox" name=(field) value=(value) checked; " " (value) } }
             @for value in values { label.check {
                 input type="checkbox" name=(field) value=(value.value) checked[chosen.contains(&value.value)];
-                span { " " (value.value) " " span.faint { "about " (count(value.events)) " events in 7 days" } }
+                span { " " (value.value) " " span.faint { (t!("about {number} events in 7 days", number = count(value.events))) } }
             } }
-            @if values.is_empty() { p.hint { "The events of the last 7 days had no values." } }
+            @if values.is_empty() { p.hint { (t!("The events of the last 7 days had no values.")) } }
         }
         div.field {
-            label for={ "f-typed-" (name) } { "Other values, one per line" }
+            label for={ "f-typed-" (name) } { (t!("Other values, one per line")) }
             (filter_hint(name))
             textarea.wide.code id={ "f-typed-" (name) } name={ "filter_typed." (name) } rows="2" spellcheck="false" { (typed) }
         }
@@ -240,27 +252,27 @@ fn filter(name: &str, values: &[AttributeValue], form: &Form) -> Markup {
 
 fn filter_hint(attribute: &str) -> Markup {
     html! { @match attribute {
-        "sending_domain" => p.hint { code { "*.example.com" } " matches all subdomains." },
-        "dedicated_ip" => p.hint { "Ranges such as " code { "203.0.113.0/24" } " match, also for IPv6." },
+        "sending_domain" => p.hint { (tm!("{pattern} matches all subdomains.", pattern = html! { code { "*.example.com" } })) },
+        "dedicated_ip" => p.hint { (tm!("Ranges such as {range} match, also for IPv6.", range = html! { code { "203.0.113.0/24" } })) },
         _ => {}
     } }
 }
 
 /// Retries, timeout and rate.
 fn pace(profile: &Profile, form: &Form) -> Markup {
-    let retry_hint = format!(
-        "Delays between attempts, such as “10s, 1m, 5m, 2h”; “none” disables retries. Default: {}.",
-        schedule(profile.retry_schedule.seconds())
+    let retry_hint = t!(
+        "Delays between attempts, such as “10s, 1m, 5m, 2h”; “none” disables retries. Default: {schedule}.",
+        schedule = schedule(profile.retry_schedule.seconds())
     );
-    let rate = profile.rate_per_second.map_or("no limit".to_owned(), |rate| rate.to_string());
+    let rate = profile.rate_per_second.map_or(t!("no limit"), |rate| rate.to_string().into());
     html! { fieldset {
-        legend { "Speed and retries" }
-        (form.field("retry_schedule_seconds", "Retry after").hint(retry_hint).wide().text())
+        legend { (t!("Speed and retries")) }
+        (form.field("retry_schedule_seconds", t!("Retry after")).hint(retry_hint).wide().text())
         div.pair {
-            (form.field("timeout_seconds", "Timeout in seconds")
-                .hint(format!("1 to 60. Default: {}.", profile.timeout.as_secs())).number())
-            (form.field("rate_per_second", "Maximum requests per second")
-                .hint(format!("Default: {rate}.")).number())
+            (form.field("timeout_seconds", t!("Timeout in seconds"))
+                .hint(t!("1 to 60. Default: {seconds}.", seconds = profile.timeout.as_secs())).number())
+            (form.field("rate_per_second", t!("Maximum requests per second"))
+                .hint(t!("Default: {rate}.", rate = rate)).number())
         }
     } }
 }

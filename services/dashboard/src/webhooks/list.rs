@@ -13,7 +13,7 @@ use crate::components::{
     breakable, empty, failed_deliveries, head, pager_with, spark, target, time, trouble_line, types,
 };
 use crate::failure::Answer;
-use crate::format::plural;
+use crate::language::{key, t};
 use crate::page::Page;
 
 /// The number of hours that the chart of a row covers.
@@ -36,50 +36,60 @@ pub(crate) async fn show(page: Page) -> Answer {
     let full = listed.usage >= listed.limit;
     let content = html! {
         div.heading {
-            h1 { "Webhooks" }
-            @if page.can_manage() && !full { a.button.primary href=(page.to("/webhooks/new")) { "Add webhook" } }
+            h1 { (t!("{Webhooks}")) }
+            @if page.can_manage() && !full { a.button.primary href=(page.to("/webhooks/new")) { (t!("Add {webhook}")) } }
         }
         (usage(&listed))
         @if full { (super::limit_reached(listed.usage, listed.limit)) }
         @if listed.data.is_empty() && query.optional("cursor").is_none() {
-            (empty("No webhooks yet", html! {
-                p { "A webhook is a URL that receives your events when they happen." }
-                @if page.can_manage() { a.button.primary href=(page.to("/webhooks/new")) { "Add the first webhook" } }
+            (empty(&t!("No {webhooks} yet"), html! {
+                p { (t!("A {webhook} is a URL that receives your events when they happen.")) }
+                @if page.can_manage() { a.button.primary href=(page.to("/webhooks/new")) { (t!("Add the first {webhook}")) } }
             }))
         } @else {
             @if listed.usage > 1 { (sorting(&page, order)) }
-            section #webhooks data-live aria-label="Webhooks" { (table(&page, &listed, &trends)) }
-            (pager_with(&page.visitor, listed.next_cursor.as_ref(), ["First page", "Next page"]))
+            section #webhooks data-live aria-label=(t!("{Webhooks}")) { (table(&page, &listed, &trends)) }
+            (pager_with(&page.visitor, listed.next_cursor.as_ref(), [t!("First page"), t!("Next page")]))
         }
     };
-    Ok(page.show("Webhooks", content))
+    Ok(page.show(&t!("{Webhooks}"), content))
 }
 
 fn usage(listed: &EndpointPage) -> Markup {
     let (usage, limit) = (listed.usage, listed.limit);
     html! { p.usage {
-        (usage) " of " (limit) " webhooks used "
+        (t!("{usage} of {limit} {webhooks} used", usage = usage, limit = limit)) " "
         meter min="0" max=(limit.max(1)) low=(f64::from(limit) * 0.8) high=(f64::from(limit) - 0.5) optimum="0"
-            value=(usage) aria-label="Webhooks used" {}
+            value=(usage) aria-label=(t!("{Webhooks} used")) {}
     } }
 }
 
 fn sorting(page: &Page, order: EndpointOrder) -> Markup {
     let orders = [
-        (EndpointOrder::Trouble, "", "Trouble first"),
-        (EndpointOrder::Newest, "?sort=newest", "Newest first"),
-        (EndpointOrder::Name, "?sort=name", "By name"),
+        (EndpointOrder::Trouble, "", t!("Trouble first")),
+        (EndpointOrder::Newest, "?sort=newest", t!("Newest first")),
+        (EndpointOrder::Name, "?sort=name", t!("By name")),
     ];
-    html! { nav.sorting aria-label="Order" { @for (named, query, label) in orders {
+    html! { nav.sorting aria-label=(t!("Order")) { @for (named, query, label) in orders {
         a href=(page.to(format!("/webhooks{query}"))) aria-current=[(named == order).then_some("true")] { (label) }
     } } }
 }
 
 fn table(page: &Page, listed: &EndpointPage, trends: &Trends) -> Markup {
-    let columns = ["Name", "Endpoint", "Events", "Status", "Results", "24 hours", "Created on", "Actions"].map(Text);
+    let columns = [
+        key!("Name"),
+        key!("{Endpoint}"),
+        key!("Events"),
+        key!("Status"),
+        key!("Results"),
+        key!("24 hours"),
+        key!("Created on"),
+        key!("Actions"),
+    ]
+    .map(Text);
     html! {
         table.rows.many data-rows {
-            caption.unseen { "Webhooks. Results are those within the retention." }
+            caption.unseen { (t!("{Webhooks}. Results are those within the retention.")) }
             (head(&columns))
             tbody { @for item in &listed.data {
                 (row(page, item, trends))
@@ -95,27 +105,28 @@ fn row(page: &Page, item: &EndpointInList, trends: &Trends) -> Markup {
     let endpoint = &item.endpoint;
     let filtered = !endpoint.filters.is_empty() || endpoint.payload_filter.is_some();
     html! { tr {
-        th scope="row" data-label="Name" { a href=(page.to(format!("/webhooks/{}", endpoint.id))) { (endpoint.name) } }
-        td.long data-label="Endpoint" { (breakable(target(endpoint))) }
-        td.types data-label="Events" { div {
-            (types(&endpoint.event_types)) @if filtered { span.tag.filtered { "filtered" } }
+        th scope="row" data-label=(t!("Name")) { a href=(page.to(format!("/webhooks/{}", endpoint.id))) { (endpoint.name) } }
+        td.long data-label=(t!("{Endpoint}")) { (breakable(target(endpoint))) }
+        td.types data-label=(t!("Events")) { div {
+            (types(&endpoint.event_types)) @if filtered { span.tag.filtered { (t!("filtered")) } }
         } }
-        td data-label="Status" { (status::switch(page, endpoint)) }
-        td.counts data-label="Results" { (results(page, item)) }
-        td data-label="24 hours" { (trends.get(&endpoint.id).map_or_else(|| spark(&[]), |hours| spark(hours))) }
-        td.when data-label="Created on" { (time(endpoint.created_at)) }
-        td.actions data-label="Actions" { (actions(page, item)) }
+        td data-label=(t!("Status")) { (status::switch(page, endpoint)) }
+        td.counts data-label=(t!("Results")) { (results(page, item)) }
+        td data-label=(t!("24 hours")) { (trends.get(&endpoint.id).map_or_else(|| spark(&[]), |hours| spark(hours))) }
+        td.when data-label=(t!("Created on")) { (time(endpoint.created_at)) }
+        td.actions data-label=(t!("Actions")) { (actions(page, item)) }
     } }
 }
 
 /// The number of successful attempts, and the number of deliveries with a failed attempt, with a link to these deliveries.
 fn results(page: &Page, item: &EndpointInList) -> Markup {
-    let failed = plural(item.failed_deliveries, "delivery", "deliveries");
     html! { div {
-        span { (plural(item.successes, "success", "successes")) } " "
+        span { (t!(item.successes, "{count} success", "{count} successes")) } " "
         @if item.failed_deliveries > 0 {
-            a href=(failed_deliveries(page, &item.endpoint)) { (failed) " with failures" }
-        } @else { span.faint { "no failures" } }
+            a href=(failed_deliveries(page, &item.endpoint)) {
+                (t!(item.failed_deliveries, "{count} delivery with failures", "{count} deliveries with failures"))
+            }
+        } @else { span.faint { (t!("no failures")) } }
     } }
 }
 
@@ -123,11 +134,13 @@ fn actions(page: &Page, item: &EndpointInList) -> Markup {
     let endpoint = &item.endpoint;
     let at = page.to(format!("/webhooks/{}", endpoint.id));
     html! { div {
-        a href=(page.to(format!("/deliveries?endpoint_id={}", endpoint.id))) { "History" span.unseen { " of " (endpoint.name) } }
+        a href=(page.to(format!("/deliveries?endpoint_id={}", endpoint.id))) {
+            (t!("History")) span.unseen { " " (t!("of {name}", name = endpoint.name)) }
+        }
         @if page.can_manage() {
-            a href={ (at) "/edit" } { "Edit" span.unseen { " " (endpoint.name) } }
-            a href={ (at) "/test" } { "Test" span.unseen { " " (endpoint.name) } }
-            a.danger href={ (at) "/delete" } { "Delete" span.unseen { " " (endpoint.name) } }
+            a href={ (at) "/edit" } { (t!("Edit")) span.unseen { " " (endpoint.name) } }
+            a href={ (at) "/test" } { (t!("Test")) span.unseen { " " (endpoint.name) } }
+            a.danger href={ (at) "/delete" } { (t!("Delete")) span.unseen { " " (endpoint.name) } }
         }
     } }
 }

@@ -22,7 +22,7 @@ use postrider_operations::page::PageQuery;
 
 use crate::Dashboard;
 use crate::failure::Answer;
-use crate::format::count;
+use crate::language::t;
 use crate::page::WebhookPage;
 
 /// Maximum number of pending deliveries that [`pending`] counts.
@@ -44,8 +44,8 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
 /// A text that explains why no webhook can be added.
 fn limit_reached(usage: u32, limit: u32) -> Markup {
     html! { p.warning role="note" {
-        (usage) " of " (limit) " webhooks are used, so no more can be added. "
-        "Delete one, or ask the operator for a higher limit. Existing webhooks keep working."
+        (t!("{usage} of {limit} {webhooks} are used, so no more can be added.", usage = usage, limit = limit)) " "
+        (t!("Delete one, or ask the operator for a higher limit. Existing {webhooks} keep working."))
     } }
 }
 
@@ -59,13 +59,11 @@ async fn pending(webhook: &WebhookPage) -> Answer<u32> {
     Ok(listed.data.len().try_into().unwrap_or(PENDING_MAX))
 }
 
-/// The start of a sentence about the pending deliveries, with a link: "3 pending deliveries are".
-fn pending_deliveries(webhook: &WebhookPage, pending: u32) -> Markup {
+/// A link to the pending deliveries, of which there is at least one.
+fn pending_link(webhook: &WebhookPage, pending: u32) -> Markup {
     let link = webhook.page.to(format!("/deliveries?endpoint_id={}&status=pending", webhook.endpoint.id));
-    html! { @match pending {
-        0 => "No delivery is pending now. Deliveries that are created until then are",
-        1 => { a href=(link) { "1 pending delivery" } " is" }
-        PENDING_MAX.. => { a href=(link) { (PENDING_MAX) " or more pending deliveries" } " are" }
-        _ => { a href=(link) { (count(pending.into())) " pending deliveries" } " are" }
+    html! { a href=(link) {
+        @if pending >= PENDING_MAX { (t!("{count} or more pending deliveries", count = PENDING_MAX)) }
+        @else { (t!(pending.into(), "{count} pending delivery", "{count} pending deliveries")) }
     } }
 }

@@ -11,7 +11,8 @@ use postrider_operations::endpoints::{EditEndpoint, RecoverEndpoint, RecoveryPre
 use crate::components::{Form, time};
 use crate::failure::Answer;
 use crate::fields::{Fields, Sent};
-use crate::format::{local, plural, utc};
+use crate::format::{local, utc};
+use crate::language::{t, tm};
 use crate::page::{Managed, WebhookPage};
 use crate::texts::Notice;
 
@@ -52,16 +53,16 @@ fn form(fields: &Fields, since: &str) -> Form {
 /// The page with `above` between its title and the form.
 fn page(webhook: &WebhookPage, form: &Form, above: &Markup) -> Response {
     let page = &webhook.page;
-    let title = format!("Recover {}", webhook.endpoint.name);
+    let title = t!("Recover {name}", name = webhook.endpoint.name);
     let content = html! {
         h1.long { (title) }
         (form.summary())
         (above)
         form.stack method="get" action=(webhook.at("/recover")) {
-            (form.field("since", "Events accepted since (UTC)").time())
+            (form.field("since", t!("Events accepted since (UTC)")).time())
             div.buttons {
-                button type="submit" { "Count again" }
-                a.button.quiet href=(webhook.at("")) { "Back" }
+                button type="submit" { (t!("Count again")) }
+                a.button.quiet href=(webhook.at("")) { (t!("Back")) }
             }
         }
     };
@@ -73,22 +74,40 @@ fn plan(webhook: &WebhookPage, preview: &RecoveryPreview) -> Markup {
     let RecoveryPreview { since, failed, missed, retrying } = *preview;
     let all = failed + missed + retrying;
     let off = webhook.endpoint.status != EndpointStatus::Active;
-    let verb = if off { "Switch on and deliver" } else { "Deliver" };
     html! {
         section.panel aria-labelledby="plan" {
-            h2 #plan { (plural(all, "event", "events")) " not delivered since " (time(since)) }
+            h2 #plan { (tm!(
+                all,
+                "{count} event not delivered since {time}",
+                "{count} events not delivered since {time}",
+                time = time(since)
+            )) }
             ul {
-                li { (plural(failed, "event", "events")) " failed: no attempts are left, or the webhook was off when one was due." }
-                li { (plural(missed, "event", "events")) " matched while the webhook was off." }
-                li { (plural(retrying, "event", "events")) " wait for a retry, which is made now." }
+                li { (t!(
+                    failed,
+                    "{count} event failed: no attempts are left, or the {webhook} was off when one was due.",
+                    "{count} events failed: no attempts are left, or the {webhook} was off when one was due."
+                )) }
+                li { (t!(
+                    missed,
+                    "{count} event matched while the {webhook} was off.",
+                    "{count} events matched while the {webhook} was off."
+                )) }
+                li { (t!(
+                    retrying,
+                    "{count} event wait for a retry, which is made now.",
+                    "{count} events wait for a retry, which is made now."
+                )) }
             }
-            p.hint { "What was delivered or cancelled is not sent again. The webhook receives each event once, oldest first." }
+            p.hint { (t!("What was delivered or cancelled is not sent again. The {webhook} receives each event once, oldest first.")) }
             @if all > 0 || off {
                 form.buttons method="post" action=(webhook.at("/recover")) {
                     (webhook.page.visitor.tokens)
                     input type="hidden" name="since" value=(since);
                     button.primary type="submit" {
-                        @if all > 0 { (verb) " " (plural(all, "event", "events")) } @else { "Switch on" }
+                        @if all == 0 { (t!("Switch on")) }
+                        @else if off { (t!(all, "Switch on and deliver {count} event", "Switch on and deliver {count} events")) }
+                        @else { (t!(all, "Deliver {count} event", "Deliver {count} events")) }
                     }
                 }
             }
@@ -117,7 +136,7 @@ pub(crate) async fn start(Managed(webhook): Managed<WebhookPage>, Sent(fields): 
         Ok(accepted) => Ok(page.redirect(format!("/replays/{}", accepted.id), Notice::RecoveryStarted).into_response()),
         Err(error @ (Error::Invalid(_) | Error::Conflict(_))) => {
             let switched = html! { @if off {
-                p.warning role="note" { "The webhook was switched on. The recovery did not start." }
+                p.warning role="note" { (t!("The {webhook} was switched on. The recovery did not start.")) }
             } };
             Ok(self::page(&webhook, &Form::refused(fields, error)?, &switched))
         }

@@ -10,6 +10,7 @@ use postrider_operations::{Error, FieldError};
 use crate::components::{Form, NewSecret, public_key};
 use crate::failure::Answer;
 use crate::fields::{FieldReader, Fields, Sent};
+use crate::language::{t, tm};
 use crate::page::{Managed, WebhookPage};
 
 /// `GET …/webhooks/{id}/rotate`
@@ -21,39 +22,45 @@ fn show_form(webhook: &WebhookPage, form: &Form) -> Response {
     let WebhookPage { page, endpoint, .. } = webhook;
     let profile = &page.profile;
     let content = html! {
-        h1 { "New secret for " (endpoint.name) }
+        h1 { (t!("New secret for {name}", name = endpoint.name)) }
         @if profile.standard_headers {
             p {
-                "During the overlap, " code { "webhook-signature" } " contains signatures with both secrets. "
-                "Switch your receiver to the new one at any time in between."
+                (tm!(
+                    "During the overlap, {header} contains signatures with both secrets.",
+                    header = html! { code { "webhook-signature" } }
+                ))
+                " " (t!("Switch your receiver to the new one at any time in between."))
             }
         }
         @if let Some(scheme) = &profile.signature {
             p.warning role="note" {
-                code { (scheme.header) } " holds one signature only. It uses the new secret at once, or from the time that you choose."
+                (tm!(
+                    "{header} holds one signature only. It uses the new secret at once, or from the time that you choose.",
+                    header = html! { code { (scheme.header) } }
+                ))
             }
         }
         (form.summary())
         form.stack method="post" action=(webhook.at("/rotate")) {
             (page.visitor.tokens)
             @if profile.standard_headers {
-                (form.field("overlap_seconds", "Overlap in hours").named("overlap_hours").hint("0 to 720. Default: 24.")
+                (form.field("overlap_seconds", t!("Overlap in hours")).named("overlap_hours").hint(t!("0 to 720. Default: 24."))
                     .number())
             }
-            (form.field("effective_at", "Or switch at (UTC)")
-                .hint("Replaces the overlap: the old secret stops and the new one starts at this time. At most 30 days ahead.")
+            (form.field("effective_at", t!("Or switch at (UTC)"))
+                .hint(t!("Replaces the overlap: the old secret stops and the new one starts at this time. At most 30 days ahead."))
                 .time())
             @if endpoint.signature_key == SignatureKey::Hmac {
-                (form.field("secret", "Your own secret").hint("Leave it empty to generate one, which is shown once.")
+                (form.field("secret", t!("Your own secret")).hint(t!("Leave it empty to generate one, which is shown once."))
                     .wide().code().text())
             }
             div.buttons {
-                button.primary type="submit" { "Create the new secret" }
-                a.button href=(webhook.at("")) { "Back" }
+                button.primary type="submit" { (t!("Create the new secret")) }
+                a.button href=(webhook.at("")) { (t!("Back")) }
             }
         }
     };
-    form.answer(page.show(&form.title(&format!("Rotate the secret of {}", endpoint.name)), content))
+    form.answer(page.show(&form.title(&t!("Rotate the secret of {name}", name = endpoint.name)), content))
 }
 
 /// `POST …/webhooks/{id}/rotate`
@@ -70,12 +77,12 @@ pub(crate) async fn rotate(Managed(webhook): Managed<WebhookPage>, Sent(fields):
 
 fn replaced(webhook: &WebhookPage, rotated: &RotatedSecret) -> Markup {
     let content = html! {
-        h1 { "Secret of " (webhook.endpoint.name) " replaced" }
+        h1 { (t!("Secret of {name} replaced", name = webhook.endpoint.name)) }
         @if let Some(secret) = &rotated.secret { (NewSecret::of_webhook(secret).show()) }
         @if let Some(key) = &rotated.public_key { (public_key(key)) }
-        p { a.button href=(webhook.at("")) { "Go to the webhook" } }
+        p { a.button href=(webhook.at("")) { (t!("Go to the {webhook}")) } }
     };
-    webhook.page.show("Secret replaced", content)
+    webhook.page.show(&t!("Secret replaced"), content)
 }
 
 fn request(fields: &Fields) -> Result<RotateSecret, Error> {

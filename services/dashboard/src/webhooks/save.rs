@@ -12,6 +12,7 @@ use super::input::{self, new_webhook, of_endpoint};
 use crate::components::{Form, NewSecret, public_key, verification};
 use crate::failure::Answer;
 use crate::fields::{Fields, Sent};
+use crate::language::{t, tm};
 use crate::page::{Managed, Page, WebhookPage};
 use crate::texts::Notice;
 
@@ -30,25 +31,25 @@ async fn show_new_form(page: &Page, form: &Form) -> Answer<Response> {
     let first = PageQuery { limit: 1, cursor: None };
     let newest = page.operations.list_endpoints(page.caller, EndpointOrder::Newest, &first).await?;
     let content = html! {
-        h1 { "Add webhook" }
+        h1 { (t!("Add {webhook}")) }
         @if newest.usage >= newest.limit {
             (super::limit_reached(newest.usage, newest.limit))
-            p { a.button href=(page.to("/webhooks")) { "Back to the webhooks" } }
+            p { a.button href=(page.to("/webhooks")) { (t!("Back to the {webhooks}")) } }
         } @else {
             (channel_tabs(page, channel))
             (webhook_form(page, form, &offers, Purpose::Create, channel))
         }
     };
-    Ok(form.answer(page.show(&form.title("Add webhook"), content)))
+    Ok(form.answer(page.show(&form.title(&t!("Add {webhook}")), content)))
 }
 
 /// The choice of a channel, for profiles that have more than one channel.
 fn channel_tabs(page: &Page, channel: Channel) -> Markup {
     let current = |tab| (tab == channel).then_some("page");
     html! { @if page.profile.channels.contains(&Channel::Pushover) {
-        nav.tabs aria-label="Channel" {
-            a href=(page.to("/webhooks/new")) aria-current=[current(Channel::Web)] { "Web endpoint" }
-            a href=(page.to("/webhooks/new?channel=pushover")) aria-current=[current(Channel::Pushover)] { "Pushover" }
+        nav.tabs aria-label=(t!("Channel")) {
+            a href=(page.to("/webhooks/new")) aria-current=[current(Channel::Web)] { (t!("Web {endpoint}")) }
+            a href=(page.to("/webhooks/new?channel=pushover")) aria-current=[current(Channel::Pushover)] { (t!("Pushover")) }
         }
     } }
 }
@@ -66,19 +67,19 @@ fn show_created(page: &Page, created: &CreatedEndpoint) -> Markup {
     let endpoint = &created.endpoint;
     let at = page.to(format!("/webhooks/{}", endpoint.id));
     let content = html! {
-        h1 { "Webhook created" }
-        p.lead { strong { (endpoint.name) } " is live." }
+        h1 { (t!("{Webhook} created")) }
+        p.lead { (tm!("{name} is live.", name = html! { strong { (endpoint.name) } })) }
         @if let Some(secret) = &created.secret { (NewSecret::of_webhook(secret).show()) }
         @if let Some(key) = &endpoint.public_key { (public_key(key)) }
         div.buttons {
-            a.button.primary href={ (at) "/test" } { "Send a test" }
-            a.button href=(at) { "Go to the webhook" }
+            a.button.primary href={ (at) "/test" } { (t!("Send a test")) }
+            a.button href=(at) { (t!("Go to the {webhook}")) }
         }
         @if endpoint.url.is_some() && endpoint.public_key.is_none() {
             (verification(&page.profile, endpoint.token_header.as_deref()))
         }
     };
-    page.show("Webhook created", content)
+    page.show(&t!("{Webhook} created"), content)
 }
 
 /// `GET …/webhooks/{id}/edit`
@@ -92,10 +93,10 @@ pub(crate) async fn show_edit(Managed(webhook): Managed<WebhookPage>) -> Answer<
 fn show_edit_form(webhook: &WebhookPage, form: &Form, offers: &Offers) -> Response {
     let WebhookPage { page, endpoint, id } = webhook;
     let content = html! {
-        h1 { "Edit webhook" }
+        h1 { (t!("Edit {webhook}")) }
         (webhook_form(page, form, offers, Purpose::Edit { id }, endpoint.channel))
     };
-    form.answer(page.show(&form.title(&format!("Edit {}", form.get("name"))), content))
+    form.answer(page.show(&form.title(&t!("Edit {name}", name = form.get("name"))), content))
 }
 
 /// `POST …/webhooks/{id}/edit`

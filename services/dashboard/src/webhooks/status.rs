@@ -5,10 +5,11 @@ use maud::{Markup, html};
 use postrider_model::delivery::EndpointStatus;
 use postrider_operations::endpoints::{EditEndpoint, Endpoint, RequestedStatus};
 
-use super::{pending, pending_deliveries};
+use super::{pending, pending_link};
 use crate::components::{Confirmation, state};
 use crate::failure::Answer;
 use crate::fields::Sent;
+use crate::language::{t, tm};
 use crate::page::{Managed, Page, WebhookPage};
 use crate::texts::Notice;
 
@@ -26,8 +27,8 @@ pub(crate) fn switch(page: &Page, endpoint: &Endpoint) -> Markup {
             (page.visitor.tokens)
             @if page.visitor.path == at { input type="hidden" name=(BACK) value="webhook"; }
             input type="hidden" name="status" value=(if active { "inactive" } else { "active" });
-            button.switch type="submit" role="switch" aria-checked=(active) aria-label={ "Active: " (endpoint.name) }
-                title=(if active { "Switch off" } else { "Switch on" }) { span.knob {} }
+            button.switch type="submit" role="switch" aria-checked=(active) aria-label=(t!("Active: {name}", name = endpoint.name))
+                title=(if active { t!("Switch off") } else { t!("Switch on") }) { span.knob {} }
             " " (state(endpoint))
         }
     } @else { (state(endpoint)) } }
@@ -56,16 +57,21 @@ pub(crate) async fn set(Managed(webhook): Managed<WebhookPage>, Sent(fields): Se
 fn ask(webhook: &WebhookPage, pending: u32, back: &str) -> Markup {
     let page = &webhook.page;
     let confirmation = Confirmation {
-        title: &format!("Switch {} off?", webhook.endpoint.name),
+        title: &t!("Switch {name} off?", name = webhook.endpoint.name),
         consequences: html! {
             ul {
-                li { "It receives no events until you switch it on again. Events of that time are not delivered later." }
-                li { (pending_deliveries(webhook, pending)) " discarded if the next attempt is due while the webhook is off." }
+                li { (t!("It receives no events until you switch it on again. Events of that time are not delivered later.")) }
+                li { (tm!(
+                    pending.into(),
+                    "{link} is discarded if the next attempt is due while the {webhook} is off.",
+                    "{link} are discarded if the next attempt is due while the {webhook} is off.",
+                    link = pending_link(webhook, pending)
+                )) }
             }
-            p { "A replay can send both again." }
+            p { (t!("A replay can send both again.")) }
         },
         action: &webhook.at("/status"),
-        button: "Switch off",
+        button: &t!("Switch off"),
         back: &page.to(back),
     };
     let hidden = html! {

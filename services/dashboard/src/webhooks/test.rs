@@ -15,6 +15,7 @@ use crate::components::{Form, attempt_detail, listing, options};
 use crate::failure::Answer;
 use crate::fields::{Fields, Sent};
 use crate::format::pretty_json;
+use crate::language::{t, tm};
 use crate::page::{Managed, Page, WebhookPage};
 
 /// Maximum number of attempts to read the sent body from the history, because the recorder may write it later.
@@ -40,17 +41,18 @@ async fn show_form(webhook: &WebhookPage, form: Form, result: Markup) -> Answer<
     let types = page.operations.test_types(page.caller, id).await?;
     let Shown { form, preview } = Shown::load(webhook, &types, form).await?;
     let content = html! {
-        h1 { "Test " (endpoint.name) }
-        p { "Sends a sample event now, even if the webhook is inactive. The payload is marked as a test." }
+        h1 { (t!("Test {name}", name = endpoint.name)) }
+        p { (t!("Sends a sample event now, even if the {webhook} is inactive. The payload is marked as a test.")) }
         form.stack method="get" action=(webhook.at("/test")) data-sample=(PART) {
-            (form.field("event_type", "Event type").hint("Shows the sample of this type below.").select(choices(&types, &form)))
-            div.buttons { button type="submit" { "Show sample" } }
+            (form.field("event_type", t!("Event type")).hint(t!("Shows the sample of this type below."))
+                .select(choices(&types, &form)))
+            div.buttons { button type="submit" { (t!("Show sample")) } }
         }
         // A result contains the body that was sent.
         div id=(PART) { (sample(webhook, &form, preview.as_deref().filter(|_| result.0.is_empty()))) }
         (result)
     };
-    Ok(form.answer(page.show(&form.title(&format!("Test {}", endpoint.name)), content)))
+    Ok(form.answer(page.show(&form.title(&t!("Test {name}", name = endpoint.name)), content)))
 }
 
 /// The form with the values to show, and the body that the endpoint will receive, if the values are valid.
@@ -92,8 +94,8 @@ fn choices(types: &TestTypes, form: &Form) -> Markup {
     };
     let is_listed = [&types.subscribed, &types.others].into_iter().flatten().any(|name| name == chosen);
     html! {
-        (group("This webhook receives", &types.subscribed))
-        (group("This webhook does not receive", &types.others))
+        (group(&t!("This {webhook} receives"), &types.subscribed))
+        (group(&t!("This {webhook} does not receive"), &types.others))
         // The address may name another type.
         @if !is_listed { (options(chosen, [(chosen, chosen)])) }
     }
@@ -101,9 +103,10 @@ fn choices(types: &TestTypes, form: &Form) -> Markup {
 
 /// The form that sends the test, with the data to edit, and the body as the endpoint will receive it.
 fn sample(webhook: &WebhookPage, form: &Form, preview: Option<&str>) -> Markup {
-    let data = form.field("data", "Data").hint(html! {
-        "The data of the sample " strong { (form.get("event_type")) } ", as JSON. You can change it for this test."
-    });
+    let data = form.field("data", t!("Data")).hint(tm!(
+        "The data of the sample {event}, as JSON. You can change it for this test.",
+        event = html! { strong { (form.get("event_type")) } }
+    ));
     html! {
         (form.summary())
         form.stack method="post" action=(webhook.at("/test")) {
@@ -111,15 +114,15 @@ fn sample(webhook: &WebhookPage, form: &Form, preview: Option<&str>) -> Markup {
             input type="hidden" name="event_type" value=(form.get("event_type"));
             (data.code().area(DATA_ROWS))
             div.buttons {
-                button.primary type="submit" data-busy="Sending…" { "Send test" }
-                button type="submit" name="preview" value="yes" { "Update the preview" }
-                a.button href=(webhook.at("")) { "Back" }
+                button.primary type="submit" data-busy=(t!("Sending…")) { (t!("Send test")) }
+                button type="submit" name="preview" value="yes" { (t!("Update the preview")) }
+                a.button href=(webhook.at("")) { (t!("Back")) }
             }
         }
         @if let Some(body) = preview { section aria-labelledby="preview-title" {
-            h2 #preview-title { "What your endpoint receives" }
-            p.faint { "The test has an id and a time of its own." }
-            (listing("Body of the test", &pretty_json(body)))
+            h2 #preview-title { (t!("What your {endpoint} receives")) }
+            p.faint { (t!("The test has an id and a time of its own.")) }
+            (listing(&t!("Body of the test"), &pretty_json(body)))
         } }
     }
 }
@@ -160,14 +163,14 @@ async fn result(page: &Page, tested: &TestOutcome) -> Markup {
         TestOutcome::Attempt(result) => {
             let body = sent_body(page, result.delivery_id).await;
             html! { section #result aria-labelledby="result-title" tabindex="-1" autofocus {
-                h2 #result-title { "Result" }
+                h2 #result-title { (t!("Result")) }
                 (attempt_detail(&result.attempt))
-                @if let Some(body) = body { h3 { "Request body" } (listing("Request body", &pretty_json(&body))) }
-                p { "The history has it as " (link(result.delivery_id)) "." }
+                @if let Some(body) = body { h3 { (t!("Request body")) } (listing(&t!("Request body"), &pretty_json(&body))) }
+                p { (tm!("The history has it as {link}.", link = link(result.delivery_id))) }
             } }
         }
         TestOutcome::Pending(pending) => html! { p.warning role="status" {
-            "No response arrived in time. The history will have the result as " (link(pending.id)) "."
+            (tm!("No response arrived in time. The history will have the result as {link}.", link = link(pending.id)))
         } },
     }
 }

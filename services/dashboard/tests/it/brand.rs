@@ -13,7 +13,7 @@ use crate::portal::{PORTAL, cookie_of, framed, link};
 use crate::recorded::recorded;
 
 /// A profile without a brand.
-const PLAIN: &str = r#"description = "d"
+pub(crate) const PLAIN: &str = r#"description = "d"
 [delivery]
 url = "https_only"
 timeout_seconds = 10
@@ -61,7 +61,7 @@ async fn set_brand(world: &World, tenant: &Tenant, brand: &Value) {
 }
 
 /// A tenant whose pages are not empty: it has a disabled webhook, a delivery, a replay and changes in its audit log.
-async fn busy_tenant(world: &World) -> (Tenant, impl Fn(&str) -> String) {
+pub(crate) async fn busy_tenant(world: &World) -> (Tenant, impl Fn(&str) -> String) {
     let tenant = world.tenant("acme").await;
     let made = world.endpoint(&tenant).await;
     let webhook = made["id"].as_str().unwrap().to_owned();

@@ -10,6 +10,7 @@ mod forms;
 #[expect(dead_code, reason = "shared with the tests of the API")]
 mod harness;
 mod health;
+mod language;
 mod pages;
 mod portal;
 #[path = "../../../api/tests/it/recorded.rs"]

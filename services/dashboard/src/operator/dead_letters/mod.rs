@@ -95,7 +95,7 @@ fn letters(page: &OperatorPage, listed: &List<DeadLetter>) -> Markup {
     html! {
         @if selectable { (change::buttons(page)) }
         @if !listed.data.is_empty() { (table(&listed.data)) }
-        @else if is_filtered(&page.visitor.query) { (no_match("dead letters", AT, listed.next_cursor.as_ref())) }
+        @else if is_filtered(&page.visitor.query) { (no_match("No dead letters match", AT, listed.next_cursor.as_ref())) }
         @else { (empty("No open dead letters", html! {})) }
         (pager(&page.visitor, listed.next_cursor.as_ref()))
     }
