@@ -130,7 +130,7 @@ fn row(page: &Page, event: &Event) -> Markup {
         }
         td data-label=(t!("Accepted")) { (ago(event.accepted_at)) }
         td.cut data-label=(t!("Attributes")) title=(attributes) { @if event.attributes.is_empty() { (absent()) } @else { (attributes) } }
-        td data-label=(t!("Origin")) { (event.origin.as_str()) }
+        td translate="no" data-label=(t!("Origin")) { (event.origin.as_str()) }
         td.cut data-label=(t!("Id")) title=(event.id) { code { (event.id) } }
     } }
 }
