@@ -60,6 +60,7 @@ pub(super) static SCRIPTS: LazyLock<[Asset; 13]> = LazyLock::new(|| {
         Asset::script("copy", include_str!("assets/copy.js")),
         Asset::script("select", include_str!("assets/select.js")),
         Asset::script("pick", include_str!("assets/pick.js")),
+        Asset::script("offline", include_str!("assets/offline.js")),
         Asset::script("chart", include_str!("assets/chart.js")),
         Asset::script("submit", include_str!("assets/submit.js")),
         Asset::script("busy", include_str!("assets/busy.js")),
