@@ -8,11 +8,12 @@ use postrider_model::scope::Scope;
 use postrider_operations::Error;
 use postrider_operations::keys::{CreateKey, Key};
 
+use super::tenant::Entered;
 use super::{TENANTS, tenant};
 use crate::components::Column::Text;
 use crate::components::{Confirmation, Form, NewSecret, empty, head, tags, time, time_if};
 use crate::failure::Answer;
-use crate::fields::Sent;
+use crate::fields::{Fields, Sent};
 use crate::page::{OperatorPage, redirect_with};
 use crate::texts::Notice;
 
@@ -26,8 +27,11 @@ fn scope_tags(key: &Key) -> Markup {
     tags(key.scopes.iter().map(|scope| scope.as_str()))
 }
 
-/// The section of the tenant's page with the keys and a form for a new key.
-pub(super) fn section(page: &OperatorPage, tenant: &str, keys: &[Key]) -> Markup {
+/// The section of the tenant's page with the keys and a form for a new key. `entered` has the fields of a form that is shown again;
+/// it is empty for a new form.
+pub(super) fn section(page: &OperatorPage, tenant: &str, keys: &[Key], entered: &Fields) -> Markup {
+    let scopes = entered.all("scopes");
+    let is_new = entered.without(&[]).is_empty();
     html! { section.panel aria-labelledby="keys" {
         h2 #keys { "Keys" }
         @if keys.is_empty() {
@@ -37,11 +41,12 @@ pub(super) fn section(page: &OperatorPage, tenant: &str, keys: &[Key]) -> Markup
             (page.visitor.tokens)
             div.field {
                 label for="key-name" { "Name of a new key" }
-                input.wide #key-name type="text" name="name" required autocomplete="off";
+                input.wide #key-name type="text" name="name" value=(entered.get("name")) required autocomplete="off";
             }
             div role="group" aria-label="Scopes" { @for (scope, description) in SCOPES {
                 label.check {
-                    input type="checkbox" name="scopes" value=(scope.as_str()) checked;
+                    input type="checkbox" name="scopes" value=(scope.as_str())
+                        checked[is_new || scopes.iter().any(|entered| entered == scope.as_str())];
                     " " (scope.as_str()) " " span.faint { (description) }
                 }
             } }
@@ -74,11 +79,13 @@ pub(super) async fn create(page: OperatorPage, Path(id): Path<String>, Sent(fiel
         Ok(created) => {
             let instruction = "Store it now, and share it securely.".into();
             let secret = NewSecret { id: "key", title: "New key".into(), instruction, value: &created.key };
-            Ok((StatusCode::CREATED, tenant::show_with(&page, &id, None, secret.show()).await?).into_response())
+            Ok((StatusCode::CREATED, tenant::show_with(&page, &id, Entered::default(), secret.show()).await?)
+                .into_response())
         }
         Err(error) => {
             let form = Form::refused(fields, error)?;
-            let shown = tenant::show_with(&page, &id, None, form.summary()).await?;
+            let entered = Entered { key: form.fields.clone(), ..Entered::default() };
+            let shown = tenant::show_with(&page, &id, entered, form.summary()).await?;
             Ok((form.status(), shown).into_response())
         }
     }

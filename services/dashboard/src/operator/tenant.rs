@@ -51,13 +51,24 @@ fn request(fields: &Fields) -> Result<EditTenant, Error> {
 
 /// `GET /dashboard/operator/tenants/{id}`
 pub(super) async fn show(page: OperatorPage, Id(id): Id) -> Answer<Response> {
-    // Only the settings form has a version. A form without a version is the form for a new key, which is not restored.
-    let entered = page.visitor.restored().filter(|fields| fields.is_checked("version"));
-    show_with(&page, &id, entered.map(Form::from), html! {}).await
+    // Only the settings form has a version. A form without a version is the form for a new key.
+    let entered = match page.visitor.restored() {
+        Some(fields) if fields.is_checked("version") => Entered { settings: Some(fields.into()), ..Entered::default() },
+        key => Entered { key: key.unwrap_or_default(), ..Entered::default() },
+    };
+    show_with(&page, &id, entered, html! {}).await
 }
 
-/// The page of a tenant. `note` is shown above the settings form. Without `form`, the settings form has the stored values.
-pub(super) async fn show_with(page: &OperatorPage, id: &str, form: Option<Form>, note: Markup) -> Answer<Response> {
+/// The forms of the page that a visitor has filled in. The other forms have the stored values.
+#[derive(Default)]
+pub(super) struct Entered {
+    pub(super) settings: Option<Form>,
+    /// The fields of a new key; empty if the form was not filled in.
+    pub(super) key: Fields,
+}
+
+/// The page of a tenant. `note` is shown above the settings form.
+pub(super) async fn show_with(page: &OperatorPage, id: &str, entered: Entered, note: Markup) -> Answer<Response> {
     let caller = page.visitor.caller;
     let tenant = page.operations.read_tenant(caller, id).await?;
     let keys = page.operations.list_keys(caller, id).await?;
@@ -67,7 +78,7 @@ pub(super) async fn show_with(page: &OperatorPage, id: &str, form: Option<Form>,
         own => own,
     };
     let day = page.operations.tenant_stats(of_tenant, &DAY.query()).await?;
-    let form = form.unwrap_or_else(|| fields_of(&tenant).into());
+    let form = entered.settings.unwrap_or_else(|| fields_of(&tenant).into());
     let content = html! {
         div.heading {
             h1.long { (tenant.name) }
@@ -89,7 +100,7 @@ pub(super) async fn show_with(page: &OperatorPage, id: &str, form: Option<Form>,
             (settings(page, id, &form))
         }
         (brand(&tenant.brand))
-        (keys::section(page, id, &keys.data))
+        (keys::section(page, id, &keys.data, &entered.key))
     };
     Ok(form.answer(page.show(&form.title(&tenant.name), content)))
 }
@@ -192,6 +203,9 @@ pub(super) async fn save(page: OperatorPage, Id(id): Id, Sent(fields): Sent) -> 
     let expected = fields.get("version").parse().ok();
     match async { page.operations.edit_tenant(page.visitor.caller, &id, expected, request(&fields)?).await }.await {
         Ok(_) => Ok(redirect_with(&format!("{TENANTS}/{id}"), Notice::Saved).into_response()),
-        Err(error) => show_with(&page, &id, Some(Form::refused(fields, error)?), html! {}).await,
+        Err(error) => {
+            let entered = Entered { settings: Some(Form::refused(fields, error)?), ..Entered::default() };
+            show_with(&page, &id, entered, html! {}).await
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::response::Redirect;
+use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use postrider_model::time::UnixMillis;
 use postrider_operations::dead_letters::{
@@ -76,36 +76,49 @@ pub(super) fn checkbox(letter: &DeadLetter, reason: &str) -> Markup {
     html! { input type="checkbox" form=(FORM) name=(CHOSEN) value=(letter.id) aria-label=(label); }
 }
 
-/// `GET /dashboard/operator/several-dead-letters`. Browsers request this address on a reload after the form's result has expired.
-pub(super) async fn to_list(_: OperatorPage) -> Redirect {
-    Redirect::to(AT)
+/// `GET /dashboard/operator/several-dead-letters`. Browsers request this address on a reload after the form's result has expired,
+/// and after a sign-in that restores the form. A restored form is not processed at once: the page asks for a confirmation.
+pub(super) async fn to_list(page: OperatorPage) -> Answer<Response> {
+    let restored = page.visitor.restored().unwrap_or_default();
+    let asked = Asked::of(&restored);
+    match request(&restored, &asked)? {
+        Some(request) => Ok(preview(&page, &restored, &asked, &request).await?.into_response()),
+        None => Ok(Redirect::to(AT).into_response()),
+    }
 }
 
 /// `POST /dashboard/operator/several-dead-letters`
 pub(super) async fn change(page: OperatorPage, Sent(fields): Sent) -> Answer {
     let asked = Asked::of(&fields);
-    let confirmed = fields.is_checked(CONFIRMED);
-    let chosen = fields.all(CHOSEN);
-    if !asked.all && chosen.is_empty() {
-        return Ok(nothing_chosen(&page, &fields));
+    let Some(request) = request(&fields, &asked)? else { return Ok(nothing_chosen(&page, &fields)) };
+    let asks = asked.all || asked.action == DeadLetterAction::Discard;
+    if asks && !fields.is_checked(CONFIRMED) {
+        return preview(&page, &fields, &asked, &request).await;
     }
-    let request = if !asked.all {
-        ChangeDeadLetters { ids: Some(chosen), ..ChangeDeadLetters::default() }
-    } else if confirmed {
-        of_filter(read_filter(&fields)?, fields.optional("cursor"))
+    let changed = page.operations.change_dead_letters(page.visitor.caller, asked.action, &request).await?;
+    Ok(result(&page, &fields, &asked, &request, &changed))
+}
+
+/// The request of a form; `None` if no letter was chosen.
+fn request(fields: &Fields, asked: &Asked) -> Answer<Option<ChangeDeadLetters>> {
+    let chosen = fields.all(CHOSEN);
+    Ok(if !asked.all {
+        (!chosen.is_empty()).then(|| ChangeDeadLetters { ids: Some(chosen), ..ChangeDeadLetters::default() })
+    } else if fields.is_checked(CONFIRMED) {
+        Some(of_filter(read_filter(fields)?, fields.optional("cursor")))
     } else {
         let mut filter = read_filter(&Fields::read(fields.get(BACK).as_bytes()))?;
         // Excludes letters that arrive from now on, because the preview does not count them.
         filter.to = Some(filter.to.unwrap_or_else(UnixMillis::now));
-        of_filter(filter, None)
-    };
-    if !confirmed && (asked.all || asked.action == DeadLetterAction::Discard) {
-        let dry = ChangeDeadLetters { dry_run: Some(true), ..request.clone() };
-        let preview = page.operations.change_dead_letters(page.visitor.caller, asked.action, &dry).await?;
-        return Ok(ask(&page, &fields, &asked, &request, &preview));
-    }
-    let changed = page.operations.change_dead_letters(page.visitor.caller, asked.action, &request).await?;
-    Ok(result(&page, &fields, &asked, &request, &changed))
+        Some(of_filter(filter, None))
+    })
+}
+
+/// Asks for a confirmation, with the number of letters.
+async fn preview(page: &OperatorPage, fields: &Fields, asked: &Asked, request: &ChangeDeadLetters) -> Answer {
+    let dry = ChangeDeadLetters { dry_run: Some(true), ..request.clone() };
+    let preview = page.operations.change_dead_letters(page.visitor.caller, asked.action, &dry).await?;
+    Ok(ask(page, fields, asked, request, &preview))
 }
 
 /// The request to change the open letters that match a filter of the list. The filter's state is left out.
@@ -152,7 +165,7 @@ fn letters(number: u64) -> String {
     plural(number, "dead letter", "dead letters")
 }
 
-/// Asks for a confirmation before letters are discarded, and before all letters that match the filter are sent back.
+/// The question before letters are discarded, and before all letters that match the filter are sent back.
 fn ask(
     page: &OperatorPage,
     fields: &Fields,
