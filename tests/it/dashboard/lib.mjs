@@ -30,7 +30,7 @@ export async function run(scenario) {
     process.exitCode = 1;
   } finally {
     await browser.close();
-    for (const server of servers) server.close();
+    for (const server of servers) { server.close(); server.closeAllConnections(); }
   }
 }
 
@@ -81,7 +81,10 @@ export async function audit({ page, look }, name) {
   const twice = await page.evaluate(() => [...document.querySelectorAll('[id]')].map(({ id }) => id).filter((id, at, all) => all.indexOf(id) !== at));
   assert.deepEqual(twice, [], `ids of two elements of ${name} (${page.url()})`);
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  assert.ok(wide <= 0, `${name} is ${wide} px wider than its window (${page.url()})`);
+  const beyond = wide > 0 ? await page.evaluate(() => [...document.querySelectorAll('main *:not(thead *, .unseen)')]
+    .filter((element) => element.getBoundingClientRect().right > document.documentElement.clientWidth)
+    .slice(-3).map((element) => element.outerHTML.slice(0, 200))) : [];
+  assert.ok(wide <= 0, `${name} is ${wide} px wider than its window (${page.url()}): ${beyond.join(' | ')}`);
 }
 
 /** Signs in with a key. */
@@ -127,19 +130,26 @@ export async function inForce(key, tenant, id) {
 
 const servers = [];
 
-/** A receiver on loopback that keeps its requests and sends `answer`. */
+/**
+ * A receiver on loopback that keeps its requests and sends `answer`. With `answer.never`, it does not answer. Between `refuse` and
+ * `accept`, it refuses connections.
+ */
 export async function receiver() {
   const got = [];
-  const answer = { status: 200, headers: {}, body: 'thanks' };
+  const answer = { status: 200, headers: {}, body: 'thanks', never: false };
   const server = createServer((request, response) => {
     const chunks = [];
     request.on('data', (chunk) => chunks.push(chunk));
     request.on('end', () => {
-      got.push({ headers: request.headers, body: Buffer.concat(chunks), url: request.url });
-      response.writeHead(answer.status, answer.headers).end(answer.body);
+      const answered = answer.never ? null : answer.status;
+      got.push({ headers: request.headers, body: Buffer.concat(chunks), url: request.url, answered });
+      if (!answer.never) response.writeHead(answer.status, answer.headers).end(answer.body);
     });
   });
-  await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+  const listen = (port) => new Promise((resolve) => { server.listen(port, '127.0.0.1', resolve); });
+  await listen(0);
   servers.push(server);
-  return { url: `http://127.0.0.1:${server.address().port}/hook`, got, answer };
+  const { port } = server.address();
+  const refuse = () => new Promise((resolve) => { server.close(resolve); server.closeAllConnections(); });
+  return { url: `http://127.0.0.1:${port}/hook`, got, answer, refuse, accept: () => listen(port) };
 }

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use postrider_testkit::browser;
 use postrider_testkit::ports::free_port;
+use reqwest::Method;
 use serde_json::json;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::harness::{Deployment, Message, OPERATOR_KEY, Producer};
+use crate::harness::{Deployment, Message, OPERATOR_KEY, Producer, Tenant};
 
 /// Timeout of one scenario.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -115,4 +116,72 @@ async fn a_customer_finds_out_why_a_webhook_failed_and_recovers_it_in_two_clicks
     let deployment = Deployment::start("dashboard_recover").await;
     let world = tenants(&deployment, &["standard"]).await;
     visit("recover", &deployment, &world).await;
+}
+
+/// Guarantee (In a browser): Each product's customer, in a frame of the product's page, finds out why their webhook failed and recovers
+/// everything that it missed in at most five clicks.
+#[tokio::test]
+async fn a_customer_of_each_product_recovers_an_outage_in_a_frame() {
+    let origin = format!("http://localhost:{}", free_port());
+    let settings = [("POSTRIDER_DASHBOARD_FRAME_ANCESTORS", origin.as_str())];
+    let deployment = Deployment::start_with("dashboard_walk", &settings).await;
+    let tenants = tenants(&deployment, &PRODUCTS).await;
+    visit("walk", &deployment, &json!({"tenants": tenants, "origin": origin})).await;
+}
+
+/// Guarantee (In a browser): The operator finds an endpoint that is down and messages that were refused by name, with their causes, and
+/// puts both right.
+#[tokio::test]
+async fn an_operator_gets_through_a_bad_night() {
+    let deployment = Deployment::start("dashboard_night").await;
+    let tenant = deployment.tenant("standard").await;
+    let change = json!({"name": "Northwind", "enforce_catalog": true});
+    deployment.operator().patch(&format!("/v1/tenants/{}", tenant.id), &change).await;
+    tenant.in_force.wait().await;
+    let sent = json!({"description": "A parcel was sent", "sample": {}});
+    let (status, _) = tenant.send(Method::PUT, "/v1/event-types/parcel.sent", Some(sent.to_string()), &[]).await;
+    assert_eq!(status, 201);
+    tenant.in_force.wait().await;
+    let producer = Producer::connect(&deployment.scope().amqp_url).await;
+    let letters = 5;
+    for n in 0..letters {
+        let event = json!({"tenant": tenant.id, "id": format!("inv-{n}"), "type": "invoice.printed", "data": {"n": n}});
+        producer.publish(Message::new(format!("{}.invoice.printed", tenant.id), event.to_string())).await;
+    }
+    producer.publish(Message::new(format!("{}.invoice.printed", tenant.id), "no JSON")).await;
+    let world = json!({"tenant": {"id": tenant.id, "key": tenant.key}, "letters": letters});
+    visit("night", &deployment, &world).await;
+}
+
+/// Guarantee (In a browser): A customer needs only the keyboard, and always sees where the focus is.
+#[tokio::test]
+async fn a_customer_needs_only_the_keyboard() {
+    let deployment = Deployment::start("dashboard_keyboard").await;
+    let world = tenants(&deployment, &["standard"]).await;
+    visit("keyboard", &deployment, &world).await;
+}
+
+/// Guarantee (In a browser): Going back, a second tab and a lost network do no harm to a form.
+#[tokio::test]
+async fn back_two_tabs_and_a_lost_network_do_no_harm() {
+    let deployment = Deployment::start("dashboard_harm").await;
+    let world = tenants(&deployment, &["standard"]).await;
+    visit("harm", &deployment, &world).await;
+}
+
+#[tokio::test]
+async fn every_page_with_content_is_accessible_plain_and_branded() {
+    let deployment = Deployment::start("dashboard_pictures").await;
+    let (plain, branded) = (deployment.tenant("standard").await, deployment.tenant("standard").await);
+    let producer = Producer::connect(&deployment.scope().amqp_url).await;
+    let bad = [r#"{"tenant":"#, r#"{"type":"order.paid","data":{}}"#, "no JSON"];
+    for body in bad {
+        producer.publish(Message::new(format!("{}.order.paid", plain.id), body)).await;
+    }
+    for (tenant, name) in [(&plain, "Acme Trading"), (&branded, "Meadow Mail customer 7")] {
+        deployment.operator().patch(&format!("/v1/tenants/{}", tenant.id), &json!({"name": name})).await;
+    }
+    let of = |tenant: &Tenant| json!({"id": tenant.id, "key": tenant.key});
+    let world = json!({"plain": of(&plain), "branded": of(&branded), "letters": bad.len()});
+    visit("pictures", &deployment, &world).await;
 }

@@ -1,40 +1,18 @@
 // The dashboard in a frame of the product's own page, on another site, and by a link in a tab. The product's backend asks for links.
 
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
 import { strict as assert } from 'node:assert';
 import { api, audit, inForce, operatorKey, quiet, receiver, run, signIn, until, visitor, world } from '../lib.mjs';
+import { asPage, productPage, unexpected } from '../frame.mjs';
 
 const { tenant: { standard: { id: tenant, key } }, product, stranger } = world;
 const links = `/v1/tenants/${tenant}/portal-links`;
 
-/** A server on `localhost`, which is another site than that of the dashboard. Each view of its page has a link of its own. */
-async function productPage(origin) {
-  const server = createServer(async (request, response) => {
-    if (request.url !== '/') { response.writeHead(204).end(); return; }
-    const { url } = await api(operatorKey, 'POST', links, { embed: true, user: 'jane@example.com' });
-    const style = 'width: 100%; height: 620px; border: 0; border-radius: 8px';
-    response.writeHead(200, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' });
-    response.end(`<!doctype html><html lang="en"><title>The product</title>
-      <body style="margin: 0; font: 16px sans-serif; background: #eef1f6"><h1 style="padding: 0 1rem">The product’s settings</h1>
-      <main style="padding: 0 1rem"><iframe src="${url}" title="Webhooks" allow="clipboard-write" style="${style}"></iframe></main></body></html>`);
-  });
-  await new Promise((resolve) => { server.listen(new URL(origin).port, 'localhost', resolve); });
-  return server;
-}
-
-/** Messages besides those of the product's own page, and of the browser, which lets no frame of another site take the focus. */
-const unexpected = ({ said }) => said.filter((text) => !text.startsWith(`left the server: ${product}`) && !text.includes('Blocked autofocusing'));
-
-/** The dashboard's frame as a page, for `audit`. */
-const asPage = (page) => {
-  const frame = page.frames()[1];
-  return { screenshot: (options) => page.screenshot(options), evaluate: (...what) => frame.evaluate(...what), url: () => frame.url() };
-};
-
 await run(async (browser) => {
-  const server = await productPage(product);
-  const other = await productPage(stranger);
+  // Each view of the page has a link of its own.
+  const link = async () => (await api(operatorKey, 'POST', links, { embed: true, user: 'jane@example.com' })).url;
+  const server = await productPage(product, link);
+  const other = await productPage(stranger, link);
   try {
     await framed(browser);
     await inATab(browser);
@@ -124,7 +102,7 @@ async function framed(browser) {
   await frame.getByRole('heading', { name: 'Your session has ended' }).waitFor();
   assert.equal(await frame.getByLabel('API key').count(), 0);
   await audit({ page: asPage(page), look: who.look }, 'embedded, ended');
-  const refused = unexpected(who).filter((text) => !text.includes('401 (Unauthorized)'));
+  const refused = unexpected(who, product).filter((text) => !text.includes('401 (Unauthorized)'));
   assert.deepEqual(refused, []);
   await page.reload();
   await frame.getByRole('link', { name: 'CRM integration', exact: true }).waitFor();
