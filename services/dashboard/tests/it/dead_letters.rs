@@ -12,7 +12,7 @@ use crate::pages::{Page, get, post, sign_in};
 const LIST: &str = "/dashboard/operator/dead-letters";
 const SEVERAL: &str = "/dashboard/operator/several-dead-letters";
 
-async fn record(world: &World, letters: impl IntoIterator<Item = (&str, String)>) {
+pub(crate) async fn record(world: &World, letters: impl IntoIterator<Item = (&str, String)>) {
     let letter = |(source, reason): (&str, String)| DeadLetter {
         received_at: UnixMillis::now(),
         source: source.to_owned(),

@@ -1,5 +1,6 @@
 //! The dashboard through its router, with a real PostgreSQL and a real RabbitMQ. The API's tests use the same harness.
 
+mod all_forms;
 mod brand;
 mod dead_letters;
 mod failing;

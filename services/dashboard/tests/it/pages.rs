@@ -1,6 +1,6 @@
 //! Sessions, forms, headers and the separation of tenants. Tests with a browser are in `tests/it/dashboard` of the workspace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use axum::body::Body;
@@ -155,19 +155,27 @@ async fn every_response_forbids_foreign_content_and_assets_are_cacheable() {
 
 /// Every route in the source files of the dashboard.
 pub(crate) fn routes() -> BTreeSet<String> {
-    fn walk(folder: &Path, found: &mut BTreeSet<String>) {
+    handlers().into_keys().collect()
+}
+
+/// The handlers of every route in the source files of the dashboard, as text: `get(show).post(save))`.
+pub(crate) fn handlers() -> BTreeMap<String, String> {
+    fn walk(folder: &Path, found: &mut BTreeMap<String, String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 walk(&path, found);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = std::fs::read_to_string(&path).unwrap();
-                let routes = text.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
-                found.extend(routes.map(str::to_owned));
+                let routes = text.split(".route(\"").skip(1).filter_map(|rest| rest.split_once('"'));
+                let named = |(route, rest): (&str, &str)| {
+                    (route.to_owned(), rest.lines().next().unwrap_or_default().to_owned())
+                };
+                found.extend(routes.map(named));
             }
         }
     }
-    let mut found = BTreeSet::new();
+    let mut found = BTreeMap::new();
     walk(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
     found
 }
