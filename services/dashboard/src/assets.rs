@@ -49,7 +49,7 @@ pub(super) static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_str!("assets/icon.svg")));
 
 /// The scripts. Each script is a separate module, and every page loads all of them.
-pub(super) static SCRIPTS: LazyLock<[Asset; 13]> = LazyLock::new(|| {
+pub(super) static SCRIPTS: LazyLock<[Asset; 14]> = LazyLock::new(|| {
     [
         // The first module: the others use its functions.
         Asset::script("text", include_str!("assets/text.js")),

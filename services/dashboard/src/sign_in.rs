@@ -78,7 +78,7 @@ async fn sign_in(
         return refuse(StatusCode::UNAUTHORIZED, &error);
     };
     let Ok(tenant) = caller.visible(Scope::Read) else {
-        return refuse(StatusCode::FORBIDDEN, &t!(&t!("This key can only publish. Use a key with the scope “read”.")));
+        return refuse(StatusCode::FORBIDDEN, &t!("This key can only publish. Use a key with the scope “read”."));
     };
     let store = dashboard.store.acting_as(via_dashboard(caller).acting());
     let token = match store.sessions().open_session(hash, tenant, SESSION).await {

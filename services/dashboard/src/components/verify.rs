@@ -32,9 +32,9 @@ const STANDARD: Snippets = snippets!("standard");
 /// `token_header` is the header that the endpoint chose for its token.
 pub(crate) fn verification(profile: &Profile, token_header: Option<&str>) -> Markup {
     let advice = if profile.sends_token() {
-        t!(t!("Compare the token in constant time, so that timing does not reveal it."))
+        t!("Compare the token in constant time, so that timing does not reveal it.")
     } else {
-        t!(t!("Compute the signature over the raw bytes of the body, before a JSON parser reads them."))
+        t!("Compute the signature over the raw bytes of the body, before a JSON parser reads them.")
     };
     html! {
         section.panel aria-labelledby="verify-title" {
