@@ -74,6 +74,10 @@ uuid_id!(
     SavedViewId, "view"
 );
 uuid_id!(
+    /// A person whom an identity provider signs in. Deterministic, see [`PersonId::derive`].
+    PersonId, "per"
+);
+uuid_id!(
     /// Where a tenant receives events.
     EndpointId, "ep"
 );
@@ -93,6 +97,17 @@ uuid_id!(
     /// One POST. A repeated outcome message has the same id, so that it adds no second row.
     SendId, "snd"
 );
+
+/// The namespace of the ids of people.
+const PEOPLE: Uuid = Uuid::from_u128(0x6f0c_2b1e_52f4_4a0e_9a53_0d7b_b1c4_8e21);
+
+impl PersonId {
+    /// Derives the id from the issuer and the subject, which together identify a person. Every process derives the same id.
+    pub fn derive(issuer: &str, subject: &str) -> Self {
+        let issuer = Uuid::new_v5(&PEOPLE, issuer.as_bytes());
+        Self(Uuid::new_v5(&issuer, subject.as_bytes()))
+    }
+}
 
 /// A customer account. `ten_operator` is the operator's own tenant (the nil UUID); others are `ten_` and 32 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -162,6 +162,21 @@ pub const EDITS_BURST: NonZeroU32 = NonZeroU32::new(200).unwrap();
 pub const KEYS_PER_TENANT_MAX: u32 = 50;
 /// Maximum number of open sessions of the dashboard per key.
 pub const SESSIONS_PER_KEY_MAX: u32 = 20;
+/// Maximum number of open sessions of the dashboard per person whom an identity provider signed in.
+pub const SESSIONS_PER_PERSON_MAX: u32 = 20;
+/// Maximum time for one request to the identity provider.
+pub const OIDC_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of bytes of an answer of the identity provider.
+pub const OIDC_ANSWER_BYTES_MAX: usize = 512 * 1024;
+/// Maximum number of bytes of an ID token.
+pub const OIDC_ID_TOKEN_BYTES_MAX: usize = 64 * 1024;
+/// Maximum number of sign-ins per process for which the identity provider is asked at the same time.
+pub const OIDC_EXCHANGES_MAX: usize = 32;
+/// Maximum time between the click on "Sign in with …" and the return from the identity provider.
+pub const OIDC_SIGN_IN_MAX: Duration = Duration::from_secs(10 * 60);
+/// Maximum number of bytes of the cookie that a browser keeps while its visitor is at the identity provider. The cookie contains
+/// the form that a visitor submitted after the session ended.
+pub const OIDC_COOKIE_BYTES_MAX: usize = 3_900;
 /// How long a portal link can be opened, by default.
 pub const PORTAL_LINK_DEFAULT: Duration = Duration::from_secs(5 * 60);
 /// Maximum time for which a portal link can be opened.

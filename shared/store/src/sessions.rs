@@ -1,13 +1,14 @@
 //! Dashboard sessions.
 //!
-//! A session refers to the key or the [portal link](crate::portal) that opened it. At each request the session has the current
-//! permissions of that key or link. Only the visitor has the session's token; the table has its hash.
+//! A session refers to the key, the [portal link](crate::portal) or the [person](crate::people) that opened it. At each request
+//! the session has the current permissions of that key or link; the caller decides about a person. Only the visitor has the
+//! session's token; the table has its hash.
 
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use postrider_model::ids::{PortalLinkId, TenantId};
+use postrider_model::ids::{PersonId, PortalLinkId, TenantId};
 use postrider_model::limits::SESSIONS_PER_KEY_MAX;
 use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
@@ -16,17 +17,20 @@ use zeroize::Zeroizing;
 use crate::audit_log::{AuditAction, Change};
 use crate::config::KeyHash;
 use crate::error::StoreError;
+use crate::people::Person;
 use crate::portal::PortalLink;
 use crate::sql::{FromRow, RowExt, Ts};
 use crate::store::SessionStore;
 
-/// The key or link that opened a session, and that determines the session's permissions.
+/// Who opened a session, and so determines the session's permissions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenedBy {
     /// The key with this hash, if it still exists.
     Key(KeyHash),
     /// A portal link.
     Link(PortalLink),
+    /// A person whom the identity provider signed in, with the claims of their last sign-in.
+    Person(Box<Person>),
 }
 
 /// A new token: 256 random bits as 43 characters of URL-safe base64.
@@ -77,16 +81,22 @@ impl SessionStore {
         Ok(())
     }
 
-    /// Returns the key or link that opened a session; `None` if the session does not exist or has ended.
+    /// Returns who opened a session; `None` if the session does not exist or has ended.
     pub async fn session(&self, token: &str) -> Result<Option<OpenedBy>, StoreError> {
-        let sql = "SELECT key_hash, portal_link, id, tenant, scopes, landing, embedded, opened_at
-                   FROM dashboard_sessions s LEFT JOIN portal_links l ON l.id = s.portal_link
+        let sql = "SELECT key_hash, portal_link, l.id, tenant, scopes, landing, embedded, opened_at,
+                          person, issuer, subject, email, name, claims
+                   FROM dashboard_sessions s
+                   LEFT JOIN portal_links l ON l.id = s.portal_link
+                   LEFT JOIN dashboard_people p ON p.id = s.person
                    WHERE s.token_hash = $1 AND s.expires_at > $2";
         let found =
             self.0.client().await?.query_opt(sql, &[&&KeyHash::of(token).0[..], &Ts(UnixMillis::now())]).await?;
         let Some(row) = found else { return Ok(None) };
         if row.col::<Option<PortalLinkId>>("portal_link")?.is_some() {
             return Ok(Some(OpenedBy::Link(PortalLink::read(&row)?)));
+        }
+        if row.col::<Option<PersonId>>("person")?.is_some() {
+            return Ok(Some(OpenedBy::Person(Box::new(Person::read(&row)?))));
         }
         Ok(<[u8; 32]>::try_from(row.col::<Vec<u8>>("key_hash")?).ok().map(|hash| OpenedBy::Key(KeyHash(hash))))
     }

@@ -15,7 +15,7 @@ use postrider_model::brand::Brand;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, HeldReason, Lane, Trigger};
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{
-    DeliveryId, EndpointId, EventId, Generation, KeyId, PortalLinkId, ReplayId, SavedViewId, SendId, TenantId,
+    DeliveryId, EndpointId, EventId, Generation, KeyId, PersonId, PortalLinkId, ReplayId, SavedViewId, SendId, TenantId,
 };
 use postrider_model::replay::{ReplaySelection, ReplayStatus};
 use postrider_model::saved_view::SavedViewList;
@@ -151,6 +151,7 @@ columns! {
         SendId = |id| Ok(Self(id)),
         KeyId = |id| Ok(Self(id)),
         PortalLinkId = |id| Ok(Self(id)),
+        PersonId = |id| Ok(Self(id)),
         ReplayId = |id| Ok(Self(id)),
         SavedViewId = |id| Ok(Self(id)),
     }

@@ -75,7 +75,7 @@ actions! {
     SavedViewRenamed = "saved_view.renamed",
     /// A saved view was deleted.
     SavedViewDeleted = "saved_view.deleted",
-    /// The holder of a key, or of a portal link, signed in to the dashboard.
+    /// The holder of a key or of a portal link, or a person with the identity provider, signed in to the dashboard.
     SignedIn = "session.opened",
     /// Sign-ins or requests with unknown keys were refused.
     SignInFailed = "session.refused",

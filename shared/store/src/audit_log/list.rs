@@ -21,9 +21,9 @@ pub struct AuditEntry {
     pub tenant: Option<TenantId>,
     /// The kind of actor: `key`, `portal`, `operator` or `postrider`.
     pub actor: String,
-    /// The id of the key or the portal link, or the fingerprint of the operator key.
+    /// The id of the key, the portal link or the person, or the fingerprint of the operator key.
     pub actor_id: Option<String>,
-    /// The name of the key or of the portal link's user at that time.
+    /// The name of the key, of the portal link's user or of the person at that time.
     pub actor_name: Option<String>,
     /// Where the change was requested: `api` or `dashboard`; `None` if Postrider itself made it.
     pub via: Option<String>,
@@ -44,7 +44,7 @@ pub struct AuditFilter {
     pub tenant: Option<TenantId>,
     /// Entries with this action.
     pub action: Option<AuditAction>,
-    /// Entries by this actor: a key's or a portal link's id, or an operator key's fingerprint.
+    /// Entries by this actor: the id of a key, a portal link or a person, or an operator key's fingerprint.
     pub actor: Option<String>,
     /// Entries about the object with this id.
     pub target: Option<String>,

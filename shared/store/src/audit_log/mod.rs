@@ -8,7 +8,7 @@ mod action;
 mod list;
 
 use deadpool_postgres::Transaction;
-use postrider_model::ids::{KeyId, PortalLinkId, TenantId};
+use postrider_model::ids::{KeyId, PersonId, PortalLinkId, TenantId};
 use postrider_model::time::UnixMillis;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -30,6 +30,8 @@ pub enum Actor {
     Postrider,
     /// An operator, by the first bytes of the SHA-256 of the operator key.
     Operator([u8; 4]),
+    /// An operator whom the identity provider signed in.
+    Person(PersonId),
     /// The holder of a tenant's key.
     Key(KeyId),
     /// The person who opened a portal link.
@@ -41,7 +43,7 @@ impl Actor {
     pub fn kind(self) -> &'static str {
         match self {
             Self::Postrider => "postrider",
-            Self::Operator(_) => "operator",
+            Self::Operator(_) | Self::Person(_) => "operator",
             Self::Key(_) => "key",
             Self::Portal(_) => "portal",
         }
@@ -52,6 +54,7 @@ impl Actor {
         match self {
             Self::Postrider => None,
             Self::Operator(fingerprint) => Some(hex::encode(fingerprint)),
+            Self::Person(id) => Some(id.to_string()),
             Self::Key(id) => Some(id.to_string()),
             Self::Portal(id) => Some(id.to_string()),
         }
@@ -126,12 +129,14 @@ impl Core {
         let named = match actor {
             Actor::Key(id) => Some(id.0),
             Actor::Portal(id) => Some(id.0),
+            Actor::Person(id) => Some(id.0),
             Actor::Postrider | Actor::Operator(_) => None,
         };
         tx.execute(
             "INSERT INTO audit_log (at, tenant, actor, actor_id, actor_name, via, action, target, before, after)
              VALUES ($1, $2, $3, $4,
-                     coalesce((SELECT name FROM api_keys WHERE id = $5), (SELECT user_name FROM portal_links WHERE id = $5)),
+                     coalesce((SELECT name FROM api_keys WHERE id = $5), (SELECT user_name FROM portal_links WHERE id = $5),
+                              (SELECT name FROM dashboard_people WHERE id = $5)),
                      $6, $7, $8, $9, $10)",
             &[
                 &Ts(UnixMillis::now()),

@@ -17,6 +17,7 @@ mod manual_retries;
 mod migrating;
 mod partitions;
 mod payload_search;
+mod people;
 mod portal;
 mod purging;
 mod reading;
