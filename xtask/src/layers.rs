@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["postrider-backoff", "postrider-model", "postrider-settings"],
     &["postrider-profiles", "postrider-schema", "postrider-wire"],
     &["postrider-signature"],
-    &["postrider-broker", "postrider-store", "postrider-egress", "postrider-telemetry"],
+    &["postrider-broker", "postrider-store", "postrider-egress", "postrider-oidc", "postrider-telemetry"],
     &["postrider-http", "postrider-access", "postrider-ledger"],
     &["postrider-relay"],
     &["postrider-operations"],
@@ -42,6 +42,7 @@ const OWNERS: &[(&str, Option<&str>)] = &[
     ("httparse", Some("postrider-egress")),
     ("reqwest", None),
     ("jsonschema", Some("postrider-schema")),
+    ("jsonwebtoken", Some("postrider-oidc")),
 ];
 
 /// Returns the dependencies of each crate in the workspace, without the dependencies of its tests.
