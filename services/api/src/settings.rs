@@ -1,4 +1,4 @@
-//! The public URL of the deployment, and the sites that may show the dashboard in a frame.
+//! The public URL of the deployment, the sites that may show the dashboard in a frame, and the sign-in of operators.
 
 use postrider_settings::{CheckSettings, Optional, SettingError, optional_http_url};
 use url::{Host, Url};
@@ -33,6 +33,9 @@ pub struct Settings {
         hide_default_value = true
     )]
     pub frame_ancestors: Origins,
+    /// The identity provider that signs operators in.
+    #[command(flatten)]
+    pub oidc: postrider_oidc::Settings,
 }
 
 impl Settings {
@@ -59,6 +62,7 @@ impl CheckSettings for Settings {
             let detail = "requires POSTRIDER_PUBLIC_URL with https: browsers send no cookie to a frame without it";
             return Err(SettingError::new("POSTRIDER_DASHBOARD_FRAME_ANCESTORS", detail));
         }
+        self.oidc.check_with(self.public_url.as_ref())?;
         if self.public_url.is_some() && !cookies_work {
             tracing::warn!("POSTRIDER_PUBLIC_URL is not https: the dashboard's cookies and keys travel unencrypted");
         }
@@ -68,13 +72,21 @@ impl CheckSettings for Settings {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        settings: Settings,
+    }
 
     #[test]
     fn frames_need_https_or_this_machine() {
         let check = |url: &str, origins: &str| {
-            let public_url = Optional(Some(url).filter(|url| !url.is_empty()).map(|url| url.parse().unwrap()));
-            Settings { public_url, frame_ancestors: origins.parse().unwrap() }.check()
+            let flags = [format!("--public-url={url}"), format!("--dashboard-frame-ancestors={origins}")];
+            Line::parse_from(std::iter::once("test".to_owned()).chain(flags)).settings.check()
         };
         assert_eq!(check("", ""), Ok(()));
         for good in ["https://hooks.example.com", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:1"] {

@@ -106,7 +106,7 @@ fn actor(entry: &AuditEntry) -> Markup {
     html! {
         @match actor.kind {
             ActorKind::Postrider => (sender()),
-            ActorKind::Operator => (t!("an operator")),
+            ActorKind::Operator => (named(actor.name.as_ref(), t!("an operator"))),
             ActorKind::Key => (named(actor.name.as_ref(), t!("a key"))),
             ActorKind::Portal => (named(actor.name.as_ref(), t!("a visitor with a portal link"))),
         }

@@ -49,7 +49,7 @@ impl From<StoreError> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         match self {
-            Self::SignIn { .. } if in_frame() => session_ended("", ""),
+            Self::SignIn { .. } if in_frame() => session_ended("", "", None),
             Self::SignIn { next } => {
                 let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", &next).finish();
                 Redirect::to(&format!("{SIGN_IN}?{query}")).into_response()

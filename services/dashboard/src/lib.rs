@@ -2,7 +2,7 @@
 //!
 //! # What it owns
 //! - The parts that all pages share: `document`, `layout`, `assets`, `brand`, `language` and `components`.
-//! - The visitor: `sign_in`, `portal`, `session`, `cookie`, `csrf`, and `page`, which has the extractors of the handlers.
+//! - The visitor: `sign_in`, `oidc`, `portal`, `session`, `cookie`, `csrf`, and `page`, which has the extractors of the handlers.
 //! - Forms: `fields`, and `submit_once`, which processes each form once.
 //! - A module for each subject. For a tenant: `webhooks`, `deliveries`, `several` (changes of several deliveries), `events`,
 //!   `event_types`, `replays`, `health`, `audit_log`, `find` (the search) and `views` (saved filters). For operators: `operator`.
@@ -19,8 +19,8 @@
 //!   visitor of another tenant, the answer is a 404.
 //!
 //! # What it does not do
-//! The dashboard stores only sessions and the results of forms. It sends nothing to endpoints and makes no HTTP requests. The
-//! `api` process serves the dashboard. The crate imports no other service.
+//! The dashboard stores only sessions and the results of forms. It sends nothing to endpoints. Only the sign-in of operators makes
+//! HTTP requests, to the identity provider. The `api` process serves the dashboard. The crate imports no other service.
 //!
 //! [`Caller`]: postrider_operations::Caller
 
@@ -42,6 +42,7 @@ mod format;
 mod health;
 mod language;
 mod layout;
+mod oidc;
 mod operator;
 mod page;
 mod portal;
@@ -64,6 +65,7 @@ use axum::middleware::{self, Next};
 use axum::response::{Redirect, Response};
 use axum::routing::get;
 use postrider_http::problem::Problem;
+use postrider_oidc::Provider;
 use postrider_operations::Operations;
 use postrider_operations::portal::Place;
 use postrider_store::Store;
@@ -98,6 +100,15 @@ pub struct Dashboard {
     pub served_by_https: bool,
     /// Origins of the pages that may show the dashboard in a frame, as sources of a content security policy.
     pub frame_ancestors: Vec<String>,
+    /// The identity provider that signs operators in, if there is one.
+    pub oidc: Option<Arc<Provider>>,
+}
+
+impl Dashboard {
+    /// The name of the identity provider.
+    fn provider_label(&self) -> Option<&str> {
+        self.oidc.as_deref().map(Provider::label)
+    }
 }
 
 /// The state of the layers that set the place and the brand of a page.
@@ -124,6 +135,7 @@ pub fn router(dashboard: Dashboard, tasks: &Tasks) -> Router {
         .route("/dashboard/assets/{file}", get(assets::serve))
         .merge(brand::routes())
         .merge(sign_in::routes())
+        .merge(oidc::routes())
         .merge(portal::routes())
         .merge(webhooks::routes())
         .merge(deliveries::routes())

@@ -2,7 +2,7 @@
 //!
 //! A link works once, and programs such as mail scanners and chat previews request links before people do. So a GET does not open
 //! the link: its page has a form with the link's token. A script submits the form at once; without scripts, the visitor presses a
-//! button. A visitor who is signed in with a key must always press the button, because another person may have sent the link, and
+//! button. A visitor who is signed in without a link must always press the button, because another person may have sent the link, and
 //! what the visitor then enters goes to the link's tenant.
 
 use std::sync::Arc;
@@ -50,16 +50,24 @@ async fn show(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap, uri: 
         Some(token) => dashboard.store.sessions().session(&token).await?,
         None => None,
     };
-    let with_key = matches!(session, Some(OpenedBy::Key(_)));
+    let signed_in = match session {
+        Some(OpenedBy::Key(_)) => {
+            Some(t!("You are signed in with an API key. “Continue” signs you out and opens the account of this link."))
+        }
+        Some(OpenedBy::Person(_)) => Some(
+            "You are signed in as an operator. “Continue” signs you out and opens the account of this link.".into(),
+        ),
+        Some(OpenedBy::Link(_)) | None => None,
+    };
     let content = html! {
         h1 { (t!("{Webhooks}")) }
-        @if with_key {
+        @if let Some(how) = &signed_in {
             p.warning role="note" {
-                (t!("You are signed in with an API key. “Continue” signs you out and opens the account of this link.")) " "
+                (how) " "
                 (t!("What you enter there goes to that account. Continue only if you expected this link."))
             }
         }
-        form.stack method="post" action=(PORTAL_PATH) data-submit=[(!with_key).then_some("now")] {
+        form.stack method="post" action=(PORTAL_PATH) data-submit=[signed_in.is_none().then_some("now")] {
             input type="hidden" name=(LINK) value=(query.get(LINK));
             button.primary type="submit" { (t!("Continue")) }
         }

@@ -1,8 +1,9 @@
 //! The signed-in visitor of a page.
 //!
-//! The token in the cookie identifies a row in `dashboard_sessions`, which names the hash of an API key, or a portal link. Each
-//! page reads the current rights of the key or link. If the key or link was deleted, the visitor is signed out with the next
-//! request.
+//! The token in the cookie identifies a row in `dashboard_sessions`, which names the hash of an API key, a portal link, or a person
+//! whom the identity provider signed in. Each page reads the current rights of the key or link, or checks the person against the
+//! rule for operators. If the key or link was deleted, or the person is not an operator any more, the visitor is signed out with
+//! the next request.
 
 use std::sync::Arc;
 
@@ -20,12 +21,12 @@ use crate::brand::PageBrand;
 use crate::document::set_brand;
 use crate::failure::{Answer, Failure};
 use crate::fields::Fields;
-use crate::{Dashboard, cookie, csrf};
+use crate::{Dashboard, cookie, csrf, oidc};
 
 /// The signed-in visitor, and the request for a page.
 #[derive(Clone)]
 pub(crate) struct Visitor {
-    /// The caller, with the current rights of the visitor's key or link.
+    /// The caller, with the current rights of the visitor's key, link or person.
     pub(crate) caller: Caller,
     /// The tenant of the visitor's key or link. [`Page`](crate::page::Page) moves it out. `None` for an operator.
     pub(crate) tenant: Option<Tenant>,
@@ -86,6 +87,7 @@ impl FromRequestParts<Arc<Dashboard>> for Visitor {
         let caller = match dashboard.store.sessions().session(&token).await?.ok_or_else(signed_out)? {
             OpenedBy::Key(key) => dashboard.operations.find_caller(key)?.ok_or_else(signed_out)?,
             OpenedBy::Link(link) => dashboard.operations.caller_of_link(&link)?,
+            OpenedBy::Person(person) => oidc::caller_of(dashboard, &person).ok_or_else(signed_out)?,
         };
         let tenant = match caller {
             Caller::Tenant { tenant, .. } => Some(dashboard.operations.stored_tenant(tenant).await?),

@@ -1,4 +1,4 @@
-//! The routes for signing in with an API key and for signing out.
+//! The routes for signing in with an API key and for signing out. [`oidc`](crate::oidc) has the sign-in with an identity provider.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +24,11 @@ use crate::failure::Answer;
 use crate::fields::Fields;
 use crate::language::t;
 use crate::session::{Visitor, via_dashboard};
-use crate::sign_in_page::{SIGN_IN, safe_next, sign_in_page};
+use crate::sign_in_page::{SIGN_IN, SignInPage, safe_next};
 use crate::{Dashboard, csrf, submit_once};
 
 /// How long a session lasts.
-const SESSION: Duration = Duration::from_secs(12 * 3_600);
+pub(crate) const SESSION: Duration = Duration::from_secs(12 * 3_600);
 
 pub(crate) fn routes() -> Router<Arc<Dashboard>> {
     Router::new()
@@ -52,7 +52,9 @@ async fn show(State(dashboard): State<Arc<Dashboard>>, request: Request) -> Resp
     let next = safe_next(query.get("next"));
     match Visitor::from_request_parts(&mut parts, &dashboard).await {
         Ok(_) => Redirect::to(next).into_response(),
-        Err(_) => sign_in_page(next, "", None).into_response(),
+        Err(_) => {
+            SignInPage { next, provider: dashboard.provider_label(), ..SignInPage::default() }.show().into_response()
+        }
     }
 }
 
@@ -70,7 +72,9 @@ async fn sign_in(
     let (key, next) = (SecretString::from(fields.get("key").to_owned()), safe_next(fields.get("next")));
     let hash = KeyHash::of(key.expose_secret());
     let refuse = |status: StatusCode, error: &str| {
-        Ok((status, sign_in_page(next, fields.get("form"), Some(error))).into_response())
+        let (form, provider) = (fields.get("form"), dashboard.provider_label());
+        let page = SignInPage { next, form, key_error: Some(error), provider, ..SignInPage::default() };
+        Ok((status, page.show()).into_response())
     };
     let Some(caller) = dashboard.operations.find_caller(hash)? else {
         dashboard.operations.count_unknown_key(Interface::SignIn, extensions.get::<Peer>().map(|peer| peer.0))?;
@@ -85,12 +89,23 @@ async fn sign_in(
         Err(StoreError::Conflict(too_many)) => return refuse(StatusCode::CONFLICT, &too_many),
         opened => opened?,
     };
-    let to = match fields.get("form") {
+    Ok(enter(&dashboard, &headers, &token, (next, fields.get("form"))).await?.into_response())
+}
+
+/// The answer that opens the pages of a new session: its cookie, and a redirect to the page `next`, with the form that was
+/// submitted after the last session had ended.
+pub(crate) async fn enter(
+    dashboard: &Dashboard,
+    headers: &HeaderMap,
+    token: &SecretString,
+    (next, form): (&str, &str),
+) -> Answer<(CookieJar, Redirect)> {
+    let to = match form {
         "" => next.to_owned(),
-        form => submit_once::restore(&dashboard, token.expose_secret(), next, form).await?,
+        form => submit_once::restore(dashboard, token.expose_secret(), next, form).await?,
     };
-    let cookie = cookie::session_cookie(token.expose_secret(), SESSION, transport(&dashboard, &headers));
-    Ok((cookie, Redirect::to(&to)).into_response())
+    let cookie = cookie::session_cookie(token.expose_secret(), SESSION, transport(dashboard, headers));
+    Ok((cookie, Redirect::to(&to)))
 }
 
 /// `POST /dashboard/sign-out`

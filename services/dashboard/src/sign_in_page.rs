@@ -4,9 +4,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use postrider_model::limits::SIGN_IN_BODY_BYTES_MAX;
+use url::form_urlencoded;
 
 use crate::document::{self, in_frame};
 use crate::language::t;
+use crate::oidc::{BEGIN, fits};
 
 /// The address of the page and of its form.
 pub(crate) const SIGN_IN: &str = "/dashboard/sign-in";
@@ -22,31 +24,56 @@ pub(crate) fn safe_next(next: &str) -> &str {
 }
 
 /// The page for a visitor whose session ended while they filled in a form. `form` is the form, URL-encoded; a form with more than
-/// [`CARRIED_BYTES_MAX`] bytes is dropped.
-pub(crate) fn session_ended(path: &str, form: &str) -> Response {
+/// [`CARRIED_BYTES_MAX`] bytes is dropped. `provider` is the name of the identity provider.
+pub(crate) fn session_ended(path: &str, form: &str, provider: Option<&str>) -> Response {
     let form = if form.len() <= CARRIED_BYTES_MAX { form } else { "" };
-    (StatusCode::UNAUTHORIZED, sign_in_page(safe_next(path), form, None)).into_response()
+    let page = SignInPage { next: safe_next(path), form, provider, ..SignInPage::default() };
+    (StatusCode::UNAUTHORIZED, page.show()).into_response()
 }
 
-/// The sign-in page. In a frame, it says how to continue instead, because visitors of a frame sign in to the product around it.
-/// `form` becomes a hidden field. `error` says why the previous key was refused.
-pub(crate) fn sign_in_page(next: &str, form: &str, error: Option<&str>) -> Markup {
-    if in_frame() {
-        return ended_in_frame();
-    }
-    let content = html! {
-        h1 { (t!("Sign in")) }
-        p.lead { (t!("See where your events were delivered, why a delivery failed, and send events again.")) }
-        @if !form.is_empty() {
-            p.warning role="note" {
-                (t!("Your session has ended and nothing was saved.")) " "
-                (t!("Sign in with a key to see your form again; secrets and header values must be entered again.")) " "
-                (t!("A new link begins without the form."))
-            }
+/// The sign-in page.
+#[derive(Default)]
+pub(crate) struct SignInPage<'a> {
+    /// The path to continue to after sign-in.
+    pub(crate) next: &'a str,
+    /// The form that was submitted after the session had ended, URL-encoded; empty if there is none. It becomes a hidden field.
+    pub(crate) form: &'a str,
+    /// Why the previous key was refused.
+    pub(crate) key_error: Option<&'a str>,
+    /// The name of the identity provider that signs operators in, if there is one.
+    pub(crate) provider: Option<&'a str>,
+    /// Why the sign-in with the provider failed.
+    pub(crate) provider_error: Option<&'a str>,
+}
+
+impl SignInPage<'_> {
+    /// The page. In a frame, it says how to continue instead, because visitors of a frame sign in to the product around it.
+    pub(crate) fn show(&self) -> Markup {
+        if in_frame() {
+            return ended_in_frame();
         }
-        form.stack method="post" action=(SIGN_IN) {
-            input type="hidden" name="next" value=(next);
-            @if !form.is_empty() { input type="hidden" name="form" value=(form); }
+        let content = html! {
+            h1 { (t!("Sign in")) }
+            @if let Some(error) = self.provider_error { p.error role="alert" { (error) } }
+            p.lead { (t!("See where your events were delivered, why a delivery failed, and send events again.")) }
+            @if !self.form.is_empty() {
+                p.warning role="note" {
+                    (t!("Your session has ended and nothing was saved.")) " "
+                    (t!("Sign in with a key to see your form again; secrets and header values must be entered again.")) " "
+                    (t!("A new link begins without the form."))
+                }
+            }
+            (self.key_form())
+            @if let Some(provider) = self.provider { (self.provider_form(provider)) }
+            p.faint { (t!("If you came by a link without a key, ask for a new link, or open the page in the product again.")) }
+        };
+        document::bare(&t!("Sign in"), content)
+    }
+
+    fn key_form(&self) -> Markup {
+        let error = self.key_error;
+        html! { form.stack method="post" action=(SIGN_IN) {
+            (self.hidden_fields())
             div.field {
                 label for="key" { (t!("API key")) }
                 p.hint #key-hint {
@@ -58,10 +85,35 @@ pub(crate) fn sign_in_page(next: &str, form: &str, error: Option<&str>) -> Marku
                     aria-describedby=(if error.is_some() { "key-hint key-error" } else { "key-hint" });
             }
             button.primary type="submit" { (t!("Sign in")) }
+        } }
+    }
+
+    /// The sign-in with the provider: a link, or a form if there is a form to keep.
+    fn provider_form(&self, provider: &str) -> Markup {
+        let keeps = !self.form.is_empty() && fits(self.next, self.form);
+        let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", self.next).finish();
+        html! { section.provider aria-label="Operators" {
+            p.hint { "Operators can also sign in without a key." }
+            @if keeps {
+                form.stack method="post" action=(BEGIN) {
+                    (self.hidden_fields())
+                    button type="submit" { "Sign in with " (provider) }
+                }
+            } @else {
+                a.button href={ (BEGIN) "?" (query) } { "Sign in with " (provider) }
+            }
+            @if !self.form.is_empty() && !keeps {
+                p.hint { "Your form is too long to be kept this way. Sign in with a key to see it again." }
+            }
+        } }
+    }
+
+    fn hidden_fields(&self) -> Markup {
+        html! {
+            input type="hidden" name="next" value=(self.next);
+            @if !self.form.is_empty() { input type="hidden" name="form" value=(self.form); }
         }
-        p.faint { (t!("If you came by a link without a key, ask for a new link, or open the page in the product again.")) }
-    };
-    document::bare(&t!("Sign in"), content)
+    }
 }
 
 /// The page for a visitor in a frame whose session has ended, or whose browser did not store the session's cookie.

@@ -39,7 +39,7 @@ use crate::failure::{Answer, Failure};
 use crate::fields::{FORM_BYTES_MAX, Fields, NOTICE, RESULT, too_large};
 use crate::session::{Submitted, Visitor};
 use crate::sign_in_page::{SIGN_IN, session_ended};
-use crate::{Dashboard, cookie};
+use crate::{Dashboard, cookie, oidc};
 
 /// Maximum time that a POST waits for an identical form that is being processed. A test call takes up to 63 s.
 const RUNNING_MAX: Duration = Duration::from_secs(70);
@@ -81,7 +81,9 @@ struct Submission {
 /// The layer around all routes: it processes each POST once, and shows kept results.
 pub(crate) async fn submit_once(State(dashboard): State<Arc<Dashboard>>, request: Request, next: Next) -> Response {
     let done = match *request.method() {
-        Method::POST if ![SIGN_IN, PORTAL_PATH].contains(&request.uri().path()) => post(dashboard, request, next).await,
+        Method::POST if ![SIGN_IN, oidc::BEGIN, PORTAL_PATH].contains(&request.uri().path()) => {
+            post(dashboard, request, next).await
+        }
         Method::GET => show(&dashboard, request, next).await,
         _ => Ok(next.run(request).await),
     };
@@ -92,7 +94,9 @@ async fn post(dashboard: Arc<Dashboard>, request: Request, next: Next) -> Answer
     let (mut parts, body) = request.into_parts();
     let body = to_bytes(body, FORM_BYTES_MAX).await.map_err(|_| too_large())?;
     let fields = Fields::read(&body);
-    let Some(session) = cookie::session_token(&parts.headers) else { return Ok(signed_out(&parts, &fields)) };
+    let Some(session) = cookie::session_token(&parts.headers) else {
+        return Ok(signed_out(&dashboard, &parts, &fields));
+    };
     if !csrf::is_valid(&session, fields.get(CSRF_FIELD)) {
         // Sets the brand of the visitor's pages, so that the refusal is shown in it.
         let _ = Visitor::from_request_parts(&mut parts, &dashboard).await;
@@ -108,7 +112,7 @@ async fn post(dashboard: Arc<Dashboard>, request: Request, next: Next) -> Answer
         match store.sessions().claim_form(&submission.session, form, FORM_RESULT_KEPT).await? {
             Claim::New => return Ok(submission.process(parts, body, next).await),
             Claim::Finished(kept) => return Ok(submission.redirect(read(&kept))),
-            Claim::NoSession => return Ok(signed_out(&parts, &fields)),
+            Claim::NoSession => return Ok(signed_out(&submission.dashboard, &parts, &fields)),
             Claim::Running if Instant::now() < deadline => tokio::time::sleep(POLL).await,
             Claim::Running => {
                 let detail = "this form is already being processed: reload this page in a minute";
@@ -243,9 +247,9 @@ async fn show(dashboard: &Arc<Dashboard>, request: Request, next: Next) -> Answe
 }
 
 /// The sign-in page. It contains the form's fields in a hidden field, unless the form comes from another site.
-fn signed_out(parts: &Parts, fields: &Fields) -> Response {
+fn signed_out(dashboard: &Dashboard, parts: &Parts, fields: &Fields) -> Response {
     let carried = if csrf::is_same_origin(&parts.headers) { fields.without(&NOT_CARRIED) } else { String::new() };
-    session_ended(parts.uri.path(), &carried)
+    session_ended(parts.uri.path(), &carried, dashboard.provider_label())
 }
 
 /// Stores a form that was sent with the sign-in, as a kept result of the new session. Returns the address that shows the form.

@@ -45,7 +45,7 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
         Command::Api(args) => {
             let keys = Some(&args.master_keys);
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
-            let routes = api(&mut process, &args.api, &args.access, &args.egress);
+            let routes = api(&mut process, &args.api, &args.access, &args.egress)?;
             process.run(routes).await
         }
         Command::All(args) => {
@@ -54,7 +54,7 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
             let egress = wiring::egress(&args.egress)?;
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
             let publishing = ingest(&mut process, mappings, &args.access);
-            let routes = publishing.merge(api(&mut process, &args.api, &args.access, &args.egress));
+            let routes = publishing.merge(api(&mut process, &args.api, &args.access, &args.egress)?);
             fanout(&mut process);
             dispatcher(&mut process, egress, &args.dispatcher);
             recorder(&mut process, &args.recorder);
@@ -126,7 +126,8 @@ fn api(
     settings: &postrider_api::Settings,
     access: &postrider_access::Settings,
     egress: &postrider_egress::Settings,
-) -> Router {
+) -> anyhow::Result<Router> {
+    let oidc = wiring::identity_provider(settings)?;
     let shared = &process.shared;
     let deps = postrider_api::Deps {
         broker: shared.broker.clone(),
@@ -149,8 +150,9 @@ fn api(
         store,
         served_by_https: settings.is_https(),
         frame_ancestors,
+        oidc,
     };
-    api.routes.merge(postrider_dashboard::router(pages, &tasks))
+    Ok(api.routes.merge(postrider_dashboard::router(pages, &tasks)))
 }
 
 /// Migrates the database. Waits while the database server is unreachable. A refused login or a missing database is an error

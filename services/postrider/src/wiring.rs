@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use postrider_broker::{Broker, BrokerConfig, BrokerError, PublishState};
 use postrider_egress::{Egress, EgressConfig};
+use postrider_oidc::Provider;
 use postrider_profiles::{Mappings, Profiles};
 use postrider_store::crypto::MasterKeys;
 use postrider_store::{DatabaseSettings, MasterKeySettings, Store, StoreConfig};
@@ -74,6 +75,13 @@ pub(crate) fn egress(args: &postrider_egress::Settings) -> anyhow::Result<Egress
         connect_timeout: args.connect_timeout,
     };
     Egress::new(config).context("POSTRIDER_EGRESS_CA_FILE or POSTRIDER_EGRESS_PROXY")
+}
+
+/// Creates the client of the identity provider, without a request. Returns `None` if no provider is set.
+pub(crate) fn identity_provider(settings: &postrider_api::Settings) -> anyhow::Result<Option<Arc<Provider>>> {
+    let config = settings.oidc.provider(settings.public_url.as_ref());
+    let provider = config.map(Provider::new).transpose().context("POSTRIDER_OIDC_CA_FILE")?;
+    Ok(provider.map(Arc::new))
 }
 
 /// Shows on `/readyz` whether messages can be published. Ends when the broker client stops working.

@@ -22,7 +22,7 @@ pub enum ActorKind {
     Key,
     /// A person who opened a portal link.
     Portal,
-    /// An operator's key.
+    /// An operator: an operator's key, or a person whom the identity provider signed in.
     Operator,
     /// Postrider itself.
     Postrider,
@@ -34,12 +34,13 @@ pub struct Actor {
     /// The kind of actor.
     #[serde(rename = "type")]
     pub kind: ActorKind,
-    /// The id of the key or of the portal link. For an operator key: the first 8 hexadecimal digits of its SHA-256, which only
-    /// operators can see.
+    /// The id of the key or of the portal link. For an operator, which only operators can see: the first 8 hexadecimal digits of
+    /// the SHA-256 of the operator key, or the id of the person (`per_…`).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "key_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
     pub id: Option<String>,
-    /// The name that the key, or the user of the portal link, had at that time.
+    /// The name that the key, the user of the portal link, or the person had at that time. Only operators can see the name of an
+    /// operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "backend")]
     pub name: Option<String>,
@@ -88,8 +89,8 @@ pub struct AuditQuery {
     #[serde(deserialize_with = "parsed")]
     #[param(value_type = Option<String>, example = "endpoint.edited")]
     pub action: Option<AuditAction>,
-    /// Only changes by the key or portal link with this id. Operators can also give the first 8 hexadecimal digits of the SHA-256
-    /// of an operator key.
+    /// Only changes by the key or portal link with this id. Operators can also give the id of a person (`per_…`), or the first 8
+    /// hexadecimal digits of the SHA-256 of an operator key.
     #[serde(deserialize_with = "parsed")]
     pub actor: Option<String>,
     /// Only changes of the object with this id.
@@ -120,7 +121,12 @@ impl AuditEntry {
             id: entry.id.to_string(),
             at: entry.at.into(),
             tenant_id: entry.tenant,
-            actor: Actor { kind, id: entry.actor_id.filter(|_| named), name: entry.actor_name, via: entry.via },
+            actor: Actor {
+                kind,
+                id: entry.actor_id.filter(|_| named),
+                name: entry.actor_name.filter(|_| named),
+                via: entry.via,
+            },
             action: entry.action,
             target: entry.target,
             before: entry.before,

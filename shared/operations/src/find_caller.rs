@@ -1,4 +1,4 @@
-//! Finds the caller of a request by its API key or its portal link.
+//! Finds the caller of a request by its API key, its portal link, or the person who signed in.
 //!
 //! The hashes of all keys are in memory, so that a request needs no query and works while the database is not available. All keys
 //! of a tenant share one budget of requests.
@@ -9,6 +9,7 @@ use std::time::Duration;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use postrider_access::{Key, KeyError, KeyTable};
+use postrider_model::ids::PersonId;
 use postrider_model::limits::{API_REQUESTS_BURST, API_REQUESTS_PER_SECOND};
 use postrider_store::audit_log::{Acting, Actor, Via};
 use postrider_store::config::{KeyHash, KeyTenants};
@@ -76,10 +77,16 @@ impl Operations {
         Ok(Caller::Tenant { tenant: link.tenant, scopes: link.scopes, acting })
     }
 
-    /// Counts a request with an unknown key, from this address.
+    /// Returns the caller of a session of an operator whom the identity provider signed in.
+    pub fn caller_of_person(&self, person: PersonId) -> Caller {
+        let acting = Acting { actor: Actor::Person(person), via: Some(Via::Dashboard), claim: None };
+        Caller::Operator { tenant: None, acting }
+    }
+
+    /// Counts a request with an unknown key, or a sign-in that the identity provider does not confirm, from this address.
     ///
     /// # Errors
-    /// [`Error::TooMany`] if too many unknown keys were tried.
+    /// [`Error::TooMany`] if there were too many such requests.
     pub fn count_unknown_key(&self, place: Interface, peer: Option<IpAddr>) -> Result<(), Error> {
         self.unknown_keys.count(place, peer)
     }

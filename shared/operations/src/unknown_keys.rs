@@ -1,4 +1,4 @@
-//! Limits requests with unknown keys, for each address and in total. Reports them in the log, a metric and the audit log.
+//! Limits requests with unknown keys and refused sign-ins, for each address and in total. Reports them in the log, a metric and the audit log.
 //!
 //! Requests with a known key are not limited here, so an attacker who guesses keys cannot lock out the holder of a key at the
 //! same address. Keys are too long to be guessed.
@@ -57,7 +57,7 @@ impl UnknownKeys {
         let peer = peer.map(network);
         metrics::refused_key(place);
         self.report(place, peer);
-        let too_many = |wait| Error::too_many("too many requests with unknown keys", wait);
+        let too_many = |wait| Error::too_many("too many requests with unknown keys or refused sign-ins", wait);
         self.charge(peer).map_err(too_many)
     }
 
@@ -84,7 +84,7 @@ impl UnknownKeys {
         }
         let count = self.unreported.swap(0, Ordering::Relaxed);
         let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
-        tracing::warn!(count, peer, place = place.as_str(), "refused requests with unknown keys");
+        tracing::warn!(count, peer, place = place.as_str(), "refused requests with unknown keys, or sign-ins");
         let store = self.store.clone();
         tokio::spawn(async move {
             if let Err(error) = store.sessions().record_refused_keys(count, &peer).await {

@@ -12,11 +12,15 @@ mod forms;
 mod harness;
 mod health;
 mod language;
+mod oidc;
 mod pages;
 mod portal;
 #[path = "../../../api/tests/it/recorded.rs"]
 mod recorded;
 mod testing;
+#[path = "../../../../shared/oidc/tests/it/stand_in/mod.rs"]
+#[expect(dead_code, reason = "shared with the tests of postrider-oidc")]
+mod stand_in;
 mod understand;
 mod views;
 
@@ -39,7 +43,8 @@ async fn world_with(name: &str, frame_ancestors: &[&str]) -> World {
 async fn world_of(name: &str, profiles: Profiles, frame_ancestors: &[&str]) -> World {
     let frame_ancestors = frame_ancestors.iter().map(ToString::to_string).collect();
     let routes = |api: postrider_api::Service, store, tasks: &_| {
-        let dashboard = Dashboard { operations: api.operations, store, served_by_https: false, frame_ancestors };
+        let dashboard =
+            Dashboard { operations: api.operations, store, served_by_https: false, frame_ancestors, oidc: None };
         api.routes.merge(postrider_dashboard::router(dashboard, tasks))
     };
     World::with_profiles(name, profiles, routes).await

@@ -61,7 +61,8 @@ pub struct DeadLetter {
     /// When it was discarded.
     #[schema(example = json!(null))]
     pub discarded_at: Option<Timestamp>,
-    /// Who discarded it: the first 8 hexadecimal digits of the SHA-256 of the operator's key, as in the audit log.
+    /// Who discarded it: the first 8 hexadecimal digits of the SHA-256 of the operator's key, or the id of the person, as in the
+    /// audit log.
     #[schema(example = json!(null))]
     pub discarded_by: Option<String>,
 }
