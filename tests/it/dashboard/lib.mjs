@@ -7,7 +7,7 @@ import { strict as assert } from 'node:assert';
 export const base = process.env.DASHBOARD_BASE;
 export const operatorKey = process.env.DASHBOARD_OPERATOR;
 export const world = JSON.parse(process.env.DASHBOARD_WORLD);
-const modules = createRequire(`${process.env.DASHBOARD_MODULES}/`);
+export const modules = createRequire(`${process.env.DASHBOARD_MODULES}/`);
 const { chromium } = modules('playwright-core');
 const axe = modules('axe-core').source;
 const PATIENCE_MS = 120_000;

@@ -185,3 +185,21 @@ async fn every_page_with_content_is_accessible_plain_and_branded() {
     let world = json!({"plain": of(&plain), "branded": of(&branded), "letters": bad.len()});
     visit("pictures", &deployment, &world).await;
 }
+
+/// Guarantee (In a browser): An operator signs in with a certified OpenID Connect provider; a form of an ended session comes back.
+#[tokio::test]
+async fn an_operator_signs_in_with_a_real_provider() {
+    let issuer = format!("http://127.0.0.1:{}", free_port());
+    let secret = "secret-of-the-client-of-the-tests";
+    let settings = [
+        ("POSTRIDER_OIDC_ISSUER", issuer.as_str()),
+        ("POSTRIDER_OIDC_CLIENT_ID", "postrider"),
+        ("POSTRIDER_OIDC_CLIENT_SECRET", secret),
+        ("POSTRIDER_OIDC_OPERATOR_EMAILS", "jane@example.com"),
+        ("POSTRIDER_OIDC_LABEL", "the test provider"),
+    ];
+    let deployment = Deployment::start_with("dashboard_oidc", &settings).await;
+    let tenant = tenants(&deployment, &["standard"]).await;
+    let world = json!({"tenant": tenant["standard"], "issuer": issuer, "secret": secret});
+    visit("oidc", &deployment, &world).await;
+}
