@@ -295,6 +295,7 @@ pub(crate) fn field_label(id: &str) -> Text {
         "url" => t!("Url"),
         "event_types" => t!("Event types"),
         "filters" => t!("Filters"),
+        "payload" => t!("Payload"),
         "payload_filter" => t!("Payload filter"),
         "headers" => t!("Headers"),
         "secret" => t!("Secret"),

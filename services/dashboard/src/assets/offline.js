@@ -11,7 +11,7 @@ document.addEventListener('submit', (event) => {
   said = document.createElement('p');
   said.className = 'problem';
   said.setAttribute('role', 'alert');
-  said.textContent = 'You are offline, so nothing was sent. Your input is kept: send it again when you are online.';
+  said.textContent = translated('You are offline, so nothing was sent. Your input is kept: send it again when you are online.');
   // The buttons of a long form are at its end. A form in a list has no room for the text.
   if (form.matches('.stack')) form.append(said);
   else document.getElementById('main').prepend(said);

@@ -33,7 +33,7 @@ if (part) {
     if (request !== latest) return;
     part.replaceChildren(...fresh.childNodes);
     history.replaceState(null, '', address);
-    status.textContent = 'The sample has changed.';
+    status.textContent = translated('The sample has changed.');
   };
 
   form.addEventListener('change', async () => {

@@ -94,7 +94,7 @@ impl Chart<'_> {
             is_first = false;
         }
         if is_first {
-            text.push_str("none");
+            text.push_str(&t!("none"));
         }
         text
     }
@@ -144,7 +144,7 @@ impl Chart<'_> {
                         }
                         g.hits data-start=[self.times.first().map(|first| first.0.0)] data-step=(self.by.millis()) {
                             @for (index, at) in self.times.iter().enumerate() {
-                                path d={ "M" (px(x(index))) " " (TOP) "v" (plot) "h" (px(slot)) "v-" (plot) "z" } {
+                                path d={ "M" (px(x(index))) " " (TOP) "v" (plot) "h" (px(slot)) "V" (TOP) } {
                                     title { (self.values_at(index, *at)) }
                                 }
                             }

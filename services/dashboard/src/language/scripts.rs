@@ -7,7 +7,7 @@ use super::{filled, key};
 use crate::document::page_brand;
 
 /// The texts of the scripts. `{shown}` and the like are filled by the scripts.
-const TEXTS: [&str; 16] = [
+const TEXTS: [&str; 18] = [
     key!("Copied"),
     key!("Copy"),
     key!("The server does not answer. Retrying."),
@@ -24,6 +24,8 @@ const TEXTS: [&str; 16] = [
     key!("{number} selected"),
     key!("in < 1 min"),
     key!("just now"),
+    key!("The sample has changed."),
+    key!("You are offline, so nothing was sent. Your input is kept: send it again when you are online."),
 ];
 
 /// The texts of the scripts as a JSON object, by their English texts; `None` for a page whose texts are those of the source.

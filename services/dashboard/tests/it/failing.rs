@@ -147,7 +147,7 @@ async fn several_deliveries_are_retried_or_cancelled_and_refusals_are_told() {
 
     // A delivery that has ended cannot be cancelled, and a delivery that does not exist cannot be retried.
     let done = send(form("cancel", "yes", &ids[1..3])).await.text;
-    assert!(done.contains("1 delivery cancelled") && done.contains("1 delivery not cancelled: "), "{done}");
+    assert!(done.contains("1 delivery cancelled") && done.contains("1 delivery not cancelled:"), "{done}");
     assert!(done.contains("the delivery is cancelled; only a pending one can be cancelled"), "{done}");
     let done = send(form("retry", "", &[ids[3], "dlv_00000000000000000000000000000001"])).await.text;
     assert!(done.contains("1 delivery retried") && done.contains("no such delivery"), "{done}");

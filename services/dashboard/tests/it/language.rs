@@ -22,9 +22,9 @@ const BRAND: &str = "[brand]\nname = \"Acme\"\nlanguage = \"qps\"\n\
 /// Addresses whose pages have texts that cannot be translated yet, by their beginning below the tenant's address.
 const NOT_TRANSLATED: [&str; 0] = [];
 /// Words that are the same in every language: units, methods, and the names of products, formats and the tests' objects.
-const WORDS: [&str; 20] = [
+const WORDS: [&str; 22] = [
     "ms", "s", "min", "h", "KiB", "MiB", "UTC", "POST", "Acme", "acme", "hook", "k", "Pushover", "Python", "Rust",
-    "Go", "PHP", "Ruby", "OpenAPI", "AsyncAPI",
+    "Go", "PHP", "Ruby", "Java", "a", "OpenAPI", "AsyncAPI",
 ];
 
 /// A language that shows each text in brackets. The values of placeholders are outside of the brackets.
@@ -115,6 +115,8 @@ impl<'a> Walk<'a> {
             "https://example.com/webhooks",
             "https:/",
             "com/",
+            "example.",
+            "no such type",
             "(webhooks)",
             "Acme <Parcels>",
         ]

@@ -17,10 +17,10 @@ mod pages;
 mod portal;
 #[path = "../../../api/tests/it/recorded.rs"]
 mod recorded;
-mod testing;
 #[path = "../../../../shared/oidc/tests/it/stand_in/mod.rs"]
 #[expect(dead_code, reason = "shared with the tests of postrider-oidc")]
 mod stand_in;
+mod testing;
 mod understand;
 mod views;
 

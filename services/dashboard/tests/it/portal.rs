@@ -103,7 +103,10 @@ async fn a_portal_session_has_the_scopes_of_its_link_and_sees_its_tenant_only() 
     let by = format!("/v1/audit-log?actor={}", actor["id"].as_str().unwrap());
     assert_eq!(world.get(&tenant.key, &by).await.ok(200)["data"].as_array().unwrap().len(), 2, "opened and created");
     assert!(
-        get(&world, &editor, &format!("/dashboard/{}/audit-log", tenant.id)).await.text.contains("Jane (dashboard)")
+        get(&world, &editor, &format!("/dashboard/{}/audit-log", tenant.id))
+            .await
+            .text
+            .contains("Jane (<span translate=\"no\">dashboard</span>)")
     );
 }
 

@@ -76,7 +76,7 @@ async fn a_delivery_opens_with_its_cause_then_its_body_then_its_attempts() {
             "<title>Delivery of user.created to hook",
             "The endpoint answered 503 Service Unavailable",
             "&lt;i&gt;busy",
-            "Next attempt: ",
+            "Next attempt:",
             "because the endpoint asked for this wait (Retry-After)",
             "why it was sent",
             "Request body",

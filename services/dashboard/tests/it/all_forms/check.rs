@@ -130,7 +130,7 @@ impl<'a> Check<'a> {
         for (name, value) in self.entry.typed(&filled.submission, &filled.fields) {
             assert!(document.shows(name, value), "{name}={value} of {} is lost: {}", self.name(), shown.text);
         }
-        assert_eq!(self.effects(&site).await.since(before), Effects::NONE, "{} without a session", self.name());
+        assert_eq!(self.effects(&site).await.since(before), Effects::SIGN_IN, "{} without a session", self.name());
 
         let filled = self.fill(&site, &cookie).await.expect("the page still has it");
         let before = self.effects(&site).await;

@@ -184,6 +184,8 @@ impl Effects {
 
     pub(super) const NONE: Self =
         Self { audit: 0, deliveries: 0, not_pending: 0, replays: 0, messages: 0, letters: 0, tests: 0 };
+    /// The effects of a sign-in: its entry of the audit log.
+    pub(super) const SIGN_IN: Self = Self { audit: 1, ..Self::NONE };
     /// If nothing changed for this time, everything has happened.
     pub(super) const SETTLED_AFTER: Duration = Duration::from_millis(100);
 }
