@@ -22,6 +22,8 @@ const TEXTS: [&str; 18] = [
     key!("Updated."),
     key!("{shown} of {total} match"),
     key!("{number} selected"),
+    key!("You are offline, so nothing was sent. Your input is kept: send it again when you are online."),
+    key!("The sample has changed."),
     key!("in < 1 min"),
     key!("just now"),
     key!("The sample has changed."),

@@ -21,17 +21,27 @@ pub(super) fn texts() -> BTreeSet<String> {
     texts
 }
 
-/// The texts of the scripts: the first argument of `translated('…')`.
-pub(super) fn texts_of_scripts() -> BTreeSet<String> {
+/// The texts of the scripts: the first argument of `translated('…')`, and sentences that are not such an argument.
+pub(super) fn texts_of_scripts() -> (BTreeSet<String>, Vec<String>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/assets");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let scripts = files.filter(|path| path.extension().is_some_and(|is| is == "js"));
-    let mut texts = BTreeSet::new();
-    for script in scripts {
+    let (mut texts, mut unmarked) = (BTreeSet::new(), Vec::new());
+    for script in files.filter(|path| path.extension().is_some_and(|is| is == "js")) {
         let source = std::fs::read_to_string(script).unwrap();
-        texts.extend(source.split("translated('").skip(1).map(|rest| rest.split('\'').next().unwrap().to_owned()));
+        for line in source.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let mut before = "";
+            for (index, part) in line.split('\'').enumerate() {
+                let is_sentence = part.starts_with(char::is_uppercase) && part.contains(' ');
+                if index % 2 == 1 && before.ends_with("translated(") {
+                    texts.insert(part.to_owned());
+                } else if index % 2 == 1 && is_sentence {
+                    unmarked.push(part.to_owned());
+                }
+                before = part;
+            }
+        }
     }
-    texts
+    (texts, unmarked)
 }
 
 /// The texts in the macros of a source file. Tests at its end are left out.
