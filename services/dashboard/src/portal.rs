@@ -54,9 +54,9 @@ async fn show(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap, uri: 
         Some(OpenedBy::Key(_)) => {
             Some(t!("You are signed in with an API key. “Continue” signs you out and opens the account of this link."))
         }
-        Some(OpenedBy::Person(_)) => Some(
-            "You are signed in as an operator. “Continue” signs you out and opens the account of this link.".into(),
-        ),
+        Some(OpenedBy::Person(_)) => {
+            Some(t!("You are signed in as an operator. “Continue” signs you out and opens the account of this link."))
+        }
         Some(OpenedBy::Link(_)) | None => None,
     };
     let content = html! {

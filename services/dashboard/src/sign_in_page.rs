@@ -7,7 +7,7 @@ use postrider_model::limits::SIGN_IN_BODY_BYTES_MAX;
 use url::form_urlencoded;
 
 use crate::document::{self, in_frame};
-use crate::language::t;
+use crate::language::{english, t};
 use crate::oidc::{BEGIN, fits};
 
 /// The address of the page and of its form.
@@ -54,7 +54,7 @@ impl SignInPage<'_> {
         }
         let content = html! {
             h1 { (t!("Sign in")) }
-            @if let Some(error) = self.provider_error { p.error role="alert" { (error) } }
+            @if let Some(error) = self.provider_error { p.error role="alert" { (english(error)) } }
             p.lead { (t!("See where your events were delivered, why a delivery failed, and send events again.")) }
             @if !self.form.is_empty() {
                 p.warning role="note" {
@@ -92,18 +92,18 @@ impl SignInPage<'_> {
     fn provider_form(&self, provider: &str) -> Markup {
         let keeps = !self.form.is_empty() && fits(self.next, self.form);
         let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", self.next).finish();
-        html! { section.provider aria-label="Operators" {
-            p.hint { "Operators can also sign in without a key." }
+        html! { section.provider aria-label=(t!("Operators")) {
+            p.hint { (t!("Operators can also sign in without a key.")) }
             @if keeps {
                 form.stack method="post" action=(BEGIN) {
                     (self.hidden_fields())
-                    button type="submit" { "Sign in with " (provider) }
+                    button type="submit" { (t!("Sign in with {provider}", provider = provider)) }
                 }
             } @else {
-                a.button href={ (BEGIN) "?" (query) } { "Sign in with " (provider) }
+                a.button href={ (BEGIN) "?" (query) } { (t!("Sign in with {provider}", provider = provider)) }
             }
             @if !self.form.is_empty() && !keeps {
-                p.hint { "Your form is too long to be kept this way. Sign in with a key to see it again." }
+                p.hint { (t!("Your form is too long to be kept this way. Sign in with a key to see it again.")) }
             }
         } }
     }

@@ -81,7 +81,7 @@ impl<'a> Check<'a> {
     async fn sends_once(&self) -> (Effects, Page) {
         let site = Site::new(self.world, self.form.profile).await;
         let cookie = site.sign_in(self.world, self.form.visitor).await;
-        let filled = self.fill(&site, &cookie).await.unwrap_or_else(|| panic!("{} is gone", self.name()));
+        let filled = self.fill(&site, &cookie).await.unwrap_or_else(|| panic!("{} is gone from {:?}", self.name(), self.form.from));
         let other_tab = self.fill(&site, &cookie).await.expect("the same page");
         self.is_versioned_if_it_edits(&filled.submission);
 
