@@ -13,7 +13,7 @@ const show = (interval) => {
   const place = [...interval.parentElement.children].indexOf(interval);
   const at = new Date(Number(start) + place * Number(step));
   // The title begins with the time in UTC.
-  const [, values] = interval.textContent.split(' — ');
+  const [, values] = interval.textContent.match(/ UTC: (.*)/);
   chart.querySelector('[data-chart-value]').textContent = `${(Number(step) === DAY_MS ? day : moment).format(at)}: ${values}`;
   chart.querySelectorAll('.hits .chosen').forEach((other) => other.classList.remove('chosen'));
   interval.classList.add('chosen');

@@ -75,12 +75,12 @@ impl Chart<'_> {
         (0..self.times.len()).map(at).fold(self.axis.min, f64::max)
     }
 
-    /// An interval and its values, such as "2026-11-30 14:00 UTC — succeeded: 8 · failed: 1".
+    /// An interval and its values, such as "2026-11-30 14:00 UTC: succeeded: 8 · failed: 1".
     fn values_at(&self, index: usize, at: Timestamp) -> String {
         let at = at.0.to_rfc3339_seconds();
         let mut text = match self.by {
-            IntervalLength::Day => format!("{} UTC — ", at.get(..10).unwrap_or_default()),
-            _ => format!("{} UTC — ", at.get(..16).unwrap_or_default().replace('T', " ")),
+            IntervalLength::Day => format!("{} UTC: ", at.get(..10).unwrap_or_default()),
+            _ => format!("{} UTC: ", at.get(..16).unwrap_or_default().replace('T', " ")),
         };
         let mut is_first = true;
         for series in &self.series {
@@ -279,7 +279,7 @@ mod tests {
         assert!(line.contains("d=\"M112.2 ") && line.contains("h16.1\"") && line.contains("r=\"3.5\""), "{line}");
         let bars = chart(&days(24), Kind::Bars, IntervalLength::Day, values);
         assert!(bars.contains("<path class=\"c-bad\" d=\"M113.5 170v-158h13.7V170z\">"), "{bars}");
-        assert!(bars.contains("<title>2026-01-04 UTC — failed: 1</title>"), "{bars}");
+        assert!(bars.contains("<title>2026-01-04 UTC: failed: 1</title>"), "{bars}");
     }
 
     #[test]

@@ -26,8 +26,6 @@ const TEXTS: [&str; 18] = [
     key!("The sample has changed."),
     key!("in < 1 min"),
     key!("just now"),
-    key!("The sample has changed."),
-    key!("You are offline, so nothing was sent. Your input is kept: send it again when you are online."),
 ];
 
 /// The texts of the scripts as a JSON object, by their English texts; `None` for a page whose texts are those of the source.

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 
 use super::html::{Document, Kind, Submission};
 use super::site::{Site, Visitor};
+use super::table::entry_of;
 use crate::harness::World;
 use crate::pages::{get, routes};
 
@@ -134,7 +135,7 @@ impl<'a> Crawl<'a> {
 
     fn note(&self, submission: &Submission, address: &str, found: &mut Vec<Found>) {
         let key = Key::of(submission);
-        if found.iter().all(|known| known.key != key) {
+        if found.iter().all(|known| known.key != key) && !entry_of(&key).is_empty_list(submission) {
             let from = From::Page(self.site.template(address));
             found.push(Found { key, visitor: self.visitor, profile: self.profile, from });
         }

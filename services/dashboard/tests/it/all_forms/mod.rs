@@ -27,6 +27,7 @@ use self::check::Check;
 use self::crawl::{Crawl, Found, From, Key};
 use self::html::Document;
 use self::site::{Site, Visitor};
+use self::table::entry_of;
 use crate::harness::World;
 use crate::pages::{handlers, post};
 
@@ -62,7 +63,10 @@ async fn every_form_acts_once_and_survives_reload_back_tabs_and_sign_out() {
 fn note_answer(form: &Found, text: &str, found: &mut Vec<Found>) {
     for submission in Document::read(text).submissions().iter().filter(|submission| submission.is_post) {
         let key = Key::of(submission);
-        if !WITHOUT_SESSION.contains(&key.route.as_str()) && found.iter().all(|known| known.key != key) {
+        if WITHOUT_SESSION.contains(&key.route.as_str()) || entry_of(&key).is_empty_list(submission) {
+            continue;
+        }
+        if found.iter().all(|known| known.key != key) {
             let from = From::Answer(Box::new(form.clone()));
             found.push(Found { key, visitor: form.visitor, profile: form.profile, from });
         }

@@ -117,12 +117,12 @@ async fn saved_view(world: &World, tenant: &Tenant) -> String {
     address.rsplit('/').next().expect("an id").to_owned()
 }
 
-/// A disabled endpoint with a failed delivery, and an endpoint for Pushover if the profile has that channel. Returns all ids.
+/// A disabled endpoint, and an endpoint for Pushover if the profile has that channel. The disabled one has no deliveries, because a
+/// delivery to it cannot be sent again.
 async fn more_endpoints(world: &World, tenant: &Tenant, profile: &str) -> Vec<String> {
     let disabled = world.endpoint(tenant).await;
-    let (event, delivery) = recorded(world, tenant, &disabled, DeliveryStatus::Failed).await;
     world.store.config().disable_endpoint(id(&disabled).parse().unwrap(), "it answered 410").await.unwrap();
-    let mut ids = vec![id(&disabled), event.to_string(), delivery.to_string()];
+    let mut ids = vec![id(&disabled)];
     if profile == "mumara" {
         let pushover = json!({"user_key": "u".repeat(30), "api_token": "a".repeat(30), "sound": "Pushover"});
         let phone = json!({"name": "phone", "channel": "pushover", "pushover": pushover, "event_types": ["*"]});

@@ -101,6 +101,12 @@ impl Entry {
         self.values.iter().find(|(name, _)| *name == field.name).map(|(_, value)| *value)
     }
 
+    /// Whether this is the form of a list without rows, in which nothing can be checked.
+    pub(super) fn is_empty_list(&self, submission: &Submission) -> bool {
+        let can_check = |name: &&str| submission.fields.iter().any(|field| field.name == *name);
+        !self.checked.is_empty() && !self.checked.iter().any(can_check)
+    }
+
     /// The fields of a form as a browser sends them after a person has filled in the form. `unique` replaces `{unique}` in values.
     pub(super) fn fill(&self, submission: &Submission, unique: &str) -> Vec<(String, String)> {
         let mut sent = Vec::new();
