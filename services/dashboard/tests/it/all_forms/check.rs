@@ -44,8 +44,8 @@ impl<'a> Check<'a> {
 
     /// Runs all checks. Returns the page that the form leads to.
     pub(super) async fn run(&self) -> Page {
-        let (did, page) = self.sends_once().await;
-        self.ends_with_its_session_and_acts_once(did).await;
+        let (did, page) = Box::pin(self.sends_once()).await;
+        Box::pin(self.ends_with_its_session_and_acts_once(did)).await;
         page
     }
 
