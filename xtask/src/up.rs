@@ -107,6 +107,8 @@ async fn environment(engines: &Engines, keys: &keys::Keys, listen: SocketAddr) -
         ("POSTRIDER_MASTER_KEYS", keys.master.clone()),
         ("POSTRIDER_EGRESS_ALLOW", "127.0.0.0/8,::1/128".into()),
         ("POSTRIDER_EGRESS_ALLOW_HTTP", "true".into()),
+        // The address of portal links.
+        ("POSTRIDER_PUBLIC_URL", format!("http://{listen}")),
     ];
     wanted.retain(|(name, _)| set(name).is_none());
     Ok(wanted)
