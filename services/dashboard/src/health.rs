@@ -38,25 +38,38 @@ async fn show(page: Page) -> Answer {
         failures(&page, endpoint, failures_query(asked)),
         worst_webhooks(&page, endpoint, &range, &asked)
     )?;
-    let webhooks = WebhookOptions::load(&page, endpoint).await?;
+    let choices = if page.visitor.live {
+        html! {}
+    } else {
+        choices(&page, endpoint, &range).await?
+    };
+    let every = if range.is_by_minute() { "10000" } else { "60000" };
+    let older_failures = !range.is_by_minute() && failures.attempts < found.total.failures;
     let content = html! {
         h1 { (t!("Health")) }
-        form.filter-bar method="get" action=(page.visitor.path) role="search" aria-label=(t!("Health")) {
-            (choice_filter("q-endpoint", "endpoint_id", &t!("{Webhook}"), webhooks.show(endpoint, &t!("All {webhooks}"))))
-            (choice_filter("q-range", "range", &t!("Time"), options(range.name, RANGES.map(|range| (range.name, text(range.label))))))
-            div.buttons { button type="submit" { (t!("Show")) } }
-        }
-        section #health aria-label=(t!("Figures")) data-live data-every="10000" {
+        (choices)
+        section #health aria-label=(t!("Figures")) data-live data-every=(every) {
             (tiles(&found.total, page.profile.promise))
             @if found.total.attempts == 0 { (no_attempts(&page)) } @else {
                 (charts(&found, (!range.is_by_minute()).then_some(&failures), page.profile.promise))
                 (figures_table(&page, &found, endpoint))
             }
             (causes(&page, &failures, &range, endpoint))
+            @if older_failures { p.hint { (t!("The causes of older failures were not recorded.")) } }
             (worst)
         }
     };
     Ok(page.show(&t!("Health"), content))
+}
+
+/// The form that chooses a webhook and a range of time.
+async fn choices(page: &Page, endpoint: &str, range: &Range) -> Answer {
+    let webhooks = WebhookOptions::load(page, endpoint).await?;
+    Ok(html! { form.filter-bar method="get" action=(page.visitor.path) role="search" aria-label=(t!("Health")) {
+        (choice_filter("q-endpoint", "endpoint_id", &t!("{Webhook}"), webhooks.show(endpoint, &t!("All {webhooks}"))))
+        (choice_filter("q-range", "range", &t!("Time"), options(range.name, RANGES.map(|range| (range.name, text(range.label))))))
+        div.buttons { button type="submit" { (t!("Show")) } }
+    } })
 }
 
 async fn stats(page: &Page, endpoint: &str, query: &StatsQuery) -> Answer<Stats> {

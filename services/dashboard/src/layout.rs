@@ -6,7 +6,7 @@ use postrider_store::config::Tenant;
 
 use crate::document::{document, in_frame, page_brand};
 use crate::find::search_box;
-use crate::language::{key, t, text};
+use crate::language::{english, key, t, text};
 use crate::session::Visitor;
 use crate::texts::Notice;
 
@@ -85,21 +85,23 @@ fn keys() -> Markup {
 }
 
 fn navigation(visitor: &Visitor, tenant: Option<&Tenant>) -> Markup {
-    let links = |owner: &str, sections: &[(&'static str, &str)]| {
-        html! { @for (name, section) in sections {
-            @let href = format!("/dashboard/{owner}/{section}");
-            li { a href=(href) aria-current=[visitor.path.starts_with(&href).then_some("page")] { (text(name)) } }
-        } }
+    let link = |owner: &str, section: &str, name: Markup| {
+        let href = format!("/dashboard/{owner}/{section}");
+        html! { li { a href=(href) aria-current=[visitor.path.starts_with(&href).then_some("page")] { (name) } } }
     };
     html! {
         nav.side aria-label=(t!("Main")) {
             @if let Some(tenant) = tenant {
-                ul { (links(&tenant.id.to_string(), &OF_TENANT)) }
+                @let tenant = tenant.id.to_string();
+                ul { @for (name, section) in OF_TENANT { (link(&tenant, section, html! { (text(name)) })) } }
                 (outside_links())
             }
             @if visitor.caller.is_operator() {
                 p.side-title #operator-nav { (t!("Operator")) }
-                ul aria-labelledby="operator-nav" { (links("operator", &OF_OPERATOR)) }
+                // The operator's pages are in English.
+                ul aria-labelledby="operator-nav" {
+                    @for (name, section) in OF_OPERATOR { (link("operator", section, english(name))) }
+                }
             }
             button.quiet.keys-button #keys-button type="button" hidden { (t!("Keys")) " " kbd { "?" } }
         }

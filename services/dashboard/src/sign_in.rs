@@ -14,6 +14,7 @@ use postrider_http::problem::Problem;
 use postrider_http::server::Peer;
 use postrider_model::limits::SIGN_IN_BODY_BYTES_MAX;
 use postrider_model::scope::Scope;
+use postrider_operations::portal::Place;
 use postrider_operations::{Caller, Interface};
 use postrider_store::StoreError;
 use postrider_store::config::KeyHash;
@@ -104,6 +105,12 @@ pub(crate) async fn enter(
         "" => next.to_owned(),
         form => submit_once::restore(dashboard, token.expose_secret(), next, form).await?,
     };
+    // The new cookie replaces the cookie of a tab, so that the session of the replaced cookie would be unreachable.
+    if let Some((replaced, Place::Tab)) = cookie::session(headers)
+        && let Err(error) = dashboard.store.sessions().close_session(&replaced).await
+    {
+        tracing::warn!(%error, "cannot close the session that a sign-in replaced; it stays until it expires");
+    }
     let cookie = cookie::session_cookie(token.expose_secret(), SESSION, transport(dashboard, headers));
     Ok((cookie, Redirect::to(&to)))
 }

@@ -115,7 +115,11 @@ pub(crate) fn advice(status_code: u16) -> Text {
 
 /// Why an attempt failed, in a few words: "503 Service Unavailable" or "No answer in time".
 pub(crate) fn cause_name(outcome: Outcome, status_code: Option<u16>) -> String {
-    status_code.map_or_else(|| capitalised(&outcome_name(outcome)), status_line)
+    match status_code {
+        Some(code) if outcome == Outcome::HttpStatus => status_line(code),
+        Some(code) => format!("{} ({code})", capitalised(&outcome_name(outcome))),
+        None => capitalised(&outcome_name(outcome)),
+    }
 }
 
 /// What a failure means, and what to do about it, in a sentence or two.
@@ -291,6 +295,12 @@ pub(crate) fn status_word(status: &str) -> Text {
 pub(crate) fn field_label(id: &str) -> Text {
     match id {
         "name" => t!("Name"),
+        "attributes" => t!("Attributes"),
+        "data" => t!("Data"),
+        "failed_attempts" => t!("Attempts"),
+        "phase" => t!("Status"),
+        "query" => t!("Filter"),
+        "test" => t!("test"),
         "description" => t!("Description"),
         "url" => t!("Url"),
         "event_types" => t!("Event types"),

@@ -7,6 +7,7 @@ mod logo;
 mod terms;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use self::accent::{Accent, InvalidAccent};
 pub use self::logo::{ImageFormat, InvalidLogo, Logo};
@@ -61,6 +62,8 @@ pub struct BrandMistake {
 }
 
 impl Brand {
+    /// The names of the fields.
+    const FIELDS: [&'static str; 7] = ["name", "accent", "logo", "docs_url", "support_url", "language", "terms"];
     /// No field is set.
     pub const NONE: Self = Self {
         name: None,
@@ -71,6 +74,21 @@ impl Brand {
         language: None,
         terms: Terms::NONE,
     };
+
+    /// Reads a stored brand. Leaves out the fields that a later release may have added, so that a release can be replaced by the one
+    /// before it.
+    ///
+    /// # Errors
+    /// A field has a value of the wrong type.
+    pub fn stored(mut value: Value) -> Result<Self, serde_json::Error> {
+        if let Some(brand) = value.as_object_mut() {
+            brand.retain(|name, _| Self::FIELDS.contains(&name.as_str()));
+            if let Some(terms) = brand.get_mut("terms").and_then(Value::as_object_mut) {
+                terms.retain(|name, _| Terms::NAMES.contains(&name.as_str()));
+            }
+        }
+        serde_json::from_value(value)
+    }
 
     /// Whether no field is set.
     pub fn is_empty(&self) -> bool {
@@ -133,6 +151,19 @@ fn check_link(link: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stored_brand_is_read_without_the_fields_of_a_later_release() {
+        let terms = Terms { webhook: Some("hook".into()), webhooks: Some("hooks".into()), ..Terms::NONE };
+        let whole = Brand { name: Some("Acme".into()), language: Some("de".into()), terms, ..Brand::NONE };
+        let mut stored = serde_json::to_value(&whole).unwrap();
+        stored["later"] = true.into();
+        stored["terms"]["later"] = "x".into();
+        assert_eq!(Brand::stored(stored).unwrap(), whole);
+        let every = serde_json::json!({"name": "a", "accent": "b", "logo": "c", "docs_url": "d", "support_url": "e", "language": "f",
+                                       "terms": {"webhook": "g", "webhooks": "h", "endpoint": "i", "endpoints": "j"}});
+        assert_eq!(serde_json::to_value(Brand::stored(every.clone()).unwrap()).unwrap(), every, "every field is read");
+    }
 
     #[test]
     fn a_link_leads_to_a_server_or_a_mailbox() {

@@ -9,6 +9,8 @@ use crate::error::SignInError;
 
 /// Time between two requests while the provider is not available.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// How long a document is used while it cannot be read again. A key that the provider has withdrawn is not trusted for longer.
+const STALE_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// A document that is fetched when it is needed. While it is fetched, other callers wait for the same answer.
 pub(crate) struct Cached<T>(Mutex<State<T>>);
@@ -53,11 +55,11 @@ impl<T> Cached<T> {
             },
         };
         match &state.fetched {
-            Some((document, _)) => {
+            Some((document, at)) if at.elapsed() < STALE_MAX => {
                 tracing::warn!(%error, "cannot read the identity provider's configuration again; using the last one");
                 Ok(Arc::clone(document))
             }
-            None => Err(error),
+            _ => Err(error),
         }
     }
 }

@@ -32,7 +32,9 @@ impl Identity {
         };
         let email = text("email").filter(|_| is_verified(claims));
         let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let name = email.clone().or_else(|| text("preferred_username")).unwrap_or_else(|| subject.clone());
+        // People may be able to choose their user name, so that the audit log must not show it like a verified address.
+        let user_name = || text("preferred_username").map(|name| format!("{name} (not verified)"));
+        let name = email.clone().or_else(user_name).unwrap_or_else(|| subject.clone());
         let read = rule.claim.iter().filter_map(|rule| Some((rule.name.clone(), claims.get(&rule.name)?.clone())));
         let claims = Value::Object(read.collect::<Map<_, _>>());
         Self { issuer: issuer.to_owned(), subject, email, name, claims }
@@ -40,7 +42,12 @@ impl Identity {
 }
 
 fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.chars().count() <= NAME_CHARACTERS_MAX && !text.contains(char::is_control)
+    !text.is_empty() && text.chars().count() <= NAME_CHARACTERS_MAX && !text.contains(is_unseen)
+}
+
+/// Whether a character is a control character or changes the direction of the text after it.
+fn is_unseen(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Whether the provider has verified the e-mail address. Some providers write the text `"true"`.
@@ -98,7 +105,7 @@ mod tests {
     fn a_person_is_named_by_address_user_name_or_subject() {
         let name = |value: Value| identity(value).name;
         assert_eq!(name(json!({"sub": "1", "email": "a@b", "email_verified": true})), "a@b");
-        assert_eq!(name(json!({"sub": "1", "email": "a@b", "preferred_username": "jane"})), "jane");
+        assert_eq!(name(json!({"sub": "1", "email": "a@b", "preferred_username": "jane"})), "jane (not verified)");
         assert_eq!(name(json!({"sub": "1", "preferred_username": "line\nbreak"})), "1");
         let kept = identity(json!({"sub": "1", "groups": ["ops"], "phone": "+1"})).claims;
         assert_eq!(kept, json!({"groups": ["ops"]}), "other claims are not kept");

@@ -29,6 +29,8 @@ use crate::signature;
 
 /// How long the provider's configuration is used before it is read again.
 const ENDPOINTS_KEPT: Duration = Duration::from_secs(3_600);
+/// Maximum number of bytes of a code.
+const CODE_BYTES_MAX: usize = 4_096;
 /// Errors of the token endpoint that mean a wrong or used code, not wrong settings (RFC 6749, section 5.2).
 const CODE_REFUSED: &str = "invalid_grant";
 
@@ -131,6 +133,11 @@ impl Provider {
         if issuer.is_some_and(|issuer| issuer != self.config.issuer) {
             return Err(SignInError::Invalid("the browser returns from another issuer (iss)".to_owned()));
         }
+        if code.is_empty() || code.len() > CODE_BYTES_MAX {
+            return Err(SignInError::Invalid(
+                "the browser returned without a code, or with one that is too long".to_owned(),
+            ));
+        }
         let _permit = self.exchanges.try_acquire().map_err(|_| SignInError::Busy)?;
         let endpoints = self.endpoints().await?;
         let tokens = self.exchange(&endpoints, flow, code).await?;
@@ -219,7 +226,11 @@ impl Provider {
         match id_token::verify(token, &keys, &expected) {
             Err(TokenError::UnknownKey) => match self.keys.search(self.fetch_keys(endpoints)).await? {
                 Some(keys) => id_token::verify(token, &keys, &expected).map_err(refused),
-                None => Err(refused(TokenError::UnknownKey)),
+                // Another sign-in has searched a moment ago, and may have found the key.
+                None => {
+                    let keys = self.keys.current(self.fetch_keys(endpoints)).await?;
+                    id_token::verify(token, &keys, &expected).map_err(refused)
+                }
             },
             verified => verified.map_err(refused),
         }

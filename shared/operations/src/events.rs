@@ -145,8 +145,18 @@ impl Operations {
     ) -> Result<EventPage, Error> {
         if let Some(payload) = &filter.payload {
             let tenant = caller.tenant(Scope::Read)?;
-            let _slot = self.heavy.search(Some(tenant)).await?;
-            return Search { history: self.store.history(), tenant, filter, payload }.page(page).await;
+            let slot = self.heavy.search(Some(tenant)).await?;
+            let (history, filter, payload, page) =
+                (self.store.history().clone(), filter.clone(), payload.clone(), page.clone());
+            // If the client disconnects, the search holds its slot until its query has ended.
+            let search = tokio::spawn(async move {
+                let _slot = slot;
+                Search { history: &history, tenant, filter: &filter, payload: &payload }.page(&page).await
+            });
+            return search.await.map_err(|error| {
+                tracing::error!(%error, "a search in payloads ended early");
+                Error::Internal
+            })?;
         }
         let visible = caller.visible(Scope::Read)?;
         let _slot = if filter.is_search() { Some(self.heavy.search(visible).await?) } else { None };

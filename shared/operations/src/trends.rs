@@ -20,6 +20,7 @@ impl Operations {
         caller.tenant(Scope::Read)?;
         Ok(self.store.history().hourly_counts(endpoints, from).await?)
     }
+
     /// Counts the successes and failures of the endpoints of the caller's tenant that have a failed attempt in the range of the
     /// query: at most `limit`, the lowest share of successes first. Leaves out deleted endpoints. Requires the scope `read`.
     pub async fn worst_endpoints(

@@ -20,7 +20,7 @@ use crate::store::SessionStore;
 
 /// How long the row of a person without sessions is kept. A sign-in at the same time changes `signed_in_at`, so that a person
 /// who signs in is not deleted.
-const KEPT: Duration = Duration::from_secs(24 * 3_600);
+pub(crate) const KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 /// A person whom the identity provider signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,16 @@ pub struct Person {
 from_row!(Person { id: "person", issuer, subject, email, name, claims });
 
 impl SessionStore {
+    /// Deletes a person and ends their sessions. Does nothing if the person is unknown.
+    ///
+    /// # Errors
+    /// An error of the database.
+    pub async fn forget_person(&self, id: PersonId) -> Result<(), StoreError> {
+        // The sessions are deleted with the row that they refer to.
+        self.0.client().await?.execute("DELETE FROM dashboard_people WHERE id = $1", &[&id.0]).await?;
+        Ok(())
+    }
+
     /// Saves a person and opens a session for them. Deletes the person's oldest sessions above [`SESSIONS_PER_PERSON_MAX`], all
     /// expired sessions, and people who have had no session for a day. Returns the session's token: 256 random bits as 43
     /// characters of URL-safe base64.

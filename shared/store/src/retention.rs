@@ -5,15 +5,21 @@ use postrider_model::time::{Day, UnixMillis};
 use tokio_postgres::Client;
 
 use crate::error::StoreError;
+use crate::people::KEPT as PERSON_KEPT;
 use crate::sql::Ts;
 
 /// Maximum age in days of the configuration version that fan-out uses for a decision.
 const VERSION_SLACK_DAYS: i32 = 1;
 
-/// Deletes expired entries of the audit log, expired responses, expired data of test calls, and endpoint versions that no decision on record used.
+/// Deletes expired entries of the audit log, expired responses, expired data of test calls, people without a session, and endpoint
+/// versions that no decision on record used.
 pub(crate) async fn delete_expired(client: &Client, oldest_kept: Day) -> Result<(), StoreError> {
     client.execute("DELETE FROM audit_log WHERE at < $1", &[&Ts(oldest_kept.start())]).await?;
     client.execute("DELETE FROM test_data WHERE created_at < $1", &[&Ts(oldest_kept.start())]).await?;
+    let idle = "DELETE FROM dashboard_people p WHERE signed_in_at <= $1
+                  AND NOT EXISTS (SELECT 1 FROM dashboard_sessions s WHERE s.person = p.id AND s.expires_at > $2)";
+    let now = UnixMillis::now();
+    client.execute(idle, &[&Ts(now.minus(PERSON_KEPT)), &Ts(now)]).await?;
     let kept = i64::try_from(IDEMPOTENT_ANSWER_KEPT.as_millis()).unwrap_or(i64::MAX);
     let before = Ts(UnixMillis(UnixMillis::now().0.saturating_sub(kept)));
     client.execute("DELETE FROM idempotent_requests WHERE created_at < $1", &[&before]).await?;

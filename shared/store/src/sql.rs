@@ -159,10 +159,14 @@ columns! {
     Vec<i64> => { Vec<i64> = Ok }
     Vec<Ts> => { Vec<UnixMillis> = |times| Ok(times.into_iter().map(|at| at.0).collect()) }
     Option<Json<Attributes>> => { Attributes = |found| Ok(found.map(|Json(attributes)| attributes).unwrap_or_default()) }
-    Option<Json<Brand>> => { Brand = |found| Ok(found.map(|Json(brand)| brand).unwrap_or_default()) }
+    Option<Json<Value>> => { Brand = |found| stored_brand(found) }
     Json<ReplaySelection> => { ReplaySelection = |Json(selection)| Ok(selection) }
     Json<TenantLimits> => { TenantLimits = |Json(limits)| Ok(limits) }
     Json<BTreeMap<String, f64>> => { BTreeMap<String, f64> = |Json(numbers)| Ok(numbers) }
+}
+
+fn stored_brand(found: Option<Json<Value>>) -> Result<Brand, String> {
+    found.map_or(Ok(Brand::NONE), |Json(brand)| Brand::stored(brand).map_err(|error| error.to_string()))
 }
 
 fn parse<T: FromStr<Err: Display>>(text: String) -> Result<T, String> {

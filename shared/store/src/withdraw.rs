@@ -56,7 +56,8 @@ impl Store {
         finish(tx, version).await
     }
 
-    /// Expunges an event's payload: erases `data` and `metadata` in the history and discards the pending deliveries. Idempotent.
+    /// Expunges an event's payload: erases `data` and `metadata` in the history, also the edited data
+    /// of a test call, and discards the pending deliveries. Idempotent.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] if the event is not on record (yet); or an error of the database.
@@ -66,8 +67,13 @@ impl Store {
         let version = bump(&tx).await?;
         let wipe = "UPDATE events SET data = NULL, metadata = NULL WHERE tenant = $1 AND id = $2 RETURNING event_day";
         let wiped = tx.query(wipe, &[&tenant.0, &id.as_str()]).await?;
+        // The event of a test call is not on record; its edited data is.
+        let erase = "UPDATE test_data SET data = NULL WHERE tenant = $1 AND data IS NOT NULL AND delivery_id IN
+                         (SELECT id FROM deliveries WHERE tenant = $1 AND event_id = $2)";
+        let tests = tx.execute(erase, &[&tenant.0, &id.as_str()]).await?;
         let event_day = match wiped.as_slice() {
-            [] => return Err(StoreError::NotFound { what: "event" }),
+            [] if tests == 0 => return Err(StoreError::NotFound { what: "event" }),
+            [] => None,
             [one] => Some(one.col("event_day")?),
             // Several events on record have this id. The intervention covers all of them.
             _ => None,

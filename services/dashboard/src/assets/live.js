@@ -8,7 +8,7 @@ const framed = window.top !== window.self;
 const NO_ANSWER = translated('The server does not answer. Retrying.');
 const TOO_MANY = translated('Too many requests. Retrying.');
 const UPDATED = translated('Updated.');
-const IN_USE = translated('Refreshing waits while this list is in use.');
+const IN_USE = translated('Refreshing waits while you use this part of the page.');
 
 if (parts.length > 0) {
   const served = new Map(parts.map((part) => [part.id, part.dataset.served ?? '']));

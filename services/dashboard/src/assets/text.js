@@ -9,4 +9,10 @@ globalThis.translated = (english, values = {}) => {
 };
 
 /// The locale of times: the page's language, or the browser's languages on an English page.
-globalThis.pageLocale = document.documentElement.lang === 'en' ? undefined : document.documentElement.lang;
+const tag = document.documentElement.lang;
+try {
+  globalThis.pageLocale = tag === 'en' ? undefined : Intl.getCanonicalLocales(tag)[0];
+} catch {
+  // The browser does not know the tag of the language file.
+  globalThis.pageLocale = undefined;
+}

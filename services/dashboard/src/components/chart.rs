@@ -123,7 +123,7 @@ impl Chart<'_> {
                 } }
                 div.chart-scroll tabindex="0" role="region" aria-labelledby={ (self.id) "-title" } {
                     svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(t!(
-                        "{title}, {unit}; the table below has the values",
+                        "{title}, {unit}; the left and right arrow keys read the values",
                         title = text(self.title),
                         unit = text(self.axis.unit)
                     )) {
@@ -151,7 +151,7 @@ impl Chart<'_> {
                         }
                     }
                 }
-                p.chart-value aria-hidden="true" data-chart-value { (t!("Point at the chart or tap it to read its values.")) }
+                p.chart-value aria-live="polite" data-chart-value { (t!("Point at the chart or tap it to read its values.")) }
             }
         }
     }

@@ -12,7 +12,7 @@ const TEXTS: [&str; 18] = [
     key!("Copy"),
     key!("The server does not answer. Retrying."),
     key!("Too many requests. Retrying."),
-    key!("Refreshing waits while this list is in use."),
+    key!("Refreshing waits while you use this part of the page."),
     key!("Resume refreshing"),
     key!("Pause refreshing"),
     key!("Your session has ended. Reload the page to continue."),

@@ -127,6 +127,10 @@ async fn complete(State(dashboard): State<Arc<Dashboard>>, request: Request) -> 
     let person = match identify(&provider, &begun, &query).await {
         Ok(person) => person,
         Err(refused) => {
+            if let Refused::NotAnOperator { id, .. } = &refused {
+                // The provider has just said so, so that the sessions of an earlier sign-in end, too.
+                dashboard.store.sessions().forget_person(*id).await?;
+            }
             count(&dashboard, &refused, &parts.extensions)?;
             return Ok((CookieJar::new().add(cookie), page(&provider, &begun, &refused)).into_response());
         }
@@ -150,9 +154,10 @@ async fn identify(provider: &Provider, begun: &FlowCookie, query: &Fields) -> Re
         Refused::Failed(error)
     })?;
     if !provider.rule().admits(identity.email.as_deref(), &identity.claims) {
-        let Identity { subject, email, name, .. } = identity;
+        let Identity { issuer, subject, email, name, .. } = identity;
         tracing::warn!(?subject, ?email, "refused a sign-in: the person is not an operator");
-        return Err(Refused::NotAnOperator { name, has_email: email.is_some() });
+        let id = PersonId::derive(&issuer, &subject);
+        return Err(Refused::NotAnOperator { id, name, has_email: email.is_some() });
     }
     let Identity { issuer, subject, email, name, claims } = identity;
     Ok(Person { id: PersonId::derive(&issuer, &subject), issuer, subject, email, name, claims })

@@ -1,6 +1,7 @@
 //! What the sign-in page says when a sign-in with the identity provider has failed.
 
 use axum::http::StatusCode;
+use postrider_model::ids::PersonId;
 use postrider_oidc::SignInError;
 
 /// Why a sign-in failed.
@@ -13,6 +14,8 @@ pub(crate) enum Refused {
     ProviderError,
     /// The person is not an operator.
     NotAnOperator {
+        /// The id of the person.
+        id: PersonId,
         /// The name of the person.
         name: String,
         /// Whether the provider has verified an e-mail address.
@@ -36,7 +39,7 @@ impl Refused {
 
     /// Whether the failure counts towards the limit of failed sign-ins.
     pub(crate) fn counts(&self) -> bool {
-        matches!(self, Self::NotAnOperator { .. } | Self::Failed(SignInError::Invalid(_)))
+        !matches!(self, Self::NotBegun | Self::Failed(SignInError::Unavailable(_) | SignInError::Busy))
     }
 
     /// The text for the visitor: what happened, and what to do. `provider` is the name of the provider.
@@ -54,11 +57,11 @@ impl Refused {
                 "{provider} reported an error. Try again. If it happens again, ask whoever runs this server: its log names the \
                  error."
             ),
-            Self::NotAnOperator { name, has_email: true } => format!(
+            Self::NotAnOperator { name, has_email: true, .. } => format!(
                 "You are signed in at {provider} as {name}, but this account is not an operator here. Ask an operator to add it, or \
                  sign out at {provider} and use another account."
             ),
-            Self::NotAnOperator { name, has_email: false } => format!(
+            Self::NotAnOperator { name, has_email: false, .. } => format!(
                 "You are signed in at {provider} as {name}, but this account is not an operator here. {provider} has not verified \
                  an e-mail address of it. Ask an operator to add the account, or sign out at {provider} and use another one."
             ),

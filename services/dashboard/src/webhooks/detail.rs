@@ -89,7 +89,7 @@ fn pace(profile: &Profile, endpoint: &Endpoint) -> Markup {
     let retries = endpoint.retry_schedule_seconds.as_deref().unwrap_or(profile.retry_schedule.seconds());
     let timeout = endpoint.timeout_seconds.map_or(profile.timeout.as_secs(), u64::from);
     html! {
-        dt { (t!("Retry after")) } dd { (schedule(retries)) }
+        dt { (t!("Retry after")) } dd { @if retries.is_empty() { (t!("none")) } @else { (schedule(retries)) } }
         dt { (t!("Timeout")) } dd { (timeout) " s" }
         dt { (t!("Rate")) } dd { @match endpoint.rate_per_second.or(profile.rate_per_second) {
             Some(rate) => (t!("{rate} requests a second", rate = rate)),

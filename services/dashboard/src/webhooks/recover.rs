@@ -95,7 +95,7 @@ fn plan(webhook: &WebhookPage, preview: &RecoveryPreview) -> Markup {
                 )) }
                 li { (t!(
                     retrying,
-                    "{count} event wait for a retry, which is made now.",
+                    "{count} event waits for a retry, which is made now.",
                     "{count} events wait for a retry, which is made now."
                 )) }
             }

@@ -270,8 +270,8 @@ impl ConfigStore {
         ] {
             tx.execute(sql, &[&id.0, &version, &now]).await?;
         }
-        for sql in ["DELETE FROM portal_links WHERE tenant = $1", "DELETE FROM saved_views WHERE tenant = $1"] {
-            tx.execute(sql, &[&id.0]).await?;
+        for table in ["portal_links", "saved_views", "test_data"] {
+            tx.execute(&format!("DELETE FROM {table} WHERE tenant = $1"), &[&id.0]).await?;
         }
         super::endpoint_row::tombstone(&tx, "tenant", id.0, version, now).await?;
         super::event_types::tombstone(&tx, id, None, version, now).await?;
