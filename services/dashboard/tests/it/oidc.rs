@@ -122,6 +122,15 @@ async fn an_operator_signs_in_and_the_audit_log_names_them() {
     let log = get(&world, &session, "/dashboard/operator/audit-log").await.text;
     assert!(log.contains("jane@example.com (<span translate=\"no\">dashboard</span>)"), "{log}");
 
+    // A second sign-in in the same browser replaces the session.
+    let again = get(&world, &session, BEGIN).await;
+    let back = stand_in.visit(again.header("location")).await;
+    let both = format!("{session}; {}", cookies(&again));
+    let entered = get(&world, &both, back.strip_prefix(ORIGIN).unwrap()).await;
+    assert_eq!(get(&world, &session, TENANTS).await.status, StatusCode::SEE_OTHER, "the replaced session");
+    let session = cookies(&entered);
+    let csrf = get(&world, &session, TENANTS).await.csrf();
+
     let out = post(&world, &session, "/dashboard/sign-out", &[("csrf", &csrf)]).await;
     assert!(out.header("set-cookie").contains("Max-Age=0"));
     assert_eq!(get(&world, &session, TENANTS).await.status, StatusCode::SEE_OTHER);
@@ -147,6 +156,17 @@ async fn a_tenant_does_not_see_which_operator_changed_something() {
     let path = "/v1/audit-log?action=endpoint.created";
     assert_eq!(actor(world.get(&tenant.key, path).await.ok(200)), json!({"type": "operator", "via": "dashboard"}));
     assert_eq!(actor(world.get(OPERATOR, path).await.ok(200))["name"], "jane@example.com");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_in_that_is_refused_ends_the_persons_other_sessions() {
+    let (world, stand_in, _) = world("oidc_left", "@ops.example.org").await;
+    stand_in.script(|script| script.claims = json!({"email": "joe@ops.example.org"}));
+    let session = cookies(&complete(&world, &stand_in).await);
+    assert_eq!(get(&world, &session, TENANTS).await.status, StatusCode::OK);
+    stand_in.script(|script| script.claims = json!({"email": "joe@example.com"}));
+    assert_eq!(complete(&world, &stand_in).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(get(&world, &session, TENANTS).await.status, StatusCode::SEE_OTHER, "signed out");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use postrider_model::delivery::DeliveryStatus;
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, RetryId, TenantId};
 use postrider_model::limits::TEST_DATA_KEPT;
 use postrider_model::time::UnixMillis;
+use postrider_store::StoreError;
 use postrider_store::history::TestData;
 
-use crate::support::Fixture;
+use crate::support::{Fixture, batch, event, outcome};
 
 fn delivery(tenant: TenantId) -> DeliveryId {
     let generation = Generation::Test(RetryId::generate());
@@ -43,4 +45,29 @@ async fn the_data_of_a_test_call_expires_with_the_history() {
     store.record().drop_partitions(now.day(), 8, Duration::from_secs(60)).await.unwrap();
     assert_eq!(fixture.number("SELECT count(*) FROM test_data").await, 1);
     assert_eq!(store.history().test_data(new).await.unwrap(), TestData::Edited("{}".into()));
+}
+
+#[tokio::test]
+async fn the_data_of_a_test_call_is_expunged_with_its_event_and_its_tenant() {
+    let fixture = Fixture::new("testdatagone").await;
+    let (store, now) = (&fixture.store, UnixMillis::now());
+    let (tenant, other) = (fixture.tenant().await.id, TenantId::generate());
+    let tested = event(tenant, now);
+    let mut report = outcome(&tested, EndpointId::generate(), 1, DeliveryStatus::Delivered, Some(200));
+    report.delivery.generation = Generation::Test(RetryId::generate());
+    let (sent, second) = (report.delivery.id, delivery(tenant));
+    store.record().write(&batch(vec![], vec![], vec![report])).await.unwrap();
+    for (of, id) in [(tenant, sent), (tenant, second), (other, delivery(other))] {
+        store.history().keep_test_data(of, id, now, "{\"secret\":1}").await.unwrap();
+    }
+
+    let foreign = store.expunge_event(other, &tested.id).await;
+    assert!(matches!(foreign, Err(StoreError::NotFound { what: "event" })), "{foreign:?}");
+    assert_eq!(store.history().test_data(sent).await.unwrap(), TestData::Edited("{\"secret\":1}".into()));
+    store.expunge_event(tenant, &tested.id).await.unwrap();
+    assert_eq!(store.history().test_data(sent).await.unwrap(), TestData::Dropped);
+    assert_eq!(store.history().test_data(second).await.unwrap(), TestData::Edited("{\"secret\":1}".into()));
+
+    store.config().delete_tenant(tenant, None).await.unwrap();
+    assert_eq!(fixture.number("SELECT count(*) FROM test_data").await, 1, "the other tenant's");
 }
