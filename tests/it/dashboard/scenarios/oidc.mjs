@@ -60,8 +60,8 @@ async function operator(browser) {
   // The session ends while a form is filled in.
   await page.goto(`/dashboard/${world.tenant.id}/webhooks/new`);
   await page.getByLabel('Name', { exact: true }).fill('Half of a webhook');
-  await page.getByLabel('URL', { exact: true }).fill('https://example.com/hook');
-  const session = (await context.cookies(base)).find(({ name }) => name === 'postrider_session');
+  await page.getByLabel('Postback URL').fill('https://example.com/hook');
+  const session = (await context.cookies(`${base}/dashboard`)).find(({ name }) => name === 'postrider_session');
   await context.clearCookies({ name: session.name });
   await page.getByRole('button', { name: 'Create webhook' }).click();
   await page.getByText('Your session has ended').waitFor();
