@@ -114,6 +114,7 @@ pub(super) const HARMLESS: &[&str] = &[
     "status_code",
     "phase",
     "sort",
+    "payload",
     "outcome",
     "order",
     "failed_attempts",

@@ -89,7 +89,7 @@ async function inUse(browser) {
   await page.locator('#deliveries th a').first().focus();
   await api(key, 'POST', '/v1/publish', { type: 'lead.updated', data: {}, attributes: { bridge: 'b3' } });
   await until('the delivery', async () => (await api(key, 'GET', '/v1/deliveries?type=lead.updated')).data[0]);
-  await page.getByText('Refreshing waits while this list is in use.').waitFor();
+  await page.getByText('Refreshing waits while you use this part of the page.').waitFor();
   const row = page.getByRole('link', { name: 'lead.updated' }).first();
   assert.equal(await row.count(), 0);
   await page.evaluate(() => document.activeElement.blur());
