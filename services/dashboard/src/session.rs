@@ -2,7 +2,7 @@
 //!
 //! The token in the cookie identifies a row in `dashboard_sessions`, which names the hash of an API key, a portal link, or a person
 //! whom the identity provider signed in. Each page reads the current rights of the key or link, or checks the person against the
-//! rule for operators. If the key or link was deleted, or the person is not an operator any more, the visitor is signed out with
+//! rule for operators. If the key or link was deleted, or the person was removed from the operators, the visitor is signed out with
 //! the next request.
 
 use std::sync::Arc;

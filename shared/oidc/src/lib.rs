@@ -7,8 +7,8 @@
 //! # What it promises
 //! - **A sign-in belongs to one browser.** State, nonce and PKCE verifier derive from the secret of a [`Flow`], which only the
 //!   browser that began the sign-in has. The server stores nothing until the sign-in has succeeded.
-//! - **An ID token is used only if it is valid**: signed by a current key of the provider with an asymmetric algorithm, for this
-//!   client, by this issuer, in time, and with the nonce of the flow.
+//! - **An ID token is used only if it is valid**: signed with an asymmetric algorithm by a key of the provider that was read in the last
+//!   day, for this client, by this issuer, in time, and with the nonce of the flow.
 //! - **An e-mail address counts only if the provider has verified it.**
 //! - Each request has a timeout and a maximum number of bytes, and follows no redirects. The provider's configuration and keys
 //!   are cached.

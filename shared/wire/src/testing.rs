@@ -9,7 +9,7 @@ use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::time::UnixMillis;
 
 use crate::headers::HeaderList;
-use crate::messages::{AcceptedEvent, AttemptRecord, Decision, DeliveryRef, OutcomeReport};
+use crate::messages::{AcceptedEvent, AttemptRecord, Decision, DeliveryRef, OutcomeReport, TestCall};
 
 /// A new event that ingest accepted at `at`.
 pub fn accepted(tenant: TenantId, event_type: EventType, at: UnixMillis) -> AcceptedEvent {
@@ -64,6 +64,39 @@ pub fn first_delivery(event: &AcceptedEvent, endpoint: EndpointId) -> DeliveryRe
         accepted_at: event.accepted_at,
         generation: Generation::First,
         repeats: None,
+    }
+}
+
+/// The report of a test call, as a dispatcher sends it: the endpoint answered with `code` after 1.5 ms.
+pub fn tested(call: TestCall, code: u16) -> OutcomeReport {
+    let (now, is_success) = (UnixMillis::now(), (200..300).contains(&code));
+    OutcomeReport {
+        delivery: call.task.delivery,
+        epoch: 0,
+        attempt: Some(AttemptRecord {
+            number: 1,
+            send_id: SendId::generate(),
+            trigger: Trigger::Test,
+            started_at: now,
+            duration_us: 1_500,
+            first_byte_us: Some(1_000),
+            held_ms: 0,
+            held_reason: None,
+            late_ms: None,
+            url: "https://example.com/hook".into(),
+            status_code: Some(code),
+            outcome: if is_success { Outcome::Success } else { Outcome::HttpStatus },
+            error: None,
+            request_headers: HeaderList::default(),
+            response_headers: HeaderList::default(),
+        }),
+        status: if is_success { DeliveryStatus::Delivered } else { DeliveryStatus::Failed },
+        at: now,
+        next_attempt_at: None,
+        discard_reason: None,
+        disable_endpoint: false,
+        expires_at: call.task.expires_at,
+        traceparent: None,
     }
 }
 

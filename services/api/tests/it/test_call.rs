@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_broker::Queue;
-use postrider_model::attempt::Outcome;
-use postrider_model::delivery::{DeliveryStatus, Trigger};
-use postrider_model::ids::{Generation, SendId};
+use postrider_model::delivery::Trigger;
+use postrider_model::ids::Generation;
 use postrider_model::time::UnixMillis;
 use postrider_store::record::RecordBatch;
 use postrider_wire::bundle::Member;
 use postrider_wire::headers::HeaderList;
-use postrider_wire::messages::{AttemptRecord, OutcomeReport, TestCall};
+use postrider_wire::messages::{OutcomeReport, TestCall};
+use postrider_wire::testing;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -23,34 +23,10 @@ fn report(request: &Member) -> Option<OutcomeReport> {
     assert!(call.answer_by > UnixMillis::now());
     assert_eq!(call.task.trigger, Trigger::Test);
     assert!(matches!(call.task.delivery.generation, Generation::Test(_)));
-    Some(OutcomeReport {
-        delivery: call.task.delivery,
-        epoch: 0,
-        attempt: Some(AttemptRecord {
-            number: 1,
-            send_id: SendId::generate(),
-            trigger: Trigger::Test,
-            started_at: UnixMillis::now(),
-            duration_us: 1_500,
-            first_byte_us: Some(1_000),
-            held_ms: 0,
-            held_reason: None,
-            late_ms: None,
-            url: "https://example.com/hook".into(),
-            status_code: Some(500),
-            outcome: Outcome::HttpStatus,
-            error: None,
-            request_headers: HeaderList::of([("x", String::from_utf8_lossy(&request.payload))]),
-            response_headers: HeaderList::default(),
-        }),
-        status: DeliveryStatus::Failed,
-        at: UnixMillis::now(),
-        next_attempt_at: None,
-        discard_reason: None,
-        disable_endpoint: false,
-        expires_at: call.task.expires_at,
-        traceparent: None,
-    })
+    let mut report = testing::tested(call, 500);
+    let body = String::from_utf8_lossy(&request.payload);
+    report.attempt.as_mut().expect("an attempt").request_headers = HeaderList::of([("x", body)]);
+    Some(report)
 }
 
 /// The answer of the simulated dispatcher.

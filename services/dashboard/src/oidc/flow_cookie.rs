@@ -19,7 +19,7 @@ use crate::sign_in_page::{SIGN_IN, safe_next};
 const PLAIN: &str = "postrider_sign_in";
 const SECURE: &str = "__Secure-postrider_sign_in";
 
-/// A sign-in that a browser has begun.
+/// A sign-in that a browser has started.
 pub(crate) struct FlowCookie {
     pub(crate) flow: Flow,
     /// The page to continue with.
@@ -29,7 +29,7 @@ pub(crate) struct FlowCookie {
 }
 
 impl FlowCookie {
-    /// Begins a sign-in. A form for which the cookie has no room is dropped.
+    /// Starts a sign-in. A form for which the cookie has no room is dropped.
     pub(crate) fn begin(next: &str, form: &str) -> Self {
         let next = if fits(next, "") { next } else { "/dashboard" };
         let form = if fits(next, form) { form } else { "" };
@@ -89,12 +89,12 @@ mod tests {
 
     #[test]
     fn a_flow_comes_back_with_its_page_and_form_and_is_closed_to_scripts() {
-        let begun = FlowCookie::begin("/dashboard/ten_1/webhooks?a=b", "name=x&url=%2F");
-        let cookie = begun.cookie(Transport::Https).to_string();
+        let started = FlowCookie::begin("/dashboard/ten_1/webhooks?a=b", "name=x&url=%2F");
+        let cookie = started.cookie(Transport::Https).to_string();
         let (pair, attributes) = cookie.split_once("; ").unwrap();
         assert_eq!(attributes, "HttpOnly; SameSite=Lax; Secure; Path=/dashboard/sign-in; Max-Age=600");
         let back = read(pair).unwrap();
-        assert_eq!((back.flow.secret(), back.next, back.form), (begun.flow.secret(), begun.next, begun.form));
+        assert_eq!((back.flow.secret(), back.next, back.form), (started.flow.secret(), started.next, started.form));
         assert!(ended(Transport::Plain).to_string().contains("Max-Age=0"));
         assert!(read("postrider_sign_in=x.y.z").is_none() && read("a=b").is_none());
     }

@@ -51,7 +51,7 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
         .route(CALLBACK_PATH, get(complete))
 }
 
-/// The caller of a person's session; `None` if the person is not an operator, or is not an operator any more.
+/// The caller of a person's session; `None` if the person is not an operator at present.
 pub(crate) fn caller_of(dashboard: &Dashboard, person: &Person) -> Option<Caller> {
     let provider = dashboard.oidc.as_ref().filter(|provider| provider.issuer() == person.issuer)?;
     let admitted = provider.rule().admits(person.email.as_deref(), &person.claims);
@@ -67,13 +67,13 @@ fn provider(dashboard: &Dashboard) -> Answer<Arc<Provider>> {
 async fn begin(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap, uri: Uri) -> Answer<Response> {
     let provider = provider(&dashboard)?;
     let query = Fields::of(&uri);
-    let begun = FlowCookie::begin(safe_next(query.get("next")), "");
-    Ok(match address(&provider, &begun).await {
+    let started = FlowCookie::begin(safe_next(query.get("next")), "");
+    Ok(match address(&provider, &started).await {
         Ok(to) => {
-            let cookie = CookieJar::new().add(begun.cookie(transport(&dashboard, &headers)));
+            let cookie = CookieJar::new().add(started.cookie(transport(&dashboard, &headers)));
             (cookie, Redirect::to(to.as_str())).into_response()
         }
-        Err(refused) => page(&provider, &begun, &refused),
+        Err(refused) => page(&provider, &started, &refused),
     })
 }
 
@@ -84,25 +84,25 @@ async fn begin_with_form(State(dashboard): State<Arc<Dashboard>>, headers: Heade
         return Err(Problem::forbidden("this form does not come from a page of this server").into());
     }
     let fields = Fields::read(&body);
-    let begun = FlowCookie::begin(safe_next(fields.get("next")), fields.get("form"));
-    Ok(match address(&provider, &begun).await {
+    let started = FlowCookie::begin(safe_next(fields.get("next")), fields.get("form"));
+    Ok(match address(&provider, &started).await {
         Ok(to) => {
             let title = format!("Continue to {}", provider.label());
             let content = html! {
                 h1 { (title) }
                 p { a.button.primary href=(to) { "Continue" } }
             };
-            let cookie = CookieJar::new().add(begun.cookie(transport(&dashboard, &headers)));
+            let cookie = CookieJar::new().add(started.cookie(transport(&dashboard, &headers)));
             let refresh = [(REFRESH, format!("0;url={to}"))];
             (cookie, refresh, document::bare(&title, content)).into_response()
         }
-        Err(refused) => page(&provider, &begun, &refused),
+        Err(refused) => page(&provider, &started, &refused),
     })
 }
 
 /// The address of the provider's sign-in page.
-async fn address(provider: &Provider, begun: &FlowCookie) -> Result<Url, Refused> {
-    provider.sign_in_url(&begun.flow).await.map_err(|error| {
+async fn address(provider: &Provider, started: &FlowCookie) -> Result<Url, Refused> {
+    provider.sign_in_url(&started.flow).await.map_err(|error| {
         tracing::warn!(%error, "cannot begin a sign-in with the identity provider");
         Refused::Failed(error)
     })
@@ -113,18 +113,18 @@ async fn complete(State(dashboard): State<Arc<Dashboard>>, request: Request) -> 
     let provider = provider(&dashboard)?;
     let (mut parts, _) = request.into_parts();
     let query = Fields::of(&parts.uri);
-    let begun = FlowCookie::of(&parts.headers).filter(|begun| begun.flow.has_state(query.get("state")));
-    let Some(begun) = begun else {
+    let started = FlowCookie::of(&parts.headers).filter(|started| started.flow.has_state(query.get("state")));
+    let Some(started) = started else {
         // A visitor who returns to this address after the sign-in, through the browser's history.
         if Visitor::from_request_parts(&mut parts, &dashboard).await.is_ok() {
             return Ok(Redirect::to("/dashboard").into_response());
         }
         tracing::debug!("refused the return from the identity provider: its state is not that of the browser's cookie");
-        return Ok(page(&provider, &FlowCookie::begin("/dashboard", ""), &Refused::NotBegun));
+        return Ok(page(&provider, &FlowCookie::begin("/dashboard", ""), &Refused::NotStarted));
     };
     let headers = &parts.headers;
     let cookie = ended(transport(&dashboard, headers));
-    let person = match identify(&provider, &begun, &query).await {
+    let person = match identify(&provider, &started, &query).await {
         Ok(person) => person,
         Err(refused) => {
             if let Refused::NotAnOperator { id, .. } = &refused {
@@ -132,24 +132,24 @@ async fn complete(State(dashboard): State<Arc<Dashboard>>, request: Request) -> 
                 dashboard.store.sessions().forget_person(*id).await?;
             }
             count(&dashboard, &refused, &parts.extensions)?;
-            return Ok((CookieJar::new().add(cookie), page(&provider, &begun, &refused)).into_response());
+            return Ok((CookieJar::new().add(cookie), page(&provider, &started, &refused)).into_response());
         }
     };
     let acting = dashboard.operations.caller_of_person(person.id).acting();
     let token = dashboard.store.acting_as(acting).sessions().open_person_session(&person, SESSION).await?;
-    let (entered, redirect) = enter(&dashboard, headers, &token, (&begun.next, &begun.form)).await?;
+    let (entered, redirect) = enter(&dashboard, headers, &token, (&started.next, &started.form)).await?;
     Ok((entered.add(cookie), redirect).into_response())
 }
 
 /// Asks the provider who returned, and requires an operator.
-async fn identify(provider: &Provider, begun: &FlowCookie, query: &Fields) -> Result<Person, Refused> {
+async fn identify(provider: &Provider, started: &FlowCookie, query: &Fields) -> Result<Person, Refused> {
     if let Some(error) = query.optional("error") {
         let description: String = query.get("error_description").chars().take(SHOWN_MAX).collect();
         tracing::warn!(error = ?error.chars().take(SHOWN_MAX).collect::<String>(), ?description, "the identity provider refused a sign-in");
         return Err(if error == "access_denied" { Refused::Denied } else { Refused::ProviderError });
     }
     let issuer = query.optional("iss");
-    let identity = provider.identify(&begun.flow, query.get("code"), issuer.as_deref()).await.map_err(|error| {
+    let identity = provider.identify(&started.flow, query.get("code"), issuer.as_deref()).await.map_err(|error| {
         tracing::warn!(%error, "a sign-in with the identity provider failed");
         Refused::Failed(error)
     })?;
@@ -173,11 +173,11 @@ fn count(dashboard: &Dashboard, refused: &Refused, extensions: &Extensions) -> A
 }
 
 /// The sign-in page, which says why the sign-in failed.
-fn page(provider: &Provider, begun: &FlowCookie, refused: &Refused) -> Response {
+fn page(provider: &Provider, started: &FlowCookie, refused: &Refused) -> Response {
     let error = refused.text(provider.label());
     let page = SignInPage {
-        next: &begun.next,
-        form: &begun.form,
+        next: &started.next,
+        form: &started.form,
         provider: Some(provider.label()),
         provider_error: Some(&error),
         ..SignInPage::default()

@@ -7,7 +7,7 @@ use postrider_oidc::SignInError;
 /// Why a sign-in failed.
 pub(crate) enum Refused {
     /// The browser has no cookie of this sign-in.
-    NotBegun,
+    NotStarted,
     /// The visitor or the provider refused.
     Denied,
     /// The provider returned the browser with an error.
@@ -29,7 +29,7 @@ impl Refused {
     /// The status of the answer.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::NotBegun => StatusCode::BAD_REQUEST,
+            Self::NotStarted => StatusCode::BAD_REQUEST,
             Self::Denied | Self::NotAnOperator { .. } => StatusCode::FORBIDDEN,
             Self::Failed(SignInError::Invalid(_)) => StatusCode::UNAUTHORIZED,
             Self::Failed(SignInError::Misconfigured(_)) | Self::ProviderError => StatusCode::BAD_GATEWAY,
@@ -39,14 +39,14 @@ impl Refused {
 
     /// Whether the failure counts towards the limit of failed sign-ins.
     pub(crate) fn counts(&self) -> bool {
-        !matches!(self, Self::NotBegun | Self::Failed(SignInError::Unavailable(_) | SignInError::Busy))
+        !matches!(self, Self::NotStarted | Self::Failed(SignInError::Unavailable(_) | SignInError::Busy))
     }
 
     /// The text for the visitor: what happened, and what to do. `provider` is the name of the provider.
     pub(crate) fn text(&self, provider: &str) -> String {
         match self {
-            Self::NotBegun => {
-                "This sign-in is more than 10 minutes old, was completed already, or was begun in another browser or under \
+            Self::NotStarted => {
+                "This sign-in is more than 10 minutes old, was completed already, or was started in another browser or under \
                  another address of this site. Begin again here."
                     .to_owned()
             }
@@ -54,7 +54,7 @@ impl Refused {
                 format!("{provider} did not allow the sign-in, or you cancelled it. Try again, or sign in with a key.")
             }
             Self::ProviderError => format!(
-                "{provider} reported an error. Try again. If it happens again, ask whoever runs this server: its log names the \
+                "{provider} reported an error. Try again. If it happens again, ask the operator of this server: its log names the \
                  error."
             ),
             Self::NotAnOperator { name, has_email: true, .. } => format!(
@@ -69,7 +69,7 @@ impl Refused {
                 format!("{provider} did not confirm the sign-in. Begin again. If it happens again, the server's log says why.")
             }
             Self::Failed(SignInError::Misconfigured(_)) => format!(
-                "{provider} and this server are not set up for each other. Ask whoever runs this server: its log says what to change."
+                "{provider} and this server are not set up for each other. Ask the operator of this server: its log says what to change."
             ),
             Self::Failed(SignInError::Unavailable(_)) => {
                 format!("{provider} does not answer now. Try again in a minute, or sign in with a key.")

@@ -192,7 +192,7 @@ async fn only_the_browser_that_began_a_sign_in_completes_it_and_only_once() {
     let (world, stand_in, _) = world("oidc_state", "jane@example.com").await;
     let (cookie, back) = visit(&world, &stand_in, TENANTS).await;
     let (other, _) = visit(&world, &stand_in, TENANTS).await;
-    let words = "was begun in another browser";
+    let words = "was started in another browser";
     for (cookie, back) in [("", back.as_str()), (&other, &back), (&cookie, &back.replace("state=", "state=x"))] {
         assert_refused(&get(&world, cookie, back).await, StatusCode::BAD_REQUEST, words);
     }

@@ -2,13 +2,9 @@
 
 use axum::http::StatusCode;
 use postrider_broker::Queue;
-use postrider_model::attempt::Outcome;
-use postrider_model::delivery::{DeliveryStatus, Trigger};
-use postrider_model::ids::SendId;
 use postrider_model::time::UnixMillis;
 use postrider_wire::bundle::Member;
-use postrider_wire::headers::HeaderList;
-use postrider_wire::messages::{AttemptRecord, OutcomeReport, TestCall};
+use postrider_wire::testing;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -17,38 +13,7 @@ use crate::pages::{Page, get, post, sign_in};
 
 /// A simulated dispatcher. Its endpoint answers with the request's body.
 fn answer(request: &Member) -> Option<Member> {
-    let call: TestCall = request.head().ok()?;
-    let now = UnixMillis::now();
-    let attempt = AttemptRecord {
-        number: 1,
-        send_id: SendId::generate(),
-        trigger: Trigger::Test,
-        started_at: now,
-        duration_us: 1_500,
-        first_byte_us: Some(1_000),
-        held_ms: 0,
-        held_reason: None,
-        late_ms: None,
-        url: "https://example.com/hook".into(),
-        status_code: Some(200),
-        outcome: Outcome::Success,
-        error: None,
-        request_headers: HeaderList::default(),
-        response_headers: HeaderList::default(),
-    };
-    let report = OutcomeReport {
-        delivery: call.task.delivery,
-        epoch: 0,
-        attempt: Some(attempt),
-        status: DeliveryStatus::Delivered,
-        at: now,
-        next_attempt_at: None,
-        discard_reason: None,
-        disable_endpoint: false,
-        expires_at: call.task.expires_at,
-        traceparent: None,
-    };
-    Member::new(&report, request.payload.clone()).ok()
+    Member::new(&testing::tested(request.head().ok()?, 200), request.payload.clone()).ok()
 }
 
 /// A webhook, its test page, and a simulated dispatcher.

@@ -14,13 +14,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use postrider_broker::Queue;
-use postrider_model::attempt::Outcome;
-use postrider_model::delivery::{DeliveryStatus, Trigger};
-use postrider_model::ids::SendId;
-use postrider_model::time::UnixMillis;
 use postrider_wire::bundle::Member;
-use postrider_wire::headers::HeaderList;
-use postrider_wire::messages::{AttemptRecord, OutcomeReport, TestCall};
+use postrider_wire::testing;
 use tokio_util::sync::CancellationToken;
 
 use self::check::Check;
@@ -100,36 +95,7 @@ fn dispatcher(world: &World, stop: &CancellationToken) -> Arc<AtomicI64> {
 
 /// The report of a test that the endpoint answered with 200.
 fn answered(request: &Member) -> Option<Member> {
-    let call: TestCall = request.head().ok()?;
-    let report = OutcomeReport {
-        delivery: call.task.delivery,
-        epoch: 0,
-        attempt: Some(AttemptRecord {
-            number: 1,
-            send_id: SendId::generate(),
-            trigger: Trigger::Test,
-            started_at: UnixMillis::now(),
-            duration_us: 1_500,
-            first_byte_us: Some(1_000),
-            held_ms: 0,
-            held_reason: None,
-            late_ms: None,
-            url: "https://example.com/hook".into(),
-            status_code: Some(200),
-            outcome: Outcome::Success,
-            error: None,
-            request_headers: HeaderList::default(),
-            response_headers: HeaderList::default(),
-        }),
-        status: DeliveryStatus::Delivered,
-        at: UnixMillis::now(),
-        next_attempt_at: None,
-        discard_reason: None,
-        disable_endpoint: false,
-        expires_at: call.task.expires_at,
-        traceparent: None,
-    };
-    Member::new(&report, Bytes::new()).ok()
+    Member::new(&testing::tested(request.head().ok()?, 200), Bytes::new()).ok()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
