@@ -11,7 +11,9 @@ mod reencrypt;
 mod serve;
 mod wiring;
 
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::thread;
 
 use anyhow::Context;
 use postrider_telemetry::signals;
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(code) => return code,
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("cannot start the async runtime")),
     };
@@ -36,6 +38,18 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => fail(&error),
     }
+}
+
+/// Builds the async runtime with one worker thread for every two processors. Each connection to the broker has a thread of its
+/// own, and at everyday rates much of the CPU time is the kernel's for switching between threads. The variable
+/// `TOKIO_WORKER_THREADS` sets another number.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        builder.worker_threads(processors.div_ceil(2));
+    }
+    builder.enable_all().build()
 }
 
 async fn run(Parsed { command, summary }: Parsed) -> anyhow::Result<ExitCode> {

@@ -130,7 +130,7 @@ impl Default for Config {
             bytes_max: 32 * 1024 * 1024,
             batch_members: 2_000,
             batch_members_max: 8_000,
-            batch_wait: Duration::from_millis(100),
+            batch_wait: Duration::from_millis(200),
             maintain_every: Duration::from_secs(3_600),
             maintain_again_after: Duration::from_secs(300),
             partition_lock_timeout: Duration::from_secs(5),
