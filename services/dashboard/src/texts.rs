@@ -203,6 +203,7 @@ pub(crate) fn standing(delivery: &Delivery) -> Text {
 /// What a pending delivery waits for.
 fn pending(delivery: &Delivery) -> Text {
     let waits = match (delivery.phase, delivery.held_reason) {
+        (Some(DeliveryPhase::Scheduled), _) => t!("Scheduled: its event asked for a later delivery."),
         (Some(DeliveryPhase::Retrying), _) => t!("It will be retried."),
         (Some(DeliveryPhase::Held), Some(HeldReason::Breaker)) => {
             t!("Its attempt is held back, because the {webhook} fails and gets one attempt at a time.")
@@ -226,6 +227,7 @@ fn pending(delivery: &Delivery) -> Text {
 /// The label of a phase as an option of a filter.
 pub(crate) fn phase_option(phase: DeliveryPhase) -> Text {
     match phase {
+        DeliveryPhase::Scheduled => t!("pending: scheduled"),
         DeliveryPhase::Queued => t!("pending: queued"),
         DeliveryPhase::Retrying => t!("pending: retrying"),
         DeliveryPhase::Held => t!("pending: held"),
@@ -284,6 +286,7 @@ pub(crate) fn status_word(status: &str) -> Text {
         "recovering" => t!("recovering"),
         "retrying" => t!("retrying"),
         "running" => t!("running"),
+        "scheduled" => t!("scheduled"),
         "success" => t!("success"),
         "unsteady" => t!("unsteady"),
         "waiting" => t!("waiting"),

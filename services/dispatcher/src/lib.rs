@@ -29,6 +29,7 @@ mod interventions;
 pub mod metrics;
 mod next_step;
 mod pace;
+mod schedule;
 mod scheduler_lag;
 mod settings;
 mod steady_clock;

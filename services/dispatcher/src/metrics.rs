@@ -27,7 +27,9 @@ pub const HELD_SECONDS: &str = "postrider_dispatcher_held_seconds";
 pub const MOVED: &str = "postrider_dispatcher_deliveries_moved_to_slow_lane_total";
 /// Retries published.
 pub const RETRIES: &str = "postrider_dispatcher_retries_total";
-/// Deliveries discarded without an attempt; label `reason`.
+/// Waits of first attempts for the `deliver_at` of their event. A long wait counts several times, once per rung.
+pub const SCHEDULED: &str = "postrider_dispatcher_scheduled_waits_total";
+/// Deliveries discarded; label `reason`.
 pub const DISCARDED: &str = "postrider_dispatcher_discarded_deliveries_total";
 /// Copies dropped because of an intervention.
 pub const STALE: &str = "postrider_dispatcher_stale_copies_total";
@@ -70,7 +72,8 @@ pub fn describe() {
     describe_histogram!(HELD_SECONDS, Unit::Seconds, "how long deliveries were held before their attempts");
     describe_counter!(MOVED, "deliveries moved to the slow lane before their attempts");
     describe_counter!(RETRIES, "retries published");
-    describe_counter!(DISCARDED, "deliveries discarded without an attempt");
+    describe_counter!(SCHEDULED, "waits of first attempts for the deliver_at of their event, once per rung");
+    describe_counter!(DISCARDED, "deliveries discarded");
     describe_counter!(STALE, "copies dropped because of an intervention");
     describe_counter!(BODIES, "large bodies that waited by reference and were rendered again");
     describe_gauge!(BREAKERS, "breakers that are not closed, over all dispatchers");
@@ -120,6 +123,7 @@ pub(crate) struct Metrics {
     pub(crate) held_seconds: Histogram,
     pub(crate) moved: Counter,
     pub(crate) retries: Counter,
+    pub(crate) scheduled: Counter,
     pub(crate) stale: Counter,
     pub(crate) bodies_same: Counter,
     pub(crate) bodies_changed: Counter,
@@ -159,6 +163,7 @@ impl Metrics {
             held_seconds: histogram!(HELD_SECONDS),
             moved: counter!(MOVED),
             retries: counter!(RETRIES),
+            scheduled: counter!(SCHEDULED),
             stale: counter!(STALE),
             bodies_same: counter!(BODIES, "result" => "same"),
             bodies_changed: counter!(BODIES, "result" => "changed"),

@@ -94,8 +94,11 @@ pub(crate) fn after_attempt(
             (DeliveryStatus::Failed, None, false)
         }
         Step::Failed { disable } => (DeliveryStatus::Failed, None, disable),
+        // A retry that is due after the expiry would only be discarded then.
+        Step::RetryAfter(delay) if ended_at.plus(delay) >= task.expires_at => (DeliveryStatus::Discarded, None, false),
         Step::RetryAfter(delay) => (DeliveryStatus::Pending, Some(delay), false),
     };
+    let discard_reason = (status == DeliveryStatus::Discarded).then_some(DiscardReason::Expired);
     let next_attempt_at = delay.map(|delay| ended_at.plus(delay));
     let retry = delay.zip(task.number.checked_add(1)).map(|(delay, number)| {
         let retry = DeliveryTask {
@@ -115,7 +118,7 @@ pub(crate) fn after_attempt(
         attempt: Some(attempt),
         next_attempt_at,
         disable_endpoint: disable,
-        ..without_attempt(task, status, None, ended_at)
+        ..without_attempt(task, status, discard_reason, ended_at)
     };
     NextStep { report, retry }
 }
@@ -210,6 +213,20 @@ mod tests {
         check(3, Outcome::Timeout, None, Failed, None);
         check(1, Outcome::HttpStatus, Some(401), Failed, None);
         assert!(decide(testing::task(), Outcome::HttpStatus, Some(410), None).report.disable_endpoint);
+    }
+
+    #[test]
+    fn a_retry_that_is_due_at_the_expiry_or_later_ends_the_delivery_as_expired() {
+        let decide = |left: u64| {
+            let expires_at = testing::NOW.plus(Duration::from_millis(left));
+            decide(DeliveryTask { expires_at, ..testing::task() }, Outcome::HttpStatus, Some(500), None)
+        };
+        let NextStep { report, retry } = decide(1_000);
+        assert_eq!((report.status, report.discard_reason), (DeliveryStatus::Discarded, Some(DiscardReason::Expired)));
+        assert!(retry.is_none() && report.next_attempt_at.is_none() && report.attempt.is_some());
+        let NextStep { report, retry } = decide(1_001);
+        assert_eq!((report.status, report.discard_reason), (DeliveryStatus::Pending, None));
+        assert!(retry.is_some());
     }
 
     #[test]

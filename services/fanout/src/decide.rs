@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use postrider_model::delivery::{BodyKind, Lane, Trigger};
 use postrider_model::ids::Generation;
-use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::payload_filter::Payload;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::EventView;
@@ -71,7 +70,8 @@ fn decision(event: &AcceptedEvent, matched: &[&Candidate], config_version: i64, 
         config_version,
         epoch: event.epoch,
         matched: matched.iter().map(|candidate| candidate.endpoint()).collect(),
-        expires_at: now.plus(DELIVERY_LIFETIME),
+        deliver_at: event.window().scheduled_after(now),
+        expires_at: event.window().delivery_expires_at(now),
     }
 }
 
@@ -90,7 +90,11 @@ impl FirstAttempts<'_> {
         mut bodies: Bodies<'_>,
     ) -> Result<Vec<(Lane, Member)>, serde_json::Error> {
         let healthy = matched.iter().filter(|candidate| !lanes.is_broken(candidate.endpoint())).count();
-        let lane = lanes.of(self.event, healthy);
+        // Scheduled deliveries may be due by the thousand at the same time, so they use the lane for bursts.
+        let lane = match self.event.window().scheduled_after(self.now) {
+            Some(_) => Lane::Bulk,
+            None => lanes.of(self.event, healthy),
+        };
         let mut deliveries = Vec::with_capacity(matched.len());
         for candidate in matched {
             let body = bodies.rendered(candidate.body_kind());
@@ -103,10 +107,13 @@ impl FirstAttempts<'_> {
 
     fn task(&self, candidate: &Candidate, lane: Lane) -> DeliveryTask {
         let Self { event, config_version, now } = *self;
+        let window = event.window();
         let delivery = DeliveryRef::new(event.event_ref(), candidate.endpoint(), Generation::First, now);
         DeliveryTask {
             epoch: event.epoch,
             lane,
+            expires_at: window.delivery_expires_at(now),
+            due_at: window.scheduled_after(now),
             traceparent: event.traceparent.clone(),
             ..DeliveryTask::first_attempt(delivery, Trigger::First, event.occurred_at, config_version)
         }
@@ -147,5 +154,54 @@ impl<'a> Bodies<'a> {
             self.tenant.profile.render(&view, kind).into()
         })
         .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use postrider_broker::BreakerStates;
+    use postrider_model::ids::{EndpointId, EventId, TenantId};
+    use postrider_model::limits::DELIVERY_LIFETIME;
+    use postrider_profiles::Profiles;
+    use postrider_wire::messages::EventRef;
+
+    use super::*;
+    use crate::index::{Index, Staged};
+    use crate::testing::{snapshot, subscription, tenant};
+
+    const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// The decision about an event with this window, and the lane and the task of its only delivery.
+    fn decided(deliver_at: Option<UnixMillis>, expires_at: Option<UnixMillis>) -> (Decision, Lane, DeliveryTask) {
+        let (id, index) = (TenantId::generate(), Index::new(Arc::new(Profiles::builtin())));
+        let endpoint = subscription(id, EndpointId::generate(), "*");
+        index.apply(&mut Staged::default(), snapshot(vec![tenant(id, "standard")], vec![endpoint]));
+        let event = EventRef::new(id, EventId::generate(), "a.b".parse().unwrap(), NOW);
+        let event = AcceptedEvent { deliver_at, expires_at, ..AcceptedEvent::new(event, 1, 1) };
+        let lanes = Lanes::new(BreakerStates::default());
+        let decided = decide(&event, &Bytes::from_static(b"{}"), &index.tenant(id), &lanes, NOW).unwrap();
+        let (lane, delivery) = &decided.deliveries[0];
+        (decided.decision.head().unwrap(), *lane, delivery.head().unwrap())
+    }
+
+    #[test]
+    fn a_delivery_is_due_and_expires_with_its_event() {
+        let lifetime = NOW.plus(DELIVERY_LIFETIME);
+        let (decision, lane, task) = decided(None, None);
+        assert_eq!((decision.deliver_at, decision.expires_at, lane), (None, lifetime, Lane::Live));
+        assert_eq!((task.due_at, task.expires_at, task.lane), (None, lifetime, Lane::Live));
+
+        let (due, end) = (NOW.plus(MINUTE), NOW.plus(2 * MINUTE));
+        let (decision, lane, task) = decided(Some(due), Some(end));
+        assert_eq!((decision.deliver_at, decision.expires_at, lane), (Some(due), end, Lane::Bulk));
+        assert_eq!((task.due_at, task.expires_at, task.lane), (Some(due), end, Lane::Bulk));
+
+        let (decision, lane, task) = decided(Some(NOW), Some(lifetime.plus(MINUTE)));
+        assert_eq!((decision.deliver_at, decision.expires_at, lane), (None, lifetime, Lane::Live), "due already");
+        assert_eq!((task.due_at, task.expires_at), (None, lifetime));
     }
 }

@@ -85,6 +85,8 @@ pub fn accepted_again(undecided: UndecidedEvent) -> (AcceptedEvent, Bytes) {
         attributes: summary.attributes,
         metadata,
         lane: summary.lane,
+        deliver_at: summary.deliver_at,
+        expires_at: summary.expires_at,
         epoch,
         ..AcceptedEvent::new(event, instance, sequence)
     };

@@ -16,6 +16,8 @@ pub const ON_ITS_WAY: Duration = Duration::from_secs(10);
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryPhase {
+    /// The event's `deliver_at` is in the future.
+    Scheduled,
     /// An attempt is due, or in progress.
     Queued,
     /// At least one attempt failed, and the next one is scheduled.
@@ -25,17 +27,25 @@ pub enum DeliveryPhase {
     /// The attempt has been due for more than 10 s, behind other deliveries.
     Waiting,
 }
-names!(DeliveryPhase { Queued => "queued", Retrying => "retrying", Held => "held", Waiting => "waiting" });
+names!(DeliveryPhase {
+    Scheduled => "scheduled", Queued => "queued", Retrying => "retrying", Held => "held", Waiting => "waiting",
+});
 
 impl DeliveryPhase {
     /// Every phase.
-    pub const ALL: [Self; 4] = [Self::Queued, Self::Retrying, Self::Held, Self::Waiting];
+    pub const ALL: [Self; 5] = [Self::Scheduled, Self::Queued, Self::Retrying, Self::Held, Self::Waiting];
 
     /// The phase of a pending delivery after `attempts` attempts, whose next attempt is due at `due`. `holds`: why the endpoint
     /// may hold its deliveries back, if it has a rate or an open breaker.
     pub fn of(attempts: u16, due: Option<UnixMillis>, now: UnixMillis, holds: Option<HeldReason>) -> Self {
         match due {
-            Some(due) if due > now && attempts > 0 => Self::Retrying,
+            Some(due) if due > now => {
+                if attempts == 0 {
+                    Self::Scheduled
+                } else {
+                    Self::Retrying
+                }
+            }
             _ if !Self::is_overdue(due, now) => Self::Queued,
             _ if holds.is_some() => Self::Held,
             _ => Self::Waiting,
@@ -51,7 +61,7 @@ impl DeliveryPhase {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use DeliveryPhase::{Held, Queued, Retrying, Waiting};
+    use DeliveryPhase::{Held, Queued, Retrying, Scheduled, Waiting};
 
     #[test]
     fn the_phase_follows_from_attempts_and_the_time_of_the_next_one() {
@@ -64,6 +74,7 @@ mod tests {
                 "{attempts} {due:?} {holds:?}"
             );
         };
+        check(0, Some(100_001), BREAKER, Scheduled);
         check(0, Some(100_000), None, Queued);
         check(0, Some(90_001), BREAKER, Queued);
         check(3, Some(90_001), None, Queued);

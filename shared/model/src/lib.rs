@@ -25,7 +25,8 @@
 //! | [Payload filter](payload_filter::PayloadFilter) | a condition on `data`, `metadata` and attributes |
 //! | Decision | the endpoints to which fan-out delivers an event |
 //! | [Delivery](ids::DeliveryId) | one event for one endpoint, with a retry schedule and a final status |
-//! | [Phase](delivery_phase::DeliveryPhase) | what a pending delivery waits for: queued, retrying, held or waiting |
+//! | [Phase](delivery_phase::DeliveryPhase) | what a pending delivery waits for: scheduled, queued, retrying, held or waiting |
+//! | [Delivery window](delivery_window::DeliveryWindow) | when the deliveries of an event may be attempted: from its `deliver_at` until it expires |
 //! | [Generation](ids::Generation) | why a delivery exists: its event, a manual retry, a replay or a test; each has its own id |
 //! | Repeated delivery | the delivery that a retry or replay repeats: `repeats` in code, `origin` in messages and tables |
 //! | Copy | one broker message of an event or delivery; a repair, or a retry of a pending delivery, publishes a second one |
@@ -84,6 +85,7 @@ pub mod breaker;
 pub mod dead_letter;
 pub mod delivery;
 pub mod delivery_phase;
+pub mod delivery_window;
 pub mod endpoint;
 pub mod event;
 pub mod explain;

@@ -127,6 +127,11 @@ pub const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 pub const ATTEMPT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 /// How long a delivery may be pending after it was created. After this time it is discarded.
 pub const DELIVERY_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+/// How far ahead an event's `deliver_at` may be. The rest of [`DELIVERY_LIFETIME`] is left for the attempts.
+pub const DELIVER_AT_AHEAD_MAX: Duration = Duration::from_secs(6 * 86_400);
+const _: () = assert!(DELIVER_AT_AHEAD_MAX.as_secs() < DELIVERY_LIFETIME.as_secs());
+/// Maximum `ttl_seconds` of an event or an event type; the minimum is 1 s.
+pub const EVENT_TTL_MAX: Duration = DELIVERY_LIFETIME;
 /// Number of bytes from the start of a response's body that are stored with the attempt.
 pub const RESPONSE_EXCERPT_BYTES_MAX: usize = 4 * 1024;
 /// Maximum number of bytes of a response's body that are read; the rest is ignored.

@@ -47,6 +47,12 @@ pub struct Event {
     pub attributes: BTreeMap<String, String>,
     /// The lane in which its deliveries start.
     pub lane: Lane,
+    /// When the first attempts of its deliveries are due; absent: at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deliver_at: Option<Timestamp>,
+    /// When it expires: no attempt starts at this time or later, unless a person requests it with a retry or a replay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A page of events.
@@ -120,6 +126,8 @@ impl From<EventSummary> for Event {
             origin: event.origin,
             attributes: event.attributes.0.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
             lane: event.lane,
+            deliver_at: event.deliver_at.map(Timestamp),
+            expires_at: event.expires_at.map(Timestamp),
         }
     }
 }

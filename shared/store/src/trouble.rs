@@ -146,19 +146,21 @@ impl History {
         Ok(counted.map_or(0, |(count,)| count))
     }
 
-    /// Returns the delivery that has waited longest for its first attempt. Deliveries of deleted tenants do not count.
+    /// Returns the delivery that has waited longest for its first attempt. Scheduled deliveries, and those of deleted
+    /// tenants, do not count.
     pub async fn oldest_unattempted(&self) -> Result<Option<UnattemptedDelivery>, StoreError> {
         let sql = format!(
             "SELECT d.id, d.endpoint, d.created_at FROM deliveries d
              JOIN tenants t ON t.id = d.tenant AND t.deleted_at IS NULL
              WHERE d.status = {pending} AND d.first_attempt_at IS NULL AND d.delivery_day >= $1
+                 AND coalesce(d.next_attempt_at <= $2, true)
              ORDER BY d.created_at LIMIT 1",
             pending = DeliveryStatus::Pending.code()
         );
         // While fan-out is behind, a delivery may be created later than the day of its partition. After that it waits at most for
         // its lifetime.
         let oldest = UnixMillis(UnixMillis::now().0 - 2 * DELIVERY_LIFETIME.as_millis() as i64);
-        self.0.fetch_optional(&sql, &[&Date(oldest.day())]).await
+        self.0.fetch_optional(&sql, &[&Date(oldest.day()), &Ts(UnixMillis::now())]).await
     }
 
     /// Returns the names of these endpoints and of their tenants, including deleted endpoints and tenants, in no order.

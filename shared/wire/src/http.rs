@@ -46,6 +46,19 @@ pub struct PublishEvent<'a> {
     /// What caused the event; `api` if absent.
     #[serde(default)]
     pub origin: Option<Origin>,
+    /// When its deliveries are due, at most 6 days ahead; at once if absent.
+    #[serde(borrow, default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Timestamp>))]
+    pub deliver_at: Option<Cow<'a, str>>,
+    /// When it expires: no attempt starts at this time or later. Excludes `ttl_seconds`.
+    #[serde(borrow, default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Timestamp>))]
+    pub expires_at: Option<Cow<'a, str>>,
+    /// The number of seconds from `deliver_at`, or from its acceptance, after which it expires, 1 to 604,800. The `ttl_seconds`
+    /// of its event type if neither this nor `expires_at` is given.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 604_800))]
+    pub ttl_seconds: Option<i64>,
     /// The `Idempotency-Key` of this event. Only in a batch.
     #[serde(borrow, default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
@@ -155,6 +168,15 @@ mod openapi {
         pub origin: Option<Origin>,
         /// The event's metadata: a JSON object, written as a string.
         pub metadata: Option<String>,
+        /// When its deliveries are due, at most 6 days ahead; at once if absent.
+        pub deliverat: Option<Timestamp>,
+        /// When it expires: no attempt starts at this time or later. Excludes `expirytime` and `ttlseconds`.
+        pub expiresat: Option<Timestamp>,
+        /// The same as `expiresat`, by the name of the CloudEvents extension.
+        pub expirytime: Option<Timestamp>,
+        /// The number of seconds from `deliverat`, or from its acceptance, after which it expires.
+        #[schema(minimum = 1, maximum = 604_800)]
+        pub ttlseconds: Option<i64>,
         /// The event's attribute `sending_domain`.
         pub sendingdomain: Option<String>,
         /// The event's attribute `sending_node`.

@@ -24,6 +24,8 @@ pub fn accepted(tenant: TenantId, event_type: EventType, at: UnixMillis) -> Acce
         attributes: Attributes::default(),
         metadata: None,
         lane: Lane::Live,
+        deliver_at: None,
+        expires_at: None,
         config_version: 1,
         instance: 1,
         sequence: 1,
@@ -46,6 +48,7 @@ pub fn decision(event: &AcceptedEvent, matched: Vec<EndpointId>, config_version:
         config_version,
         epoch: 0,
         matched,
+        deliver_at: None,
         expires_at: event.accepted_at.plus(DELIVERY_LIFETIME),
     }
 }

@@ -137,6 +137,15 @@ fn fields_that_were_added_later_are_read_and_written() {
     let mut head = task();
     head["slot_terms"] = json!({"left_ms": 250, "interval_us": 100_000});
     assert_eq!(read("task", &member(&head)).unwrap(), head);
+    let heads = heads();
+    for (name, fields) in [("accepted", &["deliver_at", "expires_at"][..]), ("decision", &["deliver_at"])] {
+        let (_, head) = heads.iter().find(|(of, _)| *of == name).unwrap();
+        let mut head = head.clone();
+        for field in fields {
+            head[*field] = json!(1_800_000_120_000_i64);
+        }
+        assert_eq!(read(name, &member(&head)).unwrap(), head, "{name}");
+    }
 }
 
 #[test]

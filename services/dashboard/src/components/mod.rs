@@ -75,7 +75,7 @@ pub(crate) fn badge(status: &str) -> Markup {
     let kind = match status {
         "delivered" | "active" | "finished" | "success" | "closed" => "good",
         "failed" | "failing" | "disabled" | "open" => "bad",
-        "pending" | "queued" | "waiting" | "running" | "half_open" | "recovering" => "busy",
+        "pending" | "scheduled" | "queued" | "waiting" | "running" | "half_open" | "recovering" => "busy",
         "paused" | "retrying" | "held" | "unsteady" => "warn",
         _ => "quiet",
     };

@@ -97,7 +97,8 @@ pub(crate) async fn make(
         metrics.held_seconds.record(held_for);
     }
     if task.number == 1 && task.trigger == Trigger::First {
-        endpoint.counts.promise.record(task.delivery.accepted_at.until(ended_at));
+        // The latency of a scheduled delivery counts from the time at which it was due.
+        endpoint.counts.promise.record(task.due_at.unwrap_or(task.delivery.accepted_at).until(ended_at));
     }
     let record = AttemptRecord {
         number: task.number,

@@ -22,6 +22,7 @@ use crate::endpoint::{CachedEndpoint, DatabaseUnavailable, EndpointState, Prepar
 use crate::interventions::Stale;
 use crate::next_step::{self, NextStep};
 use crate::pace::{self, HeldSlot, Hold, PaceAnswer, PaceRequest};
+use crate::schedule;
 
 /// Time that a delivery waits when its endpoint cannot be read.
 const DATABASE_UNAVAILABLE_WAIT: Duration = Duration::from_secs(5);
@@ -65,6 +66,11 @@ impl Dispatcher {
         if self.clock.has_passed(task.expires_at, now) {
             return Box::pin(self.discard(*task, DiscardReason::Expired, now)).await;
         }
+        if let Some(rung) = schedule::next_rung(&task, now) {
+            self.shared.metrics.scheduled.increment(1);
+            // It returns to its own lane: a breaker that is open now may be closed when the delivery is due.
+            return Box::pin(self.park(task.lane, &task, &body, rung)).await;
+        }
         let entry = self.shared.endpoints.get_or_create(task.delivery.endpoint);
         let state = match self.shared.endpoints.cached(&entry, task.config_version) {
             Some(state) => Ok(state),
@@ -87,6 +93,11 @@ impl Dispatcher {
         let delivery = Delivery { lane, task, body, entry, endpoint };
         let Some((permit, held)) = self.wait_for_permit(&delivery).await? else { return Ok(()) };
         match self.bodies.ready(&delivery.body, &delivery.task, &delivery.endpoint).await {
+            // The delivery may have waited for its permit and its body until it expired.
+            Ok(_) if self.clock.has_passed(delivery.task.expires_at, UnixMillis::now()) => {
+                drop(permit);
+                Box::pin(self.discard(*delivery.task, DiscardReason::Expired, UnixMillis::now())).await
+            }
             Ok(ready) => self.send(delivery, ready.bytes.clone(), permit, held).await,
             Err(BodyUnavailable::Expunged) => {
                 Box::pin(self.discard(*delivery.task, DiscardReason::Expunged, now)).await
@@ -154,6 +165,9 @@ impl Dispatcher {
         let step = next_step::after_attempt(*task, record, retry_after, &policy, ended_at, draw).traced(trace);
         let NextStep { report, retry } = step;
         endpoint.counts.after_attempt(report.status);
+        if let Some(reason) = report.discard_reason {
+            metrics.discarded(reason);
+        }
         let report = self.outcomes.publish(vec![encode(&report, excerpt)?]);
         let Some((retry, delay)) = retry else { return Ok(report.await?) };
         let lane = if entry.pace.is_slow() { Lane::Slow } else { retry.lane };

@@ -6,4 +6,5 @@ mod ends;
 mod pacing;
 mod parked;
 mod receiver;
+mod schedule;
 mod world;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use postrider_broker::topology::ACCEPTED_EXCHANGE;
 use postrider_broker::{BatchPublisher, PublishError};
 use postrider_http::problem::FieldError;
+use postrider_model::delivery_window::WindowError;
 use postrider_model::ids::EventId;
 use postrider_model::limits::EVENT_ID_DAYS_AFTER_RETENTION;
 use postrider_model::time::UnixMillis;
@@ -20,8 +21,8 @@ use postrider_wire::messages::AcceptedEvent;
 use tracing::Instrument;
 
 use self::schemas::SchemaChecks;
-use crate::admission::Admission;
 use crate::admission::tenant_directory::PublishingTenant;
+use crate::admission::{Admission, ExpiredEvents};
 use crate::audit_sequence::AuditSequence;
 use crate::event::content::Content;
 use crate::event::{Event, IdSource};
@@ -75,6 +76,7 @@ impl Accepter {
     ) -> Result<Accepted, Refused> {
         let (began, now) = (Instant::now(), UnixMillis::now());
         let tenant = &admission.tenant;
+        check_window(admission, &event, now)?;
         let warnings = check_profile(tenant, &event, now)?;
         self.schemas.check(tenant.id, &tenant.event_types, &event).await?;
         let (id, id_source) = (event.id.clone(), event.id_source);
@@ -122,6 +124,7 @@ impl Accepter {
         let Publishing { admission, event, began, trace } = publishing;
         let Stamp { accepted_at, claimed } = stamp;
         let span = spans::publish(ACCEPTED_EXCHANGE, &event.id);
+        let window = event.window.resolve(accepted_at, admission.tenant.event_types.ttl(&event.event_type));
         let number = self.sequence.take();
         let head = AcceptedEvent {
             id: event.id,
@@ -134,6 +137,8 @@ impl Accepter {
             attributes: event.attributes,
             metadata: event.metadata.map(|metadata| metadata.into_owned()),
             lane: admission.lane,
+            deliver_at: window.deliver_at,
+            expires_at: window.expires_at,
             config_version: admission.tenant.config_version,
             instance: self.sequence.instance(),
             sequence: number.number,
@@ -159,6 +164,16 @@ struct Publishing<'a> {
     /// The time at which the producer began to wait.
     began: Instant,
     trace: TraceContext,
+}
+
+/// Checks that the deliveries of an event can be attempted.
+fn check_window(admission: &Admission, event: &Event<'_>, now: UnixMillis) -> Result<(), Refused> {
+    let default_ttl = admission.tenant.event_types.ttl(&event.event_type);
+    match event.window.resolve(now, default_ttl).check(now) {
+        Err(WindowError::Expired { .. }) if admission.expired == ExpiredEvents::Accept => Ok(()),
+        Err(error) => Err(Refused::field(format!("/{}", error.field()), error.to_string())),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// Checks the requirements of the tenant's profile for an event. Returns the profile's warnings.

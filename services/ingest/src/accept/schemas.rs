@@ -189,7 +189,7 @@ mod tests {
 
     fn types(schema: &str) -> EventTypes {
         let mut types = EventTypes::default();
-        types.set("a.b".parse().unwrap(), Some(schema.into()));
+        types.set("a.b".parse().unwrap(), Some(schema.into()), None);
         types
     }
 
@@ -235,10 +235,10 @@ mod tests {
         let name = "a.b".parse().unwrap();
         let id = types.schema(&name).unwrap().id;
         let before = checks.compiled.get(TenantId::OPERATOR, id).unwrap();
-        types.set(name.clone(), Some("true".into()));
+        types.set(name.clone(), Some("true".into()), None);
         check(&checks, &types, "1").await.unwrap();
         assert!(Arc::ptr_eq(&before, &checks.compiled.get(TenantId::OPERATOR, id).unwrap()));
-        types.set(name, Some("false".into()));
+        types.set(name, Some("false".into()), None);
         assert_eq!(check(&checks, &types, "1").await.unwrap_err().status, 422);
     }
 

@@ -29,6 +29,18 @@ pub(crate) struct Admission {
     pub(crate) tenant: PublishingTenant,
     /// The lane of the event's deliveries.
     pub(crate) lane: Lane,
+    /// What to do with events that have expired.
+    pub(crate) expired: ExpiredEvents,
+}
+
+/// What ingest does with an event that has expired when it is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExpiredEvents {
+    /// Refuse it: the producer waits for the answer.
+    Refuse,
+    /// Accept it, so that it is on record; its deliveries are discarded. A message may have waited in the queue until its event
+    /// expired, which is no mistake of its producer.
+    Accept,
 }
 
 /// Admits events.
@@ -74,7 +86,7 @@ impl Gate {
         let publishing = self.directory.publishing_tenant(tenant)?;
         self.waiting.check_tenant(tenant, self.directory.waiting_max(tenant))?;
         self.directory.charge(tenant, events)?;
-        Ok(Admission { tenant: publishing, lane: Lane::Live })
+        Ok(Admission { tenant: publishing, lane: Lane::Live, expired: ExpiredEvents::Refuse })
     }
 
     /// Charges the events of a message to the tenant's rate, and returns their lane. It is the bulk lane if the tenant exceeds

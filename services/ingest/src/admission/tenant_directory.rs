@@ -251,7 +251,7 @@ impl TenantDirectory {
         }
         for event_type in changes.event_types {
             if let Some(tenant) = table.tenants.get_mut(&event_type.tenant) {
-                Arc::make_mut(&mut tenant.event_types).set(event_type.name, event_type.schema);
+                Arc::make_mut(&mut tenant.event_types).set(event_type.name, event_type.schema, event_type.ttl_seconds);
             }
         }
         for (tenant, name) in &changes.event_types_gone {
@@ -425,7 +425,7 @@ pub(crate) mod tests {
     #[test]
     fn event_types_follow_the_feed_and_outlive_an_edit_of_their_tenant() {
         let (tenant, name) = (TenantId::generate(), EventType::from_str("order.paid").unwrap());
-        let defined = || FeedEventType { tenant, name: name.clone(), schema: None };
+        let defined = || FeedEventType { tenant, name: name.clone(), schema: None, ttl_seconds: None };
         let directory =
             directory(Snapshot(Changes { event_types: vec![defined()], ..changes(tenant, Scopes::ALL, None) }), true);
         let has = || publishing_tenant(&directory, Some("Bearer secret")).unwrap().event_types.has(&name);

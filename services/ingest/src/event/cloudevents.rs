@@ -2,6 +2,8 @@
 //!
 //! A CloudEvent's `type`, `time` and data become the event's `type`, time and `data`. `source` and `id` identify the event. The
 //! extensions `tenant`, `origin` and `metadata` (a JSON object as a string) become the fields of the event with the same names.
+//! The extensions `deliverat`, `expiresat` and `ttlseconds` become `deliver_at`, `expires_at` and `ttl_seconds`; `expirytime`, an
+//! extension that CloudEvents documents, is another name of `expiresat`.
 //! `sendingdomain`, `sendingnode`, `bridge` and `dedicatedip` become the four attributes by which every profile can filter.
 //! `source`, `subject` and all other extensions become attributes with unchanged names. Of these, an attribute that exceeds a
 //! limit is omitted without an error.
@@ -23,7 +25,7 @@ use postrider_model::limits::ATTRIBUTES_MAX;
 use serde_json::value::RawValue;
 
 use crate::event::json::check_size;
-use crate::event::{Event, EventTenant, RawEvent, check, hash};
+use crate::event::{Event, EventTenant, RawEvent, RawWindow, check, hash};
 use crate::refused::Refused;
 
 /// The media type of structured CloudEvents.
@@ -32,7 +34,7 @@ const BATCH: &str = "application/cloudevents-batch+json";
 
 /// Context attributes that are read separately, so they do not become attributes of the event. The last two are about the
 /// trace.
-const READ_ALONE: [&str; 12] = [
+const READ_ALONE: [&str; 16] = [
     "specversion",
     "id",
     "type",
@@ -43,6 +45,10 @@ const READ_ALONE: [&str; 12] = [
     "tenant",
     "origin",
     "metadata",
+    "deliverat",
+    "expiresat",
+    "expirytime",
+    "ttlseconds",
     "traceparent",
     "tracestate",
 ];
@@ -257,6 +263,7 @@ fn event<'a>(
     let metadata = attributes.get("metadata").map(|text| RawValue::from_string(text.trim().to_owned()));
     let metadata = metadata
         .and_then(|raw| raw.map_err(|error| wrong("metadata", format!("a JSON object as a string: {error}"))).ok());
+    let window = window(&attributes, &mut wrong);
     let get = |name: &str| attributes.get(name).cloned().unwrap_or_default();
     let fields = RawEvent {
         event_type: Cow::Owned(get("type")),
@@ -268,12 +275,20 @@ fn event<'a>(
         attributes: filterable(&attributes),
         origin,
         source: Some(Cow::Owned(get("source"))),
+        window,
     };
     // Missing attributes are already reported above. Other errors are reported with the location of the attribute.
     let checked = check(tenant, fields);
     for error in checked.as_ref().err().into_iter().flatten() {
         let name = error.pointer.trim_start_matches('/');
-        let name = if name == "timestamp" { "time" } else { name };
+        let name = match name {
+            "timestamp" => "time",
+            "deliver_at" => "deliverat",
+            "expires_at" if attributes.contains_key("expirytime") => "expirytime",
+            "expires_at" => "expiresat",
+            "ttl_seconds" => "ttlseconds",
+            name => name,
+        };
         if name == "data" || attributes.get(name).is_some_and(|value| !value.is_empty()) {
             wrong(name, error.detail.clone());
         }
@@ -282,6 +297,22 @@ fn event<'a>(
         Ok(event) if errors.is_empty() => Ok(event),
         _ => Err(Refused::Invalid(errors)),
     }
+}
+
+/// Returns the fields that state when the deliveries may be attempted. Calls `wrong` with the name of each wrong attribute.
+fn window(attributes: &BTreeMap<String, String>, wrong: &mut impl FnMut(&str, String)) -> RawWindow<'static> {
+    let get = |name: &str| attributes.get(name).cloned().map(Cow::Owned);
+    if attributes.contains_key("expiresat") && attributes.contains_key("expirytime") {
+        wrong("expirytime", "state the expiry once: expiresat or expirytime".into());
+    }
+    let ttl_seconds = attributes.get("ttlseconds").and_then(|text| {
+        let seconds = text.parse().ok();
+        if seconds.is_none() {
+            wrong("ttlseconds", "expected a number of seconds".into());
+        }
+        seconds
+    });
+    RawWindow { deliver_at: get("deliverat"), expires_at: get("expirytime").or_else(|| get("expiresat")), ttl_seconds }
 }
 
 /// Returns the id of the event. Source and id together identify a CloudEvent. An id that is a UUID is used unchanged. Any other

@@ -5,6 +5,8 @@
 
 mod canonical;
 
+use postrider_model::delivery_window::{Expiry, StatedWindow};
+
 use self::canonical::canonical;
 use crate::event::{Event, hash};
 
@@ -14,8 +16,17 @@ const FORM: &str = "c1.";
 const WHOLE: usize = 32;
 /// Number of hexadecimal digits of the hash of a single part. These hashes only show in which parts two events differ.
 const PART: usize = 4;
-/// The names of the parts, as the detail of a 409 response lists them.
-const PARTS: [&str; 7] = ["type", "data", "metadata", "attributes", "timestamp", "origin", "source"];
+/// The names of the parts, as the detail of a 409 response lists them. An event without the last part has no hash of it.
+const PARTS: [&str; 8] = [
+    "type",
+    "data",
+    "metadata",
+    "attributes",
+    "timestamp",
+    "origin",
+    "source",
+    "deliver_at, expires_at or ttl_seconds",
+];
 
 /// The hash of an event's content.
 #[derive(Debug)]
@@ -29,7 +40,7 @@ impl Content {
         let at = event.occurred_at.map_or(i64::MIN, |at| at.0).to_be_bytes();
         let attributes: Vec<&[u8]> =
             event.attributes.0.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]).collect();
-        let parts = [
+        let mut parts = vec![
             hash(&[event.event_type.as_str().as_bytes()]),
             hash(&[&canonical(event.data.get())]),
             hash(&[&event.metadata.as_deref().map(|metadata| canonical(metadata.get())).unwrap_or_default()]),
@@ -38,6 +49,9 @@ impl Content {
             hash(&[event.origin.as_str().as_bytes()]),
             hash(&[event.source.as_deref().unwrap_or_default().as_bytes()]),
         ];
+        if !event.window.is_empty() {
+            parts.push(window(&event.window));
+        }
         let whole: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
         let short: String = parts.iter().filter_map(|part| part.get(..PART)).collect();
         Self { hash: format!("{FORM}{}.{short}", hash(&whole)) }
@@ -63,6 +77,17 @@ impl Content {
             |(index, name): (usize, &&'static str)| (part(&ours, index) != part(&theirs, index)).then_some(*name);
         PARTS.iter().enumerate().filter_map(differs).collect()
     }
+}
+
+/// The hash of a window as the producer stated it: a `ttl_seconds` is the same content whenever the event is repeated.
+fn window(window: &StatedWindow) -> String {
+    let deliver_at = window.deliver_at.map_or(i64::MIN, |at| at.0).to_be_bytes();
+    let (kind, expiry) = match window.expiry {
+        None => (0, 0),
+        Some(Expiry::At(at)) => (1, at.0),
+        Some(Expiry::After(ttl)) => (2, i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX)),
+    };
+    hash(&[&deliver_at, &[kind], &expiry.to_be_bytes()])
 }
 
 #[cfg(test)]
@@ -106,5 +131,15 @@ mod tests {
         check(base, r#"{"type":"a","data":{"n":1},"metadata":{}}"#, &["metadata"]);
         check(base, r#"{"type":"a","data":{"n":1},"attributes":{"bridge":"b1"}}"#, &["attributes"]);
         check(base, r#"{"type":"a","data":{"n":1},"timestamp":"2026-01-02T03:04:05Z"}"#, &["timestamp"]);
+        let window = ["deliver_at, expires_at or ttl_seconds"];
+        let with = |field: &str| format!(r#"{{"type":"a","data":{{"n":1}},{field}}}"#);
+        check(base, &with(r#""ttl_seconds":60"#), &window);
+        check(&with(r#""ttl_seconds":60"#), &with(r#""ttl_seconds":61"#), &window);
+        check(&with(r#""ttl_seconds":60"#), &with(r#""ttl_seconds":60"#), &[]);
+        check(
+            &with(r#""deliver_at":"2026-01-02T03:04:05Z""#),
+            &with(r#""expires_at":"2026-01-02T03:04:05Z""#),
+            &window,
+        );
     }
 }

@@ -10,7 +10,7 @@ use postrider_model::ids::TenantId;
 use postrider_model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
 use postrider_wire::http::PublishEvent;
 
-use crate::event::{Event, EventTenant, RawEvent, check};
+use crate::event::{Event, EventTenant, RawEvent, RawWindow, check};
 use crate::refused::Refused;
 
 /// The way in which an event arrived. It determines where the tenant and the id are specified.
@@ -63,6 +63,11 @@ pub(crate) fn read_event<'a>(
         attributes: Attributes(request.attributes.unwrap_or_default()),
         origin: request.origin.unwrap_or_default(),
         source: None,
+        window: RawWindow {
+            deliver_at: request.deliver_at,
+            expires_at: request.expires_at,
+            ttl_seconds: request.ttl_seconds,
+        },
     };
     errors.extend(source.name(&mut fields));
     match check(tenant, fields) {
@@ -201,6 +206,10 @@ mod tests {
         refused(r#"{"type":"a","data":{},"id":"a b"}"#, "/id");
         refused(r#"{"type":"a","data":{},"attributes":{"Bridge":"x"}}"#, "/attributes");
         refused(r#"{"type":"a","data":{},"metadata":[]}"#, "/metadata");
+        refused(r#"{"type":"a","data":{},"expires_at":"never"}"#, "/expires_at");
+        refused(r#"{"type":"a","data":{},"deliver_at":"soon"}"#, "/deliver_at");
+        refused(r#"{"type":"a","data":{},"ttl_seconds":0}"#, "/ttl_seconds");
+        refused(r#"{"type":"a","data":{},"ttl_seconds":"60"}"#, "/ttl_seconds");
         refused(r#"{"type":"a","data":{},"idempotency_key":"k"}"#, "/idempotency_key");
         let deep = format!(r#"{{"type":"a","data":{}{}}}"#, "[".repeat(65), "]".repeat(65));
         refused(&deep, "/data");

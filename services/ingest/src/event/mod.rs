@@ -6,10 +6,12 @@ pub(crate) mod content;
 pub(crate) mod hostile;
 pub(crate) mod json;
 mod tenant;
+mod window;
 
 use std::borrow::Cow;
 
 use postrider_http::problem::FieldError;
+use postrider_model::delivery_window::StatedWindow;
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{EventId, TenantId};
 use postrider_model::limits::{IDEMPOTENCY_KEY_BYTES_MAX, JSON_DEPTH_MAX, METADATA_BYTES_MAX};
@@ -19,6 +21,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::tenant::EventTenant;
+pub(crate) use self::window::RawWindow;
 
 /// An event that was read but not checked.
 #[derive(Debug)]
@@ -34,6 +37,7 @@ pub(crate) struct RawEvent<'a> {
     pub(crate) origin: Origin,
     /// The source of a CloudEvent, which is part of the event's identity.
     pub(crate) source: Option<Cow<'a, str>>,
+    pub(crate) window: RawWindow<'a>,
 }
 
 /// The origin of an event's id. It determines whether the event can be a repeat.
@@ -60,6 +64,8 @@ pub(crate) struct Event<'a> {
     pub(crate) data: Cow<'a, RawValue>,
     /// The source of a CloudEvent.
     pub(crate) source: Option<Cow<'a, str>>,
+    /// When its deliveries may be attempted, as the producer stated it.
+    pub(crate) window: StatedWindow,
 }
 
 /// Checks every field.
@@ -91,6 +97,7 @@ pub(crate) fn check(tenant: TenantId, fields: RawEvent<'_>) -> Result<Event<'_>,
             wrong("/metadata", format!("nested deeper than {JSON_DEPTH_MAX} levels"));
         }
     }
+    let window = fields.window.check(&mut wrong);
     let id = match (fields.id, fields.key) {
         (Some(_), Some(_)) => {
             wrong("/id", "name the event's id or an idempotency key, not both".into());
@@ -121,6 +128,7 @@ pub(crate) fn check(tenant: TenantId, fields: RawEvent<'_>) -> Result<Event<'_>,
             metadata: fields.metadata,
             data: fields.data,
             source: fields.source,
+            window,
         }),
         _ => Err(errors),
     }
@@ -143,6 +151,7 @@ impl<'a> Event<'a> {
             metadata: row.metadata.as_deref().map(Cow::Borrowed),
             data: Cow::Borrowed(serde_json::from_slice(row.data.as_ref()?).ok()?),
             source: None,
+            window: StatedWindow::default(),
         })
     }
 }

@@ -33,8 +33,8 @@ use tracing::{Instrument, Span};
 use self::message::{Address, Content};
 use self::routed_tenant::RoutedTenant;
 use crate::Ingest;
-use crate::admission::Admission;
 use crate::admission::tenant_directory::PublishingTenant;
+use crate::admission::{Admission, ExpiredEvents};
 use crate::event::Event;
 use crate::metrics::{self, Intaken};
 use crate::refused::Refused;
@@ -138,7 +138,7 @@ impl Worker {
             Content::Events(events) => events,
         };
         let lane = *attempt.lane.get_or_insert_with(|| gate.lane_of_message(tenant.id, events.len()));
-        let admission = Admission { tenant, lane };
+        let admission = Admission { tenant, lane, expired: ExpiredEvents::Accept };
 
         // All events of the message belong to one trace: the trace of the current span if spans are exported, otherwise the
         // producer's trace, otherwise a new trace.

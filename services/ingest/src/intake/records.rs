@@ -8,7 +8,7 @@ use postrider_profiles::{MappedEvent, Mappings};
 
 use super::message_event::MessageEvent;
 use crate::event::json::check_size;
-use crate::event::{RawEvent, check, hash};
+use crate::event::{RawEvent, RawWindow, check, hash};
 use crate::refused::Refused;
 
 /// Returns the events of a record, or none if the mapping of the profile ignores the record.
@@ -45,6 +45,7 @@ fn message_event<'a>(tenant: TenantId, mapped: MappedEvent) -> MessageEvent<'a> 
         attributes: mapped.attributes,
         origin: Origin::Api,
         source: None,
+        window: RawWindow::default(),
     };
     MessageEvent { event: check(tenant, fields).map_err(Refused::Invalid), alone: None }
 }

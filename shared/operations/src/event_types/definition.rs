@@ -2,7 +2,7 @@
 
 use postrider_http::problem::syntax_error;
 use postrider_model::json;
-use postrider_model::limits::{EVENT_SAMPLE_BYTES_MAX, JSON_DEPTH_MAX};
+use postrider_model::limits::{EVENT_SAMPLE_BYTES_MAX, EVENT_TTL_MAX, JSON_DEPTH_MAX};
 use postrider_schema::{EventSchema, Mistake};
 use postrider_store::config::EventTypeDraft;
 use serde::Deserialize;
@@ -29,6 +29,10 @@ pub struct PutEventType {
     /// Enforced if the tenant has `enforce_schemas`.
     #[schema(value_type = serde_json::Value, required = false)]
     pub schema: Option<Box<RawValue>>,
+    /// The number of seconds after which events of this type expire, unless they state another expiry: 1 to 604,800. Counted
+    /// from the event's `deliver_at`, or from its acceptance.
+    #[schema(minimum = 1, maximum = 604_800)]
+    pub ttl_seconds: Option<i64>,
 }
 
 impl PutEventType {
@@ -38,6 +42,10 @@ impl PutEventType {
         if let Some(description) = &self.description {
             mistakes.check("/description", check_description(description));
         }
+        let ttl_seconds = self.ttl_seconds.map(check_ttl).transpose().unwrap_or_else(|detail| {
+            mistakes.add("/ttl_seconds", detail);
+            None
+        });
         let (sample, schema) = (self.sample.as_deref().map(RawValue::get), self.schema.as_deref().map(RawValue::get));
         let compiled = match schema.map(EventSchema::read) {
             Some(Ok(schema)) => Some(schema),
@@ -53,8 +61,14 @@ impl PutEventType {
         }
         mistakes.finish()?;
         let (sample, schema) = (sample.map(str::to_owned), schema.map(str::to_owned));
-        Ok(EventTypeDraft { description: self.description, sample, schema })
+        Ok(EventTypeDraft { description: self.description, sample, schema, ttl_seconds })
     }
+}
+
+fn check_ttl(seconds: i64) -> Result<u32, String> {
+    let max = EVENT_TTL_MAX.as_secs();
+    let allowed = u32::try_from(seconds).ok().filter(|seconds| *seconds > 0 && u64::from(*seconds) <= max);
+    allowed.ok_or_else(|| format!("1 to {max} seconds, got {seconds}"))
 }
 
 fn check_sample(sample: &str, schema: Option<&EventSchema>) -> Vec<Mistake> {
@@ -101,6 +115,10 @@ mod tests {
         assert_eq!(pointers(json!({"schema": {"properties": {"n": {"type": 1}}}})), ["/schema/properties/n/type"]);
         assert_eq!(pointers(json!({"schema": {"$ref": "https://example.com/"}})), ["/schema/$ref"]);
         assert_eq!(pointers(json!({"schema": 7, "description": "x".repeat(2_001)})), ["/description", "/schema"]);
+        assert_eq!(good(json!({"ttl_seconds": 60})).ttl_seconds, Some(60));
+        for seconds in [0, -1, 604_801] {
+            assert_eq!(pointers(json!({"ttl_seconds": seconds})), ["/ttl_seconds"]);
+        }
         assert_eq!(pointers(json!({"sample": "x".repeat(17_000)})), ["/sample"]);
         assert_eq!(check(r#"{"sample": "\ud800"}"#).unwrap_err(), ["/sample"]);
         let deep = format!(r#"{{"sample": {}{}}}"#, "[".repeat(65), "]".repeat(65));

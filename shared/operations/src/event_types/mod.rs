@@ -70,6 +70,9 @@ pub struct EventType {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = serde_json::Value, required = false)]
     pub schema: Option<Box<RawValue>>,
+    /// The number of seconds after which events of this type expire, unless they state another expiry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<u32>,
     /// The version of the tenant's definition; its ETag is `"v<version>"`. The version and the times are absent if the tenant has
     /// not defined the type.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,6 +100,7 @@ impl EventType {
             description: description.unwrap_or_default(),
             sample: raw(draft.sample).or_else(|| profile.map(|info| info.sample.clone())),
             schema: raw(draft.schema),
+            ttl_seconds: draft.ttl_seconds,
             version: own.as_ref().map(|own| own.version),
             created_at: own.as_ref().map(|own| own.created_at.into()),
             updated_at: own.as_ref().map(|own| own.updated_at.into()),

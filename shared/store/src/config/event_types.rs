@@ -22,6 +22,8 @@ pub struct EventTypeDraft {
     pub sample: Option<String>,
     /// The JSON Schema of `data`, stored unchanged.
     pub schema: Option<String>,
+    /// Number of seconds after which events of the type expire, unless they state another expiry.
+    pub ttl_seconds: Option<u32>,
 }
 
 impl EventTypeDraft {
@@ -91,10 +93,10 @@ pub enum EventTypeAt {
 /// SQL for the bytes of a row's sample and schema.
 const BYTES: &str = "(coalesce(octet_length(sample), 0) + coalesce(octet_length(schema), 0))";
 
-from_row!(EventTypeDraft { description, sample, schema });
+from_row!(EventTypeDraft { description, sample, schema, ttl_seconds });
 
 /// The columns of [`TenantEventType`].
-const COLUMNS: &str = "name, description, sample, schema, version, created_at, updated_at";
+const COLUMNS: &str = "name, description, sample, schema, ttl_seconds, version, created_at, updated_at";
 
 impl FromRow for TenantEventType {
     fn read(row: &Row) -> Result<Self, StoreError> {
@@ -119,7 +121,9 @@ async fn find(
 
 /// The audit log's representation of an event type.
 fn described(draft: &EventTypeDraft) -> serde_json::Value {
-    serde_json::json!({"description": draft.description, "sample": draft.sample, "schema": draft.schema})
+    serde_json::json!({
+        "description": draft.description, "sample": draft.sample, "schema": draft.schema, "ttl_seconds": draft.ttl_seconds,
+    })
 }
 
 /// Turns a tenant's event type into a tombstone and erases its definition. `name` `None` does so for all types of the tenant.
@@ -131,7 +135,8 @@ pub(super) async fn tombstone(
     now: Ts,
 ) -> Result<(), StoreError> {
     tx.execute(
-        "UPDATE event_types SET description = NULL, sample = NULL, schema = NULL, version = $3, updated_at = $4, deleted_at = $4
+        "UPDATE event_types SET description = NULL, sample = NULL, schema = NULL, ttl_seconds = NULL, version = $3,
+             updated_at = $4, deleted_at = $4
          WHERE tenant = $1 AND ($2::text IS NULL OR name = $2) AND deleted_at IS NULL",
         &[&tenant.0, &name.map(EventType::as_str), &version, &now],
     )
@@ -199,11 +204,12 @@ impl ConfigStore {
             updated_at: now,
         };
         tx.execute(
-            "INSERT INTO event_types (tenant, name, description, sample, schema, version, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-             ON CONFLICT (tenant, name) DO UPDATE SET (description, sample, schema, version, created_at, updated_at, deleted_at)
+            "INSERT INTO event_types (tenant, name, description, sample, schema, version, created_at, updated_at, ttl_seconds)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             ON CONFLICT (tenant, name) DO UPDATE SET (description, sample, schema, version, created_at, updated_at,
+                    ttl_seconds, deleted_at)
                 = ROW (excluded.description, excluded.sample, excluded.schema, excluded.version, excluded.created_at,
-                       excluded.updated_at, NULL)",
+                       excluded.updated_at, excluded.ttl_seconds, NULL)",
             &[
                 &tenant.0,
                 &name.as_str(),
@@ -213,6 +219,7 @@ impl ConfigStore {
                 &version,
                 &Ts(event_type.created_at),
                 &Ts(now),
+                &event_type.draft.ttl_seconds.map(|seconds| i32::try_from(seconds).unwrap_or(i32::MAX)),
             ],
         )
         .await?;

@@ -98,6 +98,8 @@ pub struct FeedEventType {
     pub name: EventType,
     /// The JSON Schema of the type's `data`; `None` for a tenant that does not enforce schemas.
     pub schema: Option<String>,
+    /// Number of seconds after which events of the type expire, unless they state another expiry.
+    pub ttl_seconds: Option<u32>,
 }
 
 /// The subscription of an active endpoint, as fan-out needs it. The subscription is not compiled, because that requires the

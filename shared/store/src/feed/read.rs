@@ -162,7 +162,7 @@ impl Reader<'_> {
     async fn event_types(&self, changes: &mut Changes) -> Result<(), StoreError> {
         // If a tenant has started to enforce schemas, the schemas of its older definitions are needed too.
         let sql = format!(
-            "SELECT e.tenant, e.name, CASE WHEN t.enforce_schemas THEN e.schema END AS schema,
+            "SELECT e.tenant, e.name, CASE WHEN t.enforce_schemas THEN e.schema END AS schema, e.ttl_seconds,
                     e.deleted_at IS NOT NULL AS gone
              FROM event_types e JOIN tenants t ON t.id = e.tenant
              WHERE (e.version > $1 OR (t.version > $1 AND e.deleted_at IS NULL)){}",
@@ -173,7 +173,8 @@ impl Reader<'_> {
             if row.col("gone")? {
                 changes.event_types_gone.push((tenant, name));
             } else {
-                changes.event_types.push(FeedEventType { tenant, name, schema: row.col("schema")? });
+                let (schema, ttl_seconds) = (row.col("schema")?, row.col("ttl_seconds")?);
+                changes.event_types.push(FeedEventType { tenant, name, schema, ttl_seconds });
             }
             Ok(())
         })

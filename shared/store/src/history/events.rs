@@ -48,6 +48,10 @@ pub struct EventSummary {
     pub attributes: Attributes,
     /// The lane of its deliveries.
     pub lane: Lane,
+    /// When the first attempts of its deliveries are due; `None`: at once.
+    pub deliver_at: Option<UnixMillis>,
+    /// No attempt of its deliveries starts at this time or later, unless a person requests it.
+    pub expires_at: Option<UnixMillis>,
 }
 
 impl EventSummary {
@@ -99,6 +103,8 @@ from_row!(EventSummary {
     origin,
     attributes,
     lane,
+    deliver_at,
+    expires_at,
 });
 
 impl FromRow for EventRow {

@@ -17,9 +17,10 @@ impl Query {
         let holding = || Box::new(holding.iter().map(|id| id.0).collect::<Vec<Uuid>>());
         self.filter("status = ?", [Box::new(DeliveryStatus::Pending.code()) as _]);
         match phase {
+            DeliveryPhase::Scheduled => self.filter("number = 0 AND next_attempt_at > ?", [Box::new(due) as _]),
             DeliveryPhase::Retrying => self.filter("number > 0 AND next_attempt_at > ?", [Box::new(due) as _]),
             DeliveryPhase::Queued => self.filter(
-                "next_attempt_at > ? AND NOT (number > 0 AND next_attempt_at > ?)",
+                "next_attempt_at > ? AND next_attempt_at <= ?",
                 [Box::new(on_its_way) as _, Box::new(due) as _],
             ),
             DeliveryPhase::Held => self.filter(

@@ -73,10 +73,15 @@ array_params! {
     }
 }
 
-/// Time from the acceptance of an event to the end of its first attempt, in milliseconds; `None` for any other attempt.
+/// Time from the acceptance of an event to the end of its first attempt, in milliseconds; `None` for any other attempt. For an
+/// event with a `deliver_at`, the time from then: only such a first attempt states how late it started.
 fn since_accepted_ms(report: &OutcomeReport, attempt: &AttemptRecord) -> Option<i64> {
     let counts = attempt.number == 1 && report.delivery.generation == Generation::First;
-    counts.then(|| ended_at(attempt).0.saturating_sub(report.delivery.accepted_at.0).max(0))
+    let since = || match attempt.late_ms {
+        Some(late) => signed(late.saturating_add(attempt.duration_us / 1_000)),
+        None => ended_at(attempt).0.saturating_sub(report.delivery.accepted_at.0).max(0),
+    };
+    counts.then(since)
 }
 
 impl<'a> Attempts<'a> {

@@ -39,6 +39,8 @@ array_params! {
             Some(&event.attributes).filter(|attributes| !attributes.0.is_empty()).map(|of| Json(storable(of))),
         metadata: Option<&'a [u8]> = event.metadata.as_ref().map(|metadata| metadata.get().as_bytes()),
         data: &'a [u8] = payload,
+        deliver_at: Option<Ts> = event.deliver_at.map(Ts),
+        expires_at: Option<Ts> = event.expires_at.map(Ts),
     }
 }
 

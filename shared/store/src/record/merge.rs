@@ -50,7 +50,7 @@ impl<'a> Report<'a> {
             state_number: 0,
             reported_at: decision.decided_at,
             discard_reason: None,
-            next_attempt_at: Some(decision.decided_at),
+            next_attempt_at: Some(decision.deliver_at.unwrap_or(decision.decided_at)),
             number: 0,
             status_code: None,
             outcome: None,

@@ -19,6 +19,7 @@ fn draft(description: &str) -> EventTypeDraft {
         // The type `json` or `jsonb` would refuse or change this JSON.
         sample: Some(r#"{ "n": 1.00, "text": "\u0000\ud800" }"#.into()),
         schema: Some("{ }".into()),
+        ttl_seconds: Some(60),
     }
 }
 
@@ -49,8 +50,8 @@ async fn a_type_is_kept_as_it_was_written_replaced_as_a_whole_and_forgotten() {
 
     store.config().delete_event_type(tenant.id, &paid, None).await.unwrap();
     assert_eq!(store.config().get_event_type(tenant.id, &paid).await.unwrap(), None);
-    let remains =
-        "SELECT count(*) FROM event_types WHERE description IS NOT NULL OR sample IS NOT NULL OR schema IS NOT NULL";
+    let remains = "SELECT count(*) FROM event_types
+                   WHERE num_nonnulls(description, sample, schema, ttl_seconds) > 0";
     assert_eq!(fixture.number(remains).await, 0, "a tombstone says nothing");
     assert!(store.config().put_event_type(tenant.id, &paid, &bare, None).await.unwrap().created);
     let unknown = store.config().put_event_type(TenantId::generate(), &paid, &bare, None).await;

@@ -151,10 +151,14 @@ async fn the_feed_has_schemas_only_of_tenants_that_enforce_them() {
     let fixture = Fixture::new("feed-types").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
     let name = "order.paid".parse().unwrap();
-    let draft = EventTypeDraft { schema: Some("true".into()), ..EventTypeDraft::default() };
+    let draft = EventTypeDraft { schema: Some("true".into()), ttl_seconds: Some(60), ..EventTypeDraft::default() };
     store.config().put_event_type(tenant.id, &name, &draft, None).await.unwrap();
-    let config =
-        |schema: Option<&str>| FeedEventType { tenant: tenant.id, name: name.clone(), schema: schema.map(Into::into) };
+    let config = |schema: Option<&str>| FeedEventType {
+        tenant: tenant.id,
+        name: name.clone(),
+        schema: schema.map(Into::into),
+        ttl_seconds: Some(60),
+    };
 
     let stop = CancellationToken::new();
     let mut feed = store.feed().follow(FeedScope::KEYS, stop.clone());

@@ -9,7 +9,7 @@ use postrider_store::feed::FeedScope;
 use postrider_store::intervention::InterventionReason;
 use postrider_store::outbox::OutboxEntry;
 use postrider_store::reconcile::{Look, Looked, Repaired};
-use postrider_wire::messages::AcceptedEvent;
+use postrider_wire::messages::{AcceptedEvent, Decision};
 use std::time::Duration;
 
 use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome, snapshot};
@@ -28,7 +28,9 @@ async fn an_undecided_event_is_republished_in_a_new_epoch_until_it_is_decided() 
     let fixture = Fixture::new("reconcile_events").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
     let at = ago(600);
-    let (lost, decided, young) = (event(tenant, at), event(tenant, at), event(tenant, ago(1)));
+    let (decided, young) = (event(tenant, at), event(tenant, ago(1)));
+    let (deliver_at, expires_at) = (Some(ago(-600)), Some(ago(-900)));
+    let lost = AcceptedEvent { deliver_at, expires_at, ..event(tenant, at) };
     let day = at.day();
     let decision = decision(&decided, vec![], 1);
     store.record().write(&batch(vec![lost.clone(), decided, young], vec![decision], vec![])).await.unwrap();
@@ -48,6 +50,7 @@ async fn an_undecided_event_is_republished_in_a_new_epoch_until_it_is_decided() 
     assert_eq!((taken.len(), left_alone), (1, false));
     let (event, data) = &taken[0];
     assert_eq!((&event.id, event.epoch, &data[..]), (&lost.id, 1, &b"{\"a\":1}"[..]));
+    assert_eq!((event.deliver_at, event.expires_at), (deliver_at, expires_at));
     let (taken, left_alone) = take(all).await;
     assert!(taken.is_empty() && left_alone, "it was taken just now, and is undecided");
     let (taken, _) = take(Look { handed_out: UnixMillis(UnixMillis::now().0 + 1), ..all }).await;
@@ -89,6 +92,10 @@ async fn an_overdue_delivery_gets_a_new_epoch_or_ends_if_it_cannot_be_sent() {
     // of event 3 was delivered.
     decisions[1].matched = vec![EndpointId::generate()];
     decisions[2].expires_at = ago(60);
+    let scheduled = event(tenant, at);
+    let deliver_at = Some(ago(-3_600));
+    decisions.push(Decision { deliver_at, ..decision(&scheduled, vec![endpoint.id], endpoint.version) });
+    let events = [&events[..], &[scheduled]].concat();
     let delivered = outcome(&events[3], endpoint.id, 1, DeliveryStatus::Delivered, Some(200));
     store.record().write(&batch(events.clone(), decisions, vec![delivered])).await.unwrap();
     let rename = |draft: &mut EndpointDraft| {
@@ -101,7 +108,7 @@ async fn an_overdue_delivery_gets_a_new_epoch_or_ends_if_it_cannot_be_sent() {
     assert_eq!(none.await.unwrap(), Some(Repaired::default()), "all three may be held");
     let repaired = repair_overdue(store, at.day(), overdue(ago(60)), 10).await.unwrap().unwrap();
     assert_eq!(repaired, Repaired { again: 2, ended: 1 });
-    assert!(!store.has_overdue(at.day(), ago(60)).await.unwrap());
+    assert!(!store.has_overdue(at.day(), ago(60)).await.unwrap(), "neither is the scheduled one");
 
     let entries = store.outbox_claim(10, Duration::ZERO).await.unwrap();
     let find = |entry: &OutboxEntry| match entry {

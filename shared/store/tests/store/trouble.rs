@@ -10,6 +10,7 @@ use postrider_model::time::UnixMillis;
 use postrider_store::StoreError;
 use postrider_store::config::EndpointDraft;
 use postrider_store::history::PageRequest;
+use postrider_wire::messages::Decision;
 
 use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome};
 
@@ -104,6 +105,11 @@ async fn pending_deliveries_are_listed_by_what_they_wait_for() {
         let found = store.history().list_deliveries(Some(tenant), &filter, &page(10, None)).await.unwrap();
         found.items.into_iter().map(|row| row.delivery.endpoint).collect::<Vec<_>>()
     };
+    let later = EndpointId::generate();
+    let scheduled =
+        Decision { deliver_at: Some(UnixMillis(UnixMillis::now().0 + 3_600_000)), ..decision(&event, vec![later], 1) };
+    store.record().write(&batch(vec![], vec![scheduled], vec![])).await.unwrap();
+    assert_eq!(endpoints(DeliveryPhase::Scheduled, &[]).await, [later]);
     assert_eq!(endpoints(DeliveryPhase::Queued, &[]).await, [queued]);
     assert_eq!(endpoints(DeliveryPhase::Retrying, &[held]).await, [held]);
     assert_eq!(endpoints(DeliveryPhase::Waiting, &[held]).await, [other]);

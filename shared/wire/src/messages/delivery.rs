@@ -107,7 +107,8 @@ pub struct DeliveryTask {
     pub config_version: i64,
     /// When the delivery is discarded.
     pub expires_at: UnixMillis,
-    /// When the attempt is due according to the retry schedule.
+    /// When the attempt is due: according to the retry schedule, or for a first attempt at the event's `deliver_at`. A first
+    /// attempt waits on the ladder until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<UnixMillis>,
     /// The slot that the endpoint's rate or concurrency limit granted, if the delivery is held for one.

@@ -1,6 +1,7 @@
 //! Messages about events: an event that was accepted, the decision about it, and the numbers of ingest's events.
 
 use postrider_model::delivery::Lane;
+use postrider_model::delivery_window::DeliveryWindow;
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{EndpointId, EventId, TenantId};
 use postrider_model::time::{Day, UnixMillis};
@@ -37,6 +38,12 @@ pub struct AcceptedEvent {
     /// The lane of its deliveries.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lane: Lane,
+    /// When the first attempts of its deliveries are due; `None`: at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliver_at: Option<UnixMillis>,
+    /// No attempt of its deliveries starts at this time or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<UnixMillis>,
     /// The configuration version that ingest used. Fan-out waits until it has this version or a later one, so that it has
     /// received the tenant before the first event of a new tenant.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -77,6 +84,8 @@ impl AcceptedEvent {
             attributes: Attributes::default(),
             metadata: None,
             lane: Lane::default(),
+            deliver_at: None,
+            expires_at: None,
             config_version: 0,
             instance,
             sequence: number,
@@ -85,6 +94,11 @@ impl AcceptedEvent {
             claimed: false,
             traceparent: None,
         }
+    }
+
+    /// When its deliveries may be attempted.
+    pub fn window(&self) -> DeliveryWindow {
+        DeliveryWindow { deliver_at: self.deliver_at, expires_at: self.expires_at }
     }
 
     /// The fields that identify the event.
@@ -161,6 +175,9 @@ pub struct Decision {
     /// [`Generation::First`](postrider_model::ids::Generation::First) computes the ids of their deliveries. Their `delivery_day`
     /// is `event_day`, and their `created_at` is `decided_at`.
     pub matched: Vec<EndpointId>,
+    /// When the first attempts are due, if that is after `decided_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliver_at: Option<UnixMillis>,
     /// When the deliveries are discarded.
     pub expires_at: UnixMillis,
 }

@@ -31,7 +31,8 @@ pub struct AttemptRecord {
     /// Why the delivery was held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_reason: Option<HeldReason>,
-    /// Number of milliseconds between the due time and the start of the attempt; retries only.
+    /// Number of milliseconds between the due time and the start of the attempt; only for retries, and for first attempts of
+    /// events with a `deliver_at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_ms: Option<u64>,
     /// The URL of the request.

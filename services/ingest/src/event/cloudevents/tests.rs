@@ -1,5 +1,9 @@
+use std::time::Duration;
+
 use axum::http::HeaderValue;
+use postrider_model::delivery_window::Expiry;
 use postrider_model::ids::TenantId;
+use postrider_model::time::UnixMillis;
 use serde_json::json;
 
 use postrider_http::problem::Problem;
@@ -106,6 +110,14 @@ fn each_mistake_is_named_where_it_stands() {
     refused(http(&[("specversion", "1")], "{}"), "ce-specversion");
     refused(http(&[("time", "%zz")], "{}"), "ce-time");
     refused(http(&[("type", "a..b")], "{}"), "ce-type");
+    refused(structured(json!({"deliverat": "soon"})), "/deliverat");
+    refused(structured(json!({"expiresat": "never"})), "/expiresat");
+    refused(structured(json!({"expirytime": "never"})), "/expirytime");
+    refused(structured(json!({"ttlseconds": 0})), "/ttlseconds");
+    refused(structured(json!({"ttlseconds": "soon"})), "/ttlseconds");
+    let time = "2026-01-02T03:04:05Z";
+    refused(structured(json!({"expiresat": time, "expirytime": time})), "/expirytime");
+    refused(http(&[("expirytime", time), ("ttlseconds", "60")], "{}"), "ce-ttlseconds");
     assert!(matches!(http(&[("content-type", "text/plain")], "{}"), Err(Refused::UnsupportedFormat(_))));
     assert!(matches!(http(&[], "{"), Err(Refused::Malformed(_))));
     let message = amqp("cloudEvents:", &[("origin", "x")]);
@@ -113,6 +125,26 @@ fn each_mistake_is_named_where_it_stands() {
     refused(form.read(TenantId::OPERATOR, &message.body), "cloudEvents:origin");
     let batch = ProducerMessage { content_type: Some(format!("{BATCH}; charset=utf-8")), ..ProducerMessage::default() };
     assert!(matches!(over_amqp(&batch), Err(Refused::UnsupportedFormat(_))));
+}
+
+#[test]
+fn expiry_and_delay_are_extensions_and_no_attributes() {
+    let time = "2026-01-02T03:04:05Z";
+    let at = UnixMillis(1_767_323_045_000);
+    let of = |event: Event<'_>| {
+        assert_eq!(event.attributes.0.keys().map(AsRef::as_ref).collect::<Vec<&str>>(), ["source"]);
+        (event.window.deliver_at, event.window.expiry)
+    };
+    for name in ["expiresat", "expirytime"] {
+        let event = structured(json!({name: time, "deliverat": time})).unwrap();
+        assert_eq!(of(event), (Some(at), Some(Expiry::At(at))), "{name}");
+    }
+    let ttl = Some(Expiry::After(Duration::from_secs(60)));
+    assert_eq!(of(structured(json!({"ttlseconds": 60})).unwrap()), (None, ttl), "an integer");
+    assert_eq!(of(http(&[("ttlseconds", "60")], "{}").unwrap()), (None, ttl), "a header");
+    let message = amqp("cloudEvents:", &[("ttlseconds", "60")]);
+    let form = over_amqp(&message).unwrap().unwrap();
+    assert_eq!(of(form.read(TenantId::OPERATOR, &message.body).unwrap()), (None, ttl));
 }
 
 #[test]

@@ -182,6 +182,16 @@ fn messages() -> Vec<(Value, bool)> {
         ("attributes", (0..33).map(|n| (format!("a{n}"), json!("v"))).collect::<serde_json::Map<_, _>>().into(), false),
         ("origin", json!("dashboard"), true),
         ("origin", json!("desk"), false),
+        ("expires_at", json!("2026-01-02T03:04:05Z"), true),
+        ("expires_at", json!(null), true),
+        ("expires_at", json!("never"), false),
+        ("deliver_at", json!("2026-01-02T03:04:05+02:00"), true),
+        ("deliver_at", json!(1_700_000_000), false),
+        ("ttl_seconds", json!(604_800), true),
+        ("ttl_seconds", json!(null), true),
+        ("ttl_seconds", json!(0), false),
+        ("ttl_seconds", json!(604_801), false),
+        ("ttl_seconds", json!("60"), false),
         ("idempotency_key", json!("k"), false),
         ("colour", json!("red"), false),
     ] {
@@ -193,6 +203,7 @@ fn messages() -> Vec<(Value, bool)> {
         (alone("id", json!(null)), true),
         (batch("id", json!(null)), false),
         (alone("tenant", json!(7)), false),
+        (both_expiries(alone("ttl_seconds", json!(60))), false),
         (alone("tenant", json!(null)), false),
         (batch("tenant", json!("ten_operator")), false),
         (json!({"tenant": "ten_operator", "events": []}), false),
@@ -202,6 +213,11 @@ fn messages() -> Vec<(Value, bool)> {
         (json!([]), false),
     ]);
     messages
+}
+
+fn both_expiries(mut message: Value) -> Value {
+    message["expires_at"] = json!("2026-01-02T03:04:05Z");
+    message
 }
 
 #[test]
