@@ -14,7 +14,7 @@ use crate::Dashboard;
 use crate::components::Column::Text;
 use crate::components::{empty, filter_bar, head, listing, text_filter};
 use crate::failure::Answer;
-use crate::format::{path_segment, pretty_json};
+use crate::format::{duration, path_segment, pretty_json};
 use crate::language::{key, t, tm};
 use crate::page::Page;
 
@@ -86,6 +86,7 @@ async fn show(page: Page, Path((_, name)): Path<(String, String)>) -> Answer {
         @if !event_type.description.is_empty() { p { (event_type.description) } }
         dl.facts {
             @if let Some(wire_name) = &event_type.wire_name { dt { (t!("In the body")) } dd { code { (wire_name) } } }
+            @if let Some(ttl) = event_type.ttl_seconds { dt { (t!("Expires after")) } dd { (duration(f64::from(ttl) * 1_000.0)) } }
             @let deliveries = page.to(format!("/deliveries?type={}", path_segment(&event_type.name)));
             dt { (t!("Deliveries")) } dd { a href=(deliveries) { (t!("Deliveries of this type")) } }
         }

@@ -2,8 +2,9 @@
 
 use axum::response::Response;
 use maud::{Markup, html};
+use postrider_model::delivery::DiscardReason;
 use postrider_operations::Error;
-use postrider_operations::deliveries::{Attempt, Delivery, DeliveryDetail};
+use postrider_operations::deliveries::{Attempt, Delivery, DeliveryDetail, DeliveryPhase};
 
 use crate::components::{
     Payload, action, ago, can_be_curl, delivery_badge, empty, listing, time, timeline, trouble_of_delivery,
@@ -106,7 +107,12 @@ fn facts(page: &Page, delivery: &Delivery, names: &EndpointNames) -> Markup {
             a href=(event) { (delivery.event_id) } " (" a href={ (event) "#why" } { (t!("why it was sent")) } ")" } }
         dt { (t!("Created")) } dd { (time(delivery.created_at)) }
         @if let Some(next) = delivery.next_attempt_at.filter(|_| delivery.attempt_count == 0) {
-            dt { (t!("First attempt")) } dd { (time(next)) }
+            @let scheduled = delivery.phase == Some(DeliveryPhase::Scheduled);
+            dt { @if scheduled { (t!("Scheduled for")) } @else { (t!("First attempt")) } } dd { (time(next)) }
+        }
+        // While it is pending, or if that is why it ended: no attempt starts after this time.
+        @if !delivery.status.is_terminal() || delivery.discard_reason == Some(DiscardReason::Expired) {
+            dt { (t!("Expires")) } dd { (time(delivery.expires_at)) }
         }
         @if let Some(end) = delivery.finished_at { dt { (t!("Finished")) } dd { (time(end)) } }
         @if let Some(origin) = delivery.origin_id {

@@ -42,6 +42,8 @@ pub(super) async fn show(page: Page, Id(id): Id) -> Answer {
             dt { (t!("Id")) } dd { code { (event.id) } }
             dt { (t!("Occurred")) } dd { (time(event.timestamp)) }
             dt { (t!("Accepted")) } dd { (time(event.accepted_at)) }
+            @if let Some(at) = event.deliver_at { dt { (t!("Scheduled for")) } dd { (time(at)) } }
+            @if let Some(at) = event.expires_at { dt { (t!("Expires")) } dd { (time(at)) } }
             dt { (t!("Origin")) } dd translate="no" { (event.origin.as_str()) }
             @for (name, value) in &event.attributes { dt { (attribute(name)) } dd.long { (value) } }
         }
