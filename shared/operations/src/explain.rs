@@ -1,4 +1,6 @@
-//! Explanations: why each endpoint got an event or did not.
+//! Explanations: why each endpoint got an event or did not, and what became of its delivery.
+
+mod standing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,8 +8,10 @@ use std::sync::Arc;
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::event::Origin;
 use postrider_model::explain::{Condition, Explainer, SubscriptionText};
-use postrider_model::ids::EndpointId;
+use postrider_model::ids::{EndpointId, EventId, Generation, TenantId};
 use postrider_model::payload_filter::Payload;
+use postrider_model::time::Day;
+use postrider_model::timestamp::Timestamp;
 use postrider_profiles::Profile;
 use postrider_store::config::EndpointVersion;
 use postrider_store::history::EventRow;
@@ -16,6 +20,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::deliveries::Delivery;
 use crate::{Caller, Error, Operations};
 
 /// Whether the endpoint would get the event now, and why.
@@ -40,6 +45,13 @@ pub struct Explanation {
     pub reasons: Vec<Condition>,
     /// Whether the endpoint would get the event now, and why.
     pub now: Now,
+    /// The delivery that the event itself caused; absent if there is none on record, or if the event has more than 1,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
+    /// What became of the delivery, in a sentence for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "delivered after 1 attempt")]
+    pub delivery_standing: Option<String>,
 }
 
 /// An explanation for each endpoint of the tenant.
@@ -66,23 +78,41 @@ impl Operations {
             None => Vec::new(),
         };
         let now = self.store.config().endpoints_at(tenant, i64::MAX, since).await?;
+        let mut deliveries = self.own_deliveries(tenant, &id, day).await?;
         let explain = move || {
             let conditions = Conditions { profile: &profile, event: &event };
             let (mut then, mut reasons_now) = (conditions.reasons(&then), conditions.reasons(&now));
-            let explain = |endpoint: &EndpointVersion| {
+            let expires_at = event.summary.expires_at.map(Timestamp);
+            let mut explain = |endpoint: &EndpointVersion| {
                 let id = endpoint.endpoint;
                 let reasons = reasons_now.remove(&id).unwrap_or_default();
+                let delivery = deliveries.remove(&id);
                 let mut then = || then.remove(&id).unwrap_or_else(|| vec![status(None)]);
                 Explanation {
                     endpoint_id: id,
                     matched: decision.as_ref().map(|decision| decision.matched.contains(&id)),
                     reasons: decision.as_ref().map(|_| then()).unwrap_or_default(),
                     now: Now { matched: reasons.iter().all(|reason| reason.passed), reasons },
+                    delivery_standing: delivery.as_ref().map(|delivery| standing::standing(delivery, expires_at)),
+                    delivery,
                 }
             };
-            Explanations { data: now.iter().map(explain).collect() }
+            Explanations { data: now.iter().map(&mut explain).collect() }
         };
         self.heavy.explain(tenant, explain).await
+    }
+
+    /// Returns the deliveries that an event itself caused, by endpoint.
+    async fn own_deliveries(
+        &self,
+        tenant: TenantId,
+        event: &EventId,
+        day: Day,
+    ) -> Result<BTreeMap<EndpointId, Delivery>, Error> {
+        let mut rows = self.store.history().deliveries_of_event(tenant, event, day).await?;
+        rows.retain(|row| row.delivery.generation == Generation::First);
+        let deliveries = self.show_deliveries(rows).await?;
+        Ok(deliveries.into_iter().map(|delivery| (delivery.endpoint_id, delivery)).collect())
     }
 }
 

@@ -43,6 +43,8 @@ async fn an_explanation_shows_the_decision_then_and_the_match_now() {
         {"check": "event_types", "expected": endpoint["event_types"], "actual": "user.created", "passed": true},
     ]);
     assert_eq!(older["reasons"], then);
+    assert_eq!((&older["delivery"]["status"], &newer["delivery"]), (&json!("pending"), &Value::Null), "{older:#}");
+    assert!(older["delivery_standing"].as_str().is_some_and(|words| words.contains("attempt")), "{older:#}");
     let filter = json!({
         "check": "payload_filter", "expected": edit["payload_filter"], "actual": {"data.n": [1.0]}, "passed": false,
     });

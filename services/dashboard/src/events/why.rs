@@ -11,6 +11,7 @@ use crate::failure::Answer;
 use crate::format::{self, attribute};
 use crate::language::{self, filled, key, t, text};
 use crate::page::{EndpointNames, Page};
+use crate::texts;
 
 /// Maximum number of webhooks of a group on the page of the event.
 const PREVIEW: usize = 10;
@@ -180,6 +181,9 @@ fn explain(page: &Page, group: Group, explanation: &Explanation, names: &Endpoin
             @if differs || explanation.reasons.is_empty() {
                 p { @if now.matched { (t!("It would match now.")) } @else { (t!("It would not match now.")) } }
                 (reasons(&t!("The decision with the settings of now"), &now.reasons))
+            }
+            @if let Some(delivery) = &explanation.delivery {
+                p { a href=(page.to(format!("/deliveries/{}", delivery.id))) { (t!("Delivery")) } ": " (texts::standing(delivery)) }
             }
             p { (webhook_link(page, explanation.endpoint_id, names)) }
         }

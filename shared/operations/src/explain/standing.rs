@@ -1,0 +1,108 @@
+//! What became of a delivery, in a sentence for people who read the API's answers. The dashboard has translated texts.
+
+use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason};
+use postrider_model::delivery_phase::DeliveryPhase;
+use postrider_model::timestamp::Timestamp;
+
+use crate::deliveries::Delivery;
+
+/// Returns the sentence. `event_expires_at` is the expiry of the delivery's event, if it has one.
+pub(super) fn standing(delivery: &Delivery, event_expires_at: Option<Timestamp>) -> String {
+    let attempts = match delivery.attempt_count {
+        1 => "1 attempt".to_owned(),
+        count => format!("{count} attempts"),
+    };
+    match delivery.status {
+        DeliveryStatus::Pending => pending(delivery),
+        DeliveryStatus::Delivered => format!("delivered after {attempts}"),
+        DeliveryStatus::Failed => format!("failed after {attempts}"),
+        DeliveryStatus::Cancelled => format!("cancelled after {attempts}"),
+        DeliveryStatus::Discarded => {
+            let why = match delivery.discard_reason {
+                Some(DiscardReason::Expired) if event_expires_at == Some(delivery.expires_at) => {
+                    format!("the event expires at {}, and no attempt may start later", delivery.expires_at)
+                }
+                Some(DiscardReason::Expired) => {
+                    format!("a delivery is pending for at most 7 days, here until {}", delivery.expires_at)
+                }
+                Some(DiscardReason::EndpointDeleted) => "the endpoint was deleted".to_owned(),
+                Some(DiscardReason::EndpointInactive) => "the endpoint was inactive when an attempt was due".to_owned(),
+                Some(DiscardReason::Expunged) => "the event's payload was expunged".to_owned(),
+                None => "unknown reason".to_owned(),
+            };
+            format!("discarded after {attempts}: {why}")
+        }
+    }
+}
+
+fn pending(delivery: &Delivery) -> String {
+    let due = delivery.next_attempt_at.map(|at| format!(" at {at}")).unwrap_or_default();
+    match (delivery.phase, delivery.held_reason) {
+        (Some(DeliveryPhase::Scheduled), _) => {
+            format!("scheduled: the first attempt is due{due}, the event's deliver_at")
+        }
+        (Some(DeliveryPhase::Retrying), _) => format!("an attempt failed, the next is due{due}"),
+        (Some(DeliveryPhase::Held), Some(HeldReason::Breaker)) => "held back: the endpoint fails".to_owned(),
+        (Some(DeliveryPhase::Held), _) => "held back by the endpoint's rate".to_owned(),
+        (Some(DeliveryPhase::Waiting), _) => "waits behind other deliveries".to_owned(),
+        _ => "an attempt is due or in progress".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, TenantId};
+    use postrider_model::time::UnixMillis;
+
+    use super::*;
+
+    fn delivery(status: DeliveryStatus) -> Delivery {
+        let (tenant, event, endpoint) = (TenantId::generate(), EventId::generate(), EndpointId::generate());
+        let at = Timestamp(UnixMillis(1_703_123_456_000));
+        Delivery {
+            id: DeliveryId::derive(tenant, &event, endpoint, &Generation::First),
+            tenant_id: tenant,
+            event_id: event,
+            endpoint_id: endpoint,
+            event_type: "a.b".into(),
+            status,
+            phase: None,
+            held_reason: None,
+            discard_reason: None,
+            created_at: at,
+            next_attempt_at: None,
+            finished_at: None,
+            expires_at: at,
+            generation: Generation::First,
+            origin_id: None,
+            test: false,
+            attempt_count: 2,
+            status_code: None,
+            outcome: None,
+        }
+    }
+
+    #[test]
+    fn an_expired_event_is_told_from_a_delivery_at_the_end_of_its_lifetime() {
+        let expired = Delivery { discard_reason: Some(DiscardReason::Expired), ..delivery(DeliveryStatus::Discarded) };
+        assert_eq!(
+            standing(&expired, Some(expired.expires_at)),
+            "discarded after 2 attempts: the event expires at 2023-12-21T01:50:56.000Z, and no attempt may start later"
+        );
+        assert_eq!(
+            standing(&expired, None),
+            "discarded after 2 attempts: a delivery is pending for at most 7 days, here until 2023-12-21T01:50:56.000Z"
+        );
+    }
+
+    #[test]
+    fn a_scheduled_delivery_names_its_time() {
+        let at = Some(Timestamp(UnixMillis(1_703_123_456_000)));
+        let pending = delivery(DeliveryStatus::Pending);
+        let scheduled = Delivery { phase: Some(DeliveryPhase::Scheduled), next_attempt_at: at, ..pending };
+        assert_eq!(
+            standing(&scheduled, None),
+            "scheduled: the first attempt is due at 2023-12-21T01:50:56.000Z, the event's deliver_at"
+        );
+    }
+}
