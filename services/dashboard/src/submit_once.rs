@@ -46,7 +46,8 @@ const RUNNING_MAX: Duration = Duration::from_secs(70);
 /// Time between two checks of an identical form that is being processed.
 const POLL: Duration = Duration::from_millis(100);
 /// Fields that are not copied to the sign-in page: credentials, and the tokens of the ended session.
-const NOT_CARRIED: [&str; 7] = ["secret", "user_key", "api_token", "headers", "key", CSRF_FIELD, ONCE_FIELD];
+const NOT_CARRIED: [&str; 9] =
+    ["secret", "user_key", "api_token", "webhook_url", "bot_token", "headers", "key", CSRF_FIELD, ONCE_FIELD];
 /// Time between two deletions of expired results.
 const DELETE_EVERY: Duration = Duration::from_secs(60);
 

@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_broker::{BatchOptions, Broker, Queue};
-use postrider_egress::{Egress, Url};
+use postrider_egress::Egress;
 use postrider_model::delivery::Lane;
 use postrider_profiles::Profiles;
 use postrider_store::Store;
@@ -51,13 +51,14 @@ use postrider_wire::messages::ServiceRole;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
+pub use endpoint::service::ServiceUrls;
 pub use settings::Settings;
 
 use breaker_sync::BreakerSync;
 use dispatcher::{Dispatcher, Shared};
 use dispatcher_count::DispatcherCount;
 use endpoint::shared_pace::Sweeper;
-use endpoint::{CacheLimits, EndpointCache, EndpointLoader, SharedBreakerBoard, pushover};
+use endpoint::{CacheLimits, EndpointCache, EndpointLoader, SharedBreakerBoard};
 use metrics::Metrics;
 use scheduler_lag::SchedulerLag;
 
@@ -75,8 +76,8 @@ pub struct Deps {
     pub egress: Egress,
     /// All profiles of the deployment.
     pub profiles: Arc<Profiles>,
-    /// Base URL of Pushover's API.
-    pub pushover_url: Url,
+    /// Base URLs of the services for people.
+    pub services: ServiceUrls,
     /// Set to ready when the first configuration was applied, immediately before the lanes are consumed.
     pub ready: Option<Check>,
 }
@@ -89,7 +90,7 @@ pub struct Deps {
 /// A background task failed.
 pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<(), TaskFailed> {
     metrics::describe();
-    let Deps { broker, store, egress, profiles, pushover_url, ready } = deps;
+    let Deps { broker, store, egress, profiles, services, ready } = deps;
     // `done` is cancelled after the drain, so that the background tasks outlive `stop`.
     let done = CancellationToken::new();
     let drained = done.clone().drop_guard();
@@ -109,8 +110,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
         metrics: Arc::clone(&metrics),
     };
     let mut feed = store.feed().follow(FeedScope::DISPATCHER, done.clone());
-    let pushover_url = pushover::messages_url(&pushover_url);
-    let loader = EndpointLoader { store, profiles, pushover_url, metrics: Arc::clone(&metrics) };
+    let loader = EndpointLoader { store, profiles, services, metrics: Arc::clone(&metrics) };
     let outcomes = BatchOptions {
         gather: config.outcomes_gather,
         members_max: config.outcomes_max.max(1),

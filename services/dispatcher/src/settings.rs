@@ -18,6 +18,18 @@ pub struct Settings {
         value_parser = http_url
     )]
     pub pushover_url: Url,
+
+    /// Base URL of Telegram's Bot API: a server of your own, or a stand-in for tests. The egress rules for endpoints also apply to
+    /// this URL.
+    #[arg(
+        id = "telegram-url",
+        long = "telegram-url",
+        env = "POSTRIDER_TELEGRAM_URL",
+        value_name = "URL",
+        default_value = "https://api.telegram.org",
+        value_parser = http_url
+    )]
+    pub telegram_url: Url,
 }
 
 impl CheckSettings for Settings {

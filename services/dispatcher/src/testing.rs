@@ -1,6 +1,5 @@
 //! Fixtures of this crate's unit tests.
 
-use postrider_egress::Url;
 use postrider_model::delivery::{EndpointStatus, Trigger};
 use postrider_model::endpoint::Channel;
 use postrider_model::ids::{EndpointId, EventId, Generation, TenantId};
@@ -10,6 +9,8 @@ use postrider_signature::generate_secret;
 use postrider_store::config::{EndpointDocument, EndpointPrivate, EndpointSecrets, PushoverCredentials};
 use postrider_store::endpoint::DispatchEndpoint;
 use postrider_wire::messages::{DeliveryRef, DeliveryTask, EventRef};
+
+use crate::ServiceUrls;
 
 pub(crate) const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
@@ -44,9 +45,23 @@ pub(crate) fn endpoint(profile: &str) -> DispatchEndpoint {
     }
 }
 
-/// The URL of Pushover's API for messages.
-pub(crate) fn pushover_url() -> Url {
-    crate::endpoint::pushover::messages_url(&"https://api.pushover.net".parse().unwrap())
+/// The URLs of the services.
+pub(crate) fn service_urls() -> ServiceUrls {
+    ServiceUrls {
+        pushover: "https://api.pushover.net".parse().unwrap(),
+        telegram: "https://api.telegram.org".parse().unwrap(),
+    }
+}
+
+/// Creates an active endpoint of a chat channel. `secret` is its webhook URL or its bot's token.
+pub(crate) fn chat_endpoint(channel: Channel, secret: &str) -> DispatchEndpoint {
+    let mut endpoint = endpoint("standard");
+    endpoint.document.channel = channel;
+    endpoint.document.url = None;
+    endpoint.document.webhook_shown = channel.has_webhook_url().then(|| "https://chat.example/********".into());
+    endpoint.document.chat_id = (channel == Channel::Telegram).then(|| "-100123".into());
+    endpoint.private.chat = Some(secret.into());
+    endpoint
 }
 
 /// Creates an active Pushover endpoint.

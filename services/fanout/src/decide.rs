@@ -128,11 +128,12 @@ struct Bodies<'a> {
     json: Option<Bytes>,
     ascii_json: Option<Bytes>,
     pushover: Option<Bytes>,
+    notification: Option<Bytes>,
 }
 
 impl<'a> Bodies<'a> {
     fn new(tenant: &'a TenantIndex, event: &'a AcceptedEvent, data: &'a Bytes) -> Self {
-        Self { tenant, event, data, json: None, ascii_json: None, pushover: None }
+        Self { tenant, event, data, json: None, ascii_json: None, pushover: None, notification: None }
     }
 
     fn rendered(&mut self, kind: BodyKind) -> Bytes {
@@ -140,6 +141,7 @@ impl<'a> Bodies<'a> {
             BodyKind::Json => &mut self.json,
             BodyKind::AsciiJson => &mut self.ascii_json,
             BodyKind::Pushover => &mut self.pushover,
+            BodyKind::Notification => &mut self.notification,
         };
         body.get_or_insert_with(|| {
             let view = EventView {

@@ -99,7 +99,10 @@ fn dispatcher(process: &mut Process, egress: Egress, settings: &postrider_dispat
         store: shared.store.clone(),
         egress,
         profiles: shared.profiles.clone(),
-        pushover_url: settings.pushover_url.clone(),
+        services: postrider_dispatcher::ServiceUrls {
+            pushover: settings.pushover_url.clone(),
+            telegram: settings.telegram_url.clone(),
+        },
         ready: Some(shared.health.check("dispatcher configuration")),
     };
     process.role("dispatcher", |stop| postrider_dispatcher::run(postrider_dispatcher::Config::default(), deps, stop));
@@ -133,7 +136,11 @@ fn api(
         broker: shared.broker.clone(),
         store: shared.store.clone(),
         profiles: shared.profiles.clone(),
-        guard: AddressGuard { allow: egress.allow.0.clone(), allow_http: egress.allow_http },
+        guard: AddressGuard {
+            allow: egress.allow.0.clone(),
+            allow_http: egress.allow_http,
+            chat_hosts: egress.chat_hosts.0.clone(),
+        },
         ready: shared.health.check("api configuration"),
     };
     let frame_ancestors = settings.frame_ancestors.0.clone();

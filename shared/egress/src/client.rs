@@ -111,7 +111,8 @@ impl Egress {
     /// # Errors
     /// The CA file, the proxy's URL or the system's resolver configuration cannot be used.
     pub fn new(config: EgressConfig) -> Result<Self, EgressError> {
-        let guard = Arc::new(AddressGuard { allow: config.allow, allow_http: config.allow_http });
+        let guard =
+            Arc::new(AddressGuard { allow: config.allow, allow_http: config.allow_http, chat_hosts: Vec::new() });
         let resolver = GuardedResolver::new(Arc::clone(&guard))?;
         let proxy = config.proxy.as_deref().map(ForwardProxy::parse).transpose()?.map(Arc::new);
         let (resolver, check_first) = match &proxy {

@@ -65,6 +65,8 @@ pub struct AddressGuard {
     pub allow: Vec<IpNet>,
     /// Whether http is allowed even if the profile requires https.
     pub allow_http: bool,
+    /// Hosts that webhook URLs of every chat service may have, in addition to the service's own: `host` or `host:port`.
+    pub chat_hosts: Vec<String>,
 }
 
 impl AddressGuard {
@@ -99,6 +101,12 @@ impl AddressGuard {
         }
         self.check_target(&parsed)?;
         Ok(parsed)
+    }
+
+    /// Whether the operator allows the host of a parsed URL for webhook URLs of every chat service.
+    pub fn is_chat_host(&self, url: &Url) -> bool {
+        let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
+        self.chat_hosts.iter().any(|host| host.eq_ignore_ascii_case(authority))
     }
 
     /// Checks the host and port of a parsed URL. [`Egress::send`](crate::Egress::send) repeats this check before each request.

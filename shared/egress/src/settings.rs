@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use postrider_settings::{CheckSettings, Cidrs, Optional, OptionalSecret, SettingError, check_file, duration, switch};
+use postrider_settings::{
+    CheckSettings, Cidrs, Hosts, Optional, OptionalSecret, SettingError, check_file, duration, switch,
+};
 use secrecy::ExposeSecret;
 
 /// Settings of outgoing requests.
@@ -57,6 +59,18 @@ pub struct Settings {
         hide_default_value = true
     )]
     pub proxy: OptionalSecret,
+
+    /// Hosts that webhook URLs of Slack, Discord and Microsoft Teams may have in addition to the service's own, separated by
+    /// commas: `host` or `host:port`. For services that accept the same messages, such as Mattermost.
+    #[arg(
+        id = "chat-hosts",
+        long = "chat-hosts",
+        env = "POSTRIDER_CHAT_HOSTS",
+        value_name = "HOST,…",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub chat_hosts: Hosts,
 
     /// Maximum time for DNS, TCP and TLS before a request. The timeout of the attempt also limits it.
     #[arg(

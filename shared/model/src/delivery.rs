@@ -140,6 +140,13 @@ pub enum BodyKind {
     AsciiJson,
     /// A [`PushoverMessage`](crate::pushover::PushoverMessage).
     Pushover,
+    /// A [`Notification`](crate::notification::Notification), for the chat channels.
+    Notification,
+}
+
+impl BodyKind {
+    /// Every format.
+    pub const ALL: [Self; 4] = [Self::Json, Self::AsciiJson, Self::Pushover, Self::Notification];
 }
 
 #[cfg(test)]

@@ -12,10 +12,57 @@ pub enum Channel {
     /// An HTTP POST to the endpoint's URL.
     #[default]
     Web,
-    /// A message to a Pushover user. Only for profiles whose `channels` include it.
+    /// A message to a Pushover user. Only for profiles whose `channels` include it, like every channel below.
     Pushover,
+    /// A message to a Slack channel, by an incoming webhook.
+    Slack,
+    /// A message to a Discord channel, by a webhook.
+    Discord,
+    /// A card in a Microsoft Teams channel or chat, by a workflow's webhook.
+    Teams,
+    /// A message of a Telegram bot to a chat.
+    Telegram,
 }
-names!(Channel { Web => "web", Pushover => "pushover" });
+names!(Channel {
+    Web => "web", Pushover => "pushover", Slack => "slack", Discord => "discord", Teams => "teams", Telegram => "telegram",
+});
+
+impl Channel {
+    /// Every channel, in the order of the dashboard.
+    pub const ALL: [Self; 6] = [Self::Web, Self::Pushover, Self::Slack, Self::Discord, Self::Teams, Self::Telegram];
+
+    /// The name of the service for people.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Web => "Web",
+            Self::Pushover => "Pushover",
+            Self::Slack => "Slack",
+            Self::Discord => "Discord",
+            Self::Teams => "Microsoft Teams",
+            Self::Telegram => "Telegram",
+        }
+    }
+
+    /// Whether an endpoint of this channel is a webhook URL that a chat service gave out, which is a secret.
+    pub fn has_webhook_url(self) -> bool {
+        matches!(self, Self::Slack | Self::Discord | Self::Teams)
+    }
+
+    /// Whether deliveries are [notifications](crate::notification::Notification).
+    pub fn is_chat(self) -> bool {
+        self.has_webhook_url() || self == Self::Telegram
+    }
+
+    /// Maximum number of messages per second that the service accepts for one endpoint. An endpoint's own rate may be lower.
+    pub fn rate_per_second_max(self) -> Option<f64> {
+        match self {
+            Self::Web | Self::Pushover => None,
+            // Discord's limits are in its responses. 5 messages in 10 s stay below those in use.
+            Self::Discord => Some(0.5),
+            Self::Slack | Self::Teams | Self::Telegram => Some(1.0),
+        }
+    }
+}
 
 /// The order of a list of endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -155,6 +155,24 @@ pub const PUSHOVER_TITLE_CHARS_MAX: usize = 250;
 pub const PUSHOVER_MESSAGE_CHARS_MAX: usize = 1_024;
 /// Minimum delay before a retry to Pushover: Pushover's own rule.
 pub const PUSHOVER_RETRY_DELAY_MIN: Duration = Duration::from_secs(5);
+/// Maximum number of characters of a notification's title.
+pub const NOTIFICATION_TITLE_CHARS_MAX: usize = 150;
+/// Maximum number of characters of a notification's text.
+pub const NOTIFICATION_TEXT_CHARS_MAX: usize = 1_000;
+/// Maximum number of facts of a notification: values of the event, each with its name.
+pub const NOTIFICATION_FACTS_MAX: usize = 16;
+/// Maximum number of characters of a fact's value in a notification.
+pub const NOTIFICATION_FACT_CHARS_MAX: usize = 300;
+/// Maximum number of characters of a Slack message. Slack's own limit of a text is 3,000.
+pub const SLACK_MESSAGE_CHARS_MAX: usize = 3_000;
+/// Maximum number of characters of a Discord message: Discord's own limit.
+pub const DISCORD_MESSAGE_CHARS_MAX: usize = 2_000;
+/// Maximum number of characters of a card for Microsoft Teams. Teams accepts 28 KB, counted in UTF-16.
+pub const TEAMS_CARD_CHARS_MAX: usize = 14_000;
+/// Maximum number of characters of a Telegram message: Telegram's own limit.
+pub const TELEGRAM_MESSAGE_CHARS_MAX: usize = 4_096;
+/// Maximum number of bytes of a Telegram bot's token, and of the id of a chat.
+pub const TELEGRAM_FIELD_BYTES_MAX: usize = 128;
 /// Maximum number of requests per second of a tenant to the API, with all of its keys together.
 pub const API_REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(200).unwrap();
 /// The burst of a tenant's requests to the API.

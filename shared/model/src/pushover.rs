@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{PUSHOVER_MESSAGE_CHARS_MAX, PUSHOVER_TITLE_CHARS_MAX};
+use crate::notification::cut;
 
 /// The name of each sound for customers, and its name at Pushover. `Mute` and `None` are silent.
 const SOUNDS: [(&str, &str); 24] = [
@@ -70,13 +71,6 @@ impl PushoverMessage {
         let title = cut(title.trim(), PUSHOVER_TITLE_CHARS_MAX);
         Self { title, message: cut(message.trim(), PUSHOVER_MESSAGE_CHARS_MAX), timestamp }
     }
-}
-
-fn cut(text: &str, chars_max: usize) -> String {
-    if text.chars().nth(chars_max).is_none() {
-        return text.to_owned();
-    }
-    text.chars().take(chars_max - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Owns: the profile files ([`Profiles`]) and their content ([`Profile`]), the check that an event has the fields that its
 //! profile's envelope requires ([`Profile::check_event`]), warnings about values that receivers cannot verify
-//! ([`Profile::warnings`]), the rendering of bodies and Pushover messages ([`Profile::render`]), the mapping files, which turn a
+//! ([`Profile::warnings`]), the rendering of bodies and of messages for people ([`Profile::render`]), the mapping files, which turn a
 //! mail server's log records into events ([`Mappings`]), and the languages of the dashboard's pages ([`Languages`]).
 //!
 //! Promises: `data` and `metadata` are sent with the bytes that the producer wrote, unless the profile's body is `js-stable`, the

@@ -1,4 +1,4 @@
-//! Templates of Pushover messages: text with placeholders, such as `Bounced: {data.email}`.
+//! Templates of messages for people: text with placeholders, such as `Bounced: {data.email}`.
 //!
 //! A line is omitted if one of its placeholders has no value, so that no label appears without its value.
 
@@ -100,6 +100,11 @@ fn member<'a>(json: &'a str, path: &[String]) -> Option<Cow<'a, str>> {
     for name in path {
         json = JsonMembers::parse(json)?.get(name).map(RawValue::get)?;
     }
+    scalar(json)
+}
+
+/// Returns a JSON string, number or boolean as text; `None` for another value and for a blank string.
+pub(crate) fn scalar(json: &str) -> Option<Cow<'_, str>> {
     match json.as_bytes().first()? {
         b'"' => serde_json::from_str::<String>(json).ok().filter(|text| !text.trim().is_empty()).map(Cow::Owned),
         b'{' | b'[' | b'n' => None,

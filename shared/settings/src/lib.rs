@@ -11,7 +11,7 @@ mod values;
 use std::path::PathBuf;
 
 pub use values::{
-    Cidrs, Optional, OptionalSecret, SecretList, address, cut, duration, http_url, number, optional_address,
+    Cidrs, Hosts, Optional, OptionalSecret, SecretList, address, cut, duration, http_url, number, optional_address,
     optional_http_url, redacted_url, secret, switch,
 };
 

@@ -54,6 +54,29 @@ impl FromStr for Cidrs {
     }
 }
 
+/// Comma-separated hosts, each `host` or `host:port`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hosts(pub Vec<String>);
+
+impl FromStr for Hosts {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let one = |part: &str| {
+            let url = url::Url::parse(&format!("https://{part}/")).ok();
+            let is_host = url.is_some_and(|url| {
+                url.username().is_empty() && url.password().is_none() && url.path() == "/" && url.query().is_none()
+            });
+            if is_host && !part.contains(['/', '?', '#', '@']) {
+                Ok(part.to_ascii_lowercase())
+            } else {
+                Err(format!("`{}` is not a host; expected such as chat.example.com,chat.example.com:8443", cut(part)))
+            }
+        };
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(one).collect::<Result<_, _>>().map(Self)
+    }
+}
+
 /// Comma-separated secrets.
 #[derive(Debug, Clone, Default)]
 pub struct SecretList(pub Vec<SecretString>);
@@ -229,6 +252,11 @@ mod tests {
         let shown: Vec<String> = cidrs.0.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["10.0.0.0/8", "::1/128", "192.168.1.7/32"]);
         assert!("10.0.0.0/33".parse::<Cidrs>().unwrap_err().contains("10.0.0.0/33"));
+        let hosts: Hosts = "Chat.example.com:8443, 127.0.0.1:9".parse().unwrap();
+        assert_eq!(hosts.0, ["chat.example.com:8443", "127.0.0.1:9"]);
+        for wrong in ["https://a.example", "a.example/x", "u@a.example", "a b"] {
+            assert!(wrong.parse::<Hosts>().unwrap_err().contains("is not a host"), "{wrong}");
+        }
     }
 
     #[test]

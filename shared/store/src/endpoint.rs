@@ -22,7 +22,7 @@ pub struct DispatchEndpoint {
     pub status: EndpointStatus,
     /// Its signing secrets.
     pub secrets: EndpointSecrets,
-    /// Its own headers, token and Pushover credentials.
+    /// Its own headers, its token, and the credentials of its channel.
     pub private: EndpointPrivate,
     /// The profile of its tenant.
     pub profile: String,

@@ -1,7 +1,7 @@
 //! Attempts: a timeline with a row for each attempt, and the details of one attempt.
 
 use maud::{Markup, html};
-use postrider_model::attempt::Outcome;
+use postrider_model::attempt::{Outcome, SECRET_MASK};
 use postrider_operations::deliveries::{Attempt, Header};
 
 use crate::components::{ago, badge, code, listing, time};
@@ -60,14 +60,14 @@ pub(crate) fn attempt_detail(attempt: &Attempt) -> Markup {
     }
 }
 
-/// Whether the history has the attempt's request as it was sent. `false` for a message to Pushover: it is sent as a form, which
-/// is not stored.
+/// Whether the history has the attempt's request as it was sent. `false` for a message to Pushover, which is sent as a form that
+/// is not stored, and for a message to a chat service, whose URL is secret.
 pub(crate) fn can_be_curl(attempt: &Attempt) -> bool {
     let form = |header: &Header| {
         header.name.eq_ignore_ascii_case("content-type")
             && header.value.starts_with("application/x-www-form-urlencoded")
     };
-    !attempt.request_headers.iter().any(form)
+    !attempt.request_headers.iter().any(form) && !attempt.url.contains(SECRET_MASK)
 }
 
 fn result(attempt: &Attempt) -> Markup {

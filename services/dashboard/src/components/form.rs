@@ -141,7 +141,8 @@ fn linked(error: &FieldError) -> Markup {
 /// The id of the field that a pointer names.
 fn field_id(pointer: &str) -> &str {
     let pointer = pointer.trim_start_matches('/');
-    let id = pointer.strip_prefix("pushover/").or_else(|| pointer.strip_prefix("limits/")).unwrap_or(pointer);
+    let groups = ["pushover/", "chat/", "telegram/", "limits/"];
+    let id = groups.into_iter().find_map(|group| pointer.strip_prefix(group)).unwrap_or(pointer);
     id.split('/').next().unwrap_or_default()
 }
 

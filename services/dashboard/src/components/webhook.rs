@@ -25,9 +25,15 @@ pub(crate) fn webhook_name(id: EndpointId, names: &EndpointNames) -> String {
     names.get(&id).map_or_else(|| id.to_string(), EndpointName::label)
 }
 
-/// Where an endpoint's deliveries go: its URL, or Pushover.
-pub(crate) fn target(endpoint: &Endpoint) -> &str {
-    endpoint.url.as_deref().unwrap_or("Pushover")
+/// Where an endpoint's deliveries go: its URL without secrets, or the service.
+pub(crate) fn target(endpoint: &Endpoint) -> String {
+    let label = endpoint.channel.label();
+    match (&endpoint.url, &endpoint.chat, &endpoint.telegram) {
+        (Some(url), ..) => url.clone(),
+        (_, Some(chat), _) => format!("{label}: {}", chat.webhook_url),
+        (.., Some(telegram)) => format!("{label}: {}", telegram.chat_id),
+        _ => label.to_owned(),
+    }
 }
 
 /// The webhooks that a filter offers.

@@ -77,13 +77,15 @@ pub(crate) fn form(page: &Page, form: &Form, offers: &Offers, purpose: Purpose<'
         form.stack.webhook method="post" action=(page.to(action)) novalidate {
             (page.visitor.tokens)
             @if matches!(purpose, Purpose::Edit { .. }) { input type="hidden" name="version" value=(form.get("version")); }
-            @if channel == Channel::Pushover { input type="hidden" name="channel" value="pushover"; }
+            @if channel != Channel::Web { input type="hidden" name="channel" value=(channel.as_str()); }
             (basics(form))
             fieldset {
                 legend { (t!("Destination")) }
                 (field_errors("channel", &form.errors_at("/channel")))
                 @match channel {
                     Channel::Pushover => (pushover(form)),
+                    Channel::Slack | Channel::Discord | Channel::Teams => (chat(form, channel)),
+                    Channel::Telegram => (telegram(form)),
                     Channel::Web => {
                         (form.field("url", t!("Postback URL")).hint(url_hint(&page.profile)).wide().url())
                         (web_details(&page.profile, form, purpose))
@@ -150,7 +152,7 @@ fn secret(profile: &Profile, form: &Form) -> Markup {
 
 fn pushover(form: &Form) -> Markup {
     // The errors of single fields, such as `/pushover/sound`, are shown at the fields.
-    let own: Vec<String> = form.errors_at("/pushover").into_iter().filter(|error| !error.contains(": ")).collect();
+    let own = own_errors(form, "/pushover");
     let sounds = Sound::all().map(|sound| (sound.name, sound.name));
     html! {
         (field_errors("pushover", &own))
@@ -159,6 +161,40 @@ fn pushover(form: &Form) -> Markup {
         (form.field_at("/pushover/api_token", "api_token", t!("API token")).hint(t!("The token of your Pushover application."))
             .wide().code().text())
         (form.field_at("/pushover/sound", "sound", t!("Sound")).choice(sounds))
+    }
+}
+
+/// The errors of a channel that are not about one of its fields.
+fn own_errors(form: &Form, pointer: &str) -> Vec<String> {
+    form.errors_at(pointer).into_iter().filter(|error| !error.contains(": ")).collect()
+}
+
+fn chat(form: &Form, channel: Channel) -> Markup {
+    let hint = match channel {
+        Channel::Slack => t!(
+            "The URL of an incoming webhook, from the settings of a Slack app. It is a secret and is not shown again."
+        ),
+        Channel::Discord => {
+            t!("The URL of a webhook, from the settings of a Discord channel. It is a secret and is not shown again.")
+        }
+        _ => t!(
+            "The URL of a workflow that posts to a channel or chat of Microsoft Teams. It is a secret and is not shown again."
+        ),
+    };
+    html! {
+        (field_errors("chat", &own_errors(form, "/chat")))
+        (form.field_at("/chat/webhook_url", "webhook_url", t!("Webhook URL")).hint(hint).wide().code().text())
+    }
+}
+
+fn telegram(form: &Form) -> Markup {
+    html! {
+        (field_errors("telegram", &own_errors(form, "/telegram")))
+        (form.field_at("/telegram/bot_token", "bot_token", t!("Bot token"))
+            .hint(t!("From @BotFather. It is a secret and is not shown again.")).wide().code().text())
+        (form.field_at("/telegram/chat_id", "chat_id", t!("Chat"))
+            .hint(t!("The id of the chat, such as -1001234567890, or its public name, such as @alerts. Add the bot to it first."))
+            .code().text())
     }
 }
 

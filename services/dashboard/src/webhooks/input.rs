@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::endpoint::Channel;
-use postrider_operations::endpoints::{CreateEndpoint, EditEndpoint, Endpoint, MASK, PushoverFields, RequestedStatus};
+use postrider_operations::endpoints::{
+    ChatFields, CreateEndpoint, EditEndpoint, Endpoint, MASK, PushoverFields, RequestedStatus, TelegramFields,
+};
 use postrider_operations::{Error, FieldError};
 use postrider_profiles::Profile;
 use serde_json::Value;
@@ -36,6 +38,9 @@ pub(crate) fn of_endpoint(endpoint: &Endpoint, offered: &[String]) -> Fields {
         .with_some("user_key", pushover.map(|_| MASK))
         .with_some("api_token", pushover.map(|_| MASK))
         .with_some("sound", pushover.and_then(|pushover| pushover.sound.as_ref()))
+        .with_some("webhook_url", endpoint.chat.as_ref().map(|chat| &chat.webhook_url))
+        .with_some("bot_token", endpoint.telegram.as_ref().map(|telegram| telegram.bot_token))
+        .with_some("chat_id", endpoint.telegram.as_ref().map(|telegram| &telegram.chat_id))
         .with_all("event_types", checked)
         .with("other_types", typed.into_iter().map(String::as_str).collect::<Vec<_>>().join("\n"))
         .with_some("payload_filter", filter)
@@ -63,6 +68,11 @@ pub(crate) fn creation(fields: &Fields, channel: Channel, profile: &Profile) -> 
         channel,
         url: (channel == Channel::Web).then(|| fields.get("url").to_owned()),
         pushover: pushover(fields, channel),
+        chat: channel.has_webhook_url().then(|| ChatFields { webhook_url: Some(fields.get("webhook_url").to_owned()) }),
+        telegram: (channel == Channel::Telegram).then(|| TelegramFields {
+            bot_token: Some(fields.get("bot_token").to_owned()),
+            chat_id: Some(fields.get("chat_id").to_owned()),
+        }),
         event_types: event_types(fields),
         filters: filters(fields, profile),
         payload_filter: reader.take(payload_filter(fields)),
@@ -98,6 +108,8 @@ pub(crate) fn edit(
         description: Some(request.description),
         url: request.url,
         pushover: request.pushover,
+        chat: request.chat,
+        telegram: request.telegram,
         event_types: Some(request.event_types),
         filters: Some(request.filters),
         payload_filter: Some(request.payload_filter),

@@ -46,10 +46,15 @@ async fn show_new_form(page: &Page, form: &Form) -> Answer<Response> {
 /// The choice of a channel, for profiles that have more than one channel.
 fn channel_tabs(page: &Page, channel: Channel) -> Markup {
     let current = |tab| (tab == channel).then_some("page");
-    html! { @if page.profile.channels.contains(&Channel::Pushover) {
+    let others = || page.profile.channels.iter().copied().filter(|other| *other != Channel::Web);
+    html! { @if others().next().is_some() {
         nav.tabs aria-label=(t!("Channel")) {
             a href=(page.to("/webhooks/new")) aria-current=[current(Channel::Web)] { (t!("Web {endpoint}")) }
-            a href=(page.to("/webhooks/new?channel=pushover")) aria-current=[current(Channel::Pushover)] { (t!("Pushover")) }
+            @for other in others() {
+                a href=(page.to(format!("/webhooks/new?channel={other}"))) aria-current=[current(other)] translate="no" {
+                    (other.label())
+                }
+            }
         }
     } }
 }

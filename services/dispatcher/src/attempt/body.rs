@@ -199,7 +199,7 @@ fn rendered_as(reference: &BodyReference, kind: BodyKind, mut render: impl FnMut
     if reference.names(&now) {
         return Rendered::Same(now);
     }
-    let others = [BodyKind::Json, BodyKind::AsciiJson, BodyKind::Pushover].into_iter().filter(|other| *other != kind);
+    let others = BodyKind::ALL.into_iter().filter(|other| *other != kind);
     match others.map(&mut render).find(|other| reference.names(other)) {
         Some(before) => Rendered::Same(before),
         None => Rendered::Changed(now),
@@ -248,6 +248,7 @@ mod tests {
             BodyKind::Json => Bytes::from_static(b"json"),
             BodyKind::AsciiJson => Bytes::from_static(b"ascii"),
             BodyKind::Pushover => Bytes::from_static(b"pushover"),
+            BodyKind::Notification => Bytes::from_static(b"notification"),
         };
         let of = |text: &[u8]| BodyReference::of(text);
         assert_eq!(rendered_as(&of(b"json"), BodyKind::Json, bytes), Rendered::Same(Bytes::from_static(b"json")));

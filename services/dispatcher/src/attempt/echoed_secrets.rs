@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use postrider_egress::{Headers, Response};
 use postrider_model::attempt::SECRET_MASK;
+use secrecy::ExposeSecret;
 
 use crate::endpoint::PreparedEndpoint;
 
@@ -18,10 +19,13 @@ const SECRET_BYTES_MIN: usize = 8;
 pub(crate) struct EchoedSecrets(Vec<Vec<u8>>);
 
 impl EchoedSecrets {
-    /// Collects the secrets among the headers. For the value `Bearer abc`, both the whole value and `abc` are secrets.
+    /// Collects the secrets among the headers, and those of the URL of a chat service. For the value `Bearer abc`, both the whole
+    /// value and `abc` are secrets.
     pub(crate) fn of(endpoint: &PreparedEndpoint, headers: &Headers<'_>) -> Self {
         let values = headers.iter().filter(|(name, _)| endpoint.masks(name)).map(|(_, value)| value.as_bytes());
         let parts = values.flat_map(|value| [Some(value), value.rsplit(|byte| *byte == b' ').next()]).flatten();
+        let of_url = endpoint.messenger.iter().flat_map(|messenger| &messenger.secrets);
+        let parts = parts.chain(of_url.map(|secret| secret.expose_secret().as_bytes()));
         let mut secrets: Vec<Vec<u8>> =
             parts.filter(|part| part.len() >= SECRET_BYTES_MIN).map(<[u8]>::to_vec).collect();
         secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -29,11 +33,16 @@ impl EchoedSecrets {
         Self(secrets)
     }
 
-    /// Masks the secrets in the recorded part of a response.
+    /// Masks the secrets in the recorded part of a response and in its error.
     pub(crate) fn mask_in(&self, response: &mut Response) {
         for secret in &self.0 {
             if let Some(masked) = mask(&response.excerpt, secret) {
                 response.excerpt = Bytes::from(masked);
+            }
+            if let Some(error) = &mut response.error
+                && let Some(masked) = mask(error.as_bytes(), secret)
+            {
+                *error = String::from_utf8_lossy(&masked).into_owned();
             }
             for (_, value) in &mut response.headers {
                 if let Some(masked) = mask(value.as_bytes(), secret) {
@@ -95,7 +104,7 @@ mod tests {
         endpoint.private.headers =
             vec![("Authorization".into(), "Bearer s3cret-of-a-customer".into()), ("X-Team".into(), "7".into())];
         endpoint.secrets.current = "the token itself".into();
-        let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
+        let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::service_urls()).unwrap();
         let headers = crate::attempt::headers::request(&endpoint, &testing::task(), testing::NOW, b"{}", None);
         let secrets = EchoedSecrets::of(&endpoint, &headers);
 

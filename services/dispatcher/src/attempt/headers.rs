@@ -31,8 +31,8 @@ pub(crate) fn request<'a>(
     body: &[u8],
     traceparent: Option<&str>,
 ) -> Headers<'a> {
-    if endpoint.pushover.is_some() {
-        // Pushover verifies no signatures and needs no ids.
+    if endpoint.messenger.is_some() {
+        // Services for people verify no signatures and need no ids.
         return endpoint.base_headers.clone();
     }
     // Most deliveries have at most 24 headers, so the list is allocated once.
@@ -109,7 +109,7 @@ mod tests {
     ) -> (&'static PreparedEndpoint, DeliveryTask, Headers<'static>) {
         let mut endpoint = testing::endpoint(profile);
         edit(&mut endpoint);
-        let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
+        let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::service_urls()).unwrap();
         let endpoint: &'static PreparedEndpoint = Box::leak(Box::new(endpoint));
         let task = DeliveryTask { number: 3, ..testing::task() };
         let headers = request(endpoint, &task, testing::NOW, BODY, Some(TRACE));

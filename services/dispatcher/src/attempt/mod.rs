@@ -19,7 +19,7 @@ use postrider_wire::loop_guard::{REFUSED_DELIVERY, REFUSED_HEADER};
 use postrider_wire::messages::{AttemptRecord, DeliveryTask};
 use tracing::Instrument;
 
-use crate::endpoint::{PreparedEndpoint, pushover};
+use crate::endpoint::PreparedEndpoint;
 use crate::metrics::Metrics;
 use crate::next_step;
 use echoed_secrets::EchoedSecrets;
@@ -67,12 +67,12 @@ pub(crate) async fn make(
     let headers = headers::request(endpoint, task, started_at, &body, Some(&traceparent));
     let request_headers = headers::recorded(endpoint, &headers);
     let secrets = EchoedSecrets::of(endpoint, &headers);
-    let request = Request { url: &endpoint.url, headers, body, timeout: endpoint.timeout };
+    let request = Request { url: &endpoint.target.url, headers, body, timeout: endpoint.timeout };
     // This future is boxed because it is the largest part of a delivery's future, which is copied when the delivery's task is
     // spawned.
     let mut response = Box::pin(egress.send(request).instrument(span.clone())).await;
-    if endpoint.pushover.is_some() {
-        pushover::judge(&mut response);
+    if let Some(messenger) = &endpoint.messenger {
+        messenger.judge(&mut response);
     }
     if is_loop(&response) {
         response.error = Some(LOOP.into());
@@ -110,7 +110,7 @@ pub(crate) async fn make(
         held_ms: millis(held_for),
         held_reason: held.filter(|_| !held_for.is_zero()).map(|(_, reason)| reason),
         late_ms: late.map(millis),
-        url: endpoint.url.as_str().to_owned(),
+        url: endpoint.target.shown.clone(),
         status_code: response.status_code,
         outcome,
         error: response.error,

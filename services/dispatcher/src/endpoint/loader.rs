@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use postrider_egress::Url;
 use postrider_model::ids::EndpointId;
 use postrider_profiles::Profiles;
 use postrider_store::Store;
 
+use super::service::ServiceUrls;
 use super::{DatabaseUnavailable, EndpointState, LoadedEndpoint, PreparedEndpoint};
 use crate::metrics::Metrics;
 
@@ -14,8 +14,7 @@ use crate::metrics::Metrics;
 pub(crate) struct EndpointLoader {
     pub(crate) store: Store,
     pub(crate) profiles: Arc<Profiles>,
-    /// The URL of Pushover's API for messages.
-    pub(crate) pushover_url: Url,
+    pub(crate) services: ServiceUrls,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -36,7 +35,7 @@ impl EndpointLoader {
             Ok(Some(endpoint)) => {
                 self.metrics.loads_ok.increment(1);
                 let config_version = endpoint.config_version;
-                let state = match PreparedEndpoint::new(endpoint, &self.profiles, &self.pushover_url) {
+                let state = match PreparedEndpoint::new(endpoint, &self.profiles, &self.services) {
                     Ok(prepared) => EndpointState::Ready(Arc::new(prepared)),
                     Err(unusable) => {
                         tracing::warn!(endpoint.id = %id, reason = %unusable, "cannot attempt an endpoint; its deliveries wait");

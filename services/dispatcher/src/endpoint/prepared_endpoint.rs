@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
-use postrider_egress::{Headers, Url};
+use postrider_egress::Headers;
 use postrider_model::delivery::{BodyKind, EndpointStatus};
-use postrider_model::endpoint::{Channel, SignatureKey};
+use postrider_model::endpoint::SignatureKey;
 use postrider_model::event::EventType;
-use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN, PUSHOVER_RETRY_DELAY_MIN};
+use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN};
 use postrider_model::retry_schedule::{RetryPolicy, RetrySchedule};
 use postrider_profiles::{Profile, Profiles};
 use postrider_signature::{NextSecret, PreviousSecret, Signer, SigningSecrets};
@@ -19,7 +19,7 @@ use postrider_store::endpoint::DispatchEndpoint;
 use secrecy::ExposeSecret;
 
 use super::Unusable;
-use super::pushover::{self, Pushover};
+use super::service::{Messenger, ServiceUrls, Target};
 use crate::metrics::ProfileMetrics;
 
 /// `User-Agent` for profiles that do not define one.
@@ -33,13 +33,13 @@ pub(crate) struct PreparedEndpoint {
     /// Whether the endpoint receives deliveries.
     pub(crate) status: EndpointStatus,
     /// The URL of the endpoint's requests.
-    pub(crate) url: Url,
+    pub(crate) target: Target,
     /// The profile of the endpoint's tenant.
     pub(crate) profile: Arc<Profile>,
     /// The format of the endpoint's bodies.
     pub(crate) body_kind: BodyKind,
-    /// Set if the endpoint's deliveries are Pushover messages.
-    pub(crate) pushover: Option<Pushover>,
+    /// Set if a service for people receives the endpoint's deliveries.
+    pub(crate) messenger: Option<Messenger>,
     /// Signs the endpoint's attempts.
     pub(crate) signer: Signer,
     /// The endpoint's own token, if it has one and the profile sends tokens. Without an own token, the signing secret is sent
@@ -61,28 +61,25 @@ pub(crate) struct PreparedEndpoint {
 }
 
 impl PreparedEndpoint {
-    /// Prepares an endpoint. `pushover_url` is the URL of Pushover's API for messages.
-    pub(crate) fn new(endpoint: DispatchEndpoint, profiles: &Profiles, pushover_url: &Url) -> Result<Self, Unusable> {
+    /// Prepares an endpoint.
+    pub(crate) fn new(endpoint: DispatchEndpoint, profiles: &Profiles, urls: &ServiceUrls) -> Result<Self, Unusable> {
         let DispatchEndpoint { version, document, status, secrets, private, profile, limits, .. } = endpoint;
         let profile = profiles.get(&profile).cloned().ok_or(Unusable::Profile(profile))?;
-        let pushover = match document.channel {
-            Channel::Web => None,
-            Channel::Pushover => Some(Pushover::new(&document, &private)?),
-        };
+        let (messenger, target) = Messenger::new(&document, &private, urls)?.unzip();
         let body_kind = document.body_kind();
         let ed25519 = document.signature_key == SignatureKey::Ed25519;
         if ed25519 && !profile.only_standard_signature() {
             return Err(Unusable::Unsupported("an ed25519 key with its tenant's profile"));
         }
-        let url = match &pushover {
-            Some(_) => pushover_url.clone(),
-            None => document.url.as_deref().and_then(|url| url.parse().ok()).ok_or(Unusable::Invalid("URL"))?,
+        let target = match target {
+            Some(target) => target,
+            None => web_target(document.url.as_deref())?,
         };
 
         let user_agent = profile.user_agent.as_deref().unwrap_or(OWN_USER_AGENT);
         let mut base_headers = Headers::with_capacity(2);
         let json = HeaderValue::from_static("application/json");
-        let content_type = if pushover.is_some() { pushover::CONTENT_TYPE } else { json };
+        let content_type = messenger.as_ref().map_or(json, Messenger::content_type);
         insert(&mut base_headers, "Content-Type", content_type, "content type")?;
         insert(&mut base_headers, "User-Agent", value(user_agent, "profile's user agent")?, "profile's user agent")?;
 
@@ -101,37 +98,41 @@ impl PreparedEndpoint {
         let signer = signer.ok_or(Unusable::Invalid("secret"))?;
         let schedule = document.retry_schedule_seconds.map(RetrySchedule::from_seconds).transpose();
         let mut schedule = schedule.map_err(|_| Unusable::Invalid("retry schedule"))?;
-        if pushover.is_some() {
+        if let Some(messenger) = &messenger {
             let wanted = schedule.unwrap_or_else(|| profile.retry_schedule.clone());
-            schedule = Some(wanted.at_least(PUSHOVER_RETRY_DELAY_MIN));
+            schedule = Some(wanted.at_least(messenger.retry_delay_min()));
         }
         let timeout = document.timeout_seconds.map(u64::from).map_or(profile.timeout, Duration::from_secs);
         let longest = limits.timeout_seconds_max.map(u64::from).map_or(ATTEMPT_TIMEOUT_MAX, Duration::from_secs);
         let rate = document.rate_per_second.or(profile.rate_per_second);
+        let most = [document.channel.rate_per_second_max(), limits.rate_per_second_max];
         Ok(Self {
             version,
             status,
-            url,
+            target,
             signer: signer.with_token_header(document.token_header),
             token,
             base_headers,
             own_headers,
             token_header,
             timeout: timeout.min(longest).clamp(ATTEMPT_TIMEOUT_MIN, ATTEMPT_TIMEOUT_MAX),
-            rate_per_second: rate.map(|rate| limits.rate_per_second_max.map_or(rate, |most| rate.min(most))),
+            rate_per_second: most
+                .into_iter()
+                .flatten()
+                .fold(rate.or(most[0]), |rate, most| rate.map(|rate| rate.min(most))),
             counts: ProfileMetrics::new(&profile.name),
             schedule,
             profile,
             body_kind,
-            pushover,
+            messenger,
         })
     }
 
     /// Returns the rules for the endpoint's retries.
     pub(crate) fn retry_policy(&self) -> RetryPolicy<'_> {
         let policy = self.profile.retry_policy(self.schedule.as_ref());
-        match &self.pushover {
-            Some(pushover) => RetryPolicy { statuses: &pushover.statuses, ..policy },
+        match &self.messenger {
+            Some(messenger) => RetryPolicy { statuses: &messenger.statuses, ..policy },
             None => policy,
         }
     }
@@ -142,13 +143,17 @@ impl PreparedEndpoint {
             || self.token_header.as_ref().is_some_and(|token| token.eq_ignore_ascii_case(name))
     }
 
-    /// Returns the payload to send for a body: a form for Pushover, otherwise the body itself.
+    /// Returns the payload to send for a body: the message of the endpoint's service, or the body itself.
     pub(crate) fn payload(&self, body: Bytes, event_type: &EventType) -> Bytes {
-        match &self.pushover {
-            Some(pushover) => pushover.form(&body, event_type),
+        match &self.messenger {
+            Some(messenger) => messenger.payload(&body, event_type),
             None => body,
         }
     }
+}
+
+fn web_target(url: Option<&str>) -> Result<Target, Unusable> {
+    url.and_then(|url| url.parse().ok()).map(Target::open).ok_or(Unusable::Invalid("URL"))
 }
 
 fn insert(headers: &mut Headers, name: &str, value: HeaderValue, what: &'static str) -> Result<(), Unusable> {
@@ -179,6 +184,7 @@ fn signing_secrets(secrets: EndpointSecrets) -> SigningSecrets {
 #[cfg(test)]
 mod tests {
     use postrider_model::attempt::StatusVerdict;
+    use postrider_model::endpoint::Channel;
     use postrider_model::tenant_limits::TenantLimits;
 
     use super::*;
@@ -188,7 +194,7 @@ mod tests {
         let mut endpoint = testing::endpoint("standard");
         edit(&mut endpoint);
         assert_eq!(
-            PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap_err(),
+            PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::service_urls()).unwrap_err(),
             expected
         );
     }
@@ -220,7 +226,7 @@ mod tests {
         let prepare = |edit: fn(&mut DispatchEndpoint)| {
             let mut endpoint = testing::endpoint("standard");
             edit(&mut endpoint);
-            PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap()
+            PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::service_urls()).unwrap()
         };
         let plain = prepare(|_| {});
         assert_eq!(plain.timeout, plain.profile.timeout);
@@ -249,7 +255,7 @@ mod tests {
     fn a_pushover_endpoint_retries_after_5_s_and_never_a_refusal() {
         let mut endpoint = testing::pushover_endpoint();
         endpoint.document.retry_schedule_seconds = Some(vec![1, 5, 60]);
-        let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
+        let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::service_urls()).unwrap();
         let policy = endpoint.retry_policy();
         assert_eq!(policy.schedule.seconds(), [5, 5, 60]);
         for (code, verdict) in [
@@ -266,7 +272,7 @@ mod tests {
     #[test]
     fn a_pushover_form_has_the_credentials_and_no_other_header() {
         let endpoint = testing::pushover_endpoint();
-        let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
+        let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::service_urls()).unwrap();
         let event_type = "Bounced".parse().unwrap();
         let body = Bytes::from_static("{\"title\":\"a&b\",\"message\":\"ü\",\"timestamp\":7}".as_bytes());
         let form = endpoint.payload(body, &event_type);
@@ -282,14 +288,14 @@ mod tests {
     #[test]
     fn no_secret_is_printed() {
         let printed =
-            PreparedEndpoint::new(testing::pushover_endpoint(), &Profiles::builtin(), &testing::pushover_url());
+            PreparedEndpoint::new(testing::pushover_endpoint(), &Profiles::builtin(), &testing::service_urls());
         let printed = format!("{:?}", printed.unwrap());
         assert!(!printed.contains("user-key") && !printed.contains("app-token"), "{printed}");
         let mut endpoint = testing::endpoint("standard");
         endpoint.secrets.current = "whsec_c2VjcmV0c2VjcmV0".into();
         endpoint.private.headers = vec![("x-team".into(), "hush".into())];
         let printed =
-            format!("{:?}", PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap());
+            format!("{:?}", PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::service_urls()).unwrap());
         assert!(!printed.contains("hush") && !printed.contains("c2VjcmV0"), "{printed}");
     }
 }

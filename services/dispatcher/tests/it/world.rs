@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_broker::{Broker, BrokerConfig, ConsumeOptions, Queue, QueueDepth, RawConsumer, Route};
-use postrider_dispatcher::{Config, Deps};
+use postrider_dispatcher::{Config, Deps, ServiceUrls};
 use postrider_egress::{Egress, EgressConfig};
 use postrider_model::delivery::{EndpointStatus, Lane, Trigger};
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, TenantId};
@@ -82,7 +82,10 @@ impl World {
             store: self.store.clone(),
             egress,
             profiles: Arc::new(Profiles::builtin()),
-            pushover_url: "http://127.0.0.1:9".parse().unwrap(),
+            services: ServiceUrls {
+                pushover: "http://127.0.0.1:9".parse().unwrap(),
+                telegram: "http://127.0.0.1:9".parse().unwrap(),
+            },
             ready: None,
         };
         let config = Config { count_dispatchers_every: self.count_dispatchers_every, ..Config::default() };

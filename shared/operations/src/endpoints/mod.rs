@@ -1,5 +1,6 @@
 //! Endpoints: where a tenant receives events.
 
+mod chat;
 mod check;
 mod health;
 mod new_key;
@@ -21,6 +22,7 @@ use crate::{Caller, Operations};
 use check::{Rules, refuse_kept_headers};
 use new_key::NewKey;
 
+pub use chat::{ChatFields, ChatShown, TelegramFields, TelegramShown};
 pub use health::{Failure, Health, HealthState, OutageShown};
 pub use postrider_model::endpoint::EndpointOrder;
 pub use recover::{RecoverEndpoint, RecoveryAccepted, RecoveryPreview};
@@ -63,15 +65,17 @@ impl Operations {
         let given = request.secret.take();
         let mut draft = request.into_draft();
         let mut mistakes = rules.check(&draft);
-        let pushover = draft.document.channel == Channel::Pushover;
-        if pushover && given.is_some() {
-            mistakes.add("/secret", "deliveries to Pushover have no signature; leave the secret out");
+        let channel = draft.document.channel;
+        let is_signed = channel == Channel::Web;
+        if !is_signed && given.is_some() {
+            let detail = format!("deliveries to {} have no signature; leave the secret out", channel.label());
+            mistakes.add("/secret", detail);
         }
         let key = NewKey::new(draft.document.signature_key, given, profile, &mut mistakes);
         mistakes.finish()?;
         draft.document.public_key.clone_from(&key.public);
         rules.normalize_url(&mut draft.document);
-        let secret = key.shown_once().filter(|_| !pushover);
+        let secret = key.shown_once().filter(|_| is_signed);
         let new = NewEndpoint { draft, secret: key.secret };
         let created = self.edits_of(caller)?.config().create_endpoint(tenant.id, &new).await?;
         Ok(CreatedEndpoint { endpoint: Endpoint::new(created, None, EndpointHealth::default()), secret })

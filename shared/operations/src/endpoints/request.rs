@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::chat::{ChatFields, TelegramFields};
 use crate::tenants::clearable;
 
 /// Answers show this in place of a secret value. An edit that contains it keeps the stored value.
@@ -70,6 +71,10 @@ pub struct CreateEndpoint {
     pub url: Option<String>,
     /// The Pushover user. Required for the channel `pushover`, with its key and token.
     pub pushover: Option<PushoverFields>,
+    /// The webhook of the chat service. Required for the channels `slack`, `discord` and `teams`.
+    pub chat: Option<ChatFields>,
+    /// The Telegram chat. Required for the channel `telegram`, with its bot token and chat id.
+    pub telegram: Option<TelegramFields>,
     /// The event types to receive: at least one type, pattern of types (`email.*`), or `*` for all types.
     #[schema(example = json!(["email.*"]))]
     pub event_types: Vec<String>,
@@ -128,6 +133,10 @@ pub struct EditEndpoint {
     pub url: Option<String>,
     /// Replaces the Pushover fields that are given.
     pub pushover: Option<PushoverFields>,
+    /// Replaces the webhook of the chat service.
+    pub chat: Option<ChatFields>,
+    /// Replaces the Telegram fields that are given.
+    pub telegram: Option<TelegramFields>,
     /// Replaces the event types.
     pub event_types: Option<Vec<String>>,
     /// Replaces all filters.
@@ -177,6 +186,8 @@ impl CreateEndpoint {
             channel: self.channel,
             url: self.url,
             sound: pushover.as_mut().and_then(|pushover| pushover.sound.take()),
+            webhook_shown: None,
+            chat_id: None,
             event_types: self.event_types,
             filters: self.filters,
             payload_filter: self.payload_filter,
@@ -194,8 +205,11 @@ impl CreateEndpoint {
             user_key: given.user_key.unwrap_or_default().into(),
             api_token: given.api_token.unwrap_or_default().into(),
         });
-        let private = EndpointPrivate { headers: secret_headers(self.headers), token: None, pushover };
-        EndpointDraft { document, status: self.status.into(), private }
+        let private = EndpointPrivate { headers: secret_headers(self.headers), token: None, pushover, chat: None };
+        let mut draft = EndpointDraft { document, status: self.status.into(), private };
+        self.chat.into_iter().for_each(|chat| chat.apply(&mut draft));
+        self.telegram.into_iter().for_each(|telegram| telegram.apply(&mut draft));
+        draft
     }
 }
 
@@ -240,6 +254,14 @@ impl EditEndpoint {
                 api_token: kept(given.api_token, api_token),
             });
             document.sound = given.sound.or(document.sound.take());
+        }
+        if let Some(chat) = self.chat {
+            touched.push("chat");
+            chat.apply(draft);
+        }
+        if let Some(telegram) = self.telegram {
+            touched.push("telegram");
+            telegram.apply(draft);
         }
         if let Some(headers) = self.headers {
             touched.push("headers");

@@ -65,7 +65,8 @@ impl Operations {
     /// Replaces an endpoint's secret if the endpoint's version is `expected`. `None` accepts any version.
     ///
     /// # Errors
-    /// Requires the scope `manage`. [`Error::Conflict`] while another secret is planned, or for a Pushover endpoint.
+    /// Requires the scope `manage`. [`Error::Conflict`] while another secret is planned, or for an endpoint of another channel than
+    /// `web`.
     pub async fn rotate_secret(
         &self,
         caller: Caller,
@@ -74,10 +75,12 @@ impl Operations {
         request: RotateSecret,
     ) -> Result<RotatedSecret, Error> {
         let endpoint = self.stored_endpoint(caller, Scope::Manage, id).await?;
-        if endpoint.document.channel == Channel::Pushover {
-            return Err(Error::Conflict(
-                "deliveries to Pushover have no signature; an edit of the endpoint replaces its key and token".into(),
-            ));
+        let channel = endpoint.document.channel;
+        if channel != Channel::Web {
+            return Err(Error::Conflict(format!(
+                "deliveries to {} have no signature; an edit of the endpoint replaces its credentials",
+                channel.label()
+            )));
         }
         let tenant = self.stored_tenant(endpoint.tenant).await?;
         let profile = self.profile(&tenant.draft.profile)?;

@@ -12,6 +12,7 @@ use postrider_store::config::{Endpoint as StoredEndpoint, EndpointHealth};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::chat::{ChatShown, TelegramShown};
 use super::health::Health;
 use super::request::MASK;
 
@@ -69,6 +70,12 @@ pub struct Endpoint {
     /// The Pushover user that it sends to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pushover: Option<PushoverShown>,
+    /// The webhook of Slack, Discord or Microsoft Teams that it sends to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat: Option<ChatShown>,
+    /// The Telegram chat that it sends to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub telegram: Option<TelegramShown>,
     /// The event types that it subscribes to.
     #[schema(example = json!(["email.*"]))]
     pub event_types: Vec<String>,
@@ -186,6 +193,7 @@ impl Endpoint {
         let previous_secrets_until = previous_ends(&endpoint, now);
         let last_end = endpoint.previous_secrets_until.iter().copied().filter(|until| *until > now).max();
         let document = endpoint.document;
+        let (chat, telegram) = (ChatShown::of(&document), TelegramShown::of(&document));
         Self {
             id: endpoint.id,
             tenant_id: endpoint.tenant,
@@ -199,6 +207,8 @@ impl Endpoint {
                 api_token: MASK,
                 sound: document.sound,
             }),
+            chat,
+            telegram,
             event_types: document.event_types,
             filters: document.filters,
             payload_filter: document.payload_filter,

@@ -62,7 +62,11 @@ pub(super) fn delivery(doc: &TomlDocument<'_>, delivery: &Delivery) -> Result<Ch
         return Err(doc.error(days, "delivery.disable_after_days", "1 to 365"));
     }
     if delivery.channels.get_ref().is_empty() {
-        return Err(doc.error(&delivery.channels, "delivery.channels", "at least one of web, pushover"));
+        return Err(doc.error(
+            &delivery.channels,
+            "delivery.channels",
+            "at least one of web, pushover, slack, discord, teams, telegram",
+        ));
     }
     let longest = RETRY_DELAY_MAX;
     Ok(Checked {

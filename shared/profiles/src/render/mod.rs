@@ -1,7 +1,8 @@
-//! Renders the parts of a delivery: the body, the product's headers, and the Pushover message.
+//! Renders the parts of a delivery: the body, the product's headers, and the messages for people.
 
 mod envelope;
 mod headers;
+mod notification;
 mod pushover;
 
 use postrider_model::delivery::BodyKind;
@@ -20,6 +21,8 @@ impl Profile {
             BodyKind::AsciiJson => self.render_envelope(event, Printer::Python),
             // The message consists of two strings and a number, so serializing it cannot fail.
             BodyKind::Pushover => serde_json::to_vec(&self.pushover(event)).unwrap_or_default(),
+            // The same holds for a notification, which consists of strings.
+            BodyKind::Notification => serde_json::to_vec(&self.notification(event)).unwrap_or_default(),
         }
     }
 }

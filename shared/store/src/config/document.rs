@@ -33,6 +33,12 @@ pub struct EndpointDocument {
     /// The sound, for [`Channel::Pushover`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sound: Option<String>,
+    /// The part of a chat service's webhook URL that is shown, such as `https://hooks.slack.com/********1aB2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_shown: Option<String>,
+    /// The id or public name of the chat, for [`Channel::Telegram`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_id: Option<String>,
     /// Patterns of event types; not empty.
     pub event_types: Vec<String>,
     /// The accepted values of attributes, by attribute.
@@ -82,6 +88,7 @@ impl Column for EndpointDocument {
 pub(crate) fn body_kind(channel: Channel, ascii_json: bool) -> BodyKind {
     match (channel, ascii_json) {
         (Channel::Pushover, _) => BodyKind::Pushover,
+        (Channel::Slack | Channel::Discord | Channel::Teams | Channel::Telegram, _) => BodyKind::Notification,
         (Channel::Web, true) => BodyKind::AsciiJson,
         (Channel::Web, false) => BodyKind::Json,
     }

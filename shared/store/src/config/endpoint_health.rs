@@ -1,6 +1,7 @@
 //! Reads the health of an endpoint for people: since when it fails, why, and which events it may have missed.
 
 use postrider_model::attempt::Outcome;
+use postrider_model::endpoint::Channel;
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
@@ -137,7 +138,7 @@ impl ConfigStore {
         rows.iter().map(|row| Ok((row.col("id")?, EndpointHealth::read(row)?))).collect()
     }
 
-    /// Returns endpoints with a rate limit: their own, or that of a profile in `profiles`. `ids` and `tenant` restrict the
+    /// Returns endpoints with a rate limit: their own, that of their channel, or that of a profile in `profiles`. `ids` and `tenant` restrict the
     /// result; `None` does not restrict it.
     pub async fn rate_limited_endpoints(
         &self,
@@ -147,9 +148,12 @@ impl ConfigStore {
     ) -> Result<Vec<EndpointId>, StoreError> {
         let sql = "SELECT e.id FROM endpoints e JOIN tenants t ON t.id = e.tenant
                    WHERE e.deleted_at IS NULL AND ($1::uuid IS NULL OR e.tenant = $1) AND ($2::uuid[] IS NULL OR e.id = ANY($2))
-                     AND (e.document ->> 'rate_per_second' IS NOT NULL OR t.profile = ANY($3))";
+                     AND (e.document ->> 'rate_per_second' IS NOT NULL OR t.profile = ANY($3) OR e.document ->> 'channel' = ANY($4))";
+        let limited = Channel::ALL.into_iter().filter(|channel| channel.rate_per_second_max().is_some());
+        let channels: Vec<&str> = limited.map(Channel::as_str).collect();
         let ids: Option<Vec<_>> = ids.map(|ids| ids.iter().map(|id| id.0).collect());
-        let rows = self.0.client().await?.query(sql, &[&tenant.map(|tenant| tenant.0), &ids, &profiles]).await?;
+        let rows =
+            self.0.client().await?.query(sql, &[&tenant.map(|tenant| tenant.0), &ids, &profiles, &channels]).await?;
         rows.iter().map(|row| row.col("id")).collect()
     }
 }

@@ -24,7 +24,7 @@ pub struct FoundEndpoint {
     pub id: EndpointId,
     /// Its name.
     pub name: String,
-    /// Its URL; `None` for Pushover.
+    /// Its URL; `None` for channels other than `web`.
     pub url: Option<String>,
 }
 
@@ -48,7 +48,7 @@ fn same_private(one: &EndpointPrivate, two: &EndpointPrivate) -> bool {
     let all = |private: &EndpointPrivate| {
         let headers: Vec<_> = private.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect();
         let pushover = private.pushover.as_ref().map(|both| (text(&both.user_key), text(&both.api_token)));
-        (headers, private.token.as_ref().map(text), pushover)
+        (headers, private.token.as_ref().map(text), pushover, private.chat.as_ref().map(text))
     };
     all(one) == all(two)
 }

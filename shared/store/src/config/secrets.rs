@@ -32,6 +32,8 @@ pub struct EndpointPrivate {
     pub token: Option<SecretString>,
     /// Credentials of the channel `pushover`.
     pub pushover: Option<PushoverCredentials>,
+    /// The secret of a chat channel: the webhook URL of Slack, Discord or Microsoft Teams, or the token of a Telegram bot.
+    pub chat: Option<SecretString>,
 }
 
 /// Credentials for Pushover.
@@ -224,6 +226,8 @@ struct Plain<'a> {
     token: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pushover: Option<(Cow<'a, str>, Cow<'a, str>)>,
+    #[serde(borrow, default)]
+    chat: Option<Cow<'a, str>>,
 }
 
 pub(crate) fn seal_private(
@@ -240,6 +244,7 @@ pub(crate) fn seal_private(
         token: private.token.as_ref().map(|token| token.expose_secret().into()),
         pushover: (private.pushover.as_ref())
             .map(|both| (both.user_key.expose_secret().into(), both.api_token.expose_secret().into())),
+        chat: private.chat.as_ref().map(|secret| secret.expose_secret().into()),
     };
     let json = serde_json::to_vec(&plain).map_err(|error| unreadable(&error.to_string()))?;
     Ok(keys.seal(&Column::Private.context(id), &Zeroizing::new(json))?)
@@ -257,6 +262,7 @@ pub(crate) fn open_private(keys: &MasterKeys, id: EndpointId, sealed: &[u8]) -> 
         pushover: plain
             .pushover
             .map(|(user, token)| PushoverCredentials { user_key: secret(user), api_token: secret(token) }),
+        chat: plain.chat.map(secret),
     })
 }
 
@@ -366,12 +372,14 @@ mod tests {
             headers: vec![("X-A".into(), "q\"uo\u{0}te".into()), ("X-A".into(), "é".into())],
             token: Some("t\\".into()),
             pushover: Some(PushoverCredentials { user_key: "u".into(), api_token: "p".into() }),
+            chat: Some("https://hooks.example/\"".into()),
         };
         let opened = open_private(&keys, id, &seal_private(&keys, id, &private).unwrap()).unwrap();
         assert_eq!(opened.headers[0].1.expose_secret(), "q\"uo\u{0}te");
         assert_eq!(opened.headers[1].0, "X-A");
         assert_eq!(opened.token.unwrap().expose_secret(), "t\\");
         assert_eq!(opened.pushover.unwrap().api_token.expose_secret(), "p");
+        assert_eq!(opened.chat.unwrap().expose_secret(), "https://hooks.example/\"");
         assert!(!format!("{private:?}").contains("uo"), "debugging shows no secret");
     }
 }

@@ -136,6 +136,7 @@ async fn an_endpoint_keeps_every_version_and_only_the_dispatcher_gets_secrets() 
         headers: vec![("X-Api-Key".into(), "h34der".into())],
         token: Some("t0ken".into()),
         pushover: Some(PushoverCredentials { user_key: "us3r".into(), api_token: "ap1".into() }),
+        chat: None,
     };
     let made = store.config().create_endpoint(tenant.id, &new).await.unwrap();
     assert_eq!(made.document.header_names, ["X-Api-Key"]);

@@ -1,5 +1,6 @@
 //! Checks an endpoint against the tenant's profile, the tenant's limits and the address guard.
 
+mod chat;
 mod headers;
 mod pace;
 mod pushover;
@@ -81,6 +82,8 @@ impl Rules<'_> {
         match document.channel {
             Channel::Web => self.web(draft, mistakes),
             Channel::Pushover => pushover::check(draft, mistakes),
+            Channel::Slack | Channel::Discord | Channel::Teams => chat::check_webhook(draft, self.guard, mistakes),
+            Channel::Telegram => chat::check_telegram(draft, mistakes),
         }
     }
 
@@ -88,6 +91,7 @@ impl Rules<'_> {
         if draft.private.pushover.is_some() {
             mistakes.add("/pushover", "the channel is web");
         }
+        no_chat(draft, mistakes);
         match draft.document.url.as_deref() {
             None => mistakes.add("/url", "the channel web needs a URL"),
             Some(url) => {
@@ -148,6 +152,33 @@ impl Rules<'_> {
                 );
             }
         }
+    }
+}
+
+/// Refuses fields that apply only to endpoints with a URL.
+fn only_web(draft: &EndpointDraft, mistakes: &mut Mistakes) {
+    let document = &draft.document;
+    let only_web = [
+        ("/url", document.url.is_some()),
+        ("/headers", !draft.private.headers.is_empty()),
+        ("/token_header", document.token_header.is_some()),
+        ("/ascii_json", document.ascii_json),
+        ("/signature_key", document.signature_key != SignatureKey::Hmac),
+    ];
+    for (pointer, _) in only_web.into_iter().filter(|(_, given)| *given) {
+        mistakes.add(pointer, format!("does not apply to {}; leave it out", document.channel.label()));
+    }
+    if document.channel != Channel::Pushover && draft.private.pushover.is_some() {
+        mistakes.add("/pushover", format!("the channel is {}", document.channel));
+    }
+}
+
+/// Refuses the fields of chat channels.
+fn no_chat(draft: &EndpointDraft, mistakes: &mut Mistakes) {
+    let document = &draft.document;
+    let given = [("/chat", document.webhook_shown.is_some()), ("/telegram", document.chat_id.is_some())];
+    for (pointer, _) in given.into_iter().filter(|(_, given)| *given) {
+        mistakes.add(pointer, format!("the channel is {}", document.channel));
     }
 }
 

@@ -1,10 +1,10 @@
 //! An endpoint of the channel Pushover.
 
-use postrider_model::endpoint::SignatureKey;
 use postrider_model::pushover::Sound;
 use postrider_store::config::EndpointDraft;
 use secrecy::ExposeSecret;
 
+use super::{no_chat, only_web};
 use crate::error::Mistakes;
 
 /// Number of characters of a Pushover key or token.
@@ -13,6 +13,8 @@ const PUSHOVER_KEY_CHARS: usize = 30;
 /// Requires credentials and a sound, and refuses fields that apply only to endpoints with a URL.
 pub(super) fn check(draft: &EndpointDraft, mistakes: &mut Mistakes) {
     let document = &draft.document;
+    only_web(draft, mistakes);
+    no_chat(draft, mistakes);
     let Some(credentials) = &draft.private.pushover else {
         return mistakes.add("/pushover", "the channel pushover needs user_key, api_token and sound");
     };
@@ -26,15 +28,5 @@ pub(super) fn check(draft: &EndpointDraft, mistakes: &mut Mistakes) {
     if document.sound.as_deref().and_then(Sound::named).is_none() {
         let sounds: Vec<&str> = Sound::all().map(|sound| sound.name).collect();
         mistakes.add("/pushover/sound", format!("no such sound; there are: {}", sounds.join(", ")));
-    }
-    let only_web = [
-        ("/url", document.url.is_some()),
-        ("/headers", !draft.private.headers.is_empty()),
-        ("/token_header", document.token_header.is_some()),
-        ("/ascii_json", document.ascii_json),
-        ("/signature_key", document.signature_key != SignatureKey::Hmac),
-    ];
-    for (pointer, _) in only_web.into_iter().filter(|(_, given)| *given) {
-        mistakes.add(pointer, "does not apply to Pushover; leave it out");
     }
 }

@@ -108,6 +108,67 @@ fn a_pushover_endpoint_has_keys_a_sound_and_no_url() {
 }
 
 #[test]
+fn a_chat_endpoint_has_a_webhook_of_its_service_or_a_bot_and_a_chat() {
+    use serde_json::json;
+    let check = |channel: &str, members: serde_json::Value, expected: &[&str]| {
+        let mut json = json!({"name": "n", "channel": channel, "event_types": ["*"]});
+        json.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        let profiles = Profiles::builtin();
+        let guard = AddressGuard { chat_hosts: vec!["chat.example.com:8443".into()], ..AddressGuard::default() };
+        let limits = TenantLimits::default();
+        let rules =
+            Rules { profile: profiles.get("standard").unwrap(), limits: &limits, guard: &guard, event_types: &[] };
+        let errors = rules.check(&serde_json::from_value::<CreateEndpoint>(json).unwrap().into_draft());
+        assert_eq!(errors.pointers(), expected, "{channel}: {members}: {errors:?}");
+        assert!(!format!("{errors:?}").contains("s3cret"), "{errors:?}");
+    };
+    let webhook = |url: &str| json!({"chat": {"webhook_url": url}});
+    let slack = "https://hooks.slack.com/services/T0/B0/s3cret";
+    let discord = "https://discord.com/api/webhooks/1/s3cret?thread_id=2";
+    let workflow = "https://default1.2f.environment.api.powerplatform.com:443/powerautomate/workflows/x?sig=s3cret";
+    check("slack", webhook(slack), &[]);
+    check("slack", webhook("https://chat.example.com:8443/hooks/s3cret"), &[]);
+    check("discord", webhook(discord), &[]);
+    check("teams", webhook(workflow), &[]);
+    check("teams", webhook("https://acme.webhook.office.com/webhookb2/s3cret"), &[]);
+    for (channel, url) in [
+        ("slack", "http://hooks.slack.com/services/T0/B0/s3cret"),
+        ("slack", "https://hooks.slack.com.evil.example/services/s3cret"),
+        ("slack", "https://hooks.slack.com/triggers/s3cret"),
+        ("slack", "https://hooks.slack.com:8443/services/s3cret"),
+        ("slack", "https://chat.example.com/hooks/s3cret"),
+        ("slack", discord),
+        ("discord", slack),
+        ("discord", "https://discord.com/api/webhooks/1/s3cret/slack"),
+        ("teams", "https://webhook.office.com.evil.example/s3cret"),
+        ("teams", "https://127.0.0.1/s3cret"),
+        ("teams", "s3cret"),
+        ("slack", MASK),
+        ("slack", ""),
+    ] {
+        check(channel, webhook(url), &["/chat/webhook_url"]);
+    }
+    check("slack", json!({}), &["/chat"]);
+    check("slack", json!({"chat": {"webhook_url": slack}, "url": "https://example.com/"}), &["/url"]);
+    check("slack", json!({"chat": {"webhook_url": slack}, "telegram": {}}), &["/telegram"]);
+    check("web", json!({"url": "https://example.com/", "chat": {"webhook_url": slack}}), &["/chat"]);
+
+    let token = format!("123456:{}", "s3cret_".repeat(5));
+    let telegram = |token: &str, chat: &str| json!({"telegram": {"bot_token": token, "chat_id": chat}});
+    for chat in ["-1001234567890", "42", "@alerts_of_acme"] {
+        check("telegram", telegram(&token, chat), &[]);
+    }
+    for chat in ["", "0", "+42", "alerts", "@", "@a b", "-1e3", &format!("@{}", "x".repeat(128))] {
+        check("telegram", telegram(&token, chat), &["/telegram/chat_id"]);
+    }
+    for token in ["", MASK, "s3cret", "123456:s3cret", &format!("{token}/../x"), &format!("x{token}")] {
+        check("telegram", telegram(token, "42"), &["/telegram/bot_token"]);
+    }
+    check("telegram", json!({}), &["/telegram"]);
+    check("telegram", json!({"telegram": {"bot_token": token, "chat_id": "1"}, "chat": {}}), &["/chat"]);
+}
+
+#[test]
 fn headers_that_postrider_sets_are_refused_and_so_are_broken_values() {
     use serde_json::json;
     good("headers", json!({"Authorization": "Bearer x", "X-Team": ""}));

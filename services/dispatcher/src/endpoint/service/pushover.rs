@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use http::HeaderValue;
 use postrider_egress::{Response, Url};
-use postrider_model::attempt::{Outcome, StatusClasses};
+use postrider_model::attempt::Outcome;
 use postrider_model::event::EventType;
 use postrider_model::pushover::{PushoverMessage, Sound};
 use postrider_store::config::{EndpointDocument, EndpointPrivate, PushoverCredentials};
@@ -13,40 +13,31 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use url::form_urlencoded;
 
-use super::Unusable;
+use super::SAID_CHARS_MAX;
+use crate::endpoint::Unusable;
 
 /// Path for messages, relative to the base URL of the API.
 const MESSAGES: &str = "1/messages.json";
 /// The content type of a form.
-pub(crate) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
-/// Maximum number of characters of Pushover's error messages that are shown to the customer.
-const SAID_CHARS_MAX: usize = 500;
+pub(super) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
 /// The data of an endpoint that is added to each request.
 #[derive(Debug)]
-pub(crate) struct Pushover {
+pub(super) struct Pushover {
     credentials: PushoverCredentials,
     /// The notification sound. `None` means the sound that the user has chosen in Pushover.
     sound: Option<Sound>,
-    /// The status classes of responses: a refusal (4xx) is not retried, and any other failure is retried.
-    pub(crate) statuses: StatusClasses,
 }
 
 impl Pushover {
-    pub(crate) fn new(document: &EndpointDocument, private: &EndpointPrivate) -> Result<Self, Unusable> {
+    pub(super) fn new(document: &EndpointDocument, private: &EndpointPrivate) -> Result<Self, Unusable> {
         let credentials = private.pushover.clone().ok_or(Unusable::Invalid("Pushover credentials"))?;
         let sound = document.sound.as_deref().map(|name| Sound::named(name).ok_or(Unusable::Invalid("sound")));
-        let statuses = StatusClasses {
-            success: vec![200..=299],
-            not_retried: vec![400..=499],
-            retried_anyway: Vec::new(),
-            disables: Vec::new(),
-        };
-        Ok(Self { credentials, sound: sound.transpose()?, statuses })
+        Ok(Self { credentials, sound: sound.transpose()? })
     }
 
     /// Builds the form for a rendered body.
-    pub(crate) fn form(&self, body: &[u8], event_type: &EventType) -> Bytes {
+    pub(super) fn form(&self, body: &[u8], event_type: &EventType) -> Bytes {
         // Fan-out rendered the body. If the body cannot be read, the event type is sent instead, so that the user is notified
         // nevertheless.
         let message = serde_json::from_slice(body).unwrap_or_else(|error| {
@@ -69,7 +60,7 @@ impl Pushover {
 }
 
 /// Returns the URL for messages of an API with this base URL.
-pub(crate) fn messages_url(base: &Url) -> Url {
+pub(super) fn messages_url(base: &Url) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}/{MESSAGES}", base.path().trim_end_matches('/')));
     url
@@ -88,7 +79,7 @@ struct PushoverAnswer {
 ///
 /// An incomplete 2xx response also counts as accepted: Pushover responds with 200 only to valid requests, and a retry would
 /// notify the user a second time.
-pub(crate) fn judge(response: &mut Response) {
+pub(super) fn judge(response: &mut Response) {
     let Some(code) = response.status_code else { return };
     let answer: PushoverAnswer = serde_json::from_slice(&response.excerpt).unwrap_or_default();
     let what = match code {
