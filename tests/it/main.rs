@@ -7,6 +7,7 @@ mod harness;
 
 mod blocked;
 mod cancel_and_expunge;
+mod chat;
 mod cloudevents;
 mod crash;
 mod dashboard;

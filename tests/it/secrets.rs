@@ -18,6 +18,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The secrets of an endpoint, which must not appear anywhere.
 const SIGNING: &str = "whsec_c2VjcmV0LW9mLXRoZS1lbmRwb2ludC0wMTIzNDU2Nzg5";
 const HEADER: &str = "value-of-the-endpoints-own-header-0123456789";
+const CHAT: &str = "secret-path-of-a-chat-webhook-0123456789";
+const BOT_TOKEN: &str = "123456789:key-of-a-telegram-bot-0123456789-0123456789";
 const REFUSED: &str = "a-secret-in-a-request-that-is-refused-0123456789";
 const WRONG_KEY: &str = "a-key-that-is-unknown-0123456789";
 
@@ -60,9 +62,12 @@ async fn no_secret_is_found_after_a_whole_run() {
     let collector = Collector::start().await;
     let mut settings = collector.settings();
     settings.push(("RUST_LOG", "info,postrider=trace".into()));
+    let chat = Receiver::start().await;
+    settings.push(("POSTRIDER_CHAT_HOSTS", chat.url("").replace("http://", "")));
+    settings.push(("POSTRIDER_TELEGRAM_URL", chat.url("")));
     let urls = Urls { amqp: rabbit.amqp_url(), database: postgres.database_url() };
     let cluster = Cluster::start_with(urls, settings).await;
-    let used = use_secrets(&cluster, &rabbit).await;
+    let used = use_secrets(&cluster, &rabbit, &chat).await;
     collector.wait_for("a span of an attempt", |span| span.service.contains("dispatcher")).await;
 
     let needles = [
@@ -72,6 +77,8 @@ async fn no_secret_is_found_after_a_whole_run() {
         Needle::new("the tenant's key", &used.key),
         Needle::new("the operator's key", OPERATOR_KEY),
         Needle::new("the master key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+        Needle::new("a chat's webhook", CHAT),
+        Needle::new("a bot's token", BOT_TOKEN),
         Needle::new("a refused secret", REFUSED),
         Needle::new("a wrong key", WRONG_KEY),
     ];
@@ -106,7 +113,7 @@ struct Used {
 
 /// Uses every kind of secret: a rotation, refused requests, a delivery, a failed attempt with a parked retry, a test call and a
 /// dead letter.
-async fn use_secrets(cluster: &Cluster, rabbit: &PrivateRabbit) -> Used {
+async fn use_secrets(cluster: &Cluster, rabbit: &PrivateRabbit, chat: &Receiver) -> Used {
     let receiver = Receiver::start().await;
     let publisher = cluster.tenant(&[(&receiver.url("/plain"), json!({}))]).await;
     let document = json!({
@@ -117,12 +124,31 @@ async fn use_secrets(cluster: &Cluster, rabbit: &PrivateRabbit) -> Used {
     let rotated = cluster.post("api", &format!("{endpoint}/rotate-secret"), &publisher.key, &json!({})).await;
     let rotated = rotated["secret"].as_str().expect("a new secret").to_owned();
 
+    // A chat service that fails and repeats the secret in its response.
+    let webhook = chat.url(&format!("/services/{CHAT}"));
+    chat.answer_at(&format!("/services/{CHAT}"), Answer::status(500).header("x-url", &webhook).body(&webhook));
+    let bot_path = format!("/bot{BOT_TOKEN}/sendMessage");
+    let unknown = json!({"ok": false, "error_code": 500, "description": format!("no bot {BOT_TOKEN}")});
+    chat.answer_at(&bot_path, Answer::status(500).body(&unknown.to_string()));
+    for members in [
+        json!({"name": "slack", "channel": "slack", "chat": {"webhook_url": webhook}, "event_types": ["*"]}),
+        json!({"name": "bot", "channel": "telegram", "telegram": {"bot_token": BOT_TOKEN, "chat_id": "1"}, "event_types": ["*"]}),
+    ] {
+        cluster.post("api", "/v1/endpoints", &publisher.key, &members).await;
+    }
+
     // The text of refused requests appears nowhere.
     let client = reqwest::Client::new();
     let mut answers = String::new();
     for (path, key, body) in [
         ("/v1/endpoints", &*publisher.key, json!({"name": "x", "url": "http://10.0.0.1/", "secret": REFUSED})),
         ("/v1/endpoints", &publisher.key, json!({"name": 1, "headers": {"content-length": REFUSED}})),
+        (
+            "/v1/endpoints",
+            &publisher.key,
+            json!({"name": "x", "channel": "slack", "event_types": ["*"],
+                "chat": {"webhook_url": format!("https://hooks.example.com/services/{REFUSED}")}}),
+        ),
         ("/v1/endpoints", WRONG_KEY, json!({"name": "x"})),
     ] {
         let request = client.post(cluster.base("api") + path).bearer_auth(key).body(body.to_string());
@@ -137,7 +163,12 @@ async fn use_secrets(cluster: &Cluster, rabbit: &PrivateRabbit) -> Used {
     let delivered = |requests: &[crate::harness::Received]| {
         requests.iter().any(|request| request.target == "/" && request.header("x-own") == HEADER)
     };
-    while !delivered(&receiver.all()) {
+    let notified = || {
+        [format!("/services/{CHAT}"), bot_path.clone()]
+            .iter()
+            .all(|path| chat.all().iter().any(|request| request.target == *path))
+    };
+    while !delivered(&receiver.all()) || !notified() {
         assert!(started.elapsed() < PATIENCE, "nothing is delivered");
         cluster.post_when_known("ingest", "/v1/publish", &publisher.key, &json!({"type": "a.b", "data": {}})).await;
         sleep(LOOK_EVERY).await;
@@ -200,6 +231,16 @@ async fn secrets_and_header_values_are_encrypted_at_rest() {
         .post("/v1/endpoints", &json!({"name": "p", "channel": "pushover", "pushover": pushover, "event_types": ["*"]}))
         .await;
 
+    let chats = deployment.tenant("standard").await;
+    for members in [
+        json!({"name": "s", "channel": "slack", "chat": {"webhook_url": format!("https://hooks.slack.com/services/{CHAT}")}}),
+        json!({"name": "t", "channel": "telegram", "telegram": {"bot_token": BOT_TOKEN, "chat_id": "1"}}),
+    ] {
+        let mut members = members;
+        members["event_types"] = json!(["*"]);
+        chats.post("/v1/endpoints", &members).await;
+    }
+
     let connected = tokio_postgres::connect(&deployment.scope().database_url, tokio_postgres::NoTls).await;
     let (database, connection) = connected.expect("the database");
     tokio::spawn(connection);
@@ -212,7 +253,7 @@ async fn secrets_and_header_values_are_encrypted_at_rest() {
             let text: String = row.get(0);
             rows += 1;
             seen += usize::from(text.contains("https://example.com/"));
-            for secret in secrets.iter().copied().chain([tenant.key.as_str()]) {
+            for secret in secrets.iter().copied().chain([tenant.key.as_str(), CHAT, BOT_TOKEN]) {
                 let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
                 assert!(!text.contains(secret) && !text.contains(&hex), "{table} holds {secret}");
             }

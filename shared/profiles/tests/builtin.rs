@@ -312,3 +312,28 @@ fn a_type_without_templates_shows_its_name() {
     let message = profile("standard").pushover(&Sample::new("a.b", None, "{}").view());
     assert_eq!((message.title.as_str(), message.message.as_str(), message.timestamp), ("a.b", "a.b", 1_703_123_756));
 }
+
+#[test]
+fn every_type_has_a_readable_notification_built_from_well_known_members() {
+    let standard = profile("standard");
+    let data = r#"{"zebra":1,"amount":5.50,"email":"a@example.com","reason":{"deep":1},"active":true}"#;
+    let event = Sample::new("email.bounced", None, data);
+    let made = standard.notification(&event.view());
+    let facts: Vec<_> = made.facts.iter().map(|fact| (fact.name.as_str(), fact.value.as_str())).collect();
+    assert_eq!((made.title.as_str(), made.text.as_str()), ("email.bounced", ""));
+    assert_eq!(facts[..2], [("Email", "a@example.com"), ("Amount", "5.50")]);
+    let event = Sample::new("a.b", None, r#"{"zebra":1,"list_of":[1],"yak_age":"two"}"#);
+    let made = standard.notification(&event.view());
+    let facts: Vec<_> = made.facts.iter().map(|fact| (fact.name.as_str(), fact.value.as_str())).collect();
+    assert_eq!(facts[..2], [("Zebra", "1"), ("Yak age", "two")]);
+    for data in ["7", "nonsense", "[]"] {
+        assert_eq!(standard.notification(&Sample::new("a.b", None, data).view()).title, "a.b", "{data}");
+    }
+
+    // A type with a message for Pushover has the same in chats.
+    let mumara = profile("mumara");
+    let event = Sample::new("Bounced", None, r#"{"email":"a@example.com","message_id":"m"}"#);
+    let made = mumara.notification(&event.view());
+    assert_eq!((made.title.as_str(), made.facts.len()), ("Bounced: a@example.com", 0));
+    assert!(made.text.starts_with("The email to a@example.com bounced\n"), "{made:?}");
+}

@@ -82,7 +82,7 @@ impl World {
             broker: broker.clone(),
             store: store.clone(),
             profiles: Arc::new(profiles),
-            guard: AddressGuard::default(),
+            guard: AddressGuard { chat_hosts: vec!["chat.example.com".into()], ..AddressGuard::default() },
             ready: health.check("api"),
         };
         let public_url = Some("https://hooks.example.com".parse().unwrap());

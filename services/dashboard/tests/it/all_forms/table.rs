@@ -30,6 +30,10 @@ const FORMS: &[Entry] = &[
             ("url", "https://example.com/typed"),
             ("user_key", "uuuuuuuuuuuuuuuuuuuuuuuuuuuuuu"),
             ("api_token", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+            // The tests' guard allows this host for every chat service.
+            ("webhook_url", "https://chat.example.com/services/typed-secret"),
+            ("bot_token", "123456:tttttttttttttttttttttttttttttttttt"),
+            ("chat_id", "-1001"),
             ("event_types", "*"),
             ("retry_schedule_seconds", "1m, 1h"),
             ("timeout_seconds", "7"),
@@ -79,7 +83,7 @@ const FORMS: &[Entry] = &[
 ];
 
 /// Fields that are not shown again after a sign-in: secrets.
-pub(super) const SECRETS: [&str; 5] = ["secret", "user_key", "api_token", "headers", "key"];
+pub(super) const SECRETS: [&str; 7] = ["secret", "user_key", "api_token", "webhook_url", "bot_token", "headers", "key"];
 
 /// The entry of a form.
 ///
