@@ -62,6 +62,14 @@ impl Channel {
             Self::Slack | Self::Teams | Self::Telegram => Some(1.0),
         }
     }
+
+    /// The rate of an endpoint whose own or profile's rate is `wanted`: at most [`Self::rate_per_second_max`].
+    pub fn rate_per_second(self, wanted: Option<f64>) -> Option<f64> {
+        match (wanted, self.rate_per_second_max()) {
+            (Some(wanted), Some(most)) => Some(wanted.min(most)),
+            (wanted, most) => wanted.or(most),
+        }
+    }
 }
 
 /// The order of a list of endpoints.

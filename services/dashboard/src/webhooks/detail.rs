@@ -91,7 +91,7 @@ fn pace(profile: &Profile, endpoint: &Endpoint) -> Markup {
     html! {
         dt { (t!("Retry after")) } dd { @if retries.is_empty() { (t!("none")) } @else { (schedule(retries)) } }
         dt { (t!("Timeout")) } dd { (timeout) " s" }
-        dt { (t!("Rate")) } dd { @match endpoint.rate_per_second.or(profile.rate_per_second) {
+        dt { (t!("Rate")) } dd { @match endpoint.channel.rate_per_second(endpoint.rate_per_second.or(profile.rate_per_second)) {
             Some(rate) => (t!("{rate} requests a second", rate = rate)),
             None => (t!("no limit")),
         } }

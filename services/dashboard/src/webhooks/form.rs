@@ -94,7 +94,7 @@ pub(crate) fn form(page: &Page, form: &Form, offers: &Offers, purpose: Purpose<'
             }
             (event_types(page, &offers.catalog, form))
             (filters(offers, form))
-            (pace(&page.profile, form))
+            (pace(&page.profile, form, channel))
             div.buttons {
                 button.primary type="submit" { (button) }
                 a.button href=(page.to("/webhooks")) { (t!("Back")) }
@@ -295,12 +295,12 @@ fn filter_hint(attribute: &str) -> Markup {
 }
 
 /// Retries, timeout and rate.
-fn pace(profile: &Profile, form: &Form) -> Markup {
+fn pace(profile: &Profile, form: &Form, channel: Channel) -> Markup {
     let retry_hint = t!(
         "Delays between attempts, such as “10s, 1m, 5m, 2h”; “none” disables retries. Default: {schedule}.",
         schedule = schedule(profile.retry_schedule.seconds())
     );
-    let rate = profile.rate_per_second.map_or(t!("no limit"), |rate| rate.to_string().into());
+    let rate = channel.rate_per_second(profile.rate_per_second).map_or(t!("no limit"), |rate| rate.to_string().into());
     html! { fieldset {
         legend { (t!("Speed and retries")) }
         (form.field("retry_schedule_seconds", t!("Retry after")).hint(retry_hint).wide().text())

@@ -104,8 +104,7 @@ impl PreparedEndpoint {
         }
         let timeout = document.timeout_seconds.map(u64::from).map_or(profile.timeout, Duration::from_secs);
         let longest = limits.timeout_seconds_max.map(u64::from).map_or(ATTEMPT_TIMEOUT_MAX, Duration::from_secs);
-        let rate = document.rate_per_second.or(profile.rate_per_second);
-        let most = [document.channel.rate_per_second_max(), limits.rate_per_second_max];
+        let rate = document.channel.rate_per_second(document.rate_per_second.or(profile.rate_per_second));
         Ok(Self {
             version,
             status,
@@ -116,10 +115,7 @@ impl PreparedEndpoint {
             own_headers,
             token_header,
             timeout: timeout.min(longest).clamp(ATTEMPT_TIMEOUT_MIN, ATTEMPT_TIMEOUT_MAX),
-            rate_per_second: most
-                .into_iter()
-                .flatten()
-                .fold(rate.or(most[0]), |rate, most| rate.map(|rate| rate.min(most))),
+            rate_per_second: rate.map(|rate| limits.rate_per_second_max.map_or(rate, |most| rate.min(most))),
             counts: ProfileMetrics::new(&profile.name),
             schedule,
             profile,
@@ -249,6 +245,18 @@ mod tests {
             };
         });
         assert_eq!((limited.timeout.as_secs(), limited.rate_per_second), (20, Some(5.0)));
+    }
+
+    #[test]
+    fn a_chat_endpoint_keeps_the_rate_of_its_service() {
+        let rate = |channel, own| {
+            let mut endpoint = testing::chat_endpoint(channel, "https://chat.example/services/secret");
+            endpoint.document.rate_per_second = own;
+            let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::service_urls()).unwrap();
+            endpoint.rate_per_second
+        };
+        assert_eq!((rate(Channel::Slack, None), rate(Channel::Slack, Some(50.0))), (Some(1.0), Some(1.0)));
+        assert_eq!((rate(Channel::Slack, Some(0.1)), rate(Channel::Discord, None)), (Some(0.1), Some(0.5)));
     }
 
     #[test]
