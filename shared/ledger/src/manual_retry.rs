@@ -47,6 +47,20 @@ pub async fn retry_delivery(
     store.retry_delivery(tenant, id, |state| decide(state, lane)).await
 }
 
+/// Retries different deliveries in one edit, each as [`retry_delivery`] does. The results are in the order of `ids`; a delivery
+/// that is refused does not affect the others.
+///
+/// # Errors
+/// An error of the database; then no delivery is retried.
+pub async fn retry_deliveries(
+    store: &Store,
+    tenant: Option<TenantId>,
+    ids: &[DeliveryId],
+    lane: Lane,
+) -> Result<Vec<Result<Retried, RetryError>>, RetryError> {
+    store.retry_deliveries(tenant, ids, |state| decide(state, lane)).await
+}
+
 fn decide(state: &RetryState, lane: Lane) -> Result<RetryPlan, RetryError> {
     let source = state.source.as_ref().map_err(|missing| *missing)?;
     match &state.endpoint {

@@ -195,6 +195,10 @@ pub const OIDC_ANSWER_BYTES_MAX: usize = 512 * 1024;
 pub const OIDC_ID_TOKEN_BYTES_MAX: usize = 64 * 1024;
 /// Maximum number of sign-ins per process for which the identity provider is asked at the same time.
 pub const OIDC_EXCHANGES_MAX: usize = 32;
+/// Maximum number of returns from the identity provider per second and client address, in each API process.
+pub const OIDC_EXCHANGES_PER_PEER_SECOND: NonZeroU32 = NonZeroU32::new(1).unwrap();
+/// Maximum number of such returns at once.
+pub const OIDC_EXCHANGES_PER_PEER_BURST: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// Maximum time between the click on "Sign in with …" and the return from the identity provider.
 pub const OIDC_SIGN_IN_MAX: Duration = Duration::from_secs(10 * 60);
 /// Maximum number of bytes of the cookie that a browser keeps while its visitor is at the identity provider. The cookie contains
@@ -255,6 +259,10 @@ pub const REPLAY_DRY_RUNS_AT_ONCE: usize = 1;
 pub const RECOVERY_RETRIES_MAX: u64 = 100_000;
 /// Maximum number of unfinished replays of a tenant.
 pub const REPLAYS_RUNNING_MAX: u32 = 5;
+/// Maximum number of deliveries that one call retries or cancels by a filter.
+pub const DELIVERIES_CHANGED_AT_ONCE: u32 = 50;
+/// Maximum number of deliveries that a dry run of such calls counts.
+pub const DELIVERIES_COUNTED_MAX: u32 = 10_000;
 /// Maximum number of concurrent searches of a tenant in its history, in each API process. A search is a list with a filter that
 /// no index serves, or a search for endpoints by text. A search reads at most 20,000 rows.
 pub const SEARCHES_AT_ONCE: usize = 2;

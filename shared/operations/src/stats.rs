@@ -219,7 +219,8 @@ impl Figures {
         let [ok, redirected, refused, broken] = counted.answers;
         Self {
             attempts,
-            attempts_per_second: rounded(attempts as f64 / passed),
+            // Six places: one attempt a day is 0.000012 a second.
+            attempts_per_second: (attempts as f64 / passed * 1e6).round() / 1e6,
             successes: counted.successes,
             failures: counted.failures,
             success_rate: share(counted.successes, attempts),

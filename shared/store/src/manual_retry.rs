@@ -8,7 +8,7 @@ use postrider_model::time::UnixMillis;
 use postrider_wire::messages::DeliveryTask;
 
 use crate::audit_log::{AuditAction, Change};
-use crate::config::bump;
+use crate::config::{bump, finish};
 use crate::error::StoreError;
 use crate::history::{DeliveryRow, decision, delivery};
 use crate::intervention::{Intervention, InterventionReason, InterventionTarget};
@@ -143,25 +143,74 @@ impl Store {
             RetryPlan::UnderWay(id) => return Ok(Retried::UnderWay(id)),
             RetryPlan::Attempt(task) => *task,
         };
-        let RetryState { row, now, source, .. } = state;
-        let source = source?;
-        if task.delivery.id == id {
-            let stale = Intervention {
-                target: InterventionTarget::Delivery(id),
-                event_day: Some(row.delivery.event_day),
-                least_epoch: task.epoch,
-                reason: InterventionReason::Superseded,
-                created_at: now,
-                version,
-            };
-            stale.save(&tx).await?;
-        }
-        record::upsert_deliveries(&tx, &[Report::requested(&task, now)]).await?;
-        let outbox = add_delivery(&tx, &task, now).await?;
-        let of = &row.delivery;
-        let after =
-            serde_json::json!({"delivery_id": task.delivery.id, "event_id": of.event, "endpoint_id": of.endpoint});
-        self.core().finish_edit(tx, version, Change::of(of.tenant, AuditAction::DeliveryRetried, id).to(after)).await?;
-        Ok(Retried::Committed(Box::new(PendingDelivery { outbox, task, source })))
+        let (pending, change) = commit::<E>(&tx, state, task, version).await?;
+        self.core().finish_edit(tx, version, change).await?;
+        Ok(Retried::Committed(Box::new(pending)))
     }
+
+    /// Retries different deliveries in one edit, each by the plan that `decide` returns. A delivery that is refused does not
+    /// affect the others. The results are in the order of `ids`.
+    ///
+    /// # Errors
+    /// An error of the database; then no delivery is retried.
+    pub async fn retry_deliveries<E: From<StoreError> + From<SourceMissing>>(
+        &self,
+        tenant: Option<TenantId>,
+        ids: &[DeliveryId],
+        decide: impl Fn(&RetryState) -> Result<RetryPlan, E>,
+    ) -> Result<Vec<Result<Retried, E>>, E> {
+        let mut client = self.core().client().await?;
+        let tx = client.transaction().await.map_err(StoreError::from)?;
+        let version = bump(&tx).await?;
+        let mut results = Vec::with_capacity(ids.len());
+        for id in ids {
+            let state = match state(&tx, tenant, *id, version).await {
+                Ok(state) => state,
+                Err(missing @ StoreError::NotFound { .. }) => {
+                    results.push(Err(missing.into()));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            results.push(match decide(&state) {
+                Err(refused) => Err(refused),
+                Ok(RetryPlan::UnderWay(id)) => Ok(Retried::UnderWay(id)),
+                Ok(RetryPlan::Attempt(task)) => {
+                    let (pending, change) = commit::<E>(&tx, state, *task, version).await?;
+                    self.core().log_change(&tx, change).await?;
+                    Ok(Retried::Committed(Box::new(pending)))
+                }
+            });
+        }
+        finish(tx, version).await?;
+        Ok(results)
+    }
+}
+
+/// Writes an attempt that a person requested, as part of an edit: the delivery's row, the outbox, and the intervention that makes
+/// a waiting copy stale. Returns what to publish, and the change for the audit log.
+async fn commit<E: From<StoreError> + From<SourceMissing>>(
+    tx: &Transaction<'_>,
+    state: RetryState,
+    task: DeliveryTask,
+    version: i64,
+) -> Result<(PendingDelivery, Change), E> {
+    let RetryState { row, now, source, .. } = state;
+    let (of, source) = (row.delivery, source?);
+    if task.delivery.id == of.id {
+        let stale = Intervention {
+            target: InterventionTarget::Delivery(of.id),
+            event_day: Some(of.event_day),
+            least_epoch: task.epoch,
+            reason: InterventionReason::Superseded,
+            created_at: now,
+            version,
+        };
+        stale.save(tx).await?;
+    }
+    record::upsert_deliveries(tx, &[Report::requested(&task, now)]).await?;
+    let outbox = add_delivery(tx, &task, now).await?;
+    let after = serde_json::json!({"delivery_id": task.delivery.id, "event_id": of.event, "endpoint_id": of.endpoint});
+    let change = Change::of(of.tenant, AuditAction::DeliveryRetried, of.id).to(after);
+    Ok((PendingDelivery { outbox, task, source }, change))
 }

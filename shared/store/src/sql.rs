@@ -335,6 +335,7 @@ macro_rules! tuple_from_row {
 tuple_from_row!(A = 0);
 tuple_from_row!(A = 0, B = 1);
 tuple_from_row!(A = 0, B = 1, C = 2);
+tuple_from_row!(A = 0, B = 1, C = 2, D = 3);
 
 /// Reads each row as a `T`.
 pub(crate) fn read_all<T: FromRow>(rows: Vec<Row>) -> Result<Vec<T>, StoreError> {

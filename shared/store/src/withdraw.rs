@@ -12,10 +12,10 @@ use postrider_model::time::UnixMillis;
 use crate::audit_log::{AuditAction, Change};
 use crate::config::{bump, finish};
 use crate::error::StoreError;
-use crate::history::{DeliveryRow, EventKey, delivery, of_event};
+use crate::history::{DELIVERY_COLUMNS, DeliveryRow, EventKey, delivery, of_event};
 use crate::intervention::{EVERY_EPOCH, Intervention, InterventionReason, InterventionTarget};
 use crate::record::{self, Report};
-use crate::sql::RowExt;
+use crate::sql::{Coded, RowExt, read_all};
 use crate::store::Store;
 
 /// Maximum number of deliveries of an expunged event whose rows end immediately. The others end when a dispatcher receives
@@ -39,21 +39,34 @@ impl Store {
             )));
         }
         let now = UnixMillis::now();
-        let stale = Intervention {
-            target: InterventionTarget::Delivery(id),
-            event_day: Some(row.delivery.event_day),
-            least_epoch: row.epoch.saturating_add(1),
-            reason: InterventionReason::Cancelled,
-            created_at: now,
-            version,
-        };
-        stale.save(&tx).await?;
-        let after = serde_json::json!({"event_id": row.delivery.event, "endpoint_id": row.delivery.endpoint});
-        self.core()
-            .log_change(&tx, Change::of(row.delivery.tenant, AuditAction::DeliveryCancelled, id).to(after))
-            .await?;
+        cancelled(&row, now, version).save(&tx).await?;
+        self.core().log_change(&tx, cancellation(&row)).await?;
         end(&tx, &[row], InterventionReason::Cancelled, now).await?;
         finish(tx, version).await
+    }
+
+    /// Cancels those of these deliveries that are pending, in one edit, and returns their ids.
+    ///
+    /// # Errors
+    /// An error of the database; then no delivery is cancelled.
+    pub async fn cancel_deliveries(
+        &self,
+        tenant: Option<TenantId>,
+        ids: &[DeliveryId],
+    ) -> Result<Vec<DeliveryId>, StoreError> {
+        let mut client = self.core().client().await?;
+        let tx = client.transaction().await?;
+        let version = bump(&tx).await?;
+        let rows = pending(&tx, tenant, ids).await?;
+        let now = UnixMillis::now();
+        let stale = |row: &DeliveryRow| cancelled(row, now, version);
+        Intervention::save_all(&rows.iter().map(stale).collect::<Vec<_>>(), &tx).await?;
+        for row in &rows {
+            self.core().log_change(&tx, cancellation(row)).await?;
+        }
+        end(&tx, &rows, InterventionReason::Cancelled, now).await?;
+        finish(tx, version).await?;
+        Ok(rows.into_iter().map(|row| row.delivery.id).collect())
     }
 
     /// Expunges an event's payload: erases `data` and `metadata` in the history, also the edited data
@@ -94,6 +107,40 @@ impl Store {
         end(&tx, &rows, InterventionReason::Expunged, now).await?;
         self.core().finish_edit(tx, version, Change::of(tenant, AuditAction::PayloadExpunged, id)).await
     }
+}
+
+/// Those of these deliveries that are pending. No other edit can end or retry them before the caller's edit is committed.
+async fn pending(
+    client: &impl GenericClient,
+    tenant: Option<TenantId>,
+    ids: &[DeliveryId],
+) -> Result<Vec<DeliveryRow>, StoreError> {
+    let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+    let sql = format!(
+        "SELECT {DELIVERY_COLUMNS} FROM deliveries
+         WHERE id = ANY($1) AND ($2::uuid IS NULL OR tenant = $2) AND status = $3"
+    );
+    let status = DeliveryStatus::Pending.code();
+    read_all(client.query(&sql, &[&ids, &tenant.map(|tenant| tenant.0), &status]).await?)
+}
+
+/// The intervention that makes every copy of a cancelled delivery stale.
+fn cancelled(row: &DeliveryRow, now: UnixMillis, version: i64) -> Intervention {
+    Intervention {
+        target: InterventionTarget::Delivery(row.delivery.id),
+        event_day: Some(row.delivery.event_day),
+        least_epoch: row.epoch.saturating_add(1),
+        reason: InterventionReason::Cancelled,
+        created_at: now,
+        version,
+    }
+}
+
+/// The entry of a cancelled delivery in the audit log.
+fn cancellation(row: &DeliveryRow) -> Change {
+    let of = &row.delivery;
+    let after = serde_json::json!({"event_id": of.event, "endpoint_id": of.endpoint});
+    Change::of(of.tenant, AuditAction::DeliveryCancelled, of.id).to(after)
 }
 
 /// Ends the rows of pending deliveries with the status that belongs to the reason of an intervention.

@@ -64,6 +64,8 @@ pub(super) const RULES: &[(&str, &str, Access, &str)] = &[
     ("get", "/v1/events/{id}/explain", Read, ""),
     ("delete", "/v1/events/{id}/payload", Manage, ""),
     ("get", "/v1/deliveries", Read, ""),
+    ("post", "/v1/deliveries/retry", Manage, r#"{"filter": {}}"#),
+    ("post", "/v1/deliveries/cancel", Manage, r#"{"filter": {}}"#),
     ("get", "/v1/deliveries/{id}", Read, ""),
     ("post", "/v1/deliveries/{id}/retry", Manage, ""),
     ("post", "/v1/deliveries/{id}/cancel", Manage, ""),

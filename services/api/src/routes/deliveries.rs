@@ -5,13 +5,17 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use postrider_http::problem::FieldError;
 use postrider_model::ids::DeliveryId;
-use postrider_operations::deliveries::{Delivery, DeliveryAccepted, DeliveryCancelled, DeliveryDetail, DeliveryFilter};
+use postrider_operations::deliveries::{
+    ChangeDeliveries, DeliveriesChanged, Delivery, DeliveryAccepted, DeliveryCancelled, DeliveryDetail, DeliveryFilter,
+    SeveralAction,
+};
 use postrider_operations::page::List;
 
 use crate::call::{Answer, Call};
 use crate::extract::IdempotencyKey;
-use crate::query::{AnyTenantParam, PageParams, Paged, Parameters, check_range};
-use crate::responses::{KeyInUse, Refused};
+use crate::query::{AnyTenantParam, PageParams, Paged, Parameters, TenantParam, check_range};
+use crate::request::StrictJson;
+use crate::responses::{BadBody, KeyInUse, Refused};
 
 impl Parameters for DeliveryFilter {
     fn check(&self) -> Result<(), FieldError> {
@@ -59,4 +63,45 @@ pub(crate) async fn retry(call: Call, Path(id): Path<String>) -> Answer<(StatusC
     responses((status = 202, body = DeliveryCancelled), Refused, KeyInUse))]
 pub(crate) async fn cancel(call: Call, Path(id): Path<String>) -> Answer<(StatusCode, Json<DeliveryCancelled>)> {
     Ok((StatusCode::ACCEPTED, Json(call.operations.cancel_delivery(call.caller, &id).await?)))
+}
+
+/// Retry all deliveries that match a filter
+///
+/// Retries up to 50 deliveries that match, newest first: pending ones are attempted now, ended ones are sent again as new deliveries.
+/// Call it again with `next_cursor` until that is `null`. Delivered ones are left out unless the filter's status is `delivered`. An
+/// ended delivery is refused if a later delivery sends its event to the endpoint again, so repeating the calls sends nothing twice.
+/// `dry_run` counts. One call is one change. For everything that an endpoint missed in an outage, recover the endpoint instead.
+#[utoipa::path(post, path = "/v1/deliveries/retry", operation_id = "retry_deliveries", tag = "deliveries",
+    params(TenantParam, IdempotencyKey),
+    request_body = ChangeDeliveries,
+    responses((status = 200, body = DeliveriesChanged), Refused, BadBody, KeyInUse))]
+pub(crate) async fn retry_matching(
+    call: Call,
+    StrictJson(request): StrictJson<ChangeDeliveries>,
+) -> Answer<Json<DeliveriesChanged>> {
+    Ok(Json(change(call, SeveralAction::Retry, &request).await?))
+}
+
+/// Cancel all deliveries that match a filter
+///
+/// Cancels up to 50 pending deliveries that match, newest first. Call it again with `next_cursor` until that is `null`. `dry_run`
+/// counts. One call is one change.
+#[utoipa::path(post, path = "/v1/deliveries/cancel", operation_id = "cancel_deliveries", tag = "deliveries",
+    params(TenantParam, IdempotencyKey),
+    request_body = ChangeDeliveries,
+    responses((status = 200, body = DeliveriesChanged), Refused, BadBody, KeyInUse))]
+pub(crate) async fn cancel_matching(
+    call: Call,
+    StrictJson(request): StrictJson<ChangeDeliveries>,
+) -> Answer<Json<DeliveriesChanged>> {
+    Ok(Json(change(call, SeveralAction::Cancel, &request).await?))
+}
+
+async fn change(call: Call, action: SeveralAction, request: &ChangeDeliveries) -> Answer<DeliveriesChanged> {
+    let (operations, caller, filter) = (&call.operations, call.caller, request.filter.filter()?);
+    if request.dry_run.unwrap_or_default() {
+        let matching = operations.count_matching(caller, action, &filter).await?;
+        return Ok(DeliveriesChanged { matching: Some(matching), ..DeliveriesChanged::default() });
+    }
+    Ok(operations.change_matching(caller, action, &filter, request.cursor.as_deref()).await?)
 }

@@ -49,6 +49,8 @@ pub(crate) fn add_to(router: OpenApiRouter<Arc<Api>>) -> OpenApiRouter<Arc<Api>>
         .routes(routes!(events::explain))
         .routes(routes!(events::expunge))
         .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::retry_matching))
+        .routes(routes!(deliveries::cancel_matching))
         .routes(routes!(deliveries::read))
         .routes(routes!(deliveries::retry))
         .routes(routes!(deliveries::cancel))

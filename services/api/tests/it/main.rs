@@ -8,6 +8,7 @@ mod endpoints;
 mod event_types;
 mod harness;
 mod log;
+mod matching;
 mod once;
 mod openapi;
 mod payload_search;

@@ -2,6 +2,7 @@
 
 mod body;
 mod manual_retry;
+mod matching;
 mod next_attempt;
 mod phase;
 mod several;
@@ -17,6 +18,7 @@ use crate::error::parse_id;
 use crate::page::{List, PageQuery};
 use crate::{Caller, Error, Operations};
 
+pub use matching::{ChangeDeliveries, DeliveriesChanged, DeliveryRefused, DeliverySelection, MatchingCounts};
 pub use next_attempt::NextAttemptReason;
 pub use postrider_model::delivery_phase::DeliveryPhase;
 pub use postrider_model::filters::DeliveryFilter;

@@ -23,7 +23,7 @@ use crate::store::History;
 const LATEST_AFTER_DAY_MS: i64 = DELIVERY_LIFETIME.as_millis() as i64;
 
 /// The order of a list, in SQL. One index serves both orders.
-fn order_by(order: ListOrder) -> &'static str {
+pub(super) fn order_by(order: ListOrder) -> &'static str {
     match order {
         ListOrder::Newest => "created_at DESC, id DESC",
         ListOrder::Oldest => "created_at, id",
@@ -142,7 +142,11 @@ impl FromRow for AttemptRow {
 
 impl Query {
     /// Adds the conditions of `filter`, and the condition that rows follow `after`.
-    fn filter_deliveries(&mut self, filter: &DeliveryFilter, after: Option<&Cursor>) -> Result<(), StoreError> {
+    pub(super) fn filter_deliveries(
+        &mut self,
+        filter: &DeliveryFilter,
+        after: Option<&Cursor>,
+    ) -> Result<(), StoreError> {
         self.filter_delivery_times(filter, after)?;
         if let Some(endpoint) = filter.endpoint {
             self.and("endpoint = ?", [Box::new(endpoint.0) as _]);

@@ -96,6 +96,19 @@ impl Query {
         Ok(Page::searched(found, end.as_ref().map(cursor)))
     }
 
+    /// Whether more rows are in the range than a search reads, so that rows that pass the filters may be left out.
+    pub(crate) async fn is_cut(
+        &self,
+        client: &impl GenericClient,
+        select: &str,
+        order: &str,
+    ) -> Result<bool, StoreError> {
+        if !self.is_filtered() {
+            return Ok(false);
+        }
+        Ok(client.query_opt(&self.end_of_search(select, order), &params(&self.range)).await?.is_some())
+    }
+
     /// SQL for the last of the [`SEARCHED`] rows of a search; returns no row if the range has fewer. Its parameters are those
     /// of the range.
     fn end_of_search(&self, select: &str, order: &str) -> String {

@@ -14,6 +14,7 @@ mod health;
 mod hours;
 mod idempotency;
 mod manual_retries;
+mod matching;
 mod migrating;
 mod partitions;
 mod payload_search;
