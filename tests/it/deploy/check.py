@@ -17,8 +17,8 @@ import yaml
 VERSION = "1.33"
 # The C implementation, if there is one.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# Created by the operators, or before the deployment (k8s/components/production/secret.example.yaml).
-SECRETS = {"postrider-rabbitmq-default-user", "postrider-postgres-app", "postrider-keys", "postrider-tls"}
+# Created by the operators, or before the deployment (secret.example.yaml of a component in k8s/components).
+SECRETS = {"postrider-rabbitmq-default-user", "postrider-postgres-app", "postrider-keys", "postrider-tls", "postrider-oidc"}
 WORKLOADS = ("Deployment", "StatefulSet", "Job")
 # The default of POSTRIDER_DATABASE_CONNECTIONS_MAX.
 POOL = 16
@@ -142,7 +142,7 @@ def dangling(thing, things, operators):
                 if ("Service", path["backend"]["service"]["name"]) not in names:
                     yield f"routes {path['path']} to nothing"
     generated = {name for other_kind, name in names if other_kind in ("Secret", "ConfigMap")}
-    for reference in re.findall(r'"(?:secretKeyRef|configMapRef)": \{[^}]*?"name": "([^"]+)"', json.dumps(thing)):
+    for reference in re.findall(r'"(?:secretKeyRef|secretRef|configMapRef)": \{[^}]*?"name": "([^"]+)"', json.dumps(thing)):
         if reference not in generated | SECRETS:
             yield f"refers to {reference}, which does not exist"
 
@@ -171,7 +171,9 @@ def whole(things):
             peers = rule.get("to", [])
             if not peers or any("ipBlock" in peer for peer in peers):
                 outside.update(selected(thing["spec"]["podSelector"], things))
-    if outside != {"dispatcher"}:
+    # The component `sign-in` lets the API reach an identity provider.
+    wanted = {"dispatcher", "api"} if ("NetworkPolicy", "postrider-identity-provider") in named else {"dispatcher"}
+    if outside != wanted:
         yield f"these reach the internet: {sorted(outside)}"
     for thing in things:
         if thing["kind"] == "Cluster":

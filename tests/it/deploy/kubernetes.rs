@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use postrider_testkit::debian::KUSTOMIZE;
+use postrider_testkit::debian::{DOCKER_COMPOSE, KUSTOMIZE};
 use postrider_testkit::python;
 use tokio::process::Command;
 
@@ -39,10 +39,39 @@ async fn every_overlay_builds_is_valid_and_runs_restricted() {
     for overlay in std::fs::read_dir(checkout().join("k8s/overlays")).expect("overlays").flatten() {
         files.push(build(&overlay.path(), folder.path()).await);
     }
-    assert_eq!(files.len(), 3, "{files:?}");
+    assert_eq!(files.len(), 4, "{files:?}");
     let output = check(&files).await;
     let (said, failed) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}{failed}");
+}
+
+/// Only with the component `sign-in` has the API a way out, and the settings of a provider.
+#[tokio::test]
+async fn the_api_reaches_an_identity_provider_only_where_it_is_wanted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (overlay, wanted) in [("production", false), ("production-sign-in", true)] {
+        let built = build(&checkout().join("k8s/overlays").join(overlay), folder.path()).await;
+        let built = std::fs::read_to_string(built).expect("built");
+        assert_eq!(built.contains("name: postrider-identity-provider"), wanted, "{overlay}");
+        assert_eq!(
+            built.matches("name: postrider-oidc").count(),
+            usize::from(wanted),
+            "{overlay}: the API alone has it"
+        );
+    }
+    let read = async |files: &[&str]| {
+        let secrets = run(Command::new("sh").arg(checkout().join("deploy/compose/make-env.sh"))).await;
+        let env = folder.path().join("env");
+        std::fs::write(&env, secrets).expect("written");
+        let mut compose = tool(DOCKER_COMPOSE).await;
+        compose.args(files.iter().flat_map(|file| ["--file", *file])).arg("--env-file").arg(&env);
+        let read = run(compose.args(["config", "--format", "json"]).current_dir(checkout())).await;
+        let document: serde_json::Value = serde_json::from_str(&read).expect("JSON");
+        let networks = document["services"]["api"]["networks"].as_object().expect("networks");
+        networks.keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(read(&["docker-compose.yml"]).await, ["inner"]);
+    assert_eq!(read(&["docker-compose.yml", "deploy/compose/sign-in.yml"]).await, ["inner", "outer"]);
 }
 
 #[tokio::test]
