@@ -25,7 +25,7 @@ pub(crate) enum Command {
     /// Serve the management API and the dashboard.
     Api(ApiArgs),
     /// Run every service in one process on one port.
-    All(AllArgs),
+    All(Box<AllArgs>),
     /// Bring the database schema up to date. Safe to repeat and to run concurrently.
     Migrate(MigrateArgs),
     /// Check that no accepted event or delivery is missing in the history. The exit code is 0 if nothing is missing, 1 if

@@ -21,7 +21,7 @@ fn parse(more: &[&str]) -> Result<AllArgs, String> {
     ];
     line.extend(more);
     match Cli::try_parse_from(line).map_err(|error| error.to_string())?.command {
-        Command::All(args) => Ok(args),
+        Command::All(args) => Ok(*args),
         other => panic!("{other:?}"),
     }
 }
@@ -30,7 +30,7 @@ fn parse(more: &[&str]) -> Result<AllArgs, String> {
 fn refused(more: &[&str], words: &str) {
     let message = match parse(more) {
         Err(message) => message,
-        Ok(command) => Command::All(command).check().expect_err(&format!("{more:?} should be refused")).to_string(),
+        Ok(command) => Command::All(Box::new(command)).check().expect_err(&format!("{more:?} should be refused")).to_string(),
     };
     assert!(message.contains(words), "{more:?}: {message:?} lacks {words:?}");
 }
@@ -38,7 +38,7 @@ fn refused(more: &[&str], words: &str) {
 #[test]
 fn the_defaults_are_those_of_the_documentation() {
     let command = parse(&[]).unwrap();
-    Command::All(command.clone()).check().unwrap();
+    Command::All(Box::new(command.clone())).check().unwrap();
     assert_eq!(command.service.http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(command.recorder.retention_days, 30);
     assert!(command.egress.allow.0.is_empty() && !command.egress.allow_http);
