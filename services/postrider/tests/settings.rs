@@ -144,7 +144,15 @@ fn an_invalid_value_is_refused_with_its_name_and_the_allowed_values() {
 #[test]
 fn a_blank_variable_is_unset() {
     let blank = ["HTTP_CONNECTIONS_MAX", "DRAIN_TIMEOUT", "DATABASE_CONNECTIONS_MAX", "RETENTION_DAYS"];
-    let more = ["RECONCILE_AFTER", "EGRESS_CONNECT_TIMEOUT", "PUSHOVER_URL", "TELEGRAM_URL", "CHAT_HOSTS", "EGRESS_ALLOW_HTTP", "PROFILES_DIR"];
+    let more = [
+        "RECONCILE_AFTER",
+        "EGRESS_CONNECT_TIMEOUT",
+        "PUSHOVER_URL",
+        "TELEGRAM_URL",
+        "CHAT_HOSTS",
+        "EGRESS_ALLOW_HTTP",
+        "PROFILES_DIR",
+    ];
     let names: Vec<String> = blank.iter().chain(&more).map(|name| format!("POSTRIDER_{name}")).collect();
     let mut variables: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
     variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"));
