@@ -16,6 +16,7 @@ mod deploy;
 mod disk;
 mod event_types;
 mod every_product;
+mod expiry;
 mod explain;
 mod filters;
 mod foreign;
