@@ -8,13 +8,14 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use postrider_operations::portal::Place;
 
+/// The name of the cookie without TLS.
 const PLAIN: &str = "postrider_session";
-/// The name of the cookie over https. Browsers accept a cookie with the prefix `__Secure-` only over https, so a page without TLS
-/// cannot set it. (The prefix `__Host-` would require the path `/`, but this cookie is sent only to the dashboard.)
-const SECURE: &str = "__Secure-postrider_session";
-
+/// The name of the cookie over https. Browsers accept a cookie with the prefix `__Host-` only over https, from this host itself and
+/// for the path `/`, so neither a page without TLS nor another host of the domain can set it. Over https no other name counts.
+const SECURE: &str = "__Host-postrider_session";
 /// The name of the cookie in a frame.
-const FRAMED: &str = "__Secure-postrider_framed";
+const FRAMED: &str = "__Host-postrider_framed";
+
 /// The header with which scripts tell the server that their page is in a frame. Browsers tell the server only when they request a
 /// page.
 const FRAME_HEADER: &str = "x-postrider-frame";
@@ -33,10 +34,10 @@ pub(crate) fn place(headers: &HeaderMap) -> Place {
 
 /// The session's token, and where the page is shown. If the browser does not tell where the page is shown, this is the session of
 /// a tab, or the session of a frame if there is none of a tab.
-pub(crate) fn session(headers: &HeaderMap) -> Option<(String, Place)> {
+pub(crate) fn session(headers: &HeaderMap, transport: Transport) -> Option<(String, Place)> {
     let jar = CookieJar::from_headers(headers);
     let value = |name: &str| jar.get(name).map(Cookie::value).filter(|value| !value.is_empty()).map(str::to_owned);
-    let tab = || value(SECURE).or_else(|| value(PLAIN)).map(|token| (token, Place::Tab));
+    let tab = || value(transport.tab_cookie()).map(|token| (token, Place::Tab));
     let frame = || value(FRAMED).map(|token| (token, Place::Frame));
     match place(headers) {
         Place::Tab => tab(),
@@ -47,16 +48,16 @@ pub(crate) fn session(headers: &HeaderMap) -> Option<(String, Place)> {
 
 /// Where the page of a request is shown. If the browser does not tell, this is the place of the session, or a tab if there is no
 /// session.
-pub(crate) fn page_place(headers: &HeaderMap) -> Place {
+pub(crate) fn page_place(headers: &HeaderMap, transport: Transport) -> Place {
     match place(headers) {
-        Place::Unknown => session(headers).map_or(Place::Tab, |(_, place)| place),
+        Place::Unknown => session(headers, transport).map_or(Place::Tab, |(_, place)| place),
         known => known,
     }
 }
 
 /// The session's token.
-pub(crate) fn session_token(headers: &HeaderMap) -> Option<String> {
-    session(headers).map(|(token, _)| token)
+pub(crate) fn session_token(headers: &HeaderMap, transport: Transport) -> Option<String> {
+    session(headers, transport).map(|(token, _)| token)
 }
 
 /// Whether the visitor uses https.
@@ -74,14 +75,23 @@ impl Transport {
         let first = proto.and_then(|proto| proto.split(',').next()).unwrap_or_default();
         if first.trim().eq_ignore_ascii_case("https") { Self::Https } else { Self::Plain }
     }
+
+    /// The name of the session's cookie in a tab.
+    fn tab_cookie(self) -> &'static str {
+        if self == Self::Https { SECURE } else { PLAIN }
+    }
+
+    /// The path of a cookie: `/` for a name with the prefix `__Host-`, otherwise the narrower `path`.
+    pub(crate) fn cookie_path(self, path: &'static str) -> &'static str {
+        if self == Self::Https { "/" } else { path }
+    }
 }
 
 /// The cookie of a new session. An empty token and a lifetime of zero delete the cookie.
 pub(crate) fn session_cookie(token: &str, lifetime: Duration, transport: Transport) -> CookieJar {
-    let name = if transport == Transport::Https { SECURE } else { PLAIN };
     let max_age = lifetime.try_into().unwrap_or_default();
-    let cookie = Cookie::build((name, token.to_owned()))
-        .path("/dashboard")
+    let cookie = Cookie::build((transport.tab_cookie(), token.to_owned()))
+        .path(transport.cookie_path("/dashboard"))
         .max_age(max_age)
         .http_only(true)
         .same_site(SameSite::Lax)
@@ -92,7 +102,7 @@ pub(crate) fn session_cookie(token: &str, lifetime: Duration, transport: Transpo
 /// The cookie of a new session in a frame. Browsers send it only from frames within the same embedding site.
 pub(crate) fn frame_cookie(token: &str, lifetime: Duration) -> CookieJar {
     let cookie = Cookie::build((FRAMED, token.to_owned()))
-        .path("/dashboard")
+        .path("/")
         .max_age(lifetime.try_into().unwrap_or_default())
         .http_only(true)
         .same_site(SameSite::None)
@@ -116,15 +126,14 @@ mod tests {
         };
         let plain = "postrider_session=abc; HttpOnly; SameSite=Lax; Path=/dashboard; Max-Age=43200";
         assert_eq!(cookie(Transport::Plain), plain);
-        let secure = "__Secure-postrider_session=abc; HttpOnly; SameSite=Lax; Secure; Path=/dashboard; Max-Age=43200";
+        let secure = "__Host-postrider_session=abc; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=43200";
         assert_eq!(cookie(Transport::Https), secure);
     }
 
     #[test]
     fn the_cookie_of_a_frame_is_sent_to_frames_of_the_same_site_only() {
         let response = frame_cookie("abc", Duration::from_secs(60)).into_response();
-        let cookie =
-            "__Secure-postrider_framed=abc; HttpOnly; SameSite=None; Partitioned; Secure; Path=/dashboard; Max-Age=60";
+        let cookie = "__Host-postrider_framed=abc; HttpOnly; SameSite=None; Partitioned; Secure; Path=/; Max-Age=60";
         assert_eq!(response.headers()[header::SET_COOKIE], cookie);
     }
 
@@ -135,29 +144,32 @@ mod tests {
             if let Some(dest) = dest {
                 headers.insert("sec-fetch-dest", HeaderValue::from_static(dest));
             }
-            session(&headers)
+            session(&headers, Transport::Https)
         };
         let (tab, frame) = (("t".to_owned(), Place::Tab), ("f".to_owned(), Place::Frame));
-        let both = "__Secure-postrider_framed=f; __Secure-postrider_session=t";
+        let both = "__Host-postrider_framed=f; __Host-postrider_session=t";
         assert_eq!(found(Some("iframe"), both), Some(frame.clone()));
         assert_eq!(found(Some("document"), both), Some(tab.clone()));
         assert_eq!(found(Some("empty"), both), Some(tab.clone()));
         assert_eq!(found(None, both), Some(tab));
         assert_eq!(found(Some("iframe"), "postrider_session=t"), None);
-        assert_eq!(found(Some("document"), "__Secure-postrider_framed=f"), None);
-        assert_eq!(found(None, "__Secure-postrider_framed=f"), Some(frame.clone()));
+        assert_eq!(found(Some("document"), "__Host-postrider_framed=f"), None);
+        assert_eq!(found(None, "__Host-postrider_framed=f"), Some(frame.clone()));
         let mut scripts = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static(both))]);
         scripts.insert("sec-fetch-dest", HeaderValue::from_static("empty"));
         scripts.insert(FRAME_HEADER, HeaderValue::from_static("yes"));
-        assert_eq!(session(&scripts), Some(frame));
+        assert_eq!(session(&scripts, Transport::Https), Some(frame));
     }
 
     #[test]
-    fn the_secure_cookie_wins_over_a_planted_one() {
-        let token = |text| session_token(&HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static(text))]));
-        assert_eq!(token("a=b; postrider_session=abc").as_deref(), Some("abc"));
-        assert_eq!(session_token(&HeaderMap::new()), None);
-        let both = "postrider_session=planted; __Secure-postrider_session=own";
-        assert_eq!(token(both).as_deref(), Some("own"));
+    fn over_https_only_the_cookie_that_this_host_alone_can_set_counts() {
+        let token = |text, transport| {
+            session_token(&HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static(text))]), transport)
+        };
+        let both = "postrider_session=planted; __Secure-postrider_session=old; __Host-postrider_session=own";
+        assert_eq!(token(both, Transport::Https).as_deref(), Some("own"));
+        assert_eq!(token("postrider_session=planted; __Secure-postrider_session=old", Transport::Https), None);
+        assert_eq!(token("a=b; postrider_session=abc", Transport::Plain).as_deref(), Some("abc"));
+        assert_eq!(session_token(&HeaderMap::new(), Transport::Plain), None);
     }
 }

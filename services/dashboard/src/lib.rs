@@ -60,7 +60,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderName, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{Redirect, Response};
 use axum::routing::get;
@@ -72,6 +72,7 @@ use postrider_store::Store;
 use postrider_telemetry::tasks::Tasks;
 
 use self::brand::PageBrand;
+use self::cookie::Transport;
 use self::document::shown_in;
 use self::failure::Failure;
 use self::fields::FORM_BYTES_MAX;
@@ -105,6 +106,11 @@ pub struct Dashboard {
 }
 
 impl Dashboard {
+    /// Whether the visitor who sent a request with these headers uses https.
+    fn transport(&self, headers: &HeaderMap) -> Transport {
+        if self.served_by_https { Transport::Https } else { Transport::of_request(headers) }
+    }
+
     /// The name of the identity provider.
     fn provider_label(&self) -> Option<&str> {
         self.oidc.as_deref().map(Provider::label)
@@ -162,7 +168,7 @@ pub fn router(dashboard: Dashboard, tasks: &Tasks) -> Router {
 
 /// Answers a request. After an edit, it waits until every live instance has applied the edit, but at most half a second.
 async fn wait_for_edit(State(frame): State<Frame>, request: Request, next: Next) -> Response {
-    let place = cookie::page_place(request.headers());
+    let place = cookie::page_place(request.headers(), frame.dashboard.transport(request.headers()));
     let (mut response, lagging) = frame.dashboard.operations.wait_for_edit(frame.show(place, next.run(request))).await;
     // Instance names are host names and hexadecimal digits, so the header's value is valid.
     if let Some(Ok(value)) = lagging.map(HeaderValue::try_from) {
@@ -178,7 +184,7 @@ async fn no_such_page(_: Result<Visitor, Failure>, uri: Uri) -> Failure {
 
 /// Adds the security headers, and the header that keeps pages out of caches.
 async fn add_security_headers(State(frame): State<Frame>, request: Request, next: Next) -> Response {
-    let place = cookie::page_place(request.headers());
+    let place = cookie::page_place(request.headers(), frame.dashboard.transport(request.headers()));
     let mut response = frame.show(place, next.run(request)).await;
     let headers = response.headers_mut();
     let ancestors = &frame.dashboard.frame_ancestors;

@@ -28,7 +28,6 @@ use crate::document::in_frame;
 use crate::failure::Answer;
 use crate::fields::Fields;
 use crate::language::t;
-use crate::sign_in::transport;
 use crate::{Dashboard, cookie, csrf, document};
 
 /// The query parameter and the form field with a link's token.
@@ -46,7 +45,7 @@ async fn show(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap, uri: 
         Err(Error::NotFound(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    let session = match cookie::session_token(&headers) {
+    let session = match cookie::session_token(&headers, dashboard.transport(&headers)) {
         Some(token) => dashboard.store.sessions().session(&token).await?,
         None => None,
     };
@@ -67,7 +66,7 @@ async fn show(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap, uri: 
                 (t!("What you enter there goes to that account. Continue only if you expected this link."))
             }
         }
-        form.stack method="post" action=(PORTAL_PATH) data-submit=[signed_in.is_none().then_some("now")] {
+        form.stack method="post" action=(PORTAL_PATH) data-submit=[signed_in.is_none().then_some("0")] {
             input type="hidden" name=(LINK) value=(query.get(LINK));
             button.primary type="submit" { (t!("Continue")) }
         }
@@ -102,7 +101,7 @@ async fn open(
         found => found?,
     };
     show_brand_of(&dashboard, &link).await?;
-    let current = cookie::session(&headers);
+    let current = cookie::session(&headers, dashboard.transport(&headers));
     let current_token = current.as_ref().map(|(token, _)| token.as_str());
     if link.opened_at.is_some() {
         // The visitor reloaded the page, or returned to it through the browser's history.
@@ -128,7 +127,7 @@ async fn open(
     let cookie = if session.place == Place::Frame {
         cookie::frame_cookie(token, session.lasts)
     } else {
-        cookie::session_cookie(token, session.lasts, transport(&dashboard, &headers))
+        cookie::session_cookie(token, session.lasts, dashboard.transport(&headers))
     };
     Ok((cookie, Redirect::to(&session.landing)).into_response())
 }

@@ -83,7 +83,8 @@ impl FromRequestParts<Arc<Dashboard>> for Visitor {
         // After sign-in, a visitor who had sent a form continues at the form's path.
         let next = if parts.method == Method::GET { parts.uri.to_string() } else { parts.uri.path().to_owned() };
         let signed_out = || Failure::SignIn { next: next.clone() };
-        let token = cookie::session_token(&parts.headers).ok_or_else(signed_out)?;
+        let token =
+            cookie::session_token(&parts.headers, dashboard.transport(&parts.headers)).ok_or_else(signed_out)?;
         let caller = match dashboard.store.sessions().session(&token).await?.ok_or_else(signed_out)? {
             OpenedBy::Key(key) => dashboard.operations.find_caller(key)?.ok_or_else(signed_out)?,
             OpenedBy::Link(link) => dashboard.operations.caller_of_link(&link)?,

@@ -20,7 +20,7 @@ use postrider_store::StoreError;
 use postrider_store::config::KeyHash;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::cookie::{self, Transport};
+use crate::cookie;
 use crate::failure::Answer;
 use crate::fields::Fields;
 use crate::language::t;
@@ -106,24 +106,20 @@ pub(crate) async fn enter(
         form => submit_once::restore(dashboard, token.expose_secret(), next, form).await?,
     };
     // The new cookie replaces the cookie of a tab, so that the session of the replaced cookie would be unreachable.
-    if let Some((replaced, Place::Tab)) = cookie::session(headers)
+    if let Some((replaced, Place::Tab)) = cookie::session(headers, dashboard.transport(headers))
         && let Err(error) = dashboard.store.sessions().close_session(&replaced).await
     {
         tracing::warn!(%error, "cannot close the session that a sign-in replaced; it stays until it expires");
     }
-    let cookie = cookie::session_cookie(token.expose_secret(), SESSION, transport(dashboard, headers));
+    let cookie = cookie::session_cookie(token.expose_secret(), SESSION, dashboard.transport(headers));
     Ok((cookie, Redirect::to(&to)))
 }
 
 /// `POST /dashboard/sign-out`
 async fn sign_out(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap) -> Answer<(CookieJar, Redirect)> {
-    if let Some(token) = cookie::session_token(&headers) {
+    if let Some(token) = cookie::session_token(&headers, dashboard.transport(&headers)) {
         dashboard.store.sessions().close_session(&token).await?;
     }
-    let cookie = cookie::session_cookie("", Duration::ZERO, transport(&dashboard, &headers));
+    let cookie = cookie::session_cookie("", Duration::ZERO, dashboard.transport(&headers));
     Ok((cookie, Redirect::to(SIGN_IN)))
-}
-
-pub(crate) fn transport(dashboard: &Dashboard, headers: &HeaderMap) -> Transport {
-    if dashboard.served_by_https { Transport::Https } else { Transport::of_request(headers) }
 }

@@ -95,7 +95,7 @@ async fn post(dashboard: Arc<Dashboard>, request: Request, next: Next) -> Answer
     let (mut parts, body) = request.into_parts();
     let body = to_bytes(body, FORM_BYTES_MAX).await.map_err(|_| too_large())?;
     let fields = Fields::read(&body);
-    let Some(session) = cookie::session_token(&parts.headers) else {
+    let Some(session) = cookie::session_token(&parts.headers, dashboard.transport(&parts.headers)) else {
         return Ok(signed_out(&dashboard, &parts, &fields));
     };
     if !csrf::is_valid(&session, fields.get(CSRF_FIELD)) {
@@ -224,7 +224,8 @@ fn result_address(path: &str, form: FormHash) -> String {
 async fn show(dashboard: &Arc<Dashboard>, request: Request, next: Next) -> Answer<Response> {
     let named = Fields::of(request.uri()).optional(RESULT);
     let form = named.and_then(|name| <[u8; 32]>::try_from(hex::decode(name).ok()?).ok()).map(FormHash);
-    let (Some(form), Some(session)) = (form, cookie::session_token(request.headers())) else {
+    let session = cookie::session_token(request.headers(), dashboard.transport(request.headers()));
+    let (Some(form), Some(session)) = (form, session) else {
         return Ok(next.run(request).await);
     };
     let (mut parts, body) = request.into_parts();

@@ -48,18 +48,21 @@ mod error;
 mod find_caller;
 mod heavy;
 mod metrics;
+mod peer_budget;
 mod test_event;
 mod text;
 mod trends;
 mod unknown_keys;
 mod wait_for_edit;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_access::KeyTable;
 use postrider_broker::{BreakerStates, Broker};
 use postrider_egress::AddressGuard;
+use postrider_model::limits::{OIDC_EXCHANGES_PER_PEER_BURST, OIDC_EXCHANGES_PER_PEER_SECOND};
 use postrider_profiles::{Profile, Profiles};
 use postrider_relay::Relay;
 use postrider_store::Store;
@@ -73,6 +76,7 @@ pub use crate::portal::DashboardAddress;
 
 use crate::edit_budget::EditBudgets;
 use crate::heavy::Heavy;
+use crate::peer_budget::PeerBudget;
 use crate::unknown_keys::UnknownKeys;
 
 /// How long a retry or a requeue waits for the broker's confirm. After that the outbox relay publishes it.
@@ -104,6 +108,7 @@ pub struct Operations {
     guard: AddressGuard,
     keys: Arc<KeyTable<RequestBudget>>,
     unknown_keys: UnknownKeys,
+    sign_ins: PeerBudget,
     edits: EditBudgets,
     heavy: Heavy,
     address: DashboardAddress,
@@ -117,7 +122,22 @@ impl Operations {
         let relay = Relay::new(&broker, store.clone(), Arc::clone(&profiles));
         let breakers = BreakerStates::follow(&broker, stop.clone());
         let (unknown_keys, edits, heavy) = (UnknownKeys::new(store.clone()), EditBudgets::default(), Heavy::new());
-        Self { broker, relay, breakers, store, profiles, guard, keys, unknown_keys, edits, heavy, address, stop }
+        let sign_ins = PeerBudget::new(OIDC_EXCHANGES_PER_PEER_SECOND, OIDC_EXCHANGES_PER_PEER_BURST);
+        Self {
+            broker,
+            relay,
+            breakers,
+            store,
+            profiles,
+            guard,
+            keys,
+            unknown_keys,
+            sign_ins,
+            edits,
+            heavy,
+            address,
+            stop,
+        }
     }
 
     /// Returns the profile of this name.
@@ -129,6 +149,16 @@ impl Operations {
             tracing::error!(profile = name, "the profile of a tenant is not loaded");
             Error::Internal
         })
+    }
+
+    /// Charges a return from the identity provider to the client's address: each costs requests to the provider.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] if the address's budget is used up.
+    pub fn charge_sign_in(&self, peer: Option<IpAddr>) -> Result<(), Error> {
+        let Some(peer) = peer else { return Ok(()) };
+        let detail = "too many sign-ins with the identity provider from your address";
+        self.sign_ins.charge(peer).map_err(|wait| Error::too_many(detail, wait))
     }
 
     /// Returns the store for a change by this caller. The change counts toward the limit of the caller's tenant, and the audit

@@ -3,12 +3,11 @@
 //! Requests with a known key are not limited here, so an attacker who guesses keys cannot lock out the holder of a key at the
 //! same address. Keys are too long to be guessed.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use governor::clock::{Clock as _, DefaultClock};
-use governor::state::keyed::HashMapStateStore;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use parking_lot::Mutex;
 use postrider_model::limits::{
@@ -18,19 +17,15 @@ use postrider_store::Store;
 
 use crate::error::Error;
 use crate::metrics::{self, Interface};
+use crate::peer_budget::{PeerBudget, network};
 
 /// Minimum time between two warnings, and between two entries of the audit log.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
-/// Number of tracked addresses above which idle addresses are removed.
-const PEERS_MAX: usize = 10_000;
-
-type PerPeer = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>;
-
 /// Counts and limits requests with unknown keys.
 pub(crate) struct UnknownKeys {
     store: Store,
     all: DefaultDirectRateLimiter,
-    peers: PerPeer,
+    peers: PeerBudget,
     unreported: AtomicU64,
     reported_at: Mutex<Option<Instant>>,
 }
@@ -39,11 +34,10 @@ impl UnknownKeys {
     pub(crate) fn new(store: Store) -> Self {
         metrics::describe();
         let all = Quota::per_second(REFUSED_KEYS_PER_SECOND).allow_burst(REFUSED_KEYS_BURST);
-        let peer = Quota::per_second(REFUSED_KEYS_PER_PEER_SECOND).allow_burst(REFUSED_KEYS_PER_PEER_BURST);
         Self {
             store,
             all: RateLimiter::direct(all),
-            peers: RateLimiter::hashmap_with_clock(peer, DefaultClock::default()),
+            peers: PeerBudget::new(REFUSED_KEYS_PER_PEER_SECOND, REFUSED_KEYS_PER_PEER_BURST),
             unreported: AtomicU64::new(0),
             reported_at: Mutex::new(None),
         }
@@ -64,10 +58,7 @@ impl UnknownKeys {
     fn charge(&self, peer: Option<IpAddr>) -> Result<(), Duration> {
         let now = DefaultClock::default().now();
         if let Some(peer) = peer {
-            if self.peers.len() > PEERS_MAX {
-                self.peers.retain_recent();
-            }
-            self.peers.check_key(&peer).map_err(|over| over.wait_time_from(now))?;
+            self.peers.charge(peer)?;
         }
         self.all.check().map_err(|over| over.wait_time_from(now))
     }
@@ -91,14 +82,5 @@ impl UnknownKeys {
                 tracing::debug!(%error, "cannot write refused keys to the audit log");
             }
         });
-    }
-}
-
-/// Returns the address or network that shares a limit: an IPv4 address, or the /64 network of an IPv6 address, because one host
-/// usually has a whole /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
     }
 }

@@ -1,7 +1,8 @@
 //! The cookie that a browser keeps while its visitor is at the identity provider.
 //!
 //! It has the secret of the flow, and the page and the form to continue with. The server stores nothing, so a sign-in that is
-//! never completed costs nothing. The path of the cookie limits it to the sign-in. A visitor who changes it changes only their own
+//! never completed costs nothing. Without https the path of the cookie limits it to the
+//! sign-in; with https its name allows only the path `/`. A visitor who changes it changes only their own
 //! sign-in: the page is checked again, and the form is shown and not processed.
 
 use std::time::Duration;
@@ -17,7 +18,12 @@ use crate::cookie::Transport;
 use crate::sign_in_page::{SIGN_IN, safe_next};
 
 const PLAIN: &str = "postrider_sign_in";
-const SECURE: &str = "__Secure-postrider_sign_in";
+/// The name over https, see the session's cookie.
+const SECURE: &str = "__Host-postrider_sign_in";
+
+fn name(transport: Transport) -> &'static str {
+    if transport == Transport::Https { SECURE } else { PLAIN }
+}
 
 /// A sign-in that a browser has started.
 pub(crate) struct FlowCookie {
@@ -36,11 +42,11 @@ impl FlowCookie {
         Self { flow: Flow::begin(), next: next.to_owned(), form: form.to_owned() }
     }
 
-    /// Reads the cookie of a request. The cookie over https wins, because a page without TLS cannot set it.
-    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+    /// Reads the cookie of a request.
+    pub(crate) fn of(headers: &HeaderMap, transport: Transport) -> Option<Self> {
         let jar = CookieJar::from_headers(headers);
-        let value = |name: &str| jar.get(name).map(Cookie::value).filter(|value| !value.is_empty());
-        let mut parts = value(SECURE).or_else(|| value(PLAIN))?.split('.');
+        let value = jar.get(name(transport)).map(Cookie::value).filter(|value| !value.is_empty());
+        let mut parts = value?.split('.');
         let flow = Flow::of_secret(parts.next()?)?;
         let mut text = || String::from_utf8(URL_SAFE_NO_PAD.decode(parts.next()?).ok()?).ok();
         let (next, form) = (text()?, text()?);
@@ -61,9 +67,8 @@ pub(crate) fn ended(transport: Transport) -> Cookie<'static> {
 }
 
 fn build(value: String, lifetime: Duration, transport: Transport) -> Cookie<'static> {
-    let name = if transport == Transport::Https { SECURE } else { PLAIN };
-    Cookie::build((name, value))
-        .path(SIGN_IN)
+    Cookie::build((name(transport), value))
+        .path(transport.cookie_path(SIGN_IN))
         .max_age(lifetime.try_into().unwrap_or_default())
         .http_only(true)
         .same_site(SameSite::Lax)
@@ -84,7 +89,8 @@ mod tests {
     use super::*;
 
     fn read(cookie: &str) -> Option<FlowCookie> {
-        FlowCookie::of(&HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_str(cookie).unwrap())]))
+        let transport = if cookie.starts_with("__Host-") { Transport::Https } else { Transport::Plain };
+        FlowCookie::of(&HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_str(cookie).unwrap())]), transport)
     }
 
     #[test]
@@ -92,7 +98,7 @@ mod tests {
         let started = FlowCookie::begin("/dashboard/ten_1/webhooks?a=b", "name=x&url=%2F");
         let cookie = started.cookie(Transport::Https).to_string();
         let (pair, attributes) = cookie.split_once("; ").unwrap();
-        assert_eq!(attributes, "HttpOnly; SameSite=Lax; Secure; Path=/dashboard/sign-in; Max-Age=600");
+        assert_eq!(attributes, "HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=600");
         let back = read(pair).unwrap();
         assert_eq!((back.flow.secret(), back.next, back.form), (started.flow.secret(), started.next, started.form));
         assert!(ended(Transport::Plain).to_string().contains("Max-Age=0"));

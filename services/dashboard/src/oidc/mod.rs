@@ -31,7 +31,7 @@ use self::refused::Refused;
 use crate::failure::Answer;
 use crate::fields::Fields;
 use crate::session::Visitor;
-use crate::sign_in::{SESSION, enter, transport};
+use crate::sign_in::{SESSION, enter};
 use crate::sign_in_page::{SignInPage, safe_next};
 use crate::{Dashboard, csrf, document};
 
@@ -70,7 +70,7 @@ async fn begin(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap, uri:
     let started = FlowCookie::begin(safe_next(query.get("next")), "");
     Ok(match address(&provider, &started).await {
         Ok(to) => {
-            let cookie = CookieJar::new().add(started.cookie(transport(&dashboard, &headers)));
+            let cookie = CookieJar::new().add(started.cookie(dashboard.transport(&headers)));
             (cookie, Redirect::to(to.as_str())).into_response()
         }
         Err(refused) => page(&provider, &started, &refused),
@@ -92,7 +92,7 @@ async fn begin_with_form(State(dashboard): State<Arc<Dashboard>>, headers: Heade
                 h1 { (title) }
                 p { a.button.primary href=(to) { "Continue" } }
             };
-            let cookie = CookieJar::new().add(started.cookie(transport(&dashboard, &headers)));
+            let cookie = CookieJar::new().add(started.cookie(dashboard.transport(&headers)));
             let refresh = [(REFRESH, format!("0;url={to}"))];
             (cookie, refresh, document::bare(&title, content)).into_response()
         }
@@ -113,7 +113,8 @@ async fn complete(State(dashboard): State<Arc<Dashboard>>, request: Request) -> 
     let provider = provider(&dashboard)?;
     let (mut parts, _) = request.into_parts();
     let query = Fields::of(&parts.uri);
-    let started = FlowCookie::of(&parts.headers).filter(|started| started.flow.has_state(query.get("state")));
+    let started = FlowCookie::of(&parts.headers, dashboard.transport(&parts.headers))
+        .filter(|started| started.flow.has_state(query.get("state")));
     let Some(started) = started else {
         // A visitor who returns to this address after the sign-in, through the browser's history.
         if Visitor::from_request_parts(&mut parts, &dashboard).await.is_ok() {
@@ -123,7 +124,9 @@ async fn complete(State(dashboard): State<Arc<Dashboard>>, request: Request) -> 
         return Ok(page(&provider, &FlowCookie::begin("/dashboard", ""), &Refused::NotStarted));
     };
     let headers = &parts.headers;
-    let cookie = ended(transport(&dashboard, headers));
+    let cookie = ended(dashboard.transport(headers));
+    // Each return costs requests to the provider.
+    dashboard.operations.charge_sign_in(parts.extensions.get::<Peer>().map(|peer| peer.0))?;
     let person = match identify(&provider, &started, &query).await {
         Ok(person) => person,
         Err(refused) => {
