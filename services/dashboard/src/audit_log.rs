@@ -81,12 +81,12 @@ async fn content(operations: &Operations, caller: Caller, visitor: &Visitor, ent
 fn row(entry: &AuditEntry, entries: Entries) -> Markup {
     html! { tr {
         td data-label=(t!("Time")) { (time(entry.at)) }
-        th.long scope="row" data-label=(t!("Action")) { span translate="no" { (entry.action) } br; code { (entry.target) } }
+        th.long scope="row" data-label=(t!("Action")) { div { span translate="no" { (entry.action) } br; code { (entry.target) } } }
         @if entries == Entries::OfAllTenants {
             td.long data-label=(t!("Tenant")) { @if let Some(tenant) = &entry.tenant_id { code { (tenant) } } @else { (absent()) } }
         }
-        td.long data-label=(t!("By")) { (actor(entry)) }
-        td.long data-label=(t!("Change")) { (change(entry)) }
+        td.long data-label=(t!("By")) { div { (actor(entry)) } }
+        td.long data-label=(t!("Change")) { div { (change(entry)) } }
     } }
 }
 

@@ -1,6 +1,7 @@
 //! The delivery history, and the page of a delivery with its attempts.
 
 mod detail;
+mod test_data;
 
 use std::sync::Arc;
 
@@ -56,6 +57,7 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
         .route("/dashboard/{tenant}/deliveries/{id}/curl", get(detail::as_curl))
         .route("/dashboard/{tenant}/deliveries/{id}/retry", get(detail::show).post(retry))
         .route("/dashboard/{tenant}/deliveries/{id}/cancel", get(ask_cancel).post(cancel))
+        .route("/dashboard/{tenant}/deliveries/{id}/expunge", get(test_data::ask).post(test_data::expunge))
 }
 
 /// The parameters of the list's address that [`read_filter`] reads.
@@ -76,12 +78,12 @@ pub(crate) const FILTERS: [&str; 14] = [
     "order",
 ];
 
-/// Reads the filter from the query of an address. The parameters have the same names as in the API.
-pub(crate) fn read_filter(query: &Fields) -> Result<DeliveryFilter, Error> {
+/// Reads the filter from the query of an address. The parameters have the same names as in the API. A quick range ends at `now`.
+pub(crate) fn read_filter(query: &Fields, now: UnixMillis) -> Result<DeliveryFilter, Error> {
     let mut reader = FieldReader::new(query);
     // The phases of a pending delivery are choices of the field `status`.
     let phase: Option<DeliveryPhase> = query.get("status").parse().ok().or_else(|| reader.parse("phase"));
-    let (from, to) = read_times(query, &mut reader, UnixMillis::now());
+    let (from, to) = read_times(query, &mut reader, now);
     let filter = DeliveryFilter {
         endpoint: reader.parse("endpoint_id"),
         event: reader.parse("event_id"),
@@ -105,7 +107,10 @@ pub(crate) fn read_filter(query: &Fields) -> Result<DeliveryFilter, Error> {
 async fn list(page: Page) -> Answer {
     let query = &page.visitor.query;
     let page_query = query.page_query();
-    let listed = async { page.operations.list_deliveries(page.caller, &read_filter(query)?, &page_query).await }.await;
+    let listed = async {
+        page.operations.list_deliveries(page.caller, &read_filter(query, UnixMillis::now())?, &page_query).await
+    }
+    .await;
     let (listed, errors) = list_or_errors(listed)?;
     let ids = listed.iter().flat_map(|listed| &listed.data).map(|delivery| delivery.endpoint_id);
     let names = page.endpoint_names(ids).await?;

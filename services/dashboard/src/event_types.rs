@@ -84,12 +84,11 @@ async fn show(page: Page, Path((_, name)): Path<(String, String)>) -> Answer {
     let content = html! {
         h1 { (event_type.name) }
         @if !event_type.description.is_empty() { p { (event_type.description) } }
-        dl.facts {
+        @if event_type.wire_name.is_some() || event_type.ttl_seconds.is_some() { dl.facts {
             @if let Some(wire_name) = &event_type.wire_name { dt { (t!("In the body")) } dd { code { (wire_name) } } }
             @if let Some(ttl) = event_type.ttl_seconds { dt { (t!("Expires after")) } dd { (duration(f64::from(ttl) * 1_000.0)) } }
-            @let deliveries = page.to(format!("/deliveries?type={}", path_segment(&event_type.name)));
-            dt { (t!("Deliveries")) } dd { a href=(deliveries) { (t!("Deliveries of this type")) } }
-        }
+        } }
+        p { a href=(page.to(format!("/deliveries?type={}", path_segment(&event_type.name)))) { (t!("Deliveries of this type")) } }
         section aria-labelledby="body" {
             h2 #body { (t!("What your {endpoint} receives")) }
             @match &body {

@@ -18,7 +18,7 @@ use postrider_operations::saved_views::SavedViewList;
 use postrider_profiles::Profile;
 
 use crate::Dashboard;
-use crate::components::Column::Text;
+use crate::components::Column::{Text, Unnamed};
 use crate::components::{
     Confirmation, RANGE, absent, ago, empty, filter_bar, head, is_filtered, is_oldest_first, kept_range,
     list_or_errors, more_filters, no_match, order_filter, pager, quick_ranges, read_times, read_type, text_filter,
@@ -103,11 +103,11 @@ async fn list(page: Page) -> Answer {
 fn table_form(page: &Page, listed: &EventPage) -> Markup {
     let oldest_first = is_oldest_first(&page.visitor.query);
     let caption = if oldest_first { t!("Events, oldest first") } else { t!("Events, newest first") };
-    let mut columns = if page.can_manage() { vec![Text(key!("Choose"))] } else { Vec::new() };
+    let mut columns = if page.can_manage() { vec![Unnamed(key!("Choose"))] } else { Vec::new() };
     columns.extend([key!("Event type"), key!("Accepted"), key!("Attributes"), key!("Origin"), key!("Id")].map(Text));
     html! { form method="get" action=(page.to("/replays/new")) {
         section #events aria-label=(t!("Events")) {
-            table.rows.dense data-rows {
+            table.rows.dense.events data-rows {
                 caption.unseen { (caption) }
                 (head(&columns))
                 tbody { @for event in &listed.data { (row(page, event)) } }

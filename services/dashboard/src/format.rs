@@ -3,7 +3,33 @@
 use axum::http::StatusCode;
 use postrider_model::time::UnixMillis;
 
-use crate::language::t;
+use crate::language::{key, t, text};
+
+/// An example whose translation says how a language writes numbers: the mark between groups of three digits, and the mark before
+/// decimal places.
+const EXAMPLE: &str = key!("1,234.5");
+
+/// The marks of the page's language, see [`EXAMPLE`].
+fn marks() -> (String, String) {
+    let example = text(EXAMPLE);
+    let marks = || {
+        let (_, rest) = example.split_once('1')?;
+        let (group, rest) = rest.split_once("234")?;
+        let (decimal, _) = rest.split_once('5')?;
+        Some((group.to_owned(), decimal.to_owned()))
+    };
+    marks().unwrap_or_else(|| (",".to_owned(), ".".to_owned()))
+}
+
+/// A number with this many decimal places, with the decimal mark of the page's language.
+pub(crate) fn decimal(number: f64, places: usize) -> String {
+    with_mark(&format!("{number:.places$}"))
+}
+
+/// A number that Rust has formatted, with the decimal mark of the page's language.
+pub(crate) fn with_mark(number: &str) -> String {
+    number.replace('.', &marks().1)
+}
 
 /// A status code with its reason phrase: `503 Service Unavailable`.
 pub(crate) fn status_line(code: u16) -> String {
@@ -15,11 +41,11 @@ pub(crate) fn status_line(code: u16) -> String {
 pub(crate) fn duration(ms: f64) -> String {
     match ms {
         ms if ms < 0.05 => "0 ms".to_owned(),
-        ms if ms < 10.0 => format!("{ms:.1} ms"),
+        ms if ms < 10.0 => format!("{} ms", decimal(ms, 1)),
         ms if ms < 1_000.0 => format!("{ms:.0} ms"),
-        ms if ms < 60_000.0 => format!("{:.1} s", ms / 1_000.0),
+        ms if ms < 60_000.0 => format!("{} s", decimal(ms / 1_000.0, 1)),
         ms if ms < 5_400_000.0 => format!("{:.0} min", ms / 60_000.0),
-        ms if ms < 172_800_000.0 => format!("{:.1} h", ms / 3_600_000.0),
+        ms if ms < 172_800_000.0 => format!("{} h", decimal(ms / 3_600_000.0, 1)),
         ms => t!("{number} days", number = format!("{:.0}", ms / 86_400_000.0)).into_owned(),
     }
 }
@@ -28,18 +54,22 @@ pub(crate) fn duration(ms: f64) -> String {
 pub(crate) fn bytes(number: usize) -> String {
     match number {
         0..1_024 => t!("{number} bytes", number = number).into_owned(),
-        1_024..1_048_576 => format!("{:.1} KiB", number as f64 / 1_024.0),
-        _ => format!("{:.1} MiB", number as f64 / 1_048_576.0),
+        1_024..1_048_576 => format!("{} KiB", decimal(number as f64 / 1_024.0, 1)),
+        _ => format!("{} MiB", decimal(number as f64 / 1_048_576.0, 1)),
     }
 }
 
-/// A count with commas between groups of three digits.
+/// A count with marks between groups of three digits.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
+    if digits.len() <= 3 {
+        return digits;
+    }
+    let (group, _) = marks();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
+            text.push_str(&group);
         }
         text.push(digit);
     }
@@ -62,8 +92,8 @@ pub(crate) fn percent(share: Option<f64>) -> String {
     match share {
         None => "–".to_owned(),
         Some(share) if share >= 1.0 => "100 %".to_owned(),
-        Some(share) if share > 0.999 => format!("{:.2} %", (share * 10_000.0).floor() / 100.0),
-        Some(share) => format!("{:.1} %", (share * 1_000.0).floor() / 10.0),
+        Some(share) if share > 0.999 => format!("{} %", decimal((share * 10_000.0).floor() / 100.0, 2)),
+        Some(share) => format!("{} %", decimal((share * 1_000.0).floor() / 10.0, 1)),
     }
 }
 

@@ -4,7 +4,8 @@
 //! - The parts that all pages share: `document`, `layout`, `assets`, `brand`, `language` and `components`.
 //! - The visitor: `sign_in`, `oidc`, `portal`, `session`, `cookie`, `csrf`, and `page`, which has the extractors of the handlers.
 //! - Forms: `fields`, and `submit_once`, which processes each form once.
-//! - A module for each subject. For a tenant: `webhooks`, `deliveries`, `several` (changes of several deliveries), `events`,
+//! - A module for each subject. For a tenant: `webhooks`, `deliveries`, `several` and `matching` (changes of chosen
+//!   deliveries, and of all that match a filter), `events`,
 //!   `event_types`, `replays`, `health`, `audit_log`, `find` (the search) and `views` (saved filters). For operators: `operator`.
 //!   Customers know an
 //!   endpoint as a webhook, so pages call an endpoint a webhook.
@@ -42,6 +43,7 @@ mod format;
 mod health;
 mod language;
 mod layout;
+mod matching;
 mod oidc;
 mod operator;
 mod page;
@@ -146,6 +148,7 @@ pub fn router(dashboard: Dashboard, tasks: &Tasks) -> Router {
         .merge(webhooks::routes())
         .merge(deliveries::routes())
         .merge(several::routes())
+        .merge(matching::routes())
         .merge(events::routes())
         .merge(find::routes())
         .merge(views::routes())

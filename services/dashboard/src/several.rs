@@ -17,6 +17,7 @@ use crate::components::Confirmation;
 use crate::failure::Answer;
 use crate::fields::{Fields, NOTICE, RESULT, Sent};
 use crate::language::{english, t};
+use crate::matching;
 use crate::page::{Managed, Page};
 
 /// The id of the form.
@@ -50,6 +51,7 @@ pub(crate) fn buttons(page: &Page) -> Markup {
             button type="submit" name=(ACTION) value=(RETRY) { (t!("Retry selected")) }
             button.danger type="submit" name=(ACTION) value=(CANCEL) { (t!("Cancel selected")) }
             span.faint data-select-count role="status" {}
+            (matching::links(page))
         }
     } }
 }

@@ -21,6 +21,7 @@ use crate::language::{t, tm};
 use crate::page::{Id, Managed, Page};
 use crate::texts::Notice;
 use crate::{Dashboard, deliveries, events};
+use postrider_model::time::UnixMillis;
 
 /// The field with the name of the list.
 const LIST: &str = "list";
@@ -76,7 +77,7 @@ fn stored_filter(page: &Page, view: &SavedView) -> Fields {
 /// Checks that the list understands a filter.
 fn check(page: &Page, list: SavedViewList, filter: &Fields) -> Result<(), Error> {
     let read = match list {
-        SavedViewList::Deliveries => deliveries::read_filter(filter).map(drop),
+        SavedViewList::Deliveries => deliveries::read_filter(filter, UnixMillis::now()).map(drop),
         SavedViewList::Events => events::read_filter(filter, &page.profile).map(drop),
     };
     // The form has one field for the whole filter.

@@ -1,3 +1,5 @@
-// Submits a form marked data-submit as soon as the page is shown.
+// Submits a form marked data-submit, after the number of milliseconds that it says. A visitor who
+// leaves the page in time stops it.
 
-document.querySelector('form[data-submit]')?.submit();
+const waiting = document.querySelector('form[data-submit]');
+if (waiting) setTimeout(() => waiting.submit(), Number(waiting.dataset.submit));

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use postrider_model::attempt::{Outcome, SECRET_MASK};
 use postrider_operations::deliveries::{Attempt, Header};
 
-use crate::components::{ago, badge, code, listing, time};
+use crate::components::{ago, badge, changes, code, listing, time};
 use crate::curl;
 use crate::format::{duration, status_line};
 use crate::language::{t, tm};
@@ -17,7 +17,8 @@ const HELD_SHOWN_MS: u64 = 100;
 /// delivery.
 pub(crate) fn timeline(at: &str, attempts: &[Attempt]) -> Markup {
     html! { div.timeline {
-        @for attempt in attempts.iter().rev() {
+        @for (index, attempt) in attempts.iter().enumerate().rev() {
+            @let before = index.checked_sub(1).and_then(|before| attempts.get(before));
             details.attempt id={ "attempt-" (attempt.send_id) } {
                 summary {
                     span.attempt-number { (t!("Attempt {number}", number = attempt.number)) }
@@ -28,7 +29,7 @@ pub(crate) fn timeline(at: &str, attempts: &[Attempt]) -> Markup {
                     span.faint.number { (duration(attempt.duration_ms)) }
                 }
                 div.attempt-body {
-                    (about(attempt))
+                    (about(attempt, before))
                     @if can_be_curl(attempt) {
                         p { a.button href={ (at) "/curl?attempt=" (attempt.send_id) } data-copy-url=(t!("Copy as cURL")) {
                             (t!("Show as cURL")) span.unseen { " " (t!("(attempt {number})", number = attempt.number)) }
@@ -55,7 +56,7 @@ pub(crate) fn attempt_detail(attempt: &Attempt) -> Markup {
                     duration = duration(attempt.duration_ms)
                 )) }
             }
-            (about(attempt))
+            (about(attempt, None))
         }
     }
 }
@@ -87,7 +88,8 @@ fn answer(attempt: &Attempt) -> String {
     }
 }
 
-fn about(attempt: &Attempt) -> Markup {
+/// The details of an attempt, and what changed since the attempt before it.
+fn about(attempt: &Attempt, before: Option<&Attempt>) -> Markup {
     html! {
         p { (texts::outcome(attempt)) }
         @if let Some(next) = attempt.next_attempt_at {
@@ -97,6 +99,7 @@ fn about(attempt: &Attempt) -> Markup {
                 reason = texts::planned_by(attempt.next_attempt_reason)
             )) }
         }
+        @if let Some(before) = before { (changes(before, attempt)) }
         (facts(attempt))
         details { summary { (t!("Request headers")) } (headers(&t!("Request headers"), &attempt.request_headers)) }
         details { summary { (t!("Response")) } (response(attempt)) }

@@ -5,7 +5,7 @@ use postrider_model::time::UnixMillis;
 use postrider_operations::stats::{Figures, IntervalLength, LatencyMs, Quality, StatsQuery};
 use postrider_profiles::Promise;
 
-use crate::format::{count, duration, percent};
+use crate::format::{count, decimal, duration, percent};
 use crate::language::{Text, key, t, text};
 
 /// A range of time that ends now.
@@ -103,9 +103,9 @@ pub(crate) fn tiles(total: &Figures, promise: Promise) -> Markup {
 /// A rate of attempts, per second, minute or hour.
 fn throughput(per_second: f64) -> String {
     match per_second {
-        rate if rate >= 1.0 => format!("{rate:.1}/s"),
-        rate if rate * 60.0 >= 1.0 => format!("{:.1}/min", rate * 60.0),
-        rate => format!("{:.1}/h", rate * 3_600.0),
+        rate if rate >= 1.0 => format!("{}/s", decimal(rate, 1)),
+        rate if rate * 60.0 >= 1.0 => format!("{}/min", decimal(rate * 60.0, 1)),
+        rate => format!("{}/h", decimal(rate * 3_600.0, 1)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod cause;
+mod changes;
 mod chart;
 mod delivery;
 mod figures;
@@ -19,6 +20,7 @@ use postrider_model::timestamp::Timestamp;
 
 pub(crate) use self::attempt::{attempt_detail, can_be_curl, timeline};
 pub(crate) use self::cause::{cause_table, top_causes};
+use self::changes::changes;
 pub(crate) use self::chart::{Axis, Chart, Kind, Series, spark};
 pub(crate) use self::delivery::{delivery_badge, delivery_table, latest_deliveries, selectable_deliveries};
 pub(crate) use self::figures::{DAY, RANGES, Range, Tile, failures_query, latency, success_tile, tile_list, tiles};

@@ -57,12 +57,16 @@ pub(crate) fn trouble_line(page: &Page, endpoint: &Endpoint) -> Option<Markup> {
 
 /// A banner for the page of a webhook: what is wrong, and the link that recovers the webhook. Empty if nothing is wrong.
 pub(crate) fn trouble_banner(page: &Page, endpoint: &Endpoint) -> Markup {
+    banner(page, endpoint, why(endpoint))
+}
+
+fn banner(page: &Page, endpoint: &Endpoint, why: Option<Markup>) -> Markup {
     let severe = endpoint.status == EndpointStatus::Disabled
         || (endpoint.status == EndpointStatus::Active && endpoint.health.state == HealthState::Failing);
     html! { @if let Some(said) = what(endpoint) {
         div.trouble.problem[severe].warning[!severe] role="note" aria-label=(t!("Problem")) {
             p { strong { (said) } }
-            @if let Some(why) = why(endpoint) { p { (why) } }
+            @if let Some(why) = why { p { (why) } }
             @if let Some(held) = held(endpoint) { p { (held) } }
             div.buttons {
                 @if let Some((label, at)) = recovery(page, endpoint) { a.button.primary href=(at) { (label) } }
@@ -82,7 +86,13 @@ pub(crate) async fn trouble_of_delivery(page: &Page, delivery: &Delivery) -> Ans
         return Ok(html! {});
     }
     match page.operations.read_endpoint(page.caller, &delivery.endpoint_id.to_string()).await {
-        Ok(endpoint) => Ok(trouble_banner(page, &endpoint)),
+        Ok(endpoint) => {
+            // The page of the delivery has its own cause. Only another cause of the webhook is news.
+            let is_same =
+                |last: &Failure| (Some(last.outcome), last.status_code) == (delivery.outcome, delivery.status_code);
+            let known = endpoint.health.last_failure.as_ref().is_some_and(is_same);
+            Ok(banner(page, &endpoint, why(&endpoint).filter(|_| !known)))
+        }
         Err(Error::NotFound(_)) => Ok(html! {}),
         Err(error) => Err(error.into()),
     }
@@ -163,7 +173,12 @@ fn what(endpoint: &Endpoint) -> Option<Markup> {
 fn why(endpoint: &Endpoint) -> Option<Markup> {
     let off = endpoint.status != EndpointStatus::Active;
     let fails = matches!(endpoint.health.state, HealthState::Failing | HealthState::Unsteady);
-    endpoint.health.last_failure.as_ref().filter(|_| off || fails).map(cause)
+    // The reason of a webhook that was switched off usually is its last answer.
+    let is_said = |last: &&Failure| match (&endpoint.disabled_reason, last.status_code) {
+        (Some(reason), Some(code)) if off => reason.contains(&code.to_string()),
+        _ => false,
+    };
+    endpoint.health.last_failure.as_ref().filter(|last| (off || fails) && !is_said(last)).map(cause)
 }
 
 /// How the breaker limits the attempts; `None` if it does not.

@@ -24,6 +24,8 @@ pub(super) async fn show(page: Page, Id(id): Id) -> Answer {
     let live = if delivery.status.is_terminal() { "off" } else { "on" };
     let trouble = trouble_of_delivery(&page, delivery).await?;
     let to = webhook_name(delivery.endpoint_id, &names);
+    let may_expunge =
+        !page.visitor.live && page.can_manage() && page.operations.has_edited_data(page.caller, delivery).await?;
     let title = t!("Delivery of {event} to {name}", event = delivery.event_type, name = to);
     let at = page.to(format!("/deliveries/{}", delivery.id));
     let content = html! {
@@ -42,6 +44,7 @@ pub(super) async fn show(page: Page, Id(id): Id) -> Answer {
             @match &found.body {
                 Some(text) => {
                     (Payload { id: "body", label: &t!("Request body"), text, whole: &format!("{at}/body") }.show(&page.visitor))
+                    @if may_expunge { p { a.button.danger href={ (at) "/expunge" } { (t!("Expunge the data")) } } }
                 }
                 None => { p.faint { (t!("The payload was expunged or is past the retention.")) } }
             }

@@ -38,7 +38,7 @@ pub(super) async fn show(page: Page, Id(id): Id) -> Answer {
                 a.button.primary href=(page.to(format!("/replays/new?event_id={}", event.id))) { (t!("Replay")) }
             }
         }
-        dl.facts {
+        dl.facts.panel {
             dt { (t!("Id")) } dd { code { (event.id) } }
             dt { (t!("Occurred")) } dd { (time(event.timestamp)) }
             dt { (t!("Accepted")) } dd { (time(event.accepted_at)) }

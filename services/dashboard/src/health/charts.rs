@@ -11,7 +11,7 @@ use postrider_operations::stats::{Figures, IntervalLength, LatencyMs, Stats};
 use postrider_profiles::Promise;
 
 use crate::components::{Axis, Chart, Kind, Series};
-use crate::format::{count, duration};
+use crate::format::{count, decimal, duration, with_mark};
 use crate::language::{key, t, text};
 use crate::texts::cause_name;
 
@@ -145,7 +145,7 @@ pub(super) fn no_response(figures: &Figures) -> u64 {
 }
 
 fn number(value: f64) -> String {
-    if value.fract() == 0.0 { count(value as u64) } else { format!("{value:.1}") }
+    if value.fract() == 0.0 { count(value as u64) } else { decimal(value, 1) }
 }
 
 /// A share in percent. A share of 10 % or more is rounded down, so that only a share of 1 is shown as 100 %.
@@ -154,9 +154,9 @@ fn share_text(percent: f64) -> String {
     match percent {
         percent if whole => format!("{percent:.0} %"),
         percent if percent < 10.0 => {
-            format!("{} %", format!("{percent:.2}").trim_end_matches('0').trim_end_matches('.'))
+            format!("{} %", with_mark(format!("{percent:.2}").trim_end_matches('0').trim_end_matches('.')))
         }
-        percent => format!("{:.1} %", (percent * 10.0 + 1e-6).floor() / 10.0),
+        percent => format!("{} %", decimal((percent * 10.0 + 1e-6).floor() / 10.0, 1)),
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) async fn show_with(page: &OperatorPage, id: &str, entered: Entered, n
             h1.long { (tenant.name) }
             a.button href={ "/dashboard/" (id) "/webhooks" } { "Show its webhooks" }
         }
-        dl.facts {
+        dl.facts.panel {
             dt { "Id" } dd { code { (tenant.id) } }
             dt { "Profile" } dd { span.tag { (tenant.profile) } }
             dt { "Created" } dd { (time(tenant.created_at)) }
@@ -163,11 +163,13 @@ fn settings(page: &OperatorPage, id: &str, form: &Form) -> Markup {
         (page.visitor.tokens)
         input type="hidden" name="version" value=(form.get("version"));
         (form.field("name", "Name").wide().required())
-        @for (name, label, hint) in LIMITS {
-            (form.field_at(&format!("/limits/{name}"), name, label).hint(hint).number())
+        div.pair {
+            @for (name, label, hint) in LIMITS {
+                (form.field_at(&format!("/limits/{name}"), name, label).hint(hint).number())
+            }
+            (form.field("disable_after_days", "Switch a failing webhook off after days")
+                .hint("0 means never. Default: the profile's value.").number())
         }
-        (form.field("disable_after_days", "Switch a failing webhook off after days")
-            .hint("0 means never. Default: the profile's value.").number())
         (form.checkbox("enforce_catalog", "Refuse events whose type is not in the catalog"))
         button.primary type="submit" { "Save" }
     } }

@@ -6,7 +6,7 @@ use postrider_operations::tenants::{CreateTenant, TenantInList, TenantsQuery};
 
 use super::TENANTS;
 use crate::components::Column::{Number, Text};
-use crate::components::{Form, absent, empty, filter_bar, head, is_filtered, pager, text_filter, time};
+use crate::components::{Form, absent, ago, empty, filter_bar, head, is_filtered, pager, text_filter};
 use crate::failure::Answer;
 use crate::fields::Sent;
 use crate::format::count;
@@ -64,13 +64,13 @@ fn row(listed: &TenantInList) -> Markup {
     let webhooks = format!("/dashboard/{}/webhooks", tenant.id);
     html! { tr {
         th.long scope="row" data-label="Name" { a href=(webhooks) { (tenant.name) } }
-        td data-label="Profile" { span.tag { (tenant.profile) } }
+        td data-label="Profile" { span.tag.whole { (tenant.profile) } }
         td.long data-label="External id" { @match &tenant.external_id { Some(id) => (id), None => (absent()) } }
         td.number data-label="Webhooks" { (count(listed.endpoints)) }
         td data-label="Trouble" {
             @if listed.failing_endpoints + listed.disabled_endpoints == 0 { (absent()) } @else { div { (trouble(listed)) } }
         }
-        td data-label="Created" { (time(tenant.created_at)) }
+        td data-label="Created" { (ago(tenant.created_at)) }
         td.actions data-label="Actions" { div {
             a href={ (TENANTS) "/" (tenant.id) } { "Limits and keys" span.unseen { " of " (tenant.name) } }
         } }

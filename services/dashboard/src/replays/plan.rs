@@ -133,7 +133,7 @@ fn counts(page: &Page, requests: &Requests, preview: &ReplayPreview) -> Markup {
     html! {
         section.panel #counted aria-labelledby="counted-title" tabindex="-1" autofocus {
             h2 #counted-title { (t!(preview.deliveries, "This replay creates {count} delivery", "This replay creates {count} deliveries")) }
-            p { (t!(preview.events, "of {count} event. Nothing has been sent yet.", "of {count} events. Nothing has been sent yet.")) }
+            p { (t!(preview.events, "It covers {count} event. Nothing has been sent yet.", "It covers {count} events. Nothing has been sent yet.")) }
             @if preview.deliveries > 0 {
                 // This button belongs to the form above. The button itself has the token as its name and value, so that the
                 // button "Preview", which sends the form by GET, does not put the token into the address.

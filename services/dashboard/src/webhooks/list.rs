@@ -106,7 +106,7 @@ fn row(page: &Page, item: &EndpointInList, trends: &Trends) -> Markup {
     let filtered = !endpoint.filters.is_empty() || endpoint.payload_filter.is_some();
     html! { tr {
         th scope="row" data-label=(t!("Name")) { a href=(page.to(format!("/webhooks/{}", endpoint.id))) { (endpoint.name) } }
-        td.long data-label=(t!("{Endpoint}")) { (breakable(&target(endpoint))) }
+        td.long.target data-label=(t!("{Endpoint}")) title=(target(endpoint)) { (breakable(&target(endpoint))) }
         td.types data-label=(t!("Events")) { div {
             (types(&endpoint.event_types)) @if filtered { span.tag.filtered { (t!("filtered")) } }
         } }

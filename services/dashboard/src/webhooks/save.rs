@@ -97,11 +97,12 @@ pub(crate) async fn show_edit(Managed(webhook): Managed<WebhookPage>) -> Answer<
 
 fn show_edit_form(webhook: &WebhookPage, form: &Form, offers: &Offers) -> Response {
     let WebhookPage { page, endpoint, id } = webhook;
+    let title = t!("Edit {name}", name = endpoint.name);
     let content = html! {
-        h1 { (t!("Edit {webhook}")) }
+        h1.long { (title) }
         (webhook_form(page, form, offers, Purpose::Edit { id }, endpoint.channel))
     };
-    form.answer(page.show(&form.title(&t!("Edit {name}", name = form.get("name"))), content))
+    form.answer(page.show(&form.title(&title), content))
 }
 
 /// `POST …/webhooks/{id}/edit`

@@ -162,6 +162,73 @@ async fn several_deliveries_are_retried_or_cancelled_and_refusals_are_told() {
     assert!(!seen.contains("name=\"delivery_id\"") && !seen.contains("id=\"several\""), "{seen}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_deliveries_that_match_a_filter_are_counted_then_cancelled_or_retried_in_steps() {
+    let world = crate::world("dash_matching").await;
+    let (tenant, endpoint) = failing(&world).await;
+    recorded(&world, &tenant, &endpoint, DeliveryStatus::Delivered).await;
+    let cookie = sign_in(&world, &tenant.key).await;
+    let own = format!("/dashboard/{}", tenant.id);
+    let whole = get(&world, &cookie, &format!("{own}/deliveries")).await.text;
+    assert!(!whole.contains("matching-deliveries"), "only a filtered list offers all that match: {whole}");
+    let ended = get(&world, &cookie, &format!("{own}/deliveries?status=failed")).await.text;
+    assert!(ended.contains("matching-deliveries/retry?") && !ended.contains("matching-deliveries/cancel?"), "{ended}");
+    let list = get(&world, &cookie, &format!("{own}/deliveries?status_code=5xx&range=day")).await.text;
+    let link = |action: &str| {
+        let link = list.split("href=\"").find(|link| link.contains(&format!("matching-deliveries/{action}?"))).unwrap();
+        link.split('"').next().unwrap().replace("&amp;", "&")
+    };
+    let statuses = async || {
+        let listed = world.get(&tenant.key, "/v1/deliveries?limit=200").await.ok(200);
+        let of = |status: &str| listed["data"].as_array().unwrap().iter().filter(|one| one["status"] == status).count();
+        [of("pending"), of("failed"), of("cancelled"), of("delivered")]
+    };
+    assert_eq!(statuses().await, [4, 1, 0, 1]);
+
+    // The fields of the form on a page.
+    let fields = |page: &Page| -> Vec<(String, String)> {
+        let names = ["csrf", "once", "back", "until", "total", "done", "left", "cursor"];
+        let value = |name: &str| {
+            let found = page.text.split_once("matching-deliveries/").unwrap().1;
+            let found = found.split_once(&format!("name=\"{name}\" value=\""))?.1;
+            Some((name.to_owned(), found.split('"').next().unwrap().replace("&amp;", "&")))
+        };
+        names.into_iter().filter_map(value).collect()
+    };
+    let send = async |action: &str, form: &[(String, String)]| {
+        let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        post(&world, &cookie, &format!("{own}/matching-deliveries/{action}"), &form).await
+    };
+
+    let asked = get(&world, &cookie, &link("retry")).await;
+    assert!(asked.text.contains("Retry 5 deliveries?"), "{}", asked.text);
+    assert!(asked.text.contains("4 pending deliveries are attempted now."), "{}", asked.text);
+    assert!(asked.text.contains("1 finished delivery is sent again, as a new delivery."), "{}", asked.text);
+    assert_eq!(statuses().await, [4, 1, 0, 1], "the question changes nothing");
+    let done = send("retry", &fields(&asked)).await;
+    assert!(done.text.contains("5 deliveries retried") && done.text.contains("Back to the list"), "{}", done.text);
+    assert_eq!(statuses().await, [5, 1, 0, 1], "the failed one is sent again as a new delivery");
+
+    // The failed delivery was sent again, so it is left out.
+    let again = get(&world, &cookie, &format!("{own}/matching-deliveries/retry?status=failed")).await;
+    let done = send("retry", &fields(&again)).await.text;
+    assert!(done.contains("0 deliveries retried") && done.contains("1 delivery was not changed."), "{done}");
+    assert!(done.contains("a later delivery sends this event to the endpoint again"), "{done}");
+
+    let asked = get(&world, &cookie, &link("cancel")).await;
+    assert!(asked.text.contains("Cancel 4 deliveries?"), "the new delivery has no status code: {}", asked.text);
+    let done = send("cancel", &fields(&asked)).await;
+    assert!(done.text.contains("4 deliveries cancelled"), "{}", done.text);
+    assert_eq!(statuses().await, [1, 1, 4, 1]);
+    let none = get(&world, &cookie, &link("cancel")).await.text;
+    assert!(none.contains("Only pending deliveries can be cancelled."), "{none}");
+
+    let reader = sign_in(&world, &world.key(&tenant.id, &["read"]).await).await;
+    let seen = get(&world, &reader, &format!("{own}/deliveries?status=pending")).await.text;
+    assert!(!seen.contains("matching-deliveries"), "{seen}");
+    assert_eq!(get(&world, &reader, &link("retry")).await.status, StatusCode::FORBIDDEN);
+}
+
 /// Signs in again with the form in the sign-in page's hidden field, and returns the cookie and the page that shows the form.
 async fn sign_in_with_form(world: &World, tenant: &Tenant, asked: &Page, next: &str) -> (String, Page) {
     let carried = asked.text.split_once("name=\"form\" value=\"").expect("a carried form").1;

@@ -3,14 +3,16 @@
 use postrider_ledger::body;
 use postrider_model::delivery::BodyKind;
 use postrider_model::ids::Generation;
+use postrider_model::scope::Scope;
 use postrider_profiles::Profile;
 use postrider_store::config::EventTypeAt;
 use postrider_store::history::{DeliveryRow, TestData};
 use postrider_wire::messages::DeliveryRef;
 use serde_json::value::RawValue;
 
+use super::Delivery;
 use crate::test_event::TestBody;
-use crate::{Error, Operations};
+use crate::{Caller, Error, Operations};
 
 impl Operations {
     /// Renders the body of a delivery again, from its event and from the endpoint at the configuration version of fan-out's
@@ -33,6 +35,18 @@ impl Operations {
         let version = decision.filter(|_| !replayed).map(|decision| decision.config_version);
         let kind = self.body_kind(row, version).await?;
         Ok(Some(profile.render(&view, kind)))
+    }
+
+    /// Whether the history has data that a caller entered for this test call. [`Operations::expunge_payload`] erases it.
+    ///
+    /// # Errors
+    /// Requires the scope `read`.
+    pub async fn has_edited_data(&self, caller: Caller, delivery: &Delivery) -> Result<bool, Error> {
+        caller.may(Scope::Read, delivery.tenant_id)?;
+        if !delivery.test {
+            return Ok(false);
+        }
+        Ok(matches!(self.store.history().test_data(delivery.id).await?, TestData::Edited(_)))
     }
 
     /// Renders the body of a test call again. Returns `None` if the catalog's sample changed since, or if the call's own data is

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use postrider_operations::Error;
 use postrider_operations::dead_letters::{DeadLetter, DeadLetterAction, DeadLetterState};
 
-use super::{AT, shortened, state_badge};
+use super::{AT, state_badge};
 use crate::components::{Confirmation, action, json_or_text, time};
 use crate::failure::Answer;
 use crate::format::count;
@@ -20,7 +20,7 @@ pub(super) async fn show(page: OperatorPage, Id(id): Id) -> Answer {
     let at = format!("{AT}/{}", letter.id);
     let content = html! {
         div.heading {
-            h1.long { (shortened(&letter.reason)) }
+            h1 { "Dead letter " (letter.id) }
             @if letter.state() == DeadLetterState::Open {
                 div.buttons {
                     (action(&page.visitor.tokens, &format!("{at}/requeue"), "Send back", "primary"))
@@ -28,7 +28,10 @@ pub(super) async fn show(page: OperatorPage, Id(id): Id) -> Answer {
                 }
             }
         }
-        (facts(&letter, tenant))
+        section.panel aria-label="What happened" {
+            p.lead.long { (state_badge(&letter)) " " (letter.reason) }
+            (facts(&letter, tenant))
+        }
         (message(&letter))
         p { a href=(AT) { "Open dead letters" } }
     };
@@ -47,13 +50,11 @@ async fn tenant(page: &OperatorPage, letter: &DeadLetter) -> Answer<Option<(Stri
 
 fn facts(letter: &DeadLetter, tenant: Option<(String, String)>) -> Markup {
     html! { dl.facts {
-        dt { "State" } dd {
-            (state_badge(letter))
-            @if let Some(at) = letter.requeued_at.or(letter.discarded_at) {
-                " " (time(at)) " " a href={ "/dashboard/operator/audit-log?target=" (letter.id) } { "Show who did it" }
+        @if let Some(at) = letter.requeued_at.or(letter.discarded_at) {
+            dt { "Changed" } dd {
+                (time(at)) " " a href={ "/dashboard/operator/audit-log?target=" (letter.id) } { "Show who did it" }
             }
         }
-        dt { "Reason" } dd.long { (letter.reason) }
         dt { "Source" } dd.long { code { (letter.source) } }
         @if !letter.routing_key.is_empty() { dt { "Routing key" } dd.long { code { (letter.routing_key) } } }
         @if let Some((id, name)) = tenant { dt { "Tenant" } dd.long { a href={ (TENANTS) "/" (id) } { (name) } } }

@@ -111,7 +111,7 @@ fn table(letters: &[DeadLetter]) -> Markup {
         Text("Received"),
         Text("State"),
     ];
-    html! { table.rows.dense data-rows {
+    html! { table.rows.dense.letters data-rows {
         caption.unseen { "Dead letters, newest first" }
         (head(&columns))
         tbody { @for letter in letters { (row(letter)) } }
