@@ -110,6 +110,13 @@ async fn a_customer_finds_and_understands_a_failed_delivery() {
     visit("find", &deployment, &world).await;
 }
 
+#[tokio::test]
+async fn a_customer_cancels_all_deliveries_that_match_in_steps() {
+    let deployment = Deployment::start("dashboard_matching").await;
+    let world = tenants(&deployment, &["standard"]).await;
+    visit("matching", &deployment, &world).await;
+}
+
 /// Guarantee (In a browser): After an outage a customer sees since when and why a webhook failed, and recovers it in two clicks.
 #[tokio::test]
 async fn a_customer_finds_out_why_a_webhook_failed_and_recovers_it_in_two_clicks() {
@@ -183,7 +190,40 @@ async fn every_page_with_content_is_accessible_plain_and_branded() {
     }
     let of = |tenant: &Tenant| json!({"id": tenant.id, "key": tenant.key});
     let world = json!({"plain": of(&plain), "branded": of(&branded), "letters": bad.len()});
-    visit("pictures", &deployment, &world).await;
+    tokio::select! {
+        () = visit("pictures", &deployment, &world) => {}
+        () = past(&deployment.scope().database_url) => {}
+    }
+}
+
+/// Gives the webhooks of the scenario counts of the last day as soon as there are some, so that charts show more than one hour. Never
+/// returns.
+async fn past(database: &str) {
+    let (client, connection) = tokio_postgres::connect(database, tokio_postgres::NoTls).await.expect("the database");
+    tokio::spawn(connection);
+    // A wave over the day; the order desk has failed for the last hours.
+    let hours = "SELECT e.id, e.document->>'name' AS name, date_trunc('hour', now()) - h * interval '1 hour' AS hour,
+             (60 + 45 * sin((h + 4) / 3.8) + h * 7 % 11)::int AS n, h
+         FROM endpoints e, generate_series(1, 23) h WHERE e.document->>'name' <> 'Staging'";
+    let failed = "CASE WHEN name = 'Order desk' AND h < 3 THEN n WHEN h % 5 = 2 THEN 3 + n / 12 ELSE h * 3 % 4 END";
+    let counts = format!(
+        "INSERT INTO endpoint_hours (endpoint, hour, successes, failures, retries, duration_us, first_attempts, first_within_5s,
+             first_within_30s, answers_2xx, answers_5xx, latency)
+         SELECT id, hour, n - f, f, f / 2, n * 90000, n - f / 2, n - f / 2, n - f / 2, n - f, f,
+             array_fill(0, ARRAY[10]) || ARRAY[n / 8, n / 3, n / 4, n / 6, n / 12, n / 20, n / 40, 1] || array_fill(0, ARRAY[10])
+         FROM (SELECT *, {failed} AS f FROM ({hours}) hours) counted ON CONFLICT DO NOTHING"
+    );
+    let causes = format!(
+        "INSERT INTO endpoint_failures (endpoint, hour, outcome, status_code, attempts, first_at, last_at)
+         SELECT id, hour, CASE WHEN h % 5 = 2 THEN 2 ELSE 1 END, CASE WHEN h % 5 = 2 THEN 0 ELSE 503 END, f, hour, hour
+         FROM (SELECT *, {failed} AS f FROM ({hours}) hours) counted WHERE f > 0 ON CONFLICT DO NOTHING"
+    );
+    loop {
+        for statement in [&counts, &causes] {
+            client.execute(statement, &[]).await.expect("counts of the last day");
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// Guarantee (In a browser): An operator signs in with a certified OpenID Connect provider; a form of an ended session comes back.

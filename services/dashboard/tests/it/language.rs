@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::StatusCode;
 use postrider_model::delivery::DeliveryStatus;
+use postrider_model::time::UnixMillis;
 use postrider_profiles::{Piece, Profiles, is_term, pieces};
 use serde_json::{Value, json};
 
@@ -266,6 +267,22 @@ async fn walk_forms(walk: &mut Walk<'_>, tenant: &Tenant, own: &str) {
     }
 }
 
+/// Opens the questions before all deliveries that match are changed, and the results.
+async fn walk_matching(walk: &mut Walk<'_>, cookie: &str, csrf: &str, own: &str) {
+    for action in ["cancel", "retry"] {
+        let at = format!("{own}/matching-deliveries/{action}");
+        for query in ["", "?status=delivered", "?event_id=evt_none", "?status=failed"] {
+            walk.get(cookie, &format!("{at}{query}")).await;
+        }
+        let now = UnixMillis::now().to_rfc3339_millis();
+        for back in ["status_code=5xx", "status=failed"] {
+            let once = format!("{action} {back}");
+            let form = [("csrf", csrf), ("once", &once), ("back", back), ("until", &now), ("total", "3")];
+            walk.post(cookie, &at, &form).await;
+        }
+    }
+}
+
 /// Opens pages with queries, and with deliveries in every state.
 async fn walk_states(walk: &mut Walk<'_>, tenant: &Tenant, own: &str) {
     let cookie = sign_in(walk.world, &tenant.key).await;
@@ -295,6 +312,7 @@ async fn walk_states(walk: &mut Walk<'_>, tenant: &Tenant, own: &str) {
             walk.post(&cookie, &format!("{own}/several-deliveries"), &form).await;
         }
     }
+    walk_matching(walk, &cookie, &csrf, own).await;
     for path in ["", "/delete", "/recover"] {
         walk.get(&cookie, &format!("{webhook}{path}")).await;
     }
@@ -381,6 +399,13 @@ async fn a_tenant_chooses_the_language_and_the_words_of_its_pages() {
         "&quot;Copied&quot;:&quot;Kopiert&quot;",
     ];
     shows("de", &german).await;
+    // Numbers have the marks of the language.
+    let endpoint = world.endpoint(&tenant).await;
+    for status in [DeliveryStatus::Failed, DeliveryStatus::Failed, DeliveryStatus::Delivered] {
+        recorded(&world, &tenant, &endpoint, status).await;
+    }
+    let health = get(&world, &cookie, &format!("/dashboard/{}/health", tenant.id)).await.text;
+    assert!(health.contains(">33,3 %<") && !health.contains("33.3"), "{health}");
     let problem = get(&world, &cookie, &format!("{webhooks}/none")).await;
     assert!(problem.text.contains("<h1>Nicht gefunden</h1>"), "{}", problem.text);
     assert!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use bytes::Bytes;
 use postrider_model::delivery::{DeliveryStatus, EndpointStatus};
-use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::ids::{DeliveryId, EndpointId, Generation, RetryId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_store::config::{EndpointDocument, EndpointDraft, EndpointPrivate, NewEndpoint};
 use postrider_store::record::RecordBatch;
@@ -14,7 +14,7 @@ use postrider_wire::testing;
 use serde_json::{Value, json};
 
 use crate::harness::{OPERATOR, Tenant, World};
-use crate::pages::{get, sign_in};
+use crate::pages::{get, post, sign_in};
 
 const DATA: &[u8] = br#"{"name": "it's <b>", "price": 1.50, "tags": ["a", "b"]}"#;
 
@@ -42,6 +42,21 @@ async fn attempted(
     };
     world.store.record().write(&rows).await.unwrap();
     ids
+}
+
+/// Records a delivery of a test call, with data that its caller entered.
+pub(crate) async fn recorded_test(world: &World, tenant: &Tenant, endpoint: &Value, data: &str) -> DeliveryId {
+    let tenant: TenantId = tenant.id.parse().unwrap();
+    let endpoint: EndpointId = endpoint["id"].as_str().unwrap().parse().unwrap();
+    let now = UnixMillis::now();
+    let event = testing::accepted(tenant, "user.created".parse().unwrap(), now);
+    let mut outcome = testing::attempted(&event, endpoint, 1, now, DeliveryStatus::Delivered, Some(200));
+    outcome.delivery.generation = Generation::Test(RetryId::generate());
+    let id = outcome.delivery.id;
+    world.store.history().keep_test_data(tenant, id, now, data).await.unwrap();
+    let rows = RecordBatch { outcomes: vec![(outcome, Bytes::from_static(b"ok"))], ..RecordBatch::default() };
+    world.store.record().write(&rows).await.unwrap();
+    id
 }
 
 /// Asserts that the texts appear in this order.
@@ -174,4 +189,84 @@ async fn the_page_of_an_event_stays_small_with_a_thousand_webhooks() {
     let found = get(&world, &cookie, &format!("/dashboard/{}/find?q=rather/long", tenant.id)).await.text;
     assert_eq!(found.matches("<li><span class=\"tag\">Webhook").count(), 50);
     assert!(found.len() < 100 * 1_024);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_says_what_changed_since_the_one_before_it() {
+    let world = crate::world("dash_changes").await;
+    let tenant = world.tenant("standard").await;
+    let endpoint = world.endpoint(&tenant).await;
+    let mut first = None;
+    let (_, delivery) = attempted(&world, &tenant, &endpoint, |outcome| {
+        outcome.attempt.as_mut().unwrap().response_headers = [("server", "old"), ("date", "1")].into();
+        first = Some(outcome.clone());
+    })
+    .await;
+    let mut second = first.unwrap();
+    second.status = DeliveryStatus::Delivered;
+    let attempt = second.attempt.as_mut().unwrap();
+    (attempt.number, attempt.send_id) = (2, postrider_model::ids::SendId::generate());
+    (attempt.status_code, attempt.outcome) = (Some(200), postrider_model::attempt::Outcome::Success);
+    attempt.request_headers = [("webhook-signature", "v1,bmV3"), ("x-own", "<b>")].into();
+    attempt.response_headers = [("server", "new"), ("date", "2")].into();
+    let rows = RecordBatch { outcomes: vec![(second, Bytes::from_static(b"<i>fine</i>"))], ..RecordBatch::default() };
+    world.store.record().write(&rows).await.unwrap();
+    let cookie = sign_in(&world, &tenant.key).await;
+    let page = get(&world, &cookie, &format!("/dashboard/{}/deliveries/{delivery}", tenant.id)).await.text;
+    in_order(
+        &page,
+        &[
+            "Attempt 2",
+            "Changed since attempt 1",
+            "<del>503 Service Unavailable</del> → <ins>200 OK</ins>",
+            "Request header x-own",
+            "→ <ins>&lt;b&gt;</ins>",
+            "Response header server",
+            "<del>old</del> → <ins>new</ins>",
+            "<del>&lt;i&gt;busy&lt;/i&gt;</del><ins>&lt;i&gt;fine&lt;/i&gt;</ins>",
+            "Attempt 1",
+        ],
+    );
+    assert_eq!(page.matches("Changed since attempt").count(), 1, "the first attempt has none before it: {page}");
+    for of_each in ["header webhook-signature", "header date"] {
+        assert!(!page.contains(of_each), "{of_each} differs with each attempt: {page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cause_of_a_failing_webhook_stands_once_on_the_page_of_its_delivery() {
+    let world = crate::world("dash_once").await;
+    let tenant = world.tenant("standard").await;
+    let endpoint = world.endpoint(&tenant).await;
+    let mut delivery = String::new();
+    for _ in 0..5 {
+        delivery = attempted(&world, &tenant, &endpoint, |_| {}).await.1;
+    }
+    let cookie = sign_in(&world, &tenant.key).await;
+    let page = get(&world, &cookie, &format!("/dashboard/{}/deliveries/{delivery}", tenant.id)).await.text;
+    assert!(page.contains("5 failed attempts in a row"), "{page}");
+    let cause = page.split_once("Request body").unwrap().0;
+    assert_eq!(cause.matches("503 Service Unavailable").count(), 1, "{cause}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_data_that_was_entered_for_a_test_can_be_expunged() {
+    let world = crate::world("dash_test_data").await;
+    let tenant = world.tenant("standard").await;
+    let endpoint = world.endpoint(&tenant).await;
+    let id = recorded_test(&world, &tenant, &endpoint, r#"{"secret": "of Ann"}"#).await;
+    let (_, other) = attempted(&world, &tenant, &endpoint, |_| {}).await;
+    let cookie = sign_in(&world, &tenant.key).await;
+    let at = |id: &str| format!("/dashboard/{}/deliveries/{id}", tenant.id);
+    let page = get(&world, &cookie, &at(&id.to_string())).await.text;
+    assert!(page.contains("of Ann") && page.contains("/expunge\">Expunge the data</a>"), "{page}");
+    assert!(!get(&world, &cookie, &at(&other)).await.text.contains("/expunge"), "only tests have it");
+    let expunge = |id: &str| format!("{}/expunge", at(id));
+    assert_eq!(get(&world, &cookie, &expunge(&other)).await.status, StatusCode::NOT_FOUND);
+    let asked = get(&world, &cookie, &expunge(&id.to_string())).await;
+    assert!(asked.text.contains("Expunge the data of this test?"), "{}", asked.text);
+    let done = post(&world, &cookie, &expunge(&id.to_string()), &[("csrf", &asked.csrf())]).await;
+    let page = get(&world, &cookie, done.header("location")).await.text;
+    assert!(page.contains("The payload was expunged.") && !page.contains("of Ann"), "{page}");
+    assert!(!page.contains("Expunge the data"), "{page}");
 }

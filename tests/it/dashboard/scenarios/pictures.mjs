@@ -32,10 +32,12 @@ const EVENTS = [
 async function fill({ id: tenant, key }) {
   const endpoint = await receiver();
   const made = [];
+  const targets = {};
   for (const { path, status, inactive, ...hook } of WEBHOOKS) {
     const target = status ? await receiver() : endpoint;
     Object.assign(target.answer, { status: status ?? 200, body: status ? '{"error":"the database is being moved"}' : 'ok' });
     const url = target.url.replace('/hook', path);
+    targets[path] = target;
     made.push(await api(key, 'POST', '/v1/endpoints', { ...hook, url, retry_schedule_seconds: [600, 3600], status: inactive ? 'inactive' : 'active' }));
   }
   const [crm, , desk, support] = made;
@@ -51,7 +53,12 @@ async function fill({ id: tenant, key }) {
   const failed = await until('a failed attempt', () => one(`endpoint_id=${desk.id}&failed_attempts=true`));
   await until('a failing webhook', async () => (await api(key, 'GET', `/v1/endpoints/${desk.id}`)).health.state === 'failing');
   await until('a disabled webhook', async () => (await api(key, 'GET', `/v1/endpoints/${support.id}`)).status === 'disabled');
-  await until('the deliveries', async () => (await api(key, 'GET', '/v1/stats')).total.attempts >= 60);
+  await until('the deliveries', async () => (await api(key, 'GET', '/v1/stats')).total.attempts >= 2_000);
+  // Another attempt, which gets another answer.
+  const twice = (await api(key, 'GET', `/v1/deliveries?endpoint_id=${desk.id}&failed_attempts=true&order=oldest`)).data[0];
+  Object.assign(targets['/orders'].answer, { status: 500, body: '{"error":"the database is away"}', headers: { 'x-request': '7f3a' } });
+  await api(key, 'POST', `/v1/deliveries/${twice.id}/retry`);
+  await until('a second attempt', async () => (await api(key, 'GET', `/v1/deliveries/${twice.id}`)).attempts.length > 1);
   const delivered = await one(`endpoint_id=${crm.id}&status=delivered`);
   await api(key, 'POST', `/v1/deliveries/${delivered.id}/retry`);
   const replay = await api(key, 'POST', '/v1/replays', { endpoint_id: crm.id, mode: 'redeliver', from: new Date(Date.now() - 3_600_000).toISOString() });
@@ -61,7 +68,9 @@ async function fill({ id: tenant, key }) {
     'disabled webhook': `/webhooks/${support.id}`, 'edit webhook': `/webhooks/${desk.id}/edit`, test: `/webhooks/${crm.id}/test`,
     rotate: `/webhooks/${crm.id}/rotate`, recover: `/webhooks/${desk.id}/recover`, delete: `/webhooks/${desk.id}/delete`,
     deliveries: '/deliveries', 'failed deliveries': `/deliveries?endpoint_id=${desk.id}&failed_attempts=true`, delivery: `/deliveries/${delivered.id}`,
-    'failing delivery': `/deliveries/${failed.id}`, events: '/events', event: `/events/${ids[2]}`, expunge: `/events/${ids[2]}/expunge`,
+    'failing delivery': `/deliveries/${failed.id}`, 'attempted twice': `/deliveries/${twice.id}`,
+    'retry all that match': `/matching-deliveries/retry?endpoint_id=${desk.id}&status_code=5xx`,
+    'cancel all that match': `/matching-deliveries/cancel?endpoint_id=${desk.id}`, 'nothing to cancel': '/matching-deliveries/cancel?status=failed', events: '/events', event: `/events/${ids[2]}`, expunge: `/events/${ids[2]}/expunge`,
     'event types': '/event-types', 'event type': '/event-types/order.paid', replays: '/replays', replay: `/replays/${replay.id}`,
     'new replay': `/replays/new?event_id=${ids[0]}&event_id=${ids[1]}`, health: '/health', 'health of a webhook': `/health?endpoint_id=${desk.id}`,
     'audit log': '/audit-log', find: '/find?q=order', 'nothing found': '/find?q=nothing+like+it', 'no deliveries': '/deliveries?status=cancelled',
@@ -101,6 +110,7 @@ const DOCS = [
   ['dashboard-webhooks', 'webhooks', 'light', 760],
   ['dashboard-delivery', 'failing delivery', 'light', 900],
   ['dashboard-branded', 'failing webhook', 'light', 760],
+  ['dashboard-health', 'health', 'dark', 1060],
   ['dashboard-system', 'system', 'dark', 900],
 ];
 

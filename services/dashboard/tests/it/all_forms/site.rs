@@ -11,6 +11,7 @@ use crate::dead_letters::record;
 use crate::harness::{OPERATOR, Tenant, World};
 use crate::pages::{get, send_form, sign_in};
 use crate::recorded::recorded;
+use crate::understand::recorded_test;
 
 /// Who looks at a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,7 @@ impl Site {
             let (event, delivery) = recorded(world, &tenant, &endpoint, status).await;
             ids.extend([event.to_string(), delivery.to_string()]);
         }
+        ids.push(recorded_test(world, &tenant, &endpoint, r#"{"n": 7}"#).await.to_string());
         ids.extend(more_endpoints(world, &tenant, profile).await);
         for paused in [false, true] {
             let what = if paused { json!({"event_types": ["user.created"]}) } else { json!({"only_failed": true}) };
