@@ -105,6 +105,7 @@ fn subscription(tenant: TenantId, event_type: String, domain: Option<String>) ->
         filters: domain.map(|domain| ("sending_domain".to_owned(), [domain].into())).into_iter().collect(),
         payload_filter: None,
         body_kind: BodyKind::Json,
+        paused: false,
         version: 1,
     }
 }

@@ -42,6 +42,9 @@ notices! {
     WebhookDeleted "deleted" key!("The {webhook} was deleted. Its pending deliveries are discarded when their next attempt is due."),
     WebhookActive "active" key!("The {webhook} is active and receives new events."),
     WebhookInactive "inactive" key!("The {webhook} is inactive and receives no events. Tests still work."),
+    WebhookPaused "webhook-paused" key!("The {webhook} is paused. Its deliveries wait until you resume it. Tests still work."),
+    WebhookResumed "webhook-resumed" key!("The {webhook} is active again. What waited is delivered now, oldest first."),
+    PausedSkipped "skipped" key!("What waited is discarded now."),
     RetryRequested "retried" key!("An attempt was requested."),
     DeliveryCancelled "cancelled" key!("The delivery was cancelled. There are no further attempts."),
     DeliveryAlreadyFinished "already-finished" key!("The delivery had already finished and was not cancelled."),
@@ -210,6 +213,9 @@ fn pending(delivery: &Delivery) -> Text {
         }
         (Some(DeliveryPhase::Held), _) => t!("Its attempt is held back by the {webhook}'s rate limit."),
         (Some(DeliveryPhase::Waiting), _) => t!("Its attempt waits behind other deliveries."),
+        (Some(DeliveryPhase::Paused), _) => {
+            t!("It waits because the {webhook} was paused, and is sent after you resume it.")
+        }
         _ if delivery.attempt_count == 0 => t!("Waiting for the first attempt."),
         _ => t!("An attempt is due now."),
     };
@@ -232,6 +238,7 @@ pub(crate) fn phase_option(phase: DeliveryPhase) -> Text {
         DeliveryPhase::Retrying => t!("pending: retrying"),
         DeliveryPhase::Held => t!("pending: held"),
         DeliveryPhase::Waiting => t!("pending: waiting"),
+        DeliveryPhase::Paused => t!("pending: paused"),
     }
 }
 
@@ -241,6 +248,8 @@ fn discarded(reason: DiscardReason) -> Text {
         DiscardReason::EndpointDeleted => t!("the {webhook} was deleted"),
         DiscardReason::EndpointInactive => t!("the {webhook} was inactive when an attempt was due"),
         DiscardReason::Expunged => t!("the event's payload was expunged"),
+        DiscardReason::Skipped => t!("it was skipped while the {webhook} was paused"),
+        DiscardReason::PauseLimit => t!("it waited for the paused {webhook} beyond the limit"),
     }
 }
 

@@ -33,6 +33,8 @@ pub const SCHEDULED: &str = "postrider_dispatcher_scheduled_waits_total";
 pub const DISCARDED: &str = "postrider_dispatcher_discarded_deliveries_total";
 /// Copies dropped because of an intervention.
 pub const STALE: &str = "postrider_dispatcher_stale_copies_total";
+/// Deliveries that were set aside because their endpoint is paused.
+pub const SET_ASIDE: &str = "postrider_dispatcher_set_aside_total";
 /// Renderings of bodies that waited on the ladder as references; label `result` (`same`, `changed`, `not_now`). `not_now` means
 /// that the event is not recorded yet, the database is unavailable, or the memory budget is used up.
 pub const BODIES: &str = "postrider_dispatcher_bodies_rendered_total";
@@ -75,6 +77,7 @@ pub fn describe() {
     describe_counter!(SCHEDULED, "waits of first attempts for the deliver_at of their event, once per rung");
     describe_counter!(DISCARDED, "deliveries discarded");
     describe_counter!(STALE, "copies dropped because of an intervention");
+    describe_counter!(SET_ASIDE, "deliveries set aside because their endpoint is paused");
     describe_counter!(BODIES, "large bodies that waited by reference and were rendered again");
     describe_gauge!(BREAKERS, "breakers that are not closed, over all dispatchers");
     describe_counter!(BREAKER, "transitions of breakers");
@@ -125,6 +128,7 @@ pub(crate) struct Metrics {
     pub(crate) retries: Counter,
     pub(crate) scheduled: Counter,
     pub(crate) stale: Counter,
+    pub(crate) set_aside: Counter,
     pub(crate) bodies_same: Counter,
     pub(crate) bodies_changed: Counter,
     pub(crate) bodies_not_now: Counter,
@@ -165,6 +169,7 @@ impl Metrics {
             retries: counter!(RETRIES),
             scheduled: counter!(SCHEDULED),
             stale: counter!(STALE),
+            set_aside: counter!(SET_ASIDE),
             bodies_same: counter!(BODIES, "result" => "same"),
             bodies_changed: counter!(BODIES, "result" => "changed"),
             bodies_not_now: counter!(BODIES, "result" => "not_now"),

@@ -7,7 +7,7 @@ use postrider_model::delivery::{DeliveryStatus, DiscardReason, Trigger};
 use postrider_model::retry_schedule::{RetryPolicy, Step, next_step};
 use postrider_model::time::UnixMillis;
 use postrider_telemetry::trace_context::TraceContext;
-use postrider_wire::messages::{AttemptRecord, DeliveryTask, OutcomeReport};
+use postrider_wire::messages::{AttemptRecord, DeliveryTask, OutcomeReport, SetAside};
 
 use crate::pace::Observation;
 
@@ -142,11 +142,18 @@ pub(crate) fn without_attempt(
         status,
         at,
         next_attempt_at: None,
+        set_aside: None,
         discard_reason,
         disable_endpoint: false,
         expires_at: task.expires_at,
         traceparent: task.traceparent,
     }
+}
+
+/// Returns the report of a delivery that is set aside because its endpoint is paused. `bytes` is the size of its body.
+pub(crate) fn set_aside(task: DeliveryTask, bytes: u32, at: UnixMillis) -> OutcomeReport {
+    let set_aside = Some(SetAside { number: task.number, bytes });
+    OutcomeReport { next_attempt_at: Some(at), set_aside, ..without_attempt(task, DeliveryStatus::Pending, None, at) }
 }
 
 #[cfg(test)]

@@ -94,6 +94,7 @@ fn matcher_of(tenant: TenantId, wanted: Vec<(String, Option<String>, Option<Valu
             filters: domain.map(|domain| ("sending_domain".to_owned(), [domain].into())).into_iter().collect(),
             payload_filter,
             body_kind: BodyKind::Json,
+            paused: false,
             version: 1,
         };
     let subscriptions = wanted.into_iter().map(subscription).collect();

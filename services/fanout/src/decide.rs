@@ -17,7 +17,8 @@ use crate::tenant::{Candidate, TenantIndex};
 /// The deliveries and the decision that result from one event.
 #[derive(Debug)]
 pub(crate) struct Decided {
-    /// One member per matched endpoint, and the lane in which its delivery starts. Equal bodies share one buffer.
+    /// One member per matched endpoint that is not paused, and the lane in which its delivery starts. Equal bodies share one
+    /// buffer.
     pub(crate) deliveries: Vec<(Lane, Member)>,
     /// The decision, which the recorder stores.
     pub(crate) decision: Member,
@@ -39,11 +40,13 @@ pub(crate) fn decide(
         Some(tenant) => matching(event, data, tenant),
         None => Vec::new(),
     };
-    let decision = Member::new(&decision(event, &matched, *config_version, now), Bytes::new())?;
+    let decision = Member::new(&decision(event, data, &matched, (*config_version, now)), Bytes::new())?;
     let deliveries = match tenant {
         Some(tenant) => {
             let first = FirstAttempts { event, config_version: *config_version, now };
-            first.deliveries(&matched, lanes, Bodies::new(tenant, event, data))?
+            let attempted: Vec<_> =
+                matched.into_iter().filter(|candidate| !sets_aside(event, candidate, now)).collect();
+            first.deliveries(&attempted, lanes, Bodies::new(tenant, event, data))?
         }
         None => Vec::new(),
     };
@@ -59,8 +62,24 @@ fn matching<'a>(event: &AcceptedEvent, data: &Bytes, tenant: &'a TenantIndex) ->
     tenant.matching(&event.event_type, &Payload { data, metadata, attributes: &event.attributes })
 }
 
-fn decision(event: &AcceptedEvent, matched: &[&Candidate], config_version: i64, now: UnixMillis) -> Decision {
+/// Whether the event's delivery to an endpoint is set aside: the endpoint is paused. A scheduled delivery waits on the ladder first,
+/// and a dispatcher sets it aside if the endpoint is paused when it is due.
+fn sets_aside(event: &AcceptedEvent, candidate: &Candidate, now: UnixMillis) -> bool {
+    candidate.is_paused() && event.window().scheduled_after(now).is_none()
+}
+
+fn decision(
+    event: &AcceptedEvent,
+    data: &Bytes,
+    matched: &[&Candidate],
+    (config_version, now): (i64, UnixMillis),
+) -> Decision {
+    let endpoints = |of: &mut dyn Iterator<Item = &&Candidate>| of.map(|candidate| candidate.endpoint()).collect();
+    let paused: Vec<_> = endpoints(&mut matched.iter().filter(|candidate| sets_aside(event, candidate, now)));
+    let bytes = || data.len() + event.metadata.as_deref().map_or(0, |metadata| metadata.get().len());
     Decision {
+        payload_bytes: if paused.is_empty() { 0 } else { u32::try_from(bytes()).unwrap_or(u32::MAX) },
+        paused,
         event: event.id.clone(),
         event_day: event.event_day,
         tenant: event.tenant,
@@ -69,7 +88,7 @@ fn decision(event: &AcceptedEvent, matched: &[&Candidate], config_version: i64, 
         decided_at: now,
         config_version,
         epoch: event.epoch,
-        matched: matched.iter().map(|candidate| candidate.endpoint()).collect(),
+        matched: endpoints(&mut matched.iter()),
         deliver_at: event.window().scheduled_after(now),
         expires_at: event.window().delivery_expires_at(now),
     }

@@ -97,9 +97,10 @@ impl Decider {
 #[cfg(test)]
 mod tests {
     use postrider_broker::BreakerStates;
-    use postrider_model::ids::EventId;
+    use postrider_model::ids::{EndpointId, EventId};
     use postrider_profiles::Profiles;
-    use postrider_wire::messages::EventRef;
+    use postrider_store::feed::EndpointSubscription;
+    use postrider_wire::messages::{Decision, DeliveryTask, EventRef};
 
     use super::*;
     use crate::index::Staged;
@@ -134,5 +135,21 @@ mod tests {
         drop(taken);
         let (heavy, _) = heavy.await.unwrap().unwrap();
         assert_eq!(heavy.deliveries.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_paused_endpoint_is_decided_and_gets_no_message() {
+        let index = Arc::new(Index::new(Arc::new(Profiles::builtin())));
+        let (id, active, paused) = (TenantId::generate(), EndpointId::generate(), EndpointId::generate());
+        let waits = EndpointSubscription { paused: true, ..subscription(id, paused, "a.*") };
+        let subscriptions = vec![subscription(id, active, "a.*"), waits];
+        index.apply(&mut Staged::default(), snapshot(vec![tenant(id, "standard")], subscriptions));
+        let decider = Decider::new(index, Lanes::new(BreakerStates::default()));
+        let (decided, _) = decider.decide(event(id), &Bytes::from_static(b"{\"n\":1}")).await.unwrap();
+        let decision: Decision = decided.decision.head().unwrap();
+        assert_eq!(decision.matched.len(), 2);
+        assert_eq!((decision.paused, decision.payload_bytes), (vec![paused], 7));
+        let tasks: Vec<DeliveryTask> = decided.deliveries.iter().map(|(_, member)| member.head().unwrap()).collect();
+        assert_eq!(tasks.iter().map(|task| task.delivery.endpoint).collect::<Vec<_>>(), [active]);
     }
 }

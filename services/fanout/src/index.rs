@@ -60,7 +60,7 @@ pub(crate) struct Staged {
 
 struct StagedTenant {
     profile: String,
-    /// The active endpoints, compiled for `profile` and shared with the index. After an edit of the tenant, the feed sends all
+    /// The active and paused endpoints, compiled for `profile` and shared with the index. After an edit of the tenant, the feed sends all
     /// of its endpoints again.
     active: BTreeMap<EndpointId, Arc<Active>>,
 }
@@ -209,6 +209,7 @@ fn compile(subscription: &EndpointSubscription, profile: &Profile) -> Option<Act
             subscription: compiled,
             payload_filter: payload_filter.map(Arc::new),
             body_kind: subscription.body_kind,
+            paused: subscription.paused,
         }),
         Err(error) => {
             tracing::warn!(endpoint.id = %subscription.endpoint, %error, "the subscription no longer fits its profile; the endpoint gets no events");

@@ -19,7 +19,7 @@ use crate::value_index::ValueIndex;
 const LIGHT_TESTS_MAX: usize = 200;
 const LIGHT_BYTES_MAX: usize = 16 * 1024;
 
-/// The subscription of an active endpoint. It is shared by all versions of its tenant's index.
+/// The subscription of an active or paused endpoint. It is shared by all versions of its tenant's index.
 #[derive(Debug)]
 pub(crate) struct Active {
     /// The endpoint.
@@ -30,9 +30,11 @@ pub(crate) struct Active {
     pub(crate) payload_filter: Option<Arc<PayloadFilter>>,
     /// The kind of the endpoint's bodies.
     pub(crate) body_kind: BodyKind,
+    /// Whether the endpoint is paused: its deliveries are set aside.
+    pub(crate) paused: bool,
 }
 
-/// One active endpoint in its tenant's index.
+/// One endpoint in its tenant's index.
 #[derive(Debug)]
 pub(crate) struct Candidate {
     /// The endpoint and its subscription. All filters of the subscription must match the event's attributes.
@@ -50,6 +52,11 @@ impl Candidate {
     /// Returns the kind of the endpoint's bodies.
     pub(crate) fn body_kind(&self) -> BodyKind {
         self.active.body_kind
+    }
+
+    /// Whether the endpoint is paused, so that its deliveries are set aside.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.active.paused
     }
 }
 
@@ -216,6 +223,7 @@ mod tests {
                     subscription,
                     payload_filter: filter.map(|json| Arc::new(PayloadFilter::read(&json).unwrap())),
                     body_kind: BodyKind::Json,
+                    paused: false,
                 })
             })
             .collect();

@@ -25,6 +25,7 @@ pub(crate) fn subscription(tenant: TenantId, endpoint: EndpointId, event_type: &
         filters: Box::default(),
         payload_filter: None,
         body_kind: BodyKind::Json,
+        paused: false,
         version: 1,
     }
 }

@@ -1,4 +1,4 @@
-//! Disables two kinds of endpoints: endpoints that requested it by a status code that the profile defines for this purpose
+//! Disables two kinds of endpoints, or pauses them where the tenant prefers that: endpoints that requested it by a status code that the profile defines for this purpose
 //! (such as `410 Gone`), and endpoints whose attempts have all failed for the number of days that the tenant or its profile
 //! defines.
 
@@ -44,7 +44,7 @@ pub(crate) fn endpoints_gone(rows: &RecordBatch) -> Vec<Gone> {
     gone.into_values().collect()
 }
 
-/// Disables the endpoints. Skips an endpoint that was edited after the response, because the message may be a late duplicate.
+/// Disables or pauses the endpoints. Skips an endpoint that was edited after the response, because the message may be a late duplicate.
 pub(crate) async fn apply(store: &Store, gone: &[Gone], stop: &CancellationToken) -> Result<(), Stopped> {
     for gone in gone {
         loop {
@@ -53,16 +53,16 @@ pub(crate) async fn apply(store: &Store, gone: &[Gone], stop: &CancellationToken
                     store.config().get_endpoint(None, gone.endpoint).await?.map(|endpoint| endpoint.updated_at);
                 match edited {
                     Some(edited) if edited <= gone.at => {
-                        store.config().disable_endpoint(gone.endpoint, &gone.reason).await
+                        store.config().stop_endpoint(gone.endpoint, &gone.reason).await
                     }
-                    _ => Ok(false),
+                    _ => Ok(None),
                 }
             };
             match done.await {
-                Ok(disabled) => {
-                    if disabled {
-                        metrics::disabled();
-                        tracing::info!(endpoint.id = %gone.endpoint, reason = gone.reason, "disabled an endpoint");
+                Ok(stopped) => {
+                    if let Some(status) = stopped {
+                        metrics::stopped(status);
+                        tracing::info!(endpoint.id = %gone.endpoint, reason = gone.reason, %status, "stopped an endpoint");
                     }
                     break;
                 }
@@ -71,7 +71,7 @@ pub(crate) async fn apply(store: &Store, gone: &[Gone], stop: &CancellationToken
                     () = tokio::time::sleep(PAUSE) => {}
                 },
                 Err(error) => {
-                    tracing::warn!(endpoint.id = %gone.endpoint, %error, "cannot disable the endpoint");
+                    tracing::warn!(endpoint.id = %gone.endpoint, %error, "cannot stop the endpoint");
                     break;
                 }
             }
@@ -80,14 +80,14 @@ pub(crate) async fn apply(store: &Store, gone: &[Gone], stop: &CancellationToken
     Ok(())
 }
 
-/// Disables the endpoints whose attempts have all failed for the defined number of days.
+/// Disables or pauses the endpoints whose attempts have all failed for the defined number of days.
 pub(crate) async fn long_failing(store: &Store, profiles: &Profiles) -> Result<(), StoreError> {
     for failing in store.record().long_failing_endpoints().await? {
         let Some(days) = too_long(&failing, profiles) else { continue };
         let reason = format!("nothing but failure for {days} days, since {}", failing.since.to_rfc3339_millis());
-        if store.config().disable_endpoint(failing.endpoint, &reason).await? {
-            metrics::disabled();
-            tracing::info!(endpoint.id = %failing.endpoint, reason, "disabled an endpoint");
+        if let Some(status) = store.config().stop_endpoint(failing.endpoint, &reason).await? {
+            metrics::stopped(status);
+            tracing::info!(endpoint.id = %failing.endpoint, reason, %status, "stopped an endpoint");
         }
     }
     Ok(())

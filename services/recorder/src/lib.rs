@@ -3,11 +3,12 @@
 //! It owns the history:
 //! - `gather`, `decode`, `write`: messages (accepted events, decisions, outcomes and dead letters) are gathered into batches,
 //!   decoded to rows and written.
-//! - `disable`: endpoints that requested it, or that failed for days, are disabled.
+//! - `disable`: endpoints that requested it, or that failed for days, are disabled or paused.
 //! - `attributes`: the values of event attributes are counted.
 //! - `waiting`: pending deliveries are counted, for ingest's limits and for operators.
 //! - `maintain`: daily partitions are created ahead and dropped after the retention.
 //! - `outbox_relay`: entries of the outbox that were committed but not published are published.
+//! - `pause`: what was set aside for paused endpoints is counted, and released or discarded.
 //! - `replay`: past events are delivered again on request.
 //! - `reconcile`: events and deliveries that are on record, and whose messages were lost, are published again.
 //! - `audit`: the rows of the history are compared with each other.
@@ -33,6 +34,7 @@ mod gather;
 mod maintain;
 mod metrics;
 mod outbox_relay;
+mod pause;
 mod reconcile;
 mod replay;
 mod settings;
@@ -94,6 +96,8 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     tasks.spawn("recorder.drop_partitions", maintain::drop_expired(store.clone(), config.clone(), stop.clone()));
     let relaying = outbox_relay::run(broker.clone(), store.clone(), profiles.clone(), config.clone(), stop.clone());
     tasks.spawn("recorder.outbox_relay", relaying);
+    let tending = pause::run(broker.clone(), store.clone(), profiles.clone(), config.clone(), stop.clone());
+    tasks.spawn("recorder.pause", tending);
     let replaying = replay::run(broker.clone(), store.clone(), profiles, config.clone(), stop.clone());
     tasks.spawn("recorder.replay", replaying);
     let watermark = Arc::new(Watermark::default());

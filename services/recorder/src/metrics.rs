@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use postrider_model::delivery::EndpointStatus;
 use postrider_model::time::UnixMillis;
 use postrider_store::record::{RecordBatch, Written};
 
@@ -28,6 +29,10 @@ pub(crate) const OTHER_EVENTS: &str = "postrider_recorder_conflicting_events_tot
 pub(crate) const WAITING: &str = "postrider_recorder_waiting_deliveries";
 /// Endpoints that were disabled automatically.
 pub(crate) const DISABLED: &str = "postrider_recorder_endpoints_disabled_total";
+/// Endpoints that were paused automatically.
+pub(crate) const PAUSED: &str = "postrider_recorder_endpoints_paused_total";
+/// Deliveries of paused endpoints that were published or discarded; label `what` (`released`, `discarded`).
+pub(crate) const SET_ASIDE: &str = "postrider_recorder_set_aside_total";
 /// Entries of the outbox that the outbox relay published.
 pub(crate) const RELAYED: &str = "postrider_recorder_outbox_entries_published_total";
 /// Deliveries created by replays.
@@ -59,6 +64,8 @@ pub(crate) fn describe() {
     describe_counter!(NOT_KEPT, "dead letters of producers not kept because the tenant's daily limit is used up");
     describe_counter!(OTHER_EVENTS, "events whose id belongs to another event; they became dead letters");
     describe_counter!(DISABLED, "endpoints disabled automatically");
+    describe_counter!(PAUSED, "endpoints paused automatically");
+    describe_counter!(SET_ASIDE, "deliveries of paused endpoints: released after a resume, or discarded");
     describe_counter!(RELAYED, "outbox entries that the recorder published because no other process had");
     describe_counter!(REPLAYED, "deliveries created by replays");
     describe_counter!(RECONCILED, "events and deliveries whose messages were lost: published again, or ended");
@@ -70,9 +77,10 @@ pub(crate) fn describe() {
     describe_gauge!(OLDEST_PARTITION_DAYS, "age of the oldest partition in days");
     describe_gauge!(RETENTION_DAYS, "days that partitions are kept");
     // Each counter starts at 0, so that monitoring sees the first increase.
-    for name in [SKIPPED, RETRIES, REFUSED, NOT_KEPT, DISABLED, RELAYED, REPLAYED] {
+    for name in [SKIPPED, RETRIES, REFUSED, NOT_KEPT, DISABLED, PAUSED, RELAYED, REPLAYED] {
         counter!(name).increment(0);
     }
+    set_aside(0, 0);
     written(&Written::default());
     for what in [Reconciled::Events, Reconciled::Deliveries, Reconciled::Ended] {
         reconciled(what, 0);
@@ -123,8 +131,15 @@ pub(crate) fn waiting(deliveries: u64) {
     gauge!(WAITING).set(deliveries as f64);
 }
 
-pub(crate) fn disabled() {
-    counter!(DISABLED).increment(1);
+/// Counts an endpoint that Postrider disabled or paused.
+pub(crate) fn stopped(status: EndpointStatus) {
+    let name = if status == EndpointStatus::Paused { PAUSED } else { DISABLED };
+    counter!(name).increment(1);
+}
+
+pub(crate) fn set_aside(released: u64, discarded: u64) {
+    counter!(SET_ASIDE, "what" => "released").increment(released);
+    counter!(SET_ASIDE, "what" => "discarded").increment(discarded);
 }
 
 pub(crate) fn relayed(entries: usize) {

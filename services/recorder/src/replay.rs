@@ -23,7 +23,7 @@ use crate::config::{Config, ReplayConfig};
 use crate::metrics;
 
 /// Pause after a failure.
-const COME_BACK: Duration = Duration::from_secs(2);
+pub(crate) const COME_BACK: Duration = Duration::from_secs(2);
 
 /// Processes replays until `stop`, then finishes the page in progress.
 pub(crate) async fn run(
@@ -33,8 +33,8 @@ pub(crate) async fn run(
     config: Config,
     stop: CancellationToken,
 ) {
-    let bulk = broker.batch_publisher(Route::Lane(Lane::Bulk), BatchOptions::default());
-    let replayer = Replayer { broker, bulk, store, profiles, config: config.replay };
+    let bulk = BulkLane::new(broker, &config.replay);
+    let replayer = Replayer { bulk, store, profiles, config: config.replay };
     loop {
         let wait = replayer.step().instrument(tracing::info_span!("replay")).await;
         tokio::select! {
@@ -46,7 +46,7 @@ pub(crate) async fn run(
 
 /// The reason why a page was not published.
 #[derive(Debug, thiserror::Error)]
-enum NotPublished {
+pub(crate) enum NotPublished {
     #[error(transparent)]
     Broker(#[from] PublishError),
     #[error("the broker confirmed nothing within {0:?}")]
@@ -56,17 +56,44 @@ enum NotPublished {
 }
 
 struct Replayer {
-    broker: Broker,
-    bulk: BatchPublisher,
+    bulk: BulkLane,
     store: Store,
     profiles: Arc<Profiles>,
     config: ReplayConfig,
 }
 
+/// Publishes pages to the bulk lane while the lane is short.
+pub(crate) struct BulkLane {
+    broker: Broker,
+    publisher: BatchPublisher,
+    waiting_max: u32,
+    confirm_timeout: Duration,
+}
+
+impl BulkLane {
+    pub(crate) fn new(broker: Broker, config: &ReplayConfig) -> Self {
+        let publisher = broker.batch_publisher(Route::Lane(Lane::Bulk), BatchOptions::default());
+        Self { broker, publisher, waiting_max: config.waiting_max, confirm_timeout: config.confirm_timeout }
+    }
+
+    /// Whether the lane is short enough for a page.
+    pub(crate) async fn has_room(&self) -> Result<bool, BrokerError> {
+        let depth = self.broker.queue_depth(Queue::Lane(Lane::Bulk).name()).await?;
+        Ok(depth.messages < self.waiting_max)
+    }
+
+    /// Renders a page and publishes it. Returns after the broker has confirmed all of its deliveries.
+    pub(crate) async fn publish(&self, page: Rendition) -> Result<(), NotPublished> {
+        let (members, limit) = (members(&page)?, self.confirm_timeout);
+        let confirmed = tokio::time::timeout(limit, self.publisher.publish(members)).await;
+        confirmed.map_err(|_| NotPublished::Late(limit))?.map_err(NotPublished::Broker)
+    }
+}
+
 impl Replayer {
     /// Publishes a page, if a replay is running and the bulk lane has room. Returns the pause until the next step.
     async fn step(&self) -> Duration {
-        match self.has_room().await {
+        match self.bulk.has_room().await {
             Ok(true) => {}
             Ok(false) => return self.config.page_every,
             Err(error) => {
@@ -75,7 +102,7 @@ impl Replayer {
             }
         }
         let limits = PageLimits { events: self.config.page_events, deliveries: self.config.page_deliveries };
-        match replay::feed(&self.store, &self.profiles, limits, |page| self.publish(page)).await {
+        match replay::feed(&self.store, &self.profiles, limits, |page| self.bulk.publish(page)).await {
             Ok(Some(fed)) => {
                 report(fed);
                 self.config.page_every
@@ -90,19 +117,6 @@ impl Replayer {
                 COME_BACK
             }
         }
-    }
-
-    async fn has_room(&self) -> Result<bool, BrokerError> {
-        let depth = self.broker.queue_depth(Queue::Lane(Lane::Bulk).name()).await?;
-        Ok(depth.messages < self.config.waiting_max)
-    }
-
-    /// Renders a page and publishes it. Returns after the broker has confirmed all of its deliveries.
-    async fn publish(&self, page: Rendition) -> Result<(), NotPublished> {
-        let members = members(&page)?;
-        let limit = self.config.confirm_timeout;
-        let confirmed = tokio::time::timeout(limit, self.bulk.publish(members)).await;
-        confirmed.map_err(|_| NotPublished::Late(limit))?.map_err(NotPublished::Broker)
     }
 }
 

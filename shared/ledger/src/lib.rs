@@ -2,6 +2,7 @@
 //!
 //! - [`audit`] balances the history by tenant and day, and lists missing rows.
 //! - [`manual_retry`] decides about retries that a person requests.
+//! - [`pause`] decides what is released and discarded of what was set aside for paused endpoints.
 //! - [`reconcile`] decides which overdue deliveries are lost, and repairs them.
 //! - [`replay`] selects the deliveries of a replay.
 //! - [`body`] prepares a recorded event for rendering.
@@ -13,5 +14,6 @@ mod attempt;
 pub mod audit;
 pub mod body;
 pub mod manual_retry;
+pub mod pause;
 pub mod reconcile;
 pub mod replay;

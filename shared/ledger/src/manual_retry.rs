@@ -21,7 +21,8 @@ pub enum RetryError {
     #[error(transparent)]
     Missing(#[from] SourceMissing),
     /// The endpoint is not active, so the delivery would be discarded.
-    #[error("the endpoint is {status}{}: activate it first", reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default())]
+    #[error("the endpoint is {status}{}: {} it first", reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default(),
+        if *status == EndpointStatus::Paused { "resume" } else { "activate" })]
     EndpointOff {
         /// Its status.
         status: EndpointStatus,

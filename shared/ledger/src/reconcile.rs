@@ -59,7 +59,7 @@ fn repair(lost: &LostDelivery, now: UnixMillis) -> Repair {
 }
 
 /// The attempt that a lost delivery waits for, as a copy in the delivery's next epoch.
-fn next_task(lost: &LostDelivery) -> DeliveryTask {
+pub(crate) fn next_task(lost: &LostDelivery) -> DeliveryTask {
     let LostDelivery { row, occurred_at, lane, extra, .. } = lost;
     let own_lane = lane.unwrap_or_default();
     let generation = row.delivery.generation;

@@ -78,9 +78,14 @@ pub enum DiscardReason {
     EndpointInactive,
     /// The event's payload was expunged.
     Expunged,
+    /// A person skipped what waited for the paused endpoint.
+    Skipped,
+    /// The delivery waited for its paused endpoint beyond the tenant's limit of days or bytes.
+    PauseLimit,
 }
 names!(DiscardReason {
     Expired => "expired", EndpointDeleted => "endpoint_deleted", EndpointInactive => "endpoint_inactive", Expunged => "expunged",
+    Skipped => "skipped", PauseLimit => "pause_limit",
 });
 
 /// What caused an attempt.
@@ -127,8 +132,30 @@ pub enum EndpointStatus {
     Inactive,
     /// Postrider disabled the endpoint, see its `disabled_reason`.
     Disabled,
+    /// The endpoint's deliveries are set aside until it is resumed. No attempt is made in the meantime.
+    Paused,
 }
-names!(EndpointStatus { Active => "active", Inactive => "inactive", Disabled => "disabled" });
+names!(EndpointStatus { Active => "active", Inactive => "inactive", Disabled => "disabled", Paused => "paused" });
+
+impl EndpointStatus {
+    /// Whether fan-out decides events for the endpoint. If not, the endpoint is off and misses the events of that time.
+    pub fn is_on(self) -> bool {
+        matches!(self, Self::Active | Self::Paused)
+    }
+}
+
+/// What Postrider does with an endpoint that has failed for too long, or whose answer asks for no further deliveries (410).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum FailingEndpoints {
+    /// The endpoint is disabled: it misses further events.
+    #[default]
+    Disable,
+    /// The endpoint is paused: its deliveries wait until it is resumed.
+    Pause,
+}
+names!(FailingEndpoints { Disable => "disable", Pause => "pause" });
 
 /// The format of a delivery's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

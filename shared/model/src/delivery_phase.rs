@@ -26,17 +26,20 @@ pub enum DeliveryPhase {
     Held,
     /// The attempt has been due for more than 10 s, behind other deliveries.
     Waiting,
+    /// The delivery was set aside while its endpoint was paused. It is attempted after the endpoint was resumed.
+    Paused,
 }
 names!(DeliveryPhase {
     Scheduled => "scheduled", Queued => "queued", Retrying => "retrying", Held => "held", Waiting => "waiting",
+    Paused => "paused",
 });
 
 impl DeliveryPhase {
     /// Every phase.
-    pub const ALL: [Self; 5] = [Self::Scheduled, Self::Queued, Self::Retrying, Self::Held, Self::Waiting];
+    pub const ALL: [Self; 6] = [Self::Scheduled, Self::Queued, Self::Retrying, Self::Held, Self::Waiting, Self::Paused];
 
-    /// The phase of a pending delivery after `attempts` attempts, whose next attempt is due at `due`. `holds`: why the endpoint
-    /// may hold its deliveries back, if it has a rate or an open breaker.
+    /// The phase of a pending delivery that is not set aside, after `attempts` attempts, whose next attempt is due at `due`.
+    /// `holds`: why the endpoint may hold its deliveries back, if it has a rate or an open breaker.
     pub fn of(attempts: u16, due: Option<UnixMillis>, now: UnixMillis, holds: Option<HeldReason>) -> Self {
         match due {
             Some(due) if due > now => {

@@ -80,8 +80,8 @@ pub enum EndpointOrder {
     /// Newest first.
     #[default]
     Newest,
-    /// By trouble: disabled by Postrider; failing; 1 to 4 failures in a row; no failures; inactive. Within each group, newest
-    /// first.
+    /// By trouble: disabled or paused by Postrider; failing; 1 to 4 failures in a row; no failures; inactive, or paused by the
+    /// customer. Within each group, newest first.
     Trouble,
     /// By name. Upper and lower case are equal.
     Name,

@@ -26,7 +26,7 @@
 //! | [Payload filter](payload_filter::PayloadFilter) | a condition on `data`, `metadata` and attributes |
 //! | Decision | the endpoints to which fan-out delivers an event |
 //! | [Delivery](ids::DeliveryId) | one event for one endpoint, with a retry schedule and a final status |
-//! | [Phase](delivery_phase::DeliveryPhase) | what a pending delivery waits for: scheduled, queued, retrying, held or waiting |
+//! | [Phase](delivery_phase::DeliveryPhase) | what a pending delivery waits for: scheduled, queued, retrying, held, waiting or paused |
 //! | [Delivery window](delivery_window::DeliveryWindow) | when the deliveries of an event may be attempted: from its `deliver_at` until it expires |
 //! | [Generation](ids::Generation) | why a delivery exists: its event, a manual retry, a replay or a test; each has its own id |
 //! | Repeated delivery | the delivery that a retry or replay repeats: `repeats` in code, `origin` in messages and tables |
@@ -43,6 +43,9 @@
 //! | Slot | the time that an endpoint's rate or concurrency grants to a delivery |
 //! | [Held](delivery::HeldReason) | waiting for a slot before the attempt. A hold is one such wait, at most 10 minutes |
 //! | Outage | a time in which an endpoint failed at least 5 times in a row and never succeeded |
+//! | [Paused](delivery::EndpointStatus) | a status of an endpoint: its deliveries are set aside until it is resumed |
+//! | Set aside | a pending delivery of a paused endpoint, in the database only: the broker has no copy. To release is to publish it |
+//! | Skip | to discard what was set aside for a paused endpoint, on a person's order |
 //! | [Breaker](breaker) | limits a failing endpoint to one attempt at a time, in the slow lane |
 //! | Scheduler lag | how late a process runs its tasks because its processors are busy |
 //! | Fair share | the rate that a tenant may use while other tenants are active |

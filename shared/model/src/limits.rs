@@ -113,6 +113,14 @@ pub const ENDPOINTS_PER_TENANT_DEFAULT: u32 = 100;
 pub const EVENTS_PER_SECOND_DEFAULT: u32 = 2_000;
 /// Maximum number of pending deliveries of a tenant, unless its limits set another number.
 pub const WAITING_DELIVERIES_PER_TENANT_DEFAULT: u32 = 1_000_000;
+/// Maximum number of bytes of deliveries that wait for paused endpoints of a tenant, unless its limits set another number. A
+/// delivery counts with its event's payload and [`SET_ASIDE_OVERHEAD_BYTES`].
+pub const PAUSED_BYTES_PER_TENANT_DEFAULT: u64 = 1024 * 1024 * 1024;
+/// Number of bytes with which each delivery that waits for a paused endpoint counts in addition to its event's payload.
+pub const SET_ASIDE_OVERHEAD_BYTES: u64 = 1024;
+/// Number of days after the acceptance of an event until its delivery to a paused endpoint is discarded, unless the tenant's
+/// limits set another number. At most one day less than the history's retention.
+pub const PAUSED_DAYS_DEFAULT: u32 = 7;
 /// Maximum number of pending deliveries of all tenants.
 pub const WAITING_DELIVERIES_MAX: u64 = 10_000_000;
 /// Maximum number of bytes of lanes, decisions and outcomes in the broker, estimated from the numbers of their messages.

@@ -33,7 +33,7 @@ pub enum Forbidden {
 }
 
 /// Why an operation failed. A failed operation changed nothing, except that the change may have happened after
-/// [`Error::Unavailable`].
+/// [`Error::Unavailable`], and that an edit stays in effect if the recovery that it orders cannot start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The object does not exist, or it belongs to another tenant.
@@ -79,6 +79,17 @@ impl Error {
     /// One wrong field.
     pub fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError::new(pointer, detail)])
+    }
+
+    /// Moves the pointers of wrong fields below `prefix`, the pointer of the object that has the fields.
+    pub(crate) fn below(self, prefix: &str) -> Self {
+        match self {
+            Self::Invalid(errors) => {
+                let moved = |error: FieldError| FieldError { pointer: format!("{prefix}{}", error.pointer), ..error };
+                Self::Invalid(errors.into_iter().map(moved).collect())
+            }
+            other => other,
+        }
     }
 
     /// Returns the error for an exceeded limit, with a wait of at least a second before a new try.

@@ -122,7 +122,8 @@ struct Conditions<'a> {
     event: &'a EventRow,
 }
 
-/// Returns the condition that an endpoint is active. `None` is an endpoint that did not exist.
+/// Returns the condition that an endpoint is on: active, or paused, so that its deliveries wait. `None` is an endpoint that did not
+/// exist.
 fn status(endpoint: Option<&EndpointVersion>) -> Condition {
     let status = match endpoint {
         None => "not made yet",
@@ -130,7 +131,8 @@ fn status(endpoint: Option<&EndpointVersion>) -> Condition {
         Some(endpoint) => endpoint.status.as_str(),
     };
     let active = EndpointStatus::Active.as_str();
-    Condition { check: "status".into(), expected: json!(active), actual: json!(status), passed: status == active }
+    let passed = endpoint.is_some_and(|endpoint| !endpoint.deleted && endpoint.status.is_on());
+    Condition { check: "status".into(), expected: json!(active), actual: json!(status), passed }
 }
 
 impl Conditions<'_> {

@@ -42,6 +42,7 @@ pub mod manual_retry;
 mod migrate;
 pub mod outbox;
 pub mod partitions;
+pub mod pauses;
 pub mod people;
 mod pool;
 pub mod portal;

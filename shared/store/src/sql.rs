@@ -12,7 +12,9 @@ use std::str::FromStr;
 use bytes::{Bytes, BytesMut};
 use postrider_model::attempt::Outcome;
 use postrider_model::brand::Brand;
-use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, HeldReason, Lane, Trigger};
+use postrider_model::delivery::{
+    DeliveryStatus, DiscardReason, EndpointStatus, FailingEndpoints, HeldReason, Lane, Trigger,
+};
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{
     DeliveryId, EndpointId, EventId, Generation, KeyId, PersonId, PortalLinkId, ReplayId, SavedViewId, SendId, TenantId,
@@ -246,7 +248,15 @@ macro_rules! coded {
 }
 
 coded!(DeliveryStatus: Pending = 0, Failed = 1, Cancelled = 2, Discarded = 3, Delivered = 4);
-coded!(DiscardReason: Expired = 0, EndpointDeleted = 1, EndpointInactive = 2, Expunged = 3);
+coded!(
+    DiscardReason:
+    Expired = 0,
+    EndpointDeleted = 1,
+    EndpointInactive = 2,
+    Expunged = 3,
+    Skipped = 6,
+    PauseLimit = 7,
+);
 coded!(
     Outcome:
     Success = 0,
@@ -263,7 +273,8 @@ coded!(HeldReason: Rate = 0, Concurrency = 1, Breaker = 2);
 coded!(Origin: Api = 0, Dashboard = 1);
 coded!(Lane: Live = 0, Slow = 1, Bulk = 2);
 coded!(ReplayStatus: Running = 0, Paused = 1, Finished = 2, Cancelled = 3);
-coded!(EndpointStatus: Active = 0, Inactive = 1, Disabled = 2);
+coded!(EndpointStatus: Active = 0, Inactive = 1, Disabled = 2, Paused = 3);
+coded!(FailingEndpoints: Disable = 0, Pause = 1);
 coded!(SavedViewList: Deliveries = 0, Events = 1);
 
 /// Replaces NUL, which PostgreSQL text cannot contain, with U+FFFD.

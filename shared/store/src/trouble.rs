@@ -146,14 +146,14 @@ impl History {
         Ok(counted.map_or(0, |(count,)| count))
     }
 
-    /// Returns the delivery that has waited longest for its first attempt. Scheduled deliveries, and those of deleted
-    /// tenants, do not count.
+    /// Returns the delivery that has waited longest for its first attempt. Scheduled deliveries, deliveries that are set aside
+    /// for paused endpoints, and those of deleted tenants, do not count.
     pub async fn oldest_unattempted(&self) -> Result<Option<UnattemptedDelivery>, StoreError> {
         let sql = format!(
             "SELECT d.id, d.endpoint, d.created_at FROM deliveries d
              JOIN tenants t ON t.id = d.tenant AND t.deleted_at IS NULL
-             WHERE d.status = {pending} AND d.first_attempt_at IS NULL AND d.delivery_day >= $1
-                 AND coalesce(d.next_attempt_at <= $2, true)
+             WHERE d.status = {pending} AND d.first_attempt_at IS NULL AND d.set_aside_bytes IS NULL
+                 AND d.delivery_day >= $1 AND coalesce(d.next_attempt_at <= $2, true)
              ORDER BY d.created_at LIMIT 1",
             pending = DeliveryStatus::Pending.code()
         );

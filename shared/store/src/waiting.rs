@@ -1,8 +1,8 @@
 //! Numbers of pending deliveries by tenant: deliveries that wait for a first attempt, a retry or a slot. One recorder counts
 //! them in the history every few seconds. Ingest reads the numbers to enforce limits, and the API shows them.
 //!
-//! Only rows count, not messages in queues: a delivery counts until its end is on record. Deliveries of deleted tenants do not
-//! count.
+//! Only rows count, not messages in queues: a delivery counts until its end is on record. Deliveries that are set aside for
+//! paused endpoints do not count, nor do those of deleted tenants.
 
 use std::time::Duration;
 
@@ -37,8 +37,12 @@ fn age_max() -> i64 {
 
 const COUNT: &str = "\
 WITH counted AS (
-    SELECT d.tenant, count(*) AS deliveries FROM deliveries d JOIN tenants t ON t.id = d.tenant AND t.deleted_at IS NULL
-    WHERE d.status = 0 GROUP BY d.tenant
+    SELECT p.tenant, p.deliveries - coalesce(a.deliveries, 0) AS deliveries
+    FROM (SELECT tenant, count(*) AS deliveries FROM deliveries WHERE status = 0 GROUP BY tenant) p
+    LEFT JOIN (SELECT tenant, count(*) AS deliveries FROM deliveries WHERE set_aside_bytes IS NOT NULL GROUP BY tenant) a
+        ON a.tenant = p.tenant
+    JOIN tenants t ON t.id = p.tenant AND t.deleted_at IS NULL
+    WHERE p.deliveries > coalesce(a.deliveries, 0)
 ), gone AS (
     DELETE FROM waiting_deliveries w WHERE NOT EXISTS (SELECT FROM counted c WHERE c.tenant = w.tenant)
 )

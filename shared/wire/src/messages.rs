@@ -8,7 +8,7 @@ mod outcome;
 pub use self::delivery::{BodyReference, DeliveryRef, DeliveryTask, ParkedTask, SlotTerms, TestCall};
 pub use self::event::{AcceptedEvent, Decision, EventRef, NumbersReport};
 pub use self::hint::{AppliedVersion, Hint, ServiceRole};
-pub use self::outcome::{AttemptRecord, OutcomeReport};
+pub use self::outcome::{AttemptRecord, OutcomeReport, SetAside};
 
 fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()

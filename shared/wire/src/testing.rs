@@ -49,6 +49,8 @@ pub fn decision(event: &AcceptedEvent, matched: Vec<EndpointId>, config_version:
         epoch: 0,
         matched,
         deliver_at: None,
+        paused: Vec::new(),
+        payload_bytes: 0,
         expires_at: event.accepted_at.plus(DELIVERY_LIFETIME),
     }
 }
@@ -96,6 +98,7 @@ pub fn tested(call: TestCall, code: u16) -> OutcomeReport {
         status: if is_success { DeliveryStatus::Delivered } else { DeliveryStatus::Failed },
         at: now,
         next_attempt_at: None,
+        set_aside: None,
         discard_reason: None,
         disable_endpoint: false,
         expires_at: call.task.expires_at,
@@ -142,6 +145,7 @@ pub fn attempted(
         status,
         at: ended,
         next_attempt_at: (status == DeliveryStatus::Pending).then_some(UnixMillis(ended.0 + 1_000)),
+        set_aside: None,
         discard_reason: None,
         disable_endpoint: code == Some(410),
         expires_at: event.accepted_at.plus(DELIVERY_LIFETIME),

@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 use postrider_model::filters::parsed;
 use postrider_model::ids::EndpointId;
 use postrider_operations::endpoints::{
-    CreateEndpoint, CreatedEndpoint, EditEndpoint, Endpoint, EndpointOrder, EndpointPage, RecoverEndpoint,
-    RecoveryAccepted, RecoveryPreview, RotateSecret, RotatedSecret,
+    CreateEndpoint, CreatedEndpoint, EditEndpoint, EditedEndpoint, Endpoint, EndpointOrder, EndpointPage,
+    RecoverEndpoint, RecoveryAccepted, RecoveryPreview, RotateSecret, RotatedSecret, SkippedPaused,
 };
 use postrider_operations::test_calls::{TestEndpoint, TestOutcome, TestPending, TestResult};
 use serde::Deserialize;
@@ -74,18 +74,22 @@ pub(crate) async fn read(call: Call, Path(id): Path<String>) -> Answer<Versioned
 /// A field that is left out keeps its value; `null` removes the value. The edit is in effect when this is answered. An edit that
 /// changes nothing makes no new version. Header values are only sent to the scheme, host and port that they were given for: an edit
 /// that changes one of these in `url` must give the values again, or is answered with 422.
+///
+/// The status `paused` makes its deliveries wait; `active` then releases them, oldest event first. `recover` also delivers what the
+/// endpoint did not receive while it was inactive, disabled or failing; 409 if another recovery of the endpoint has not finished:
+/// then the edit is in effect without a recovery.
 #[utoipa::path(patch, path = "/v1/endpoints/{id}", operation_id = "edit_endpoint", tag = "endpoints",
     params(("id" = EndpointId, Path, description = "The endpoint's id."), IfMatchHeader),
     request_body = EditEndpoint,
-    responses((status = 200, body = Endpoint, headers(("ETag" = String))), Refused, BadBody, Stale))]
+    responses((status = 200, body = EditedEndpoint, headers(("ETag" = String))), Refused, BadBody, Stale))]
 pub(crate) async fn edit(
     call: Call,
     Path(id): Path<String>,
     IfMatch(expected): IfMatch,
     StrictJson(request): StrictJson<EditEndpoint>,
-) -> Answer<Versioned<Endpoint>> {
-    let endpoint = call.operations.edit_endpoint(call.caller, &id, expected, request).await?;
-    Ok(Versioned(endpoint.version, endpoint))
+) -> Answer<Versioned<EditedEndpoint>> {
+    let edited = call.operations.edit_endpoint(call.caller, &id, expected, request).await?;
+    Ok(Versioned(edited.endpoint.version, edited))
 }
 
 /// Delete an endpoint
@@ -157,4 +161,16 @@ pub(crate) async fn recover(
     }
     let accepted = call.operations.recover_endpoint(call.caller, &id, &request).await?;
     Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
+}
+
+/// Skip what waits for a paused endpoint
+///
+/// Discards the deliveries that were set aside for the endpoint and whose events were accepted until now, with the reason
+/// `skipped`. They are discarded within seconds, at about 10,000 per second. A repeated request also covers the events accepted
+/// since the first one. An endpoint for which nothing waits is left alone.
+#[utoipa::path(post, path = "/v1/endpoints/{id}/skip-paused", operation_id = "skip_paused", tag = "endpoints",
+    params(("id" = EndpointId, Path, description = "The endpoint's id."), IdempotencyKey),
+    responses((status = 202, body = SkippedPaused), Refused, KeyInUse))]
+pub(crate) async fn skip_paused(call: Call, Path(id): Path<String>) -> Answer<(StatusCode, Json<SkippedPaused>)> {
+    Ok((StatusCode::ACCEPTED, Json(call.operations.skip_paused(call.caller, &id).await?)))
 }

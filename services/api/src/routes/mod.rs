@@ -39,6 +39,7 @@ pub(crate) fn add_to(router: OpenApiRouter<Arc<Api>>) -> OpenApiRouter<Arc<Api>>
         .routes(routes!(endpoints::test))
         .routes(routes!(endpoints::rotate_secret))
         .routes(routes!(endpoints::recover))
+        .routes(routes!(endpoints::skip_paused))
         .routes(routes!(stats::of_endpoint))
         .routes(routes!(stats::of_tenant))
         .routes(routes!(stats::failures_of_endpoint))

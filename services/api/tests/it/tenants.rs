@@ -206,7 +206,7 @@ async fn a_tenants_usage_and_failing_endpoints_are_counted() {
     }
     // The first endpoint remains active, the second is inactive, the third is disabled and the fourth is deleted.
     world.call(&tenant.key, "PATCH", &path(&made[1]), Some(&json!({"status": "inactive"}))).await.ok(200);
-    world.store.config().disable_endpoint(made[2]["id"].as_str().unwrap().parse().unwrap(), "410").await.unwrap();
+    world.store.config().stop_endpoint(made[2]["id"].as_str().unwrap().parse().unwrap(), "410").await.unwrap();
     world.call(&tenant.key, "DELETE", &path(&made[3]), None).await.ok(204);
     world.store.record().count_waiting().await.unwrap();
     let used = usage(&tenant.key, &tenant.id).await.ok(200);

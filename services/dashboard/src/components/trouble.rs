@@ -25,6 +25,7 @@ pub(crate) fn state_badge(status: EndpointStatus, health: HealthState, breaker: 
     badge(match (status, health) {
         (EndpointStatus::Disabled, _) => "disabled",
         (EndpointStatus::Inactive, _) => "inactive",
+        (EndpointStatus::Paused, _) => "paused",
         (EndpointStatus::Active, HealthState::Failing) => "failing",
         (EndpointStatus::Active, HealthState::Unsteady) => "unsteady",
         (EndpointStatus::Active, _) if breaker != BreakerState::Closed => "recovering",
@@ -62,6 +63,7 @@ pub(crate) fn trouble_banner(page: &Page, endpoint: &Endpoint) -> Markup {
 
 fn banner(page: &Page, endpoint: &Endpoint, why: Option<Markup>) -> Markup {
     let severe = endpoint.status == EndpointStatus::Disabled
+        || endpoint.paused_reason.is_some()
         || (endpoint.status == EndpointStatus::Active && endpoint.health.state == HealthState::Failing);
     html! { @if let Some(said) = what(endpoint) {
         div.trouble.problem[severe].warning[!severe] role="note" aria-label=(t!("Problem")) {
@@ -69,6 +71,7 @@ fn banner(page: &Page, endpoint: &Endpoint, why: Option<Markup>) -> Markup {
             @if let Some(why) = why { p { (why) } }
             @if let Some(held) = held(endpoint) { p { (held) } }
             div.buttons {
+                @if endpoint.status == EndpointStatus::Paused && page.can_manage() { (paused_buttons(page, endpoint)) }
                 @if let Some((label, at)) = recovery(page, endpoint) { a.button.primary href=(at) { (label) } }
                 @if endpoint.health.last_failure.is_some() {
                     a href=(failed_deliveries(page, endpoint)) { (t!("Show deliveries with failures")) }
@@ -76,6 +79,42 @@ fn banner(page: &Page, endpoint: &Endpoint, why: Option<Markup>) -> Markup {
             }
         }
     } }
+}
+
+/// The buttons that resume a paused webhook, and that skip what waits for it.
+fn paused_buttons(page: &Page, endpoint: &Endpoint) -> Markup {
+    let at = page.to(format!("/webhooks/{}", endpoint.id));
+    html! {
+        form.inline method="post" action={ (at) "/status" } {
+            (page.visitor.tokens)
+            input type="hidden" name="back" value="webhook";
+            input type="hidden" name="status" value="active";
+            button.primary type="submit" { (t!("Resume")) }
+        }
+        a.button href={ (at) "/skip" } { (t!("Skip what waits")) }
+    }
+}
+
+/// Why a webhook is paused, and how much waits for it.
+fn paused(endpoint: &Endpoint) -> Markup {
+    let since = endpoint.paused_at.map_or_else(|| html! { "–" }, time);
+    let said = match endpoint.paused_reason.as_deref() {
+        Some(reason) => tm!(
+            "{sender} paused this {webhook} on {time}: {reason}.",
+            sender = sender(),
+            time = since,
+            reason = english(reason)
+        ),
+        None => tm!("Paused since {time}.", time = since),
+    };
+    html! { (said) " " (match endpoint.set_aside {
+        None => t!("Nothing waits yet."),
+        Some(waits) => t!(
+            waits.deliveries,
+            "{count} delivery waits until it is resumed.",
+            "{count} deliveries wait until it is resumed."
+        ),
+    }) }
 }
 
 /// The banner of a delivery's webhook, for a delivery that did not arrive. Empty if the webhook was deleted or nothing is wrong.
@@ -105,6 +144,7 @@ fn what(endpoint: &Endpoint) -> Option<Markup> {
     let failures: u64 = (*failures).into();
     match (endpoint.status, endpoint.health.state) {
         (EndpointStatus::Inactive, _) => None,
+        (EndpointStatus::Paused, _) => Some(paused(endpoint)),
         (EndpointStatus::Disabled, _) => {
             let reason = endpoint.disabled_reason.as_deref();
             let reason = reason.map_or_else(|| html! { (t!("it kept failing")) }, english);
@@ -144,6 +184,13 @@ fn what(endpoint: &Endpoint) -> Option<Markup> {
             None => html! { (t!(failures, "{count} failed attempt.", "{count} failed attempts.")) },
         }),
         (EndpointStatus::Active, HealthState::Healthy | HealthState::Unknown) => {
+            if let Some(waits) = endpoint.set_aside {
+                return Some(html! { (t!(
+                    waits.deliveries,
+                    "{count} delivery that waited is sent now.",
+                    "{count} deliveries that waited are sent now, oldest first."
+                )) });
+            }
             (*recover_since)?;
             // The text names the later of the two outages. The recovery covers both.
             let failed = last_outage.map(|outage| (t!("It failed"), outage));
@@ -195,7 +242,8 @@ fn held(endpoint: &Endpoint) -> Option<Text> {
 
 /// The label and the address of the link to the recovery; `None` if there is nothing to recover, or the visitor may not start it.
 fn recovery(page: &Page, endpoint: &Endpoint) -> Option<(Text, String)> {
-    endpoint.health.recover_since.filter(|_| page.can_manage())?;
+    let paused = endpoint.status == EndpointStatus::Paused;
+    endpoint.health.recover_since.filter(|_| page.can_manage() && !paused)?;
     let label = if endpoint.status == EndpointStatus::Active { t!("Recover") } else { t!("Switch on and recover") };
     Some((label, page.to(format!("/webhooks/{}/recover", endpoint.id))))
 }

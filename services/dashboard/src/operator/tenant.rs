@@ -23,9 +23,12 @@ fn fields_of(tenant: &Tenant) -> Fields {
         .with_some("endpoints", limits.endpoints)
         .with_some("events_per_second", limits.events_per_second)
         .with_some("waiting_deliveries", limits.waiting_deliveries)
+        .with_some("paused_bytes", limits.paused_bytes)
+        .with_some("paused_days", limits.paused_days)
         .with_some("rate_per_second_max", limits.rate_per_second_max)
         .with_some("timeout_seconds_max", limits.timeout_seconds_max)
         .with_some("disable_after_days", tenant.disable_after_days)
+        .with("failing_endpoints", tenant.failing_endpoints)
         .with("enforce_catalog", if tenant.enforce_catalog { "yes" } else { "" })
         .with("version", tenant.version)
 }
@@ -36,15 +39,19 @@ fn request(fields: &Fields) -> Result<EditTenant, Error> {
         endpoints: reader.number("/limits/endpoints"),
         events_per_second: reader.number("/limits/events_per_second"),
         waiting_deliveries: reader.number("/limits/waiting_deliveries"),
+        paused_bytes: reader.number("/limits/paused_bytes"),
+        paused_days: reader.number("/limits/paused_days"),
         rate_per_second_max: reader.number("/limits/rate_per_second_max"),
         timeout_seconds_max: reader.number("/limits/timeout_seconds_max"),
     };
     let days = reader.number("/disable_after_days");
+    let failing_endpoints = reader.parse("/failing_endpoints");
     reader.finish(EditTenant {
         name: Some(fields.get("name").to_owned()),
         limits: Some(limits),
         enforce_catalog: Some(fields.is_checked("enforce_catalog")),
         disable_after_days: Some(days),
+        failing_endpoints,
         ..EditTenant::default()
     })
 }
@@ -150,10 +157,12 @@ fn used(name: &'static str, usage: Usage) -> Tile {
 }
 
 /// The limits of a tenant: the field, its label and its hint.
-const LIMITS: [(&str, &str, &str); 5] = [
+const LIMITS: [(&str, &str, &str); 7] = [
     ("endpoints", "Webhooks", "Default: 100."),
     ("events_per_second", "Events per second", "Default: 2,000."),
     ("waiting_deliveries", "Waiting deliveries", "Default: 1,000,000."),
+    ("paused_bytes", "Bytes that wait for paused webhooks", "Default: 1,073,741,824 (1 GiB)."),
+    ("paused_days", "Days that deliveries wait for paused webhooks", "1 to 365. Default: 7."),
     ("rate_per_second_max", "Maximum rate of a webhook", "Attempts per second. Default: no limit."),
     ("timeout_seconds_max", "Maximum timeout of a webhook", "1 to 60 seconds. Default: 60."),
 ];
@@ -170,6 +179,9 @@ fn settings(page: &OperatorPage, id: &str, form: &Form) -> Markup {
             (form.field("disable_after_days", "Switch a failing webhook off after days")
                 .hint("0 means never. Default: the profile's value.").number())
         }
+        (form.field("failing_endpoints", "What happens to a failing webhook then")
+            .hint("Also after an answer 410, where the profile honours it.")
+            .choice([("disable", "It is switched off"), ("pause", "It is paused: its deliveries wait")]))
         (form.checkbox("enforce_catalog", "Refuse events whose type is not in the catalog"))
         button.primary type="submit" { "Save" }
     } }

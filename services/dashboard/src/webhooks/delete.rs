@@ -28,7 +28,7 @@ pub(crate) async fn ask(Managed(webhook): Managed<WebhookPage>) -> Answer {
                 }
                 li { (t!("Its secret and its settings are lost. Its deliveries stay in the history.")) }
             }
-            p { (t!("This cannot be undone. To pause the {webhook}, switch it off instead.")) }
+            p { (t!("This cannot be undone. To stop the {webhook} for a time, pause it instead.")) }
         },
         action: &webhook.at("/delete"),
         button: &t!("Delete {webhook}"),

@@ -56,6 +56,7 @@ fn heading(webhook: &WebhookPage) -> Markup {
         @if webhook.page.can_manage() { div.buttons {
             a.button.primary href=(webhook.at("/test")) { (t!("Test")) }
             a.button href=(webhook.at("/edit")) { (t!("Edit")) }
+            (status::pause_button(webhook))
             @if endpoint.url.is_some() { a.button href=(webhook.at("/rotate")) { (t!("Rotate secret")) } }
             a.button.danger href=(webhook.at("/delete")) { (t!("Delete")) }
         } }

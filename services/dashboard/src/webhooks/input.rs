@@ -101,8 +101,9 @@ pub(crate) fn edit(
 ) -> Result<EditEndpoint, Error> {
     let request = creation(fields, channel, profile)?;
     let web = channel == Channel::Web;
-    // A webhook that Postrider disabled remains disabled until the visitor checks the box "Active".
-    let stays_disabled = before == EndpointStatus::Disabled && request.status == RequestedStatus::Inactive;
+    // A webhook that is disabled or paused remains so until the visitor checks the box "Active".
+    let was_stopped = matches!(before, EndpointStatus::Disabled | EndpointStatus::Paused);
+    let stays = was_stopped && request.status == RequestedStatus::Inactive;
     Ok(EditEndpoint {
         name: Some(request.name),
         description: Some(request.description),
@@ -114,7 +115,8 @@ pub(crate) fn edit(
         filters: Some(request.filters),
         payload_filter: Some(request.payload_filter),
         headers: web.then_some(request.headers),
-        status: (!stays_disabled).then_some(request.status),
+        status: (!stays).then_some(request.status),
+        recover: None,
         retry_schedule_seconds: Some(request.retry_schedule_seconds),
         timeout_seconds: Some(request.timeout_seconds),
         rate_per_second: Some(request.rate_per_second),

@@ -8,6 +8,7 @@ mod list;
 mod recover;
 mod rotate;
 mod save;
+mod skip;
 mod status;
 mod test;
 
@@ -38,6 +39,7 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
         .route("/dashboard/{tenant}/webhooks/{id}/delete", get(delete::ask).post(delete::delete))
         .route("/dashboard/{tenant}/webhooks/{id}/test", get(test::show).post(test::send))
         .route("/dashboard/{tenant}/webhooks/{id}/recover", get(recover::show).post(recover::start))
+        .route("/dashboard/{tenant}/webhooks/{id}/skip", get(skip::ask).post(skip::skip))
         .route("/dashboard/{tenant}/webhooks/{id}/rotate", get(rotate::show).post(rotate::rotate))
 }
 

@@ -1,4 +1,4 @@
-//! Switches a webhook on and off.
+//! Switches a webhook on and off, pauses and resumes it.
 
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
@@ -34,12 +34,28 @@ pub(crate) fn switch(page: &Page, endpoint: &Endpoint) -> Markup {
     } @else { (state(endpoint)) } }
 }
 
+/// The button that pauses an active webhook.
+pub(crate) fn pause_button(webhook: &WebhookPage) -> Markup {
+    html! { @if webhook.endpoint.status == EndpointStatus::Active {
+        form.inline method="post" action=(webhook.at("/status")) {
+            (webhook.page.visitor.tokens)
+            input type="hidden" name=(BACK) value="webhook";
+            input type="hidden" name="status" value="paused";
+            button type="submit" title=(t!("Deliveries wait until you resume it")) { (t!("Pause")) }
+        }
+    } }
+}
+
 /// `POST …/webhooks/{id}/status`
 pub(crate) async fn set(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Answer<Response> {
     let WebhookPage { page, id, .. } = &webhook;
     let back = if fields.is_checked(BACK) { format!("/webhooks/{id}") } else { "/webhooks".to_owned() };
     let (status, notice) = match fields.get("status") {
+        "active" if webhook.endpoint.status == EndpointStatus::Paused => {
+            (RequestedStatus::Active, Notice::WebhookResumed)
+        }
         "active" => (RequestedStatus::Active, Notice::WebhookActive),
+        "paused" => (RequestedStatus::Paused, Notice::WebhookPaused),
         _ => (RequestedStatus::Inactive, Notice::WebhookInactive),
     };
     if status == RequestedStatus::Inactive && !fields.is_checked(CONFIRMED) {

@@ -68,7 +68,7 @@ pub(crate) async fn busy_tenant(world: &World) -> (Tenant, impl Fn(&str) -> Stri
     let (event, delivery) = recorded(world, &tenant, &made, DeliveryStatus::Failed).await;
     let replay = world.post(&tenant.key, "/v1/replays", json!({"only_failed": true})).await.ok(202);
     let replay = replay["id"].as_str().unwrap().to_owned();
-    world.store.config().disable_endpoint(webhook.parse().unwrap(), "it answered 410").await.unwrap();
+    world.store.config().stop_endpoint(webhook.parse().unwrap(), "it answered 410").await.unwrap();
     let of = tenant.id.clone();
     let address = move |route: &str| {
         let id = match route {

@@ -69,7 +69,7 @@ async fn a_disabled_webhook_is_switched_on_and_recovered_with_one_button() {
     let world = crate::world("dash_disabled").await;
     let (tenant, endpoint) = failing(&world).await;
     let id = endpoint["id"].as_str().unwrap();
-    world.store.config().disable_endpoint(id.parse().unwrap(), "it answered 410").await.unwrap();
+    world.store.config().stop_endpoint(id.parse().unwrap(), "it answered 410").await.unwrap();
     let cookie = sign_in(&world, &tenant.key).await;
     let at = format!("/dashboard/{}/webhooks/{id}", tenant.id);
     let detail = get(&world, &cookie, &at).await.text;
@@ -92,7 +92,7 @@ async fn a_disabled_webhook_is_switched_on_and_recovered_with_one_button() {
     assert!(now["health"]["last_off"]["until"].is_string(), "{now:#}");
 
     // The recovery has not finished, so a recovery from an earlier time cannot start.
-    world.store.config().disable_endpoint(id.parse().unwrap(), "it answered 410").await.unwrap();
+    world.store.config().stop_endpoint(id.parse().unwrap(), "it answered 410").await.unwrap();
     let form = [("csrf", csrf.as_str()), ("since", "2020-01-01T00:00")];
     let refused = post(&world, &cookie, &format!("{at}/recover"), &form).await;
     assert_eq!(refused.status, StatusCode::CONFLICT);

@@ -316,6 +316,11 @@ async fn walk_states(walk: &mut Walk<'_>, tenant: &Tenant, own: &str) {
     for path in ["", "/delete", "/recover"] {
         walk.get(&cookie, &format!("{webhook}{path}")).await;
     }
+    let form = [("csrf", csrf.as_str()), ("once", "pause"), ("status", "paused"), ("back", "webhook")];
+    walk.post(&cookie, &format!("{webhook}/status"), &form).await;
+    for path in ["", "/skip"] {
+        walk.get(&cookie, &format!("{webhook}{path}")).await;
+    }
     for (list, query) in [("deliveries", "status=failed"), ("events", "type=user.created")] {
         for name in ["", "hook"] {
             let form = [("csrf", csrf.as_str()), ("once", list), ("list", list), ("query", query), ("name", name)];

@@ -14,6 +14,7 @@ mod health;
 mod language;
 mod oidc;
 mod pages;
+mod paused;
 mod portal;
 #[path = "../../../api/tests/it/recorded.rs"]
 mod recorded;

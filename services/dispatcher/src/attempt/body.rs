@@ -78,6 +78,14 @@ impl Body {
         }
     }
 
+    /// The number of bytes.
+    pub(crate) fn len(&self) -> u32 {
+        match self {
+            Self::Whole(bytes) => u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            Self::Reference(body) => body.bytes,
+        }
+    }
+
     /// Encodes a delivery for a lane.
     pub(crate) fn to_lane(&self, task: &DeliveryTask) -> Result<Member, Poison> {
         match self {

@@ -87,11 +87,21 @@ impl Dispatcher {
                 return Box::pin(self.retry_later(lane, *task, body, DATABASE_UNAVAILABLE_WAIT)).await;
             }
         };
-        if endpoint.status != EndpointStatus::Active && task.trigger != Trigger::Test {
-            return Box::pin(self.discard(*task, DiscardReason::EndpointInactive, now)).await;
+        match endpoint.status {
+            EndpointStatus::Active => {}
+            _ if task.trigger == Trigger::Test => {}
+            EndpointStatus::Paused => return Box::pin(self.set_aside(*task, &body, now)).await,
+            EndpointStatus::Inactive | EndpointStatus::Disabled => {
+                return Box::pin(self.discard(*task, DiscardReason::EndpointInactive, now)).await;
+            }
         }
         let delivery = Delivery { lane, task, body, entry, endpoint };
         let Some((permit, held)) = self.wait_for_permit(&delivery).await? else { return Ok(()) };
+        if held.is_some() && Box::pin(self.was_paused(&delivery)).await {
+            drop(permit);
+            let Delivery { task, body, .. } = delivery;
+            return Box::pin(self.set_aside(*task, &body, UnixMillis::now())).await;
+        }
         match self.bodies.ready(&delivery.body, &delivery.task, &delivery.endpoint).await {
             // The delivery may have waited for its permit and its body until it expired.
             Ok(_) if self.clock.has_passed(delivery.task.expires_at, UnixMillis::now()) => {
@@ -246,6 +256,23 @@ impl Dispatcher {
         at: UnixMillis,
     ) -> Result<(), Unsettled> {
         let report = next_step::without_attempt(task, status, reason, at);
+        Ok(self.outcomes.publish(vec![encode(&report, Bytes::new())?]).await?)
+    }
+
+    /// Whether the endpoint was paused while the delivery waited for its permit.
+    async fn was_paused(&self, delivery: &Delivery) -> bool {
+        let Delivery { task, entry, .. } = delivery;
+        let state = match self.shared.endpoints.cached(entry, task.config_version) {
+            Some(state) => Ok(state),
+            None => self.load(entry, task).await,
+        };
+        matches!(state, Ok(EndpointState::Ready(endpoint)) if endpoint.status == EndpointStatus::Paused)
+    }
+
+    /// Reports that a delivery is set aside because its endpoint is paused. The recorder keeps it from then on.
+    async fn set_aside(&self, task: DeliveryTask, body: &Body, at: UnixMillis) -> Result<(), Unsettled> {
+        self.shared.metrics.set_aside.increment(1);
+        let report = next_step::set_aside(task, body.len(), at);
         Ok(self.outcomes.publish(vec![encode(&report, Bytes::new())?]).await?)
     }
 

@@ -35,6 +35,26 @@ async fn an_undeliverable_delivery_is_discarded_with_its_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_to_a_paused_endpoint_is_set_aside_without_an_attempt() {
+    let mut world = World::new("set_aside", "standard").await;
+    let receiver = Receiver::start(|_| Reply::Status(200)).await;
+    let paused = world.endpoint(&receiver.url(), |draft| draft.status = EndpointStatus::Paused).await;
+    world.dispatch().await;
+    let (first, retry) = (world.task(&paused), DeliveryTask { number: 3, epoch: 2, ..world.task(&paused) });
+    world.publish(&[first.clone(), retry.clone()]).await;
+    for (task, number) in [(first, 1), (retry, 3)] {
+        let report = world.report_of(&task).await;
+        assert_eq!((report.status, report.epoch, report.attempt), (DeliveryStatus::Pending, task.epoch, None));
+        let set_aside = report.set_aside.expect("set aside");
+        assert_eq!(set_aside.number, number);
+        assert!(set_aside.bytes > 0 && report.next_attempt_at.is_some());
+    }
+    world.wait_for_depth("postrider.lane.live", 0).await;
+    assert!(receiver.received().is_empty());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_edit_applies_to_later_messages_at_once_and_soon_to_all() {
     let mut world = World::new("edited", "standard").await;
     let receiver = Receiver::start(|_| Reply::Status(200)).await;

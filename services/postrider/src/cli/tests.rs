@@ -30,7 +30,9 @@ fn parse(more: &[&str]) -> Result<AllArgs, String> {
 fn refused(more: &[&str], words: &str) {
     let message = match parse(more) {
         Err(message) => message,
-        Ok(command) => Command::All(Box::new(command)).check().expect_err(&format!("{more:?} should be refused")).to_string(),
+        Ok(command) => {
+            Command::All(Box::new(command)).check().expect_err(&format!("{more:?} should be refused")).to_string()
+        }
     };
     assert!(message.contains(words), "{more:?}: {message:?} lacks {words:?}");
 }

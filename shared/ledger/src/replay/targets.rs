@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use postrider_model::delivery::{BodyKind, DeliveryStatus, EndpointStatus};
+use postrider_model::delivery::{BodyKind, DeliveryStatus};
 use postrider_model::explain::{BoundSubscription, SubscriptionText};
 use postrider_model::ids::EndpointId;
 use postrider_model::limits::PAYLOAD_FILTER_STEPS_MAX;
@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 pub(super) struct Targets {
     pub(super) profile: Arc<Profile>,
     mode: ReplayMode,
-    /// The active endpoints. In the modes `rematch` and `recover` they have their subscriptions.
+    /// The active and paused endpoints. In the modes `rematch` and `recover` they have their subscriptions.
     endpoints: BTreeMap<EndpointId, Target>,
     /// Every version of the endpoint of a recovery, oldest first.
     versions: Vec<EndpointVersion>,
@@ -75,7 +75,7 @@ impl Targets {
     /// Whether matching evaluates payload filters. A recovery evaluates them only for events that were decided while its
     /// endpoint was off.
     pub(super) fn need_payloads(&self) -> bool {
-        let any_missed = || self.versions.iter().any(|version| version.status != EndpointStatus::Active);
+        let any_missed = || self.versions.iter().any(|version| !version.status.is_on());
         self.have_payload_filters() && (self.mode != ReplayMode::Recover || any_missed())
     }
 
@@ -134,7 +134,7 @@ impl Targets {
             ReplayMode::Recover => {
                 let version = config_version.and_then(|version| self.version_at(version));
                 // An endpoint that was created later has no version at the time of the decision, so it did not miss the event.
-                let was_off = version.is_some_and(|version| version.status != EndpointStatus::Active);
+                let was_off = version.is_some_and(|version| !version.status.is_on());
                 // If an earlier recovery delivered the event but was cancelled, the event is missing again.
                 let is_missing = |endpoint: &EndpointId| {
                     let cancelled = |found: &Vec<DeliveryStatus>| found.iter().all(|s| *s == DeliveryStatus::Cancelled);

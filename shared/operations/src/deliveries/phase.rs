@@ -19,7 +19,8 @@ impl Operations {
         let now = UnixMillis::now();
         let overdue =
             |row: &&DeliveryRow| !row.status.is_terminal() && DeliveryPhase::is_overdue(row.next_attempt_at, now);
-        let overdue: HashSet<EndpointId> = rows.iter().filter(overdue).map(|row| row.delivery.endpoint).collect();
+        let attempted = rows.iter().filter(|row| row.set_aside_bytes.is_none());
+        let overdue: HashSet<EndpointId> = attempted.filter(overdue).map(|row| row.delivery.endpoint).collect();
         let overdue: Vec<EndpointId> = overdue.into_iter().collect();
         let rated = if overdue.is_empty() { Vec::new() } else { self.rated(None, Some(&overdue)).await? };
         let holds = |endpoint: EndpointId| match self.breakers.get(endpoint) {

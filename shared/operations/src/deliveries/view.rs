@@ -160,7 +160,10 @@ impl Delivery {
     /// Converts a row to a delivery as answers show it. `holds` is why the endpoint may hold the delivery back.
     pub(super) fn new(row: DeliveryRow, holds: Option<HeldReason>, now: UnixMillis) -> Self {
         let pending = !row.status.is_terminal();
-        let phase = pending.then(|| DeliveryPhase::of(row.number, row.next_attempt_at, now, holds));
+        let phase = pending.then(|| match row.set_aside_bytes {
+            Some(_) => DeliveryPhase::Paused,
+            None => DeliveryPhase::of(row.number, row.next_attempt_at, now, holds),
+        });
         let of = row.delivery;
         Self {
             phase,

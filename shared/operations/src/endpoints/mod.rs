@@ -4,6 +4,7 @@ mod chat;
 mod check;
 mod health;
 mod new_key;
+mod paused;
 mod recover;
 mod request;
 mod rotate;
@@ -24,11 +25,12 @@ use new_key::NewKey;
 
 pub use chat::{ChatFields, ChatShown, TelegramFields, TelegramShown};
 pub use health::{Failure, Health, HealthState, OutageShown};
+pub use paused::{SetAside, SkippedPaused};
 pub use postrider_model::endpoint::EndpointOrder;
-pub use recover::{RecoverEndpoint, RecoveryAccepted, RecoveryPreview};
+pub use recover::{RecoverEndpoint, RecoverSince, RecoveryAccepted, RecoveryPreview};
 pub use request::{CreateEndpoint, EditEndpoint, MASK, PushoverFields, RequestedStatus};
 pub use rotate::{RotateSecret, RotatedSecret};
-pub use view::{Breaker, CreatedEndpoint, Endpoint, EndpointInList, EndpointPage, PushoverShown};
+pub use view::{Breaker, CreatedEndpoint, EditedEndpoint, Endpoint, EndpointInList, EndpointPage, PushoverShown};
 
 impl Operations {
     /// Returns an endpoint that the caller may see, as it is stored.
@@ -50,7 +52,8 @@ impl Operations {
     async fn endpoint_view(&self, endpoint: StoredEndpoint) -> Result<Endpoint, Error> {
         let health = self.stored_health(&[endpoint.id]).await?.remove(&endpoint.id).unwrap_or_default();
         let breaker = self.breakers.get(endpoint.id);
-        Ok(Endpoint::new(endpoint, breaker, health))
+        let set_aside = self.set_aside(&[endpoint.id]).await?.remove(&endpoint.id);
+        Ok(Endpoint::new(endpoint, breaker, health, set_aside))
     }
 
     /// Creates an endpoint of the caller's tenant.
@@ -78,7 +81,7 @@ impl Operations {
         let secret = key.shown_once().filter(|_| is_signed);
         let new = NewEndpoint { draft, secret: key.secret };
         let created = self.edits_of(caller)?.config().create_endpoint(tenant.id, &new).await?;
-        Ok(CreatedEndpoint { endpoint: Endpoint::new(created, None, EndpointHealth::default()), secret })
+        Ok(CreatedEndpoint { endpoint: Endpoint::new(created, None, EndpointHealth::default(), None), secret })
     }
 
     /// Lists the endpoints of the caller's tenant in this order. Requires the scope `read`.
@@ -96,7 +99,7 @@ impl Operations {
         };
         let page = self.store.config().list_endpoints(tenant, order, &page.request(list)?).await?;
         let ids: Vec<EndpointId> = page.items.iter().map(|item| item.endpoint.id).collect();
-        let mut health = self.stored_health(&ids).await?;
+        let (mut health, mut set_aside) = (self.stored_health(&ids).await?, self.set_aside(&ids).await?);
         let data = page.items.into_iter().map(|item| {
             let id = item.endpoint.id;
             let (health, breaker) = (health.remove(&id).unwrap_or_default(), self.breakers.get(id));
@@ -104,7 +107,7 @@ impl Operations {
                 successes: item.successes,
                 failures: item.failures,
                 failed_deliveries: item.failed_deliveries,
-                endpoint: Endpoint::new(item.endpoint, breaker, health),
+                endpoint: Endpoint::new(item.endpoint, breaker, health, set_aside.remove(&id)),
             }
         });
         let next_cursor = page.next_cursor.map(|place| cursor_of(list, &place));
@@ -116,23 +119,41 @@ impl Operations {
         self.endpoint_view(self.stored_endpoint(caller, Scope::Read, id).await?).await
     }
 
-    /// Edits an endpoint if its version is `expected`. `None` accepts any version. Requires the scope `manage`.
+    /// Edits an endpoint if its version is `expected`. `None` accepts any version. If the edit orders a recovery, starts it once
+    /// every live instance has applied the edit, so that the recovery covers all events before.
+    ///
+    /// # Errors
+    /// Requires the scope `manage`. [`Error::Conflict`] if the ordered recovery cannot start; then the edit is in effect.
     pub async fn edit_endpoint(
         &self,
         caller: Caller,
         id: &str,
         expected: Option<i64>,
         request: EditEndpoint,
-    ) -> Result<Endpoint, Error> {
+    ) -> Result<EditedEndpoint, Error> {
         let before = self.stored_endpoint(caller, Scope::Manage, id).await?;
         let tenant = self.stored_tenant(before.tenant).await?;
         let profile = self.profile(&tenant.draft.profile)?;
         let event_types = self.added_event_types(profile, &tenant).await?;
         let rules = Rules { profile, limits: &tenant.draft.limits, guard: &self.guard, event_types: &event_types };
+        let recovery = match &request.recover {
+            None => None,
+            Some(order) => {
+                let status = request.status.map_or(before.status, Into::into);
+                Some(Self::ordered_recovery(&self.endpoint_view(before.clone()).await?, order, status)?)
+            }
+        };
         let apply = |draft: &mut EndpointDraft| apply_edit(&rules, &request, draft);
         let visible = caller.visible(Scope::Manage)?;
-        let endpoint = self.edits_of(caller)?.config().edit_endpoint(visible, before.id, expected, apply).await?;
-        self.endpoint_view(endpoint).await
+        let edits = self.edits_of(caller)?;
+        let edit = edits.config().edit_endpoint(visible, before.id, expected, apply);
+        let Some(recovery) = recovery else {
+            return Ok(EditedEndpoint { endpoint: self.endpoint_view(edit.await?).await?, recovery: None });
+        };
+        let (edited, _) = self.wait_for_edit(Box::pin(edit)).await;
+        let endpoint = self.endpoint_view(edited?).await?;
+        let recovery = Box::pin(self.recover_endpoint(caller, id, &recovery)).await?;
+        Ok(EditedEndpoint { endpoint, recovery: Some(recovery) })
     }
 
     /// Returns the ids and names of the newest endpoints of the caller's tenant, at most `limit`. Requires the scope `read`.

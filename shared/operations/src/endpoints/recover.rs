@@ -25,6 +25,15 @@ pub struct RecoverEndpoint {
     pub dry_run: Option<bool>,
 }
 
+/// From when on an edit that activates an endpoint recovers it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecoverSince {
+    /// Only events accepted at or after this time. If absent, `recover_since` of the endpoint's `health` before the edit is used.
+    #[schema(format = DateTime, example = "2026-01-31T02:00:00Z")]
+    pub since: Option<String>,
+}
+
 /// What a recovery would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RecoveryPreview {
@@ -77,6 +86,22 @@ impl RecoverEndpoint {
 }
 
 impl Operations {
+    /// Returns the recovery that an edit orders, with its start. `status` is the endpoint's status after the edit.
+    pub(super) fn ordered_recovery(
+        endpoint: &Endpoint,
+        order: &RecoverSince,
+        status: EndpointStatus,
+    ) -> Result<RecoverEndpoint, Error> {
+        if status != EndpointStatus::Active {
+            let detail =
+                format!("only an endpoint that is active after the edit can be recovered, and this one is {status}");
+            return Err(Error::invalid("/recover", detail));
+        }
+        let request = RecoverEndpoint { since: order.since.clone(), dry_run: None };
+        let since = request.replay(endpoint).map_err(|error| error.below("/recover"))?.1;
+        Ok(RecoverEndpoint { since: Some(since.to_rfc3339_millis()), dry_run: None })
+    }
+
     /// Counts what a recovery of an endpoint would do. The endpoint may be off.
     ///
     /// # Errors
@@ -111,7 +136,8 @@ impl Operations {
     ) -> Result<RecoveryAccepted, Error> {
         let endpoint = self.endpoint_view(self.stored_endpoint(caller, Scope::Manage, id).await?).await?;
         if endpoint.status != EndpointStatus::Active {
-            let reason = endpoint.disabled_reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            let reason = endpoint.disabled_reason.or(endpoint.paused_reason);
+            let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
             return Err(Error::Conflict(format!("the endpoint is {}{reason}: activate it first", endpoint.status)));
         }
         let (replay, _) = request.replay(&endpoint)?;

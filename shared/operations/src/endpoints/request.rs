@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::chat::{ChatFields, TelegramFields};
+use super::recover::RecoverSince;
 use crate::tenants::clearable;
 
 /// Answers show this in place of a secret value. An edit that contains it keeps the stored value.
@@ -41,6 +42,8 @@ pub enum RequestedStatus {
     Active,
     /// It receives no events. Test calls still work.
     Inactive,
+    /// Its deliveries wait until it is active again. Test calls still work.
+    Paused,
 }
 
 impl From<RequestedStatus> for EndpointStatus {
@@ -48,6 +51,7 @@ impl From<RequestedStatus> for EndpointStatus {
         match status {
             RequestedStatus::Active => Self::Active,
             RequestedStatus::Inactive => Self::Inactive,
+            RequestedStatus::Paused => Self::Paused,
         }
     }
 }
@@ -149,6 +153,8 @@ pub struct EditEndpoint {
     pub headers: Option<BTreeMap<String, String>>,
     /// Whether the endpoint receives events.
     pub status: Option<RequestedStatus>,
+    /// Recovers the endpoint, which must be active after this edit: delivers the events that it did not receive.
+    pub recover: Option<RecoverSince>,
     /// The kind of key. It cannot change; create another endpoint for another kind.
     pub signature_key: Option<SignatureKey>,
     /// The delays between attempts, in seconds.

@@ -9,11 +9,14 @@ use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_model::timestamp::Timestamp;
 use postrider_store::config::{Endpoint as StoredEndpoint, EndpointHealth};
+use postrider_store::pauses::SetAsideTotals;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::chat::{ChatShown, TelegramShown};
 use super::health::Health;
+use super::paused::SetAside;
+use super::recover::RecoveryAccepted;
 use super::request::MASK;
 
 /// The Pushover user of an endpoint.
@@ -97,6 +100,15 @@ pub struct Endpoint {
     /// When Postrider disabled it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disabled_at: Option<Timestamp>,
+    /// Why Postrider paused it; absent if a person paused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused_reason: Option<String>,
+    /// When it was paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<Timestamp>,
+    /// The deliveries that were set aside while it was paused and that were neither released nor discarded yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<SetAside>,
     /// Whether attempts are held back because the endpoint fails.
     pub breaker: Breaker,
     /// Whether its attempts succeed; since when they fail, and why.
@@ -153,6 +165,17 @@ pub struct CreatedEndpoint {
     pub secret: Option<String>,
 }
 
+/// An endpoint that was just edited.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EditedEndpoint {
+    /// The endpoint.
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+    /// The recovery that the edit ordered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoveryAccepted>,
+}
+
 /// An endpoint in a list, with the numbers of its attempts that are in the history.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EndpointInList {
@@ -185,7 +208,12 @@ pub struct EndpointPage {
 impl Endpoint {
     /// Converts an endpoint to the form that answers show. `breaker` is the dispatchers' last statement about the endpoint's
     /// breaker.
-    pub(crate) fn new(endpoint: StoredEndpoint, breaker: Option<BreakerStatement>, health: EndpointHealth) -> Self {
+    pub(crate) fn new(
+        endpoint: StoredEndpoint,
+        breaker: Option<BreakerStatement>,
+        health: EndpointHealth,
+        set_aside: Option<SetAsideTotals>,
+    ) -> Self {
         let now = UnixMillis::now();
         let breaker = Breaker::from(breaker);
         let public_key = endpoint.public_key_at(now).map(str::to_owned);
@@ -216,6 +244,9 @@ impl Endpoint {
             status: endpoint.status,
             disabled_reason: endpoint.disabled_reason,
             disabled_at: endpoint.disabled_at.map(Timestamp),
+            paused_reason: endpoint.paused_reason,
+            paused_at: endpoint.paused_at.map(Timestamp),
+            set_aside: set_aside.and_then(SetAside::of),
             health: Health::of(health, endpoint.status, breaker.state, now),
             breaker,
             signature_key: document.signature_key,

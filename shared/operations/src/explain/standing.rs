@@ -28,6 +28,8 @@ pub(super) fn standing(delivery: &Delivery, event_expires_at: Option<Timestamp>)
                 Some(DiscardReason::EndpointDeleted) => "the endpoint was deleted".to_owned(),
                 Some(DiscardReason::EndpointInactive) => "the endpoint was inactive when an attempt was due".to_owned(),
                 Some(DiscardReason::Expunged) => "the event's payload was expunged".to_owned(),
+                Some(DiscardReason::Skipped) => "it was skipped while the endpoint was paused".to_owned(),
+                Some(DiscardReason::PauseLimit) => "it waited for the paused endpoint beyond the limit".to_owned(),
                 None => "unknown reason".to_owned(),
             };
             format!("discarded after {attempts}: {why}")
@@ -45,6 +47,7 @@ fn pending(delivery: &Delivery) -> String {
         (Some(DeliveryPhase::Held), Some(HeldReason::Breaker)) => "held back: the endpoint fails".to_owned(),
         (Some(DeliveryPhase::Held), _) => "held back by the endpoint's rate".to_owned(),
         (Some(DeliveryPhase::Waiting), _) => "waits behind other deliveries".to_owned(),
+        (Some(DeliveryPhase::Paused), _) => "waits because the endpoint was paused, until it is resumed".to_owned(),
         _ => "an attempt is due or in progress".to_owned(),
     }
 }

@@ -13,6 +13,10 @@ const RATE_MAX: f64 = 1_000_000.0;
 const ENDPOINTS_MAX: u32 = 1_000_000;
 /// Maximum value of the limit on waiting deliveries.
 const WAITING_DELIVERIES_LIMIT_MAX: u32 = 100_000_000;
+/// Maximum value of the limit on bytes for paused endpoints: 1 TiB.
+const PAUSED_BYTES_MAX: u64 = 1 << 40;
+/// Maximum value of the limit on days for paused endpoints.
+const PAUSED_DAYS_MAX: u32 = 365;
 /// Maximum value of `disable_after_days`.
 const DISABLE_DAYS_MAX: u32 = 365;
 
@@ -33,6 +37,12 @@ pub(super) fn check(draft: &TenantDraft, profiles: &Profiles) -> Result<(), Erro
     }
     if limits.waiting_deliveries.is_some_and(|waiting| !(1..=WAITING_DELIVERIES_LIMIT_MAX).contains(&waiting)) {
         mistakes.add("/limits/waiting_deliveries", format!("1 to {WAITING_DELIVERIES_LIMIT_MAX}"));
+    }
+    if limits.paused_bytes.is_some_and(|bytes| bytes > PAUSED_BYTES_MAX) {
+        mistakes.add("/limits/paused_bytes", format!("0 to {PAUSED_BYTES_MAX}"));
+    }
+    if limits.paused_days.is_some_and(|days| !(1..=PAUSED_DAYS_MAX).contains(&days)) {
+        mistakes.add("/limits/paused_days", format!("1 to {PAUSED_DAYS_MAX}"));
     }
     let rates = [
         ("/limits/events_per_second", limits.events_per_second),

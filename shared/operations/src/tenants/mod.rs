@@ -4,6 +4,7 @@ mod check;
 mod usage;
 
 use postrider_model::brand::Brand;
+use postrider_model::delivery::FailingEndpoints;
 use postrider_model::endpoint::EndpointOrder;
 use postrider_model::ids::TenantId;
 use postrider_model::scope::Scope;
@@ -44,6 +45,9 @@ pub struct CreateTenant {
     /// The number of days after which an endpoint is disabled if all of its attempts failed; 0 means never. If absent, the
     /// profile's value applies.
     pub disable_after_days: Option<u32>,
+    /// Whether an endpoint that fails for too long, or answers 410 where the profile honours that, is disabled or paused.
+    #[serde(default)]
+    pub failing_endpoints: FailingEndpoints,
     /// What the dashboard shows of the product. A field that is left out has the profile's value.
     #[serde(default)]
     pub brand: Option<Brand>,
@@ -72,6 +76,8 @@ pub struct EditTenant {
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<u32>)]
     pub disable_after_days: Option<Option<u32>>,
+    /// Whether an endpoint that fails for too long is disabled or paused.
+    pub failing_endpoints: Option<FailingEndpoints>,
     /// Replaces the whole brand.
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<Brand>)]
@@ -101,6 +107,8 @@ pub struct Tenant {
     /// The number of days after which an endpoint is disabled if all of its attempts failed; 0 means never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disable_after_days: Option<u32>,
+    /// Whether an endpoint that fails for too long is disabled or paused.
+    pub failing_endpoints: FailingEndpoints,
     /// What the dashboard shows of the product, where it differs from the profile's brand.
     #[serde(skip_serializing_if = "Brand::is_empty")]
     pub brand: Brand,
@@ -124,6 +132,7 @@ impl From<StoredTenant> for Tenant {
             enforce_catalog: draft.enforce_catalog,
             enforce_schemas: draft.enforce_schemas,
             disable_after_days: draft.disable_after_days,
+            failing_endpoints: draft.failing_endpoints,
             brand: draft.brand,
             version,
             created_at: created_at.into(),
@@ -142,6 +151,7 @@ impl From<CreateTenant> for TenantDraft {
             enforce_catalog: request.enforce_catalog,
             enforce_schemas: request.enforce_schemas,
             disable_after_days: request.disable_after_days,
+            failing_endpoints: request.failing_endpoints,
             brand: request.brand.unwrap_or_default(),
         }
     }
@@ -156,6 +166,7 @@ impl EditTenant {
         set(&mut draft.enforce_catalog, self.enforce_catalog);
         set(&mut draft.enforce_schemas, self.enforce_schemas);
         set(&mut draft.disable_after_days, self.disable_after_days);
+        set(&mut draft.failing_endpoints, self.failing_endpoints);
         set(&mut draft.brand, self.brand.map(Option::unwrap_or_default));
     }
 }

@@ -41,6 +41,10 @@ actions! {
     EndpointDeleted = "endpoint.deleted",
     /// Postrider disabled an endpoint.
     EndpointDisabled = "endpoint.disabled",
+    /// Postrider paused an endpoint.
+    EndpointPaused = "endpoint.paused",
+    /// A person skipped what waited for an endpoint that is or was paused.
+    PausedSkipped = "endpoint.paused_skipped",
     /// A signing secret was replaced.
     SecretRotated = "endpoint.secret_rotated",
     /// A tenant's definition of an event type was saved.

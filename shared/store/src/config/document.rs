@@ -155,6 +155,10 @@ pub struct Endpoint {
     pub disabled_reason: Option<String>,
     /// When Postrider disabled it.
     pub disabled_at: Option<UnixMillis>,
+    /// Why Postrider paused it; `None` if a person paused it, or if it is not paused.
+    pub paused_reason: Option<String>,
+    /// When it was paused.
+    pub paused_at: Option<UnixMillis>,
     /// When each previous secret stops signing, newest secret first. Such a time may be in the past.
     pub previous_secrets_until: Vec<UnixMillis>,
     /// When the next secret starts signing.

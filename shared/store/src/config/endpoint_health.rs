@@ -98,8 +98,8 @@ impl FromRow for EndpointHealth {
     }
 }
 
-/// SQL for the health of the endpoints `$1`. The last period in which an endpoint was off starts with the first inactive
-/// version after an active one, and ends with the next active version.
+/// SQL for the health of the endpoints `$1`. The last period in which an endpoint was off starts with the first inactive or disabled
+/// version after one that was on (active or paused), and ends with the next version that is on.
 const HEALTH: &str = "\
 WITH wanted AS (
     SELECT id, tenant, 'ep_' || replace(id::text, '-', '') AS name FROM endpoints WHERE id = ANY($1)
@@ -121,13 +121,13 @@ CROSS JOIN LATERAL (
             AND selection ->> 'event' IS NULL AND selection ->> 'event_types' IS NULL AND selection ->> 'attributes' IS NULL
           ORDER BY created_at DESC LIMIT 20) found) r
 CROSS JOIN LATERAL (
-    SELECT max(version) AS last_off FROM endpoint_versions WHERE endpoint = e.id AND status <> 0) f
+    SELECT max(version) AS last_off FROM endpoint_versions WHERE endpoint = e.id AND status NOT IN (0, 3)) f
 CROSS JOIN LATERAL (
     SELECT max(version) AS last_on FROM endpoint_versions
-    WHERE endpoint = e.id AND status = 0 AND version < f.last_off) n
+    WHERE endpoint = e.id AND status IN (0, 3) AND version < f.last_off) n
 CROSS JOIN LATERAL (
-    SELECT min(created_at) FILTER (WHERE status <> 0 AND version > n.last_on) AS off_from,
-        min(created_at) FILTER (WHERE status = 0 AND version > f.last_off) AS off_until
+    SELECT min(created_at) FILTER (WHERE status NOT IN (0, 3) AND version > n.last_on) AS off_from,
+        min(created_at) FILTER (WHERE status IN (0, 3) AND version > f.last_off) AS off_until
     FROM endpoint_versions WHERE endpoint = e.id) o";
 
 impl ConfigStore {

@@ -20,9 +20,10 @@ use crate::store::ConfigStore;
 /// SQL for the bytes of a row's document.
 const BYTES: &str = "octet_length(document::text)";
 
-/// SQL that ranks an endpoint `e` by the trouble in its health `h`. From the worst rank to the best: disabled by Postrider,
-/// failing, 1 to 4 failures in a row, no failures, switched off by the customer.
-const TROUBLE: &str = "CASE WHEN e.status = 2 THEN 4 WHEN e.status = 1 THEN 0 WHEN h.failing THEN 3 WHEN h.failures > 0 THEN 2 \
+/// SQL that ranks an endpoint `e` by the trouble in its health `h`. From the worst rank to the best: disabled or paused by
+/// Postrider, failing, 1 to 4 failures in a row, no failures, switched off or paused by the customer.
+const TROUBLE: &str = "CASE WHEN e.status = 2 OR (e.status = 3 AND e.paused_reason IS NOT NULL) THEN 4 \
+    WHEN e.status IN (1, 3) THEN 0 WHEN h.failing THEN 3 WHEN h.failures > 0 THEN 2 \
     ELSE 1 END";
 
 /// The rank and the id of the last endpoint of a page.

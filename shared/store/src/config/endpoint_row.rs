@@ -25,6 +25,7 @@ pub(crate) struct EndpointRow {
 }
 
 pub(crate) const COLUMNS: &str = "e.id, e.tenant, e.document, e.status, e.disabled_reason, e.disabled_at, \
+    e.paused_reason, e.paused_at, \
     e.secret_current, e.secret_previous, e.previous_until, e.secrets_earlier, e.earlier_until, e.secret_next, \
     e.next_from, e.private, e.version, e.created_at, e.updated_at";
 
@@ -39,6 +40,8 @@ impl FromRow for EndpointRow {
             status: row.col("status")?,
             disabled_reason: row.col("disabled_reason")?,
             disabled_at: row.col("disabled_at")?,
+            paused_reason: row.col("paused_reason")?,
+            paused_at: row.col("paused_at")?,
             previous_secrets_until: previous.into_iter().chain(earlier).collect(),
             next_secret_from: row.col("next_from")?,
             version: row.col("version")?,
@@ -97,15 +100,15 @@ impl EndpointRow {
         tx.execute(
             "INSERT INTO endpoints (id, tenant, document, status, disabled_reason, disabled_at, secret_current,
                 secret_previous, previous_until, secret_next, next_from, private, version, created_at, updated_at,
-                secrets_earlier, earlier_until)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+                secrets_earlier, earlier_until, paused_reason, paused_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
              ON CONFLICT (id) DO UPDATE SET (document, status, disabled_reason, disabled_at, secret_current,
                 secret_previous, previous_until, secret_next, next_from, private, version, updated_at,
-                secrets_earlier, earlier_until)
+                secrets_earlier, earlier_until, paused_reason, paused_at)
               = ROW (excluded.document, excluded.status, excluded.disabled_reason, excluded.disabled_at,
                 excluded.secret_current, excluded.secret_previous, excluded.previous_until, excluded.secret_next,
                 excluded.next_from, excluded.private, excluded.version, excluded.updated_at,
-                excluded.secrets_earlier, excluded.earlier_until)",
+                excluded.secrets_earlier, excluded.earlier_until, excluded.paused_reason, excluded.paused_at)",
             &[
                 &endpoint.id.0,
                 &endpoint.tenant.0,
@@ -124,6 +127,8 @@ impl EndpointRow {
                 &Ts(endpoint.updated_at),
                 &self.secrets_earlier,
                 &earlier_until,
+                &endpoint.paused_reason.as_deref().map(clean),
+                &endpoint.paused_at.map(Ts),
             ],
         )
         .await?;

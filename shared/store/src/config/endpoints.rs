@@ -1,6 +1,7 @@
 //! Edits and reads of endpoints.
 
-use postrider_model::delivery::EndpointStatus;
+use deadpool_postgres::Transaction;
+use postrider_model::delivery::{EndpointStatus, FailingEndpoints};
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
 use secrecy::{ExposeSecret, SecretString};
@@ -14,6 +15,7 @@ use super::{
 use crate::audit_log::{AuditAction, Change, json};
 use crate::error::{EditError, StoreError};
 use crate::outbox;
+use crate::pauses;
 use crate::sql::{Coded, RowExt, Ts, clean, from_row};
 use crate::store::ConfigStore;
 
@@ -39,6 +41,9 @@ fn described(endpoint: &Endpoint) -> serde_json::Value {
     let mut described = json(&endpoint.document);
     described["status"] = endpoint.status.as_str().into();
     described["disabled_reason"] = endpoint.disabled_reason.clone().into();
+    if endpoint.paused_reason.is_some() {
+        described["paused_reason"] = endpoint.paused_reason.clone().into();
+    }
     described
 }
 
@@ -51,6 +56,34 @@ fn same_private(one: &EndpointPrivate, two: &EndpointPrivate) -> bool {
         (headers, private.token.as_ref().map(text), pushover, private.chat.as_ref().map(text))
     };
     all(one) == all(two)
+}
+
+/// Changes the status of an endpoint on a person's order, with everything that belongs to the change. Does not write the
+/// endpoint's row.
+async fn change_status(tx: &Transaction<'_>, endpoint: &mut Endpoint, to: EndpointStatus) -> Result<(), StoreError> {
+    let (from, now) = (endpoint.status, endpoint.updated_at);
+    if from == to {
+        return Ok(());
+    }
+    endpoint.status = to;
+    if matches!(from, EndpointStatus::Disabled | EndpointStatus::Paused) {
+        // The days of failures that disable or pause an endpoint are counted from now on.
+        let sql = "UPDATE endpoint_health SET failing_since = $2 WHERE endpoint = $1";
+        tx.execute(sql, &[&endpoint.id.0, &Ts(now)]).await?;
+    }
+    (endpoint.disabled_reason, endpoint.disabled_at) = (None, None);
+    (endpoint.paused_reason, endpoint.paused_at) = (None, (to == EndpointStatus::Paused).then_some(now));
+    match (from, to) {
+        (_, EndpointStatus::Paused) => outbox::add_event(tx, &outbox::endpoint_paused(endpoint, None, now)).await?,
+        (EndpointStatus::Paused, EndpointStatus::Active) => {
+            outbox::add_event(tx, &outbox::endpoint_resumed(endpoint, now)).await?;
+        }
+        _ => {}
+    }
+    if from == EndpointStatus::Paused || to == EndpointStatus::Paused {
+        pauses::look_now(tx, endpoint.tenant, endpoint.id, now).await?;
+    }
+    Ok(())
 }
 
 impl ConfigStore {
@@ -70,6 +103,8 @@ impl ConfigStore {
                 status: new.draft.status,
                 disabled_reason: None,
                 disabled_at: None,
+                paused_reason: None,
+                paused_at: (new.draft.status == EndpointStatus::Paused).then_some(now),
                 previous_secrets_until: Vec::new(),
                 next_secret_from: None,
                 version: 0,
@@ -94,6 +129,9 @@ impl ConfigStore {
             return Err(StoreError::Conflict(format!("the tenant has {usage} of {limit} endpoints")));
         }
         row.save(&tx).await?;
+        if row.endpoint.status == EndpointStatus::Paused {
+            pauses::look_now(&tx, tenant, id, now).await?;
+        }
         if usage + 1 == limit {
             outbox::add_event(&tx, &outbox::limit_reached(tenant, "endpoints", limit, now)).await?;
         }
@@ -178,18 +216,9 @@ impl ConfigStore {
         let before = described(&row.endpoint);
         row.private = secrets::seal_private(self.0.keys(), id, &draft.private)?;
         row.endpoint.document = draft.document;
-        if draft.status != EndpointStatus::Disabled {
-            if row.endpoint.status == EndpointStatus::Disabled {
-                // The days of failures that disable an endpoint are counted from now on.
-                let sql = "UPDATE endpoint_health SET failing_since = $2 WHERE endpoint = $1";
-                tx.execute(sql, &[&id.0, &Ts(UnixMillis::now())]).await?;
-            }
-            row.endpoint.disabled_reason = None;
-            row.endpoint.disabled_at = None;
-        }
-        row.endpoint.status = draft.status;
         row.endpoint.version = version;
         row.endpoint.updated_at = UnixMillis::now();
+        change_status(&tx, &mut row.endpoint, draft.status).await?;
         row.save(&tx).await?;
         let mut after = described(&row.endpoint);
         if private_changes {
@@ -259,37 +288,52 @@ impl ConfigStore {
         Ok(row.endpoint)
     }
 
-    /// Disables an endpoint if it is active. Returns `false` if it is not active or was deleted.
-    pub async fn disable_endpoint(&self, id: EndpointId, reason: &str) -> Result<bool, StoreError> {
+    /// Disables an endpoint if it is active, or pauses it if its tenant prefers that. Returns its new status; `None` if it was not
+    /// active or was deleted.
+    pub async fn stop_endpoint(&self, id: EndpointId, reason: &str) -> Result<Option<EndpointStatus>, StoreError> {
         let mut client = self.0.client().await?;
         // Most calls find the endpoint already disabled, because every attempt in progress reports the same response. Such a
         // call must not lock the counter.
         let active = "SELECT 1 FROM endpoints WHERE id = $1 AND deleted_at IS NULL AND status = $2";
         if client.query_opt(active, &[&id.0, &EndpointStatus::Active.code()]).await?.is_none() {
-            return Ok(false);
+            return Ok(None);
         }
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         let mut row = match require(&tx, None, id, None).await {
-            Err(StoreError::NotFound { .. }) => return Ok(false),
+            Err(StoreError::NotFound { .. }) => return Ok(None),
             row => row?,
         };
         if row.endpoint.status != EndpointStatus::Active {
-            return Ok(false);
+            return Ok(None);
         }
-        let now = UnixMillis::now();
-        row.endpoint.status = EndpointStatus::Disabled;
-        row.endpoint.disabled_reason = Some(clean(reason).into_owned());
-        row.endpoint.disabled_at = Some(now);
-        row.endpoint.version = version;
-        row.endpoint.updated_at = now;
+        let (now, tenant) = (UnixMillis::now(), row.endpoint.tenant);
+        let reason = clean(reason).into_owned();
+        let preferred = tenants::require(&tx, tenant).await?.draft.failing_endpoints;
+        let endpoint = &mut row.endpoint;
+        (endpoint.version, endpoint.updated_at) = (version, now);
+        let (action, event, member) = match preferred {
+            FailingEndpoints::Disable => {
+                endpoint.status = EndpointStatus::Disabled;
+                (endpoint.disabled_reason, endpoint.disabled_at) = (Some(reason.clone()), Some(now));
+                let event = outbox::endpoint_disabled(endpoint, &reason, now);
+                (AuditAction::EndpointDisabled, event, "disabled_reason")
+            }
+            FailingEndpoints::Pause => {
+                endpoint.status = EndpointStatus::Paused;
+                (endpoint.paused_reason, endpoint.paused_at) = (Some(reason.clone()), Some(now));
+                pauses::look_now(&tx, tenant, id, now).await?;
+                let event = outbox::endpoint_paused(endpoint, Some(&reason), now);
+                (AuditAction::EndpointPaused, event, "paused_reason")
+            }
+        };
         row.save(&tx).await?;
-        outbox::add_event(&tx, &outbox::endpoint_disabled(&row.endpoint, reason, now)).await?;
-        let after = serde_json::json!({"status": row.endpoint.status.as_str(), "disabled_reason": row.endpoint.disabled_reason});
+        outbox::add_event(&tx, &event).await?;
+        let status = row.endpoint.status;
+        let after = serde_json::json!({"status": status.as_str(), member: reason});
         let before = serde_json::json!({"status": EndpointStatus::Active.as_str()});
-        let change = Change::of(row.endpoint.tenant, AuditAction::EndpointDisabled, id).from(before).to(after);
-        self.0.finish_edit(tx, version, change).await?;
-        Ok(true)
+        self.0.finish_edit(tx, version, Change::of(tenant, action, id).from(before).to(after)).await?;
+        Ok(Some(status))
     }
 
     /// Returns the endpoints of a tenant as they were at configuration version `version`, newest first, at most 1,000. Leaves

@@ -2,6 +2,7 @@
 
 use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::brand::Brand;
+use postrider_model::delivery::FailingEndpoints;
 use postrider_model::ids::TenantId;
 use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
@@ -13,7 +14,7 @@ use super::config_version::{bump, check_match};
 use crate::audit_log::{AuditAction, Change, json};
 use crate::error::{EditError, StoreError};
 use crate::history::{Cursor, Page, PageRequest};
-use crate::sql::{FromRow, RowExt, Ts, clean, from_row, read_optional};
+use crate::sql::{Coded, FromRow, RowExt, Ts, clean, from_row, read_optional};
 use crate::store::ConfigStore;
 use postrider_model::tenant_limits::TenantLimits;
 
@@ -34,6 +35,8 @@ pub struct TenantDraft {
     pub enforce_schemas: bool,
     /// Number of days of failures after which an endpoint is disabled. If `None`, the profile's value applies; 0 means never.
     pub disable_after_days: Option<u32>,
+    /// What happens to an endpoint that fails for too long.
+    pub failing_endpoints: FailingEndpoints,
     /// What the dashboard shows of the product, where it differs from the profile's brand.
     pub brand: Brand,
 }
@@ -49,6 +52,7 @@ impl TenantDraft {
             enforce_catalog: false,
             enforce_schemas: false,
             disable_after_days: None,
+            failing_endpoints: FailingEndpoints::default(),
             brand: Brand::default(),
         }
     }
@@ -77,12 +81,13 @@ from_row!(TenantDraft {
     enforce_catalog,
     enforce_schemas,
     disable_after_days,
+    failing_endpoints,
     brand
 });
 
 impl Tenant {
     pub(crate) const COLUMNS: &str = "id, name, profile, external_id, limits, enforce_catalog, enforce_schemas, \
-        disable_after_days, brand, version, created_at, updated_at";
+        disable_after_days, failing_endpoints, brand, version, created_at, updated_at";
 }
 
 impl FromRow for Tenant {
@@ -122,13 +127,14 @@ async fn save(tx: &Transaction<'_>, tenant: &Tenant) -> Result<(), StoreError> {
     let brand = (!draft.brand.is_empty()).then_some(Json(&draft.brand));
     tx.execute(
         "INSERT INTO tenants (id, name, profile, external_id, limits, enforce_catalog, enforce_schemas,
-                              disable_after_days, version, created_at, updated_at, brand)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                              disable_after_days, version, created_at, updated_at, brand, failing_endpoints)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          ON CONFLICT (id) DO UPDATE SET (name, profile, external_id, limits, enforce_catalog, enforce_schemas,
-                                         disable_after_days, version, updated_at, brand)
+                                         disable_after_days, version, updated_at, brand,
+                                         failing_endpoints)
             = ROW (excluded.name, excluded.profile, excluded.external_id, excluded.limits, excluded.enforce_catalog,
                    excluded.enforce_schemas, excluded.disable_after_days, excluded.version, excluded.updated_at,
-                   excluded.brand)",
+                   excluded.brand, excluded.failing_endpoints)",
         &[
             &tenant.id.0,
             &clean(&draft.name),
@@ -142,6 +148,7 @@ async fn save(tx: &Transaction<'_>, tenant: &Tenant) -> Result<(), StoreError> {
             &Ts(tenant.created_at),
             &Ts(tenant.updated_at),
             &brand,
+            &draft.failing_endpoints.code(),
         ],
     )
     .await
@@ -159,6 +166,7 @@ fn described(draft: &TenantDraft) -> serde_json::Value {
         "enforce_catalog": draft.enforce_catalog,
         "enforce_schemas": draft.enforce_schemas,
         "disable_after_days": draft.disable_after_days,
+        "failing_endpoints": draft.failing_endpoints,
         "brand": (!draft.brand.is_empty()).then(|| json(&draft.brand)),
     })
 }

@@ -102,7 +102,7 @@ pub struct FeedEventType {
     pub ttl_seconds: Option<u32>,
 }
 
-/// The subscription of an active endpoint, as fan-out needs it. The subscription is not compiled, because that requires the
+/// The subscription of an active or paused endpoint, as fan-out needs it. The subscription is not compiled, because that requires the
 /// tenant's profile. A snapshot may have a million subscriptions, so the lists have no spare capacity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointSubscription {
@@ -118,6 +118,8 @@ pub struct EndpointSubscription {
     pub payload_filter: Option<serde_json::Value>,
     /// The format of the endpoint's bodies.
     pub body_kind: BodyKind,
+    /// Whether the endpoint is paused.
+    pub paused: bool,
     /// Configuration version of the endpoint's last edit.
     pub version: i64,
 }
@@ -141,7 +143,7 @@ pub struct Changes {
     pub event_types: Vec<FeedEventType>,
     /// Event types deleted.
     pub event_types_gone: Vec<(TenantId, EventType)>,
-    /// Subscriptions of active endpoints created or edited. If a tenant was edited, all of its subscriptions.
+    /// Subscriptions of active and paused endpoints created or edited. If a tenant was edited, all of its subscriptions.
     pub subscriptions: Vec<EndpointSubscription>,
     /// Endpoints deleted, deactivated or disabled, with their tenants.
     pub subscriptions_gone: Vec<(TenantId, EndpointId)>,

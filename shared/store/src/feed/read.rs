@@ -184,15 +184,16 @@ impl Reader<'_> {
     async fn subscriptions(&self, changes: &mut Changes) -> Result<(), StoreError> {
         // Subscriptions are compiled for the tenant's profile, so an edit of a tenant reads all of its subscriptions. There are
         // two statements, because a single statement with OR would use no index and scan every endpoint.
-        let own = "SELECT id, tenant, document, version, deleted_at IS NOT NULL OR status <> 0 AS gone
+        let own = "SELECT id, tenant, document, version, status = 3 AS paused,
+                          deleted_at IS NOT NULL OR status NOT IN (0, 3) AS gone
                    FROM endpoints WHERE version > $1";
         let sql = match self.since {
-            None => format!("{own} AND deleted_at IS NULL AND status = 0"),
+            None => format!("{own} AND deleted_at IS NULL AND status IN (0, 3)"),
             Some(_) => format!(
                 "{own} UNION ALL
-                 SELECT e.id, e.tenant, e.document, e.version, false
+                 SELECT e.id, e.tenant, e.document, e.version, e.status = 3, false
                  FROM tenants t JOIN endpoints e ON e.tenant = t.id
-                 WHERE t.version > $1 AND e.version <= $1 AND e.deleted_at IS NULL AND e.status = 0"
+                 WHERE t.version > $1 AND e.version <= $1 AND e.deleted_at IS NULL AND e.status IN (0, 3)"
             ),
         };
         self.each(&sql, |row| {
@@ -209,6 +210,7 @@ impl Reader<'_> {
                 filters: document.filters.into_iter().collect(),
                 payload_filter: document.payload_filter,
                 body_kind: body_kind(document.channel, document.ascii_json),
+                paused: row.col("paused")?,
                 version: row.col("version")?,
             });
             Ok(())

@@ -55,6 +55,8 @@ pub struct DeliveryRow {
     pub finished_at: Option<UnixMillis>,
     /// When it is discarded if it is still pending then.
     pub expires_at: UnixMillis,
+    /// Bytes of its payload, if it is set aside for a paused endpoint.
+    pub set_aside_bytes: Option<u32>,
 }
 
 impl DeliveryRow {
@@ -78,7 +80,7 @@ pub struct AttemptRow {
 /// The columns of [`DeliveryRow`].
 pub(crate) const COLUMNS: &str = "id, delivery_day, event_id, event_day, type, tenant, endpoint, status, discard_reason, \
     generation, origin, epoch, number, status_code, outcome, created_at, accepted_at, next_attempt_at, \
-    first_attempt_at, reported_at, expires_at";
+    first_attempt_at, reported_at, expires_at, set_aside_bytes";
 
 impl FromRow for DeliveryRow {
     fn read(row: &Row) -> Result<Self, StoreError> {
@@ -108,6 +110,7 @@ impl FromRow for DeliveryRow {
             first_attempt_at: row.col("first_attempt_at")?,
             finished_at: if status.is_terminal() { Some(row.col("reported_at")?) } else { None },
             expires_at: row.col("expires_at")?,
+            set_aside_bytes: row.col("set_aside_bytes")?,
         })
     }
 }

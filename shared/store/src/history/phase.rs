@@ -10,12 +10,16 @@ use super::query::Query;
 use crate::sql::{Coded, Ts};
 
 impl Query {
-    /// Adds the conditions of [`DeliveryPhase::of`].
+    /// Adds the conditions of [`DeliveryPhase`].
     pub(super) fn filter_phase(&mut self, phase: DeliveryPhase, holding: &[EndpointId]) {
         let due = Ts(UnixMillis::now());
         let on_its_way = Ts(UnixMillis(due.0.0 - ON_ITS_WAY.as_millis() as i64));
         let holding = || Box::new(holding.iter().map(|id| id.0).collect::<Vec<Uuid>>());
         self.filter("status = ?", [Box::new(DeliveryStatus::Pending.code()) as _]);
+        if phase == DeliveryPhase::Paused {
+            return self.filter("set_aside_bytes IS NOT NULL", []);
+        }
+        self.filter("set_aside_bytes IS NULL", []);
         match phase {
             DeliveryPhase::Scheduled => self.filter("number = 0 AND next_attempt_at > ?", [Box::new(due) as _]),
             DeliveryPhase::Retrying => self.filter("number > 0 AND next_attempt_at > ?", [Box::new(due) as _]),
@@ -31,6 +35,7 @@ impl Query {
                 "coalesce(next_attempt_at <= ?, true) AND endpoint <> ALL(?)",
                 [Box::new(on_its_way) as _, holding() as _],
             ),
+            DeliveryPhase::Paused => {}
         }
     }
 }

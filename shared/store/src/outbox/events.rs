@@ -53,6 +53,31 @@ pub(crate) fn endpoint_disabled(endpoint: &Endpoint, reason: &str, at: UnixMilli
     NewEvent { about: endpoint.tenant, event_type: "endpoint.disabled", data, at }
 }
 
+/// The event that an endpoint was paused: by Postrider for a reason, or by a person.
+pub(crate) fn endpoint_paused(endpoint: &Endpoint, reason: Option<&str>, at: UnixMillis) -> NewEvent {
+    let mut data = serde_json::json!({
+        "tenant_id": endpoint.tenant,
+        "endpoint_id": endpoint.id,
+        "name": endpoint.document.name,
+        "paused_at": at.to_rfc3339_millis(),
+    });
+    if let Some(reason) = reason {
+        data["reason"] = reason.into();
+    }
+    NewEvent { about: endpoint.tenant, event_type: "endpoint.paused", data, at }
+}
+
+/// The event that a person resumed a paused endpoint.
+pub(crate) fn endpoint_resumed(endpoint: &Endpoint, at: UnixMillis) -> NewEvent {
+    let data = serde_json::json!({
+        "tenant_id": endpoint.tenant,
+        "endpoint_id": endpoint.id,
+        "name": endpoint.document.name,
+        "resumed_at": at.to_rfc3339_millis(),
+    });
+    NewEvent { about: endpoint.tenant, event_type: "endpoint.resumed", data, at }
+}
+
 /// Writes an operational event as part of an edit. Writes no event about the operator's own endpoints, because that event would
 /// cause further events. Only the outbox relay publishes operational events, so a relay may claim the entry immediately.
 pub(crate) async fn add_event(tx: &Transaction<'_>, event: &NewEvent) -> Result<(), StoreError> {

@@ -13,7 +13,9 @@ use postrider_wire::messages::{DeliveryRef, DeliveryTask};
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
-pub(crate) use self::events::{add_event, endpoint_disabled, limit_reached, replay_finished};
+pub(crate) use self::events::{
+    add_event, endpoint_disabled, endpoint_paused, endpoint_resumed, limit_reached, replay_finished,
+};
 use crate::config::{EndpointDocument, endpoint_at};
 use crate::error::StoreError;
 use crate::history::{DeadLetterRow, EventRow, event, pending_letter};

@@ -26,6 +26,8 @@ ON CONFLICT (id, delivery_day) DO UPDATE SET
                           THEN excluded.discard_reason ELSE d.discard_reason END,
     next_attempt_at = CASE WHEN (excluded.standing, excluded.reported_at) > (d.standing, d.reported_at)
                            THEN excluded.next_attempt_at ELSE d.next_attempt_at END,
+    set_aside_bytes = CASE WHEN (excluded.standing, excluded.reported_at) > (d.standing, d.reported_at)
+                           THEN excluded.set_aside_bytes ELSE d.set_aside_bytes END,
     reported_at = CASE WHEN (excluded.standing, excluded.reported_at) > (d.standing, d.reported_at)
                        THEN excluded.reported_at ELSE d.reported_at END,
     standing = greatest(d.standing, excluded.standing),
@@ -60,6 +62,7 @@ array_params! {
         standing: i64 = report.standing(),
         next_attempt_at: Option<Ts> = report.next_attempt_at.map(Ts),
         first_attempt_at: Option<Ts> = report.first_attempt_at.map(Ts),
+        set_aside_bytes: Option<i32> = report.set_aside_bytes.map(|bytes| i32::try_from(bytes).unwrap_or(i32::MAX)),
         delivery_day: Date = Date(report.of.delivery_day),
         event_day: Date = Date(report.of.event_day),
         epoch: i32 = i32::try_from(report.epoch).unwrap_or(i32::MAX),

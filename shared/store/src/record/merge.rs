@@ -38,25 +38,29 @@ pub(crate) struct Report<'a> {
     pub(crate) created_at: UnixMillis,
     pub(crate) expires_at: UnixMillis,
     pub(crate) first_attempt_at: Option<UnixMillis>,
+    /// Bytes of the payload, if the delivery is set aside. Part of the state.
+    pub(crate) set_aside_bytes: Option<u32>,
 }
 
 impl<'a> Report<'a> {
-    /// The reports of a decision: one pending delivery for each matched endpoint.
+    /// The reports of a decision: one pending delivery for each matched endpoint. Deliveries to paused endpoints are set aside.
     pub(crate) fn decided(decision: &'a Decision) -> impl Iterator<Item = Self> {
-        decision.matched.iter().map(move |endpoint| Self {
+        let set_aside = |endpoint| decision.paused.contains(endpoint).then_some(decision.payload_bytes);
+        decision.matched.iter().map(move |endpoint| (endpoint, set_aside(endpoint))).map(|(endpoint, set_aside)| Self {
             of: Cow::Owned(DeliveryRef::new(event_of(decision), *endpoint, Generation::First, decision.decided_at)),
             status: DeliveryStatus::Pending,
             epoch: decision.epoch,
             state_number: 0,
             reported_at: decision.decided_at,
             discard_reason: None,
-            next_attempt_at: Some(decision.deliver_at.unwrap_or(decision.decided_at)),
+            next_attempt_at: Some(decision.deliver_at.unwrap_or(decision.decided_at)).filter(|_| set_aside.is_none()),
             number: 0,
             status_code: None,
             outcome: None,
             created_at: decision.decided_at,
             expires_at: decision.expires_at,
             first_attempt_at: None,
+            set_aside_bytes: set_aside,
         })
     }
 
@@ -64,20 +68,23 @@ impl<'a> Report<'a> {
     pub(crate) fn reported(outcome: &'a OutcomeReport) -> Self {
         let attempt = outcome.attempt.as_ref();
         let first = attempt.filter(|attempt| attempt.number == 1);
+        let number = attempt.map_or(0, |attempt| attempt.number);
         Self {
             of: Cow::Borrowed(&outcome.delivery),
             status: outcome.status,
             epoch: outcome.epoch,
-            state_number: attempt.map_or(0, |attempt| attempt.number),
+            // A delivery is set aside after its last attempt, so the report replaces the report of that attempt.
+            state_number: outcome.set_aside.map_or(number, |set_aside| set_aside.number),
             reported_at: outcome.at,
             discard_reason: outcome.discard_reason,
-            next_attempt_at: outcome.next_attempt_at,
-            number: attempt.map_or(0, |attempt| attempt.number),
+            next_attempt_at: outcome.next_attempt_at.filter(|_| outcome.set_aside.is_none()),
+            number,
             status_code: attempt.and_then(|attempt| attempt.status_code),
             outcome: attempt.map(|attempt| attempt.outcome),
             created_at: outcome.delivery.created_at,
             expires_at: outcome.expires_at,
             first_attempt_at: first.map(super::attempts::ended_at),
+            set_aside_bytes: outcome.set_aside.map(|set_aside| set_aside.bytes),
         }
     }
 
@@ -97,6 +104,7 @@ impl<'a> Report<'a> {
             created_at: task.delivery.created_at,
             expires_at: task.expires_at,
             first_attempt_at: None,
+            set_aside_bytes: None,
         }
     }
 
@@ -121,6 +129,7 @@ impl<'a> Report<'a> {
             created_at: row.delivery.created_at,
             expires_at: row.expires_at,
             first_attempt_at: row.first_attempt_at,
+            set_aside_bytes: None,
         }
     }
 
@@ -145,6 +154,7 @@ impl<'a> Report<'a> {
             self.reported_at = other.reported_at;
             self.discard_reason = other.discard_reason;
             self.next_attempt_at = other.next_attempt_at;
+            self.set_aside_bytes = other.set_aside_bytes;
         }
         match self.number.cmp(&other.number) {
             Ordering::Less => {

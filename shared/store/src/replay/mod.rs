@@ -65,7 +65,7 @@ pub struct Progress {
 pub struct ReplayTargets {
     /// The tenant's current profile.
     pub profile: String,
-    /// Active endpoints.
+    /// Active and paused endpoints.
     pub endpoints: Vec<(EndpointId, EndpointDocument)>,
     /// Every version of the endpoint of a recovery, oldest first. Empty for other replays.
     pub versions: Vec<EndpointVersion>,

@@ -69,9 +69,11 @@ pub(super) async fn targets(
     let living = "SELECT profile FROM tenants WHERE id = $1 AND deleted_at IS NULL";
     let Some(row) = client.query_opt(living, &[&tenant.0]).await? else { return Ok(None) };
     let active = "SELECT id, document FROM endpoints
-                  WHERE tenant = $1 AND deleted_at IS NULL AND (status = $2 OR $4) AND ($3::uuid IS NULL OR id = $3)";
+                  WHERE tenant = $1 AND deleted_at IS NULL AND (status IN ($2, $5) OR $4) AND ($3::uuid IS NULL OR id = $3)";
     let only = selection.endpoint.map(|endpoint| endpoint.0);
-    let rows = client.query(active, &[&tenant.0, &EndpointStatus::Active.code(), &only, &off_too]).await?;
+    // Deliveries of a replay to a paused endpoint are set aside by a dispatcher.
+    let paused = EndpointStatus::Paused.code();
+    let rows = client.query(active, &[&tenant.0, &EndpointStatus::Active.code(), &only, &off_too, &paused]).await?;
     let versions = match selection.endpoint {
         Some(endpoint) if selection.mode == ReplayMode::Recover => versions(client, endpoint).await?,
         _ => Vec::new(),

@@ -46,7 +46,7 @@ async fn each_change_is_one_entry_with_who_and_what_and_no_secret() {
     let again = store.config().put_event_type(tenant, &name, &draft, None).await.unwrap();
     assert_eq!((again.created, again.event_type), (false, saved.event_type));
     // `plain` acts as Postrider itself.
-    assert!(plain.config().disable_endpoint(made.id, "it answered 410").await.unwrap());
+    assert!(plain.config().stop_endpoint(made.id, "it answered 410").await.unwrap().is_some());
     store.config().delete_endpoint(None, made.id, None).await.unwrap();
     let refused = store.config().delete_endpoint(None, EndpointId::generate(), None).await.unwrap_err();
     assert!(matches!(refused, StoreError::NotFound { .. }));

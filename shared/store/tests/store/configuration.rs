@@ -228,8 +228,8 @@ async fn the_engine_disables_an_endpoint_once_and_its_customer_brings_it_back() 
     let fixture = Fixture::new("disable").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
     let made = store.config().create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
-    let results = join_all((0..5).map(|_| store.config().disable_endpoint(made.id, "410 Gone"))).await;
-    assert_eq!(results.into_iter().filter(|result| *result.as_ref().unwrap()).count(), 1);
+    let results = join_all((0..5).map(|_| store.config().stop_endpoint(made.id, "410 Gone"))).await;
+    assert_eq!(results.into_iter().filter(|result| result.as_ref().unwrap().is_some()).count(), 1);
     let disabled = store.config().get_endpoint(None, made.id).await.unwrap().unwrap();
     assert_eq!(disabled.status, EndpointStatus::Disabled);
     assert_eq!(disabled.disabled_reason.as_deref(), Some("410 Gone"));
@@ -244,7 +244,7 @@ async fn the_engine_disables_an_endpoint_once_and_its_customer_brings_it_back() 
     };
     let back = store.config().edit_endpoint(None, made.id, None, activate).await.unwrap();
     assert_eq!((back.status, back.disabled_reason, back.disabled_at), (EndpointStatus::Active, None, None));
-    assert!(!store.config().disable_endpoint(EndpointId::generate(), "x").await.unwrap());
+    assert!(store.config().stop_endpoint(EndpointId::generate(), "x").await.unwrap().is_none());
 }
 
 #[tokio::test]

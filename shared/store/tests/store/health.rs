@@ -122,7 +122,7 @@ async fn days_of_failures_count_only_for_active_endpoints_without_success() {
     assert_eq!(long().await, [endpoint]);
 
     // The endpoint was disabled and activated again. It still fails, but its days of failures are counted from the beginning.
-    assert!(store.config().disable_endpoint(endpoint, "why").await.unwrap());
+    assert!(store.config().stop_endpoint(endpoint, "why").await.unwrap().is_some());
     assert_eq!(long().await, []);
     let on = |draft: &mut postrider_store::config::EndpointDraft| {
         draft.status = postrider_model::delivery::EndpointStatus::Active;

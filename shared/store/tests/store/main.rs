@@ -17,6 +17,7 @@ mod manual_retries;
 mod matching;
 mod migrating;
 mod partitions;
+mod pauses;
 mod payload_search;
 mod people;
 mod portal;

@@ -32,7 +32,7 @@ async fn endpoints_in_trouble_come_first_on_every_page() {
     };
     let reports = [failures(made[1], 5), failures(made[2], 1)].concat();
     store.record().write(&batch(vec![], vec![], reports)).await.unwrap();
-    store.config().disable_endpoint(made[0], "why").await.unwrap();
+    store.config().stop_endpoint(made[0], "why").await.unwrap();
     let off = |draft: &mut EndpointDraft| {
         draft.status = EndpointStatus::Inactive;
         Ok::<_, ()>(())

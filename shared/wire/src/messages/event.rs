@@ -178,6 +178,12 @@ pub struct Decision {
     /// When the first attempts are due, if that is after `decided_at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deliver_at: Option<UnixMillis>,
+    /// The endpoints of `matched` that are paused. Fan-out publishes no delivery to them: their deliveries are set aside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paused: Vec<EndpointId>,
+    /// Number of bytes of the event's payload, if `paused` is not empty.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub payload_bytes: u32,
     /// When the deliveries are discarded.
     pub expires_at: UnixMillis,
 }

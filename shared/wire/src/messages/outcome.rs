@@ -52,6 +52,15 @@ pub struct AttemptRecord {
     pub response_headers: HeaderList,
 }
 
+/// A delivery that a dispatcher set aside because its endpoint is paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAside {
+    /// The number of the attempt that was due.
+    pub number: u16,
+    /// Number of bytes of the delivery's body.
+    pub bytes: u32,
+}
+
 /// Dispatcher -> recorder: the state of a delivery after an attempt, or after it was dropped without an attempt. Payload: an
 /// excerpt of the response's body.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,6 +80,10 @@ pub struct OutcomeReport {
     /// When the next attempt is due, if the delivery is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<UnixMillis>,
+    /// Set if the delivery was set aside. A recorder of a release without this member takes the delivery for one that is due at
+    /// `next_attempt_at`, and its reconciler publishes the delivery again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<SetAside>,
     /// Why the delivery was discarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discard_reason: Option<DiscardReason>,

@@ -119,12 +119,15 @@ async fn saved_view(world: &World, tenant: &Tenant) -> String {
     address.rsplit('/').next().expect("an id").to_owned()
 }
 
-/// A disabled endpoint, and an endpoint for Pushover if the profile has that channel. The disabled one has no deliveries, because a
-/// delivery to it cannot be sent again.
+/// A disabled endpoint, a paused one, and an endpoint for Pushover if the profile has that channel. The first two have no deliveries,
+/// because a delivery to them cannot be sent again.
 async fn more_endpoints(world: &World, tenant: &Tenant, profile: &str) -> Vec<String> {
     let disabled = world.endpoint(tenant).await;
-    world.store.config().disable_endpoint(id(&disabled).parse().unwrap(), "it answered 410").await.unwrap();
-    let mut ids = vec![id(&disabled)];
+    world.store.config().stop_endpoint(id(&disabled).parse().unwrap(), "it answered 410").await.unwrap();
+    let paused =
+        json!({"name": "paused", "url": "https://example.com/paused", "event_types": ["*"], "status": "paused"});
+    let paused = world.post(&tenant.key, "/v1/endpoints", paused).await.ok(201);
+    let mut ids = vec![id(&disabled), id(&paused)];
     if profile == "mumara" {
         let pushover = json!({"user_key": "u".repeat(30), "api_token": "a".repeat(30), "sound": "Pushover"});
         let phone = json!({"name": "phone", "channel": "pushover", "pushover": pushover, "event_types": ["*"]});

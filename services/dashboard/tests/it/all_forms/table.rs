@@ -49,6 +49,7 @@ const FORMS: &[Entry] = &[
     entry("/dashboard/{tenant}/webhooks/{id}/delete"),
     entry("/dashboard/{tenant}/webhooks/{id}/test"),
     entry("/dashboard/{tenant}/webhooks/{id}/recover"),
+    entry("/dashboard/{tenant}/webhooks/{id}/skip"),
     Entry { values: &[("overlap_hours", "5")], ..entry("/dashboard/{tenant}/webhooks/{id}/rotate") },
     entry("/dashboard/{tenant}/deliveries/{id}/retry"),
     entry("/dashboard/{tenant}/deliveries/{id}/cancel"),
