@@ -38,6 +38,7 @@ mod operational_events;
 mod operator_commands;
 mod pagination;
 mod partitions;
+mod pause;
 mod producers;
 mod product_keys;
 mod profiles;

@@ -125,6 +125,14 @@ async fn a_customer_finds_out_why_a_webhook_failed_and_recovers_it_in_two_clicks
     visit("recover", &deployment, &world).await;
 }
 
+/// Guarantee (In a browser): A customer pauses a webhook, sees what waits and why, skips it, and resumes the webhook.
+#[tokio::test]
+async fn a_customer_pauses_a_webhook_skips_what_waits_and_resumes_it() {
+    let deployment = Deployment::start("dashboard_pause").await;
+    let world = tenants(&deployment, &["standard"]).await;
+    visit("pause", &deployment, &world).await;
+}
+
 /// Guarantee (In a browser): Each product's customer, in a frame of the product's page, finds out why their webhook failed and recovers
 /// everything that it missed in at most five clicks.
 #[tokio::test]
