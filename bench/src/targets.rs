@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::everyday::{AFTER_BURST, BARE_BUSY, BARE_SLOW, BATCHES, BUSY, IDLE, ONE, SLOW, TEN};
 use crate::ledger::Latency;
-use crate::log::{HEALTH_MONTH, HEALTH_WEEK, PageRow};
+use crate::log::PageRow;
 use crate::processes::Kind;
 use crate::report::{Report, Row};
 
@@ -18,9 +18,6 @@ const ISOLATION: Bound = Bound { more_is_better: false, bound: 1.5, aim: None };
 
 /// Maximum time, in milliseconds, and maximum size, in kilobytes, of a page of the dashboard.
 const PAGE_MS: Bound = Bound { more_is_better: false, bound: 100.0, aim: None };
-/// Maximum time, in milliseconds, of the health of all webhooks over 7 or 30 days. The API keeps these figures for 5 minutes; the
-/// first request of the bench, which is not measured, reads them.
-const LONG_HEALTH_MS: Bound = Bound { more_is_better: false, bound: 100.0, aim: None };
 const PAGE_KB: Bound = Bound { more_is_better: false, bound: 300.0, aim: None };
 
 /// The target of counts that must be 0 in all rows of all runs together.
@@ -185,14 +182,8 @@ pub(crate) fn verdicts(report: &Report) -> Vec<Verdict> {
         Verdict::of(&name, ratios.collect(), None)
     });
     let worst = |of: fn(&PageRow) -> f64| report.pages.iter().map(of).reduce(f64::max);
-    let is_long = |page: &&PageRow| [HEALTH_WEEK, HEALTH_MONTH].contains(&page.name);
-    let slowest = |long: bool| {
-        let pages = report.pages.iter().filter(|page| is_long(page) == long);
-        pages.map(|page| page.time.p50_ms).reduce(f64::max)
-    };
     let pages = [
-        ("the slowest page of the dashboard, median ms", slowest(false), PAGE_MS),
-        ("health of 1,000 webhooks over 7 and 30 days, median ms", slowest(true), LONG_HEALTH_MS),
+        ("the slowest page of the dashboard, median ms", worst(|page| page.time.p50_ms), PAGE_MS),
         ("the largest page of the dashboard, KB", worst(|page| page.kilobytes), PAGE_KB),
     ];
     let pages = pages.map(|(name, worst, bound)| Verdict::of(name, worst.into_iter().collect(), Some(bound)));

@@ -1,39 +1,43 @@
 //! The health of webhooks: attempts as figures and charts, failures by cause, and the webhooks with the lowest success rates.
 
 mod charts;
-mod kept;
 mod table;
 mod worst;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::routing::get;
-use axum::{Extension, Router};
 use maud::{Markup, html};
 use postrider_operations::failures::Failures;
+use postrider_operations::stats::{Stats, StatsQuery};
 
 use self::charts::charts;
-use self::kept::{Found, KeptFigures};
 use self::table::figures_table;
 use self::worst::worst_webhooks;
 use crate::Dashboard;
-use crate::components::{RANGES, Range, WebhookOptions, cause_table, choice_filter, empty, options, tiles, time};
+use crate::components::{
+    RANGES, Range, WebhookOptions, cause_table, choice_filter, empty, failures_query, options, tiles, time,
+};
 use crate::failure::Answer;
 use crate::language::{t, text, tm};
 use crate::page::Page;
 
 pub(crate) fn routes() -> Router<Arc<Dashboard>> {
-    Router::new().route("/dashboard/{tenant}/health", get(show)).layer(Extension(KeptFigures::default()))
+    Router::new().route("/dashboard/{tenant}/health", get(show))
 }
 
 /// `GET …/health`
-async fn show(Extension(kept): Extension<KeptFigures>, page: Page) -> Answer {
+async fn show(page: Page) -> Answer {
     let query = &page.visitor.query;
     let (range, endpoint) = (Range::named(query.get("range")), query.get("endpoint_id"));
-    let read = kept.read(&page, endpoint, &range).await?;
-    let Found { stats: found, failures, worst, read_at } = &*read;
-    let worst = worst_webhooks(&page, worst, &range).await?;
-    let is_kept = endpoint.is_empty() && range.is_long();
+    // The three sections are read at the same time, because each scans the hours of all webhooks.
+    let asked = range.query();
+    let (found, failures, worst) = tokio::try_join!(
+        stats(&page, endpoint, &asked),
+        failures(&page, endpoint, failures_query(asked)),
+        worst_webhooks(&page, endpoint, &range, &asked)
+    )?;
     let choices = if page.visitor.live {
         html! {}
     } else {
@@ -47,13 +51,12 @@ async fn show(Extension(kept): Extension<KeptFigures>, page: Page) -> Answer {
         section #health aria-label=(t!("Figures")) data-live data-every=(every) {
             (tiles(&found.total, page.profile.promise))
             @if found.total.attempts == 0 { (no_attempts(&page)) } @else {
-                (charts(found, (!range.is_by_minute()).then_some(failures), page.profile.promise))
-                (figures_table(&page, found, endpoint))
+                (charts(&found, (!range.is_by_minute()).then_some(&failures), page.profile.promise))
+                (figures_table(&page, &found, endpoint))
             }
-            (causes(&page, failures, &range, endpoint))
+            (causes(&page, &failures, &range, endpoint))
             @if older_failures { p.hint { (t!("The causes of older failures were not recorded.")) } }
             (worst)
-            @if is_kept { p.hint { (tm!("Read {time}; renewed every 5 minutes.", time = time((*read_at).into()))) } }
         }
     };
     Ok(page.show(&t!("Health"), content))
@@ -67,6 +70,20 @@ async fn choices(page: &Page, endpoint: &str, range: &Range) -> Answer {
         (choice_filter("q-range", "range", &t!("Time"), options(range.name, RANGES.map(|range| (range.name, text(range.label))))))
         div.buttons { button type="submit" { (t!("Show")) } }
     } })
+}
+
+async fn stats(page: &Page, endpoint: &str, query: &StatsQuery) -> Answer<Stats> {
+    Ok(match endpoint {
+        "" => page.operations.tenant_stats(page.caller, query).await?,
+        endpoint => page.operations.endpoint_stats(page.caller, endpoint, query).await?,
+    })
+}
+
+async fn failures(page: &Page, endpoint: &str, query: StatsQuery) -> Answer<Failures> {
+    Ok(match endpoint {
+        "" => page.operations.tenant_failures(page.caller, &query).await?,
+        endpoint => page.operations.endpoint_failures(page.caller, endpoint, &query).await?,
+    })
 }
 
 fn no_attempts(page: &Page) -> Markup {

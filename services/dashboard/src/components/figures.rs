@@ -39,11 +39,6 @@ impl Range {
         StatsQuery { by: self.by, from: Some(from), to: None }
     }
 
-    /// Whether the range is longer than a day.
-    pub(crate) fn is_long(&self) -> bool {
-        self.hours > DAY.hours
-    }
-
     /// Whether the figures of the range are by minute. Failures by cause are then of the whole hours around the range.
     pub(crate) fn is_by_minute(&self) -> bool {
         self.by == IntervalLength::Minute
