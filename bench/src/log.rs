@@ -21,6 +21,8 @@ const ENDPOINTS: u32 = 1_000;
 const EVENT_TYPES: u32 = 200;
 /// Length of the URL of every twentieth endpoint, in characters.
 const URL_CHARS: usize = 900;
+/// Hours in which every endpoint has counts and two causes of failures: those of the longest range of the health page.
+const HOURS: u32 = 30 * 24;
 /// The payload of the published event, in bytes.
 const PAYLOAD_BYTES: usize = 256 * 1024;
 /// Requests for each page. The first one fills caches and is not measured.
@@ -80,6 +82,8 @@ async fn measure(engine: &Engine, database: &str, sink: &Sink, attempts: u64) ->
         ("event types", of_tenant("/event-types")),
         ("replays", of_tenant("/replays")),
         ("health", of_tenant("/health")),
+        ("health, 7 days", of_tenant("/health?range=7d")),
+        ("health, 30 days", of_tenant("/health?range=30d")),
         ("audit log", of_tenant("/audit-log")),
         ("search for a webhook", of_tenant("/find?q=endpoint%2050")),
         ("operator: tenants", "/dashboard/operator/tenants".to_owned()),
@@ -168,10 +172,10 @@ async fn fill(client: &Client, tenant: &Tenant, attempts: u64) -> anyhow::Result
          INSERT INTO endpoint_hours (endpoint, hour, successes, failures, retries, duration_us, first_attempts, first_within_5s,
              first_within_30s)
          SELECT md5('endpoint ' || n)::uuid, date_trunc('hour', now()) - h * interval '1 hour', 9, 2, 0, 50000, 10, 10, 10
-         FROM generate_series(1, {ENDPOINTS}) n, generate_series(0, 23) h;
+         FROM generate_series(1, {ENDPOINTS}) n, generate_series(0, {HOURS} - 1) h;
          INSERT INTO endpoint_failures (endpoint, hour, outcome, status_code, attempts, first_at, last_at)
          SELECT md5('endpoint ' || n)::uuid, date_trunc('hour', now()) - h * interval '1 hour', 1, 500 + c, 1, now(), now()
-         FROM generate_series(1, {ENDPOINTS}) n, generate_series(0, 23) h, generate_series(0, 1) c;
+         FROM generate_series(1, {ENDPOINTS}) n, generate_series(0, {HOURS} - 1) h, generate_series(0, 1) c;
          INSERT INTO dashboard_sessions (token_hash, key_hash, created_at, expires_at)
          VALUES (sha256('{SESSION}'), sha256('{OPERATOR_KEY}'), now(), now() + interval '2 hours');"
     );
