@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use postrider_model::attempt::{Outcome, SECRET_MASK};
-use postrider_operations::deliveries::{Attempt, Header};
+use postrider_operations::deliveries::{Attempt, DeliveryDetail, Header};
 
 use crate::components::{ago, badge, changes, code, listing, time};
 use crate::curl;
@@ -14,8 +14,9 @@ use crate::texts;
 const HELD_SHOWN_MS: u64 = 100;
 
 /// The attempts of a delivery, newest first: a row for each attempt, which unfolds to its details. `at` is the address of the
-/// delivery.
-pub(crate) fn timeline(at: &str, attempts: &[Attempt]) -> Markup {
+/// delivery. An attempt is a `curl` command only while the history has the body.
+pub(crate) fn timeline(at: &str, found: &DeliveryDetail) -> Markup {
+    let attempts = &found.attempts;
     html! { div.timeline {
         @for (index, attempt) in attempts.iter().enumerate().rev() {
             @let before = index.checked_sub(1).and_then(|before| attempts.get(before));
@@ -30,7 +31,7 @@ pub(crate) fn timeline(at: &str, attempts: &[Attempt]) -> Markup {
                 }
                 div.attempt-body {
                     (about(attempt, before))
-                    @if can_be_curl(attempt) {
+                    @if found.body.is_some() && can_be_curl(attempt) {
                         p { a.button href={ (at) "/curl?attempt=" (attempt.send_id) } data-copy-url=(t!("Copy as cURL")) {
                             (t!("Show as cURL")) span.unseen { " " (t!("(attempt {number})", number = attempt.number)) }
                         } }

@@ -54,7 +54,7 @@ pub(super) async fn show(page: Page, Id(id): Id) -> Answer {
             @if found.attempts.is_empty() {
                 (empty(&t!("No attempt yet"), html! { p { (t!("An attempt appears here within a second.")) } }))
             }
-            (timeline(&at, &found.attempts))
+            (timeline(&at, &found))
         }
     };
     Ok(page.show(&title, content))

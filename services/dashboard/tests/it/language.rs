@@ -404,13 +404,6 @@ async fn a_tenant_chooses_the_language_and_the_words_of_its_pages() {
         "&quot;Copied&quot;:&quot;Kopiert&quot;",
     ];
     shows("de", &german).await;
-    // Numbers have the marks of the language.
-    let endpoint = world.endpoint(&tenant).await;
-    for status in [DeliveryStatus::Failed, DeliveryStatus::Failed, DeliveryStatus::Delivered] {
-        recorded(&world, &tenant, &endpoint, status).await;
-    }
-    let health = get(&world, &cookie, &format!("/dashboard/{}/health", tenant.id)).await.text;
-    assert!(health.contains(">33,3 %<") && !health.contains("33.3"), "{health}");
     let problem = get(&world, &cookie, &format!("{webhooks}/none")).await;
     assert!(problem.text.contains("<h1>Nicht gefunden</h1>"), "{}", problem.text);
     assert!(
@@ -431,6 +424,14 @@ async fn a_tenant_chooses_the_language_and_the_words_of_its_pages() {
     assert!(!page.text.to_lowercase().replace("/webhooks", "").contains(">webhook"), "{}", page.text);
     set_brand(&world, &tenant, json!({"terms": terms, "language": "de"})).await;
     shows("de", &[">Postback hinzufügen</a>"]).await;
+
+    // Numbers have the marks of the language.
+    let endpoint = world.endpoint(&tenant).await;
+    for status in [DeliveryStatus::Failed, DeliveryStatus::Failed, DeliveryStatus::Delivered] {
+        recorded(&world, &tenant, &endpoint, status).await;
+    }
+    let health = get(&world, &cookie, &format!("/dashboard/{}/health", tenant.id)).await.text;
+    assert!(health.contains(">33,3 %<") && !health.contains("33.3"), "{health}");
 
     let path = format!("/v1/tenants/{}", tenant.id);
     let refused = async |brand: Value, pointer: &str| {
