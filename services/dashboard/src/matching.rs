@@ -5,14 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use maud::{Markup, html};
 use postrider_model::delivery::DeliveryStatus;
 use postrider_model::time::UnixMillis;
 use postrider_operations::Error;
 use postrider_operations::deliveries::{DeliveryFilter, MatchingCounts, SeveralAction};
+use tokio::time::Instant;
 
 use crate::Dashboard;
 use crate::components::{Confirmation, is_filtered, time};
@@ -25,6 +28,8 @@ use crate::page::{Managed, Page};
 
 /// The number of deliveries that a step changes at most. A step consists of several calls of the operation.
 const STEP: u64 = 200;
+/// A step ends after this time, even if it has changed fewer deliveries: most that match may be left out.
+const STEP_TIME_MAX: Duration = Duration::from_secs(5);
 /// The field with the time of the question. Deliveries that were created later are not changed.
 const UNTIL: &str = "until";
 /// The field with the query of the list.
@@ -63,11 +68,11 @@ fn at(action: SeveralAction) -> &'static str {
     }
 }
 
-async fn ask_retry(Managed(page): Managed<Page>) -> Answer {
+async fn ask_retry(Managed(page): Managed<Page>) -> Answer<Response> {
     ask(&page, SeveralAction::Retry).await
 }
 
-async fn ask_cancel(Managed(page): Managed<Page>) -> Answer {
+async fn ask_cancel(Managed(page): Managed<Page>) -> Answer<Response> {
     ask(&page, SeveralAction::Cancel).await
 }
 
@@ -87,21 +92,27 @@ fn filter_of(list: &Fields, until: UnixMillis) -> Result<DeliveryFilter, Error> 
 }
 
 /// `GET …/matching-deliveries/…?<filter>`: counts and asks. A form that an ended session interrupted is asked again with its filter.
-async fn ask(page: &Page, action: SeveralAction) -> Answer {
+async fn ask(page: &Page, action: SeveralAction) -> Answer<Response> {
     let restored = page.visitor.restored();
     let list = restored.map_or_else(|| page.visitor.query.clone(), |form| Fields::read(form.get(BACK).as_bytes()));
+    // Without a filter this would be the whole history. A browser gets here on a reload after the result of a step has expired.
+    if !is_filtered(&list) {
+        return Ok(Redirect::to(&page.to("/deliveries")).into_response());
+    }
     let until = UnixMillis::now();
     let back = list_address(page, &list);
     if action == SeveralAction::Cancel && !may_be_pending(&list) {
-        return Ok(nothing(page, action, &back));
+        return Ok(nothing(page, action, &back).into_response());
     }
     let counts = page.operations.count_matching(page.caller, action, &filter_of(&list, until)?).await?;
     let MatchingCounts { pending, ended, more, .. } = counts;
     let number = pending + ended;
     if number == 0 && !more {
-        return Ok(nothing(page, action, &back));
+        return Ok(nothing(page, action, &back).into_response());
     }
     let (title, button) = match action {
+        SeveralAction::Retry if more => (t!("Retry all deliveries that match?"), t!("Retry deliveries")),
+        SeveralAction::Cancel if more => (t!("Cancel all deliveries that match?"), t!("Cancel deliveries")),
         SeveralAction::Retry => {
             (t!(number, "Retry {count} delivery?", "Retry {count} deliveries?"), t!("Retry deliveries"))
         }
@@ -118,7 +129,7 @@ async fn ask(page: &Page, action: SeveralAction) -> Answer {
     let address = page.to(at(action));
     let confirmation = Confirmation { title: &title, consequences, action: &address, button: &button, back: &back };
     let hidden = hidden(&list, until, &Progress { total: if more { 0 } else { number }, done: 0, left: 0 }, None);
-    Ok(page.show(&title, confirmation.ask(&page.visitor.tokens, &hidden)))
+    Ok(page.show(&title, confirmation.ask(&page.visitor.tokens, &hidden)).into_response())
 }
 
 fn consequences(action: SeveralAction, counts: MatchingCounts) -> Markup {
@@ -187,17 +198,20 @@ fn list_address(page: &Page, list: &Fields) -> String {
 /// `POST …/matching-deliveries/…`: changes the next deliveries.
 async fn step(page: &Page, action: SeveralAction, fields: &Fields) -> Answer {
     let list = Fields::read(fields.get(BACK).as_bytes());
+    if !is_filtered(&list) {
+        return Err(Error::invalid(BACK, "the filter is missing; start from a filtered list of deliveries").into());
+    }
     let until = fields.get(UNTIL).parse().map_err(|error| Error::invalid(UNTIL, format!("{error}")))?;
     let filter = filter_of(&list, until)?;
     let mut cursor = fields.optional("cursor");
     let number = |name| fields.get(name).parse::<u64>().unwrap_or_default();
     let mut progress = Progress { total: number(TOTAL), done: number(DONE), left: number(LEFT) };
     let mut refused: BTreeMap<String, u64> = BTreeMap::new();
-    let mut seen = 0;
+    let (mut seen, ends) = (0, Instant::now() + STEP_TIME_MAX);
     loop {
         let changed = match page.operations.change_matching(page.caller, action, &filter, cursor.as_deref()).await {
             // The changes are used up for now. What this step has changed is shown; the next step continues.
-            Err(Error::TooMany { .. }) if seen > 0 => break,
+            Err(Error::TooMany { .. }) if seen > 0 || cursor != fields.optional("cursor") => break,
             changed => changed?,
         };
         let not = changed.refused.len() as u64;
@@ -205,7 +219,7 @@ async fn step(page: &Page, action: SeveralAction, fields: &Fields) -> Answer {
         (progress.done, progress.left, cursor) =
             (progress.done + changed.changed, progress.left + not, changed.next_cursor);
         seen += changed.changed + not;
-        if cursor.is_none() || seen >= STEP {
+        if cursor.is_none() || seen >= STEP || Instant::now() >= ends {
             break;
         }
     }

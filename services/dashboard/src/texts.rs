@@ -43,7 +43,7 @@ notices! {
     WebhookActive "active" key!("The {webhook} is active and receives new events."),
     WebhookInactive "inactive" key!("The {webhook} is inactive and receives no events. Tests still work."),
     WebhookPaused "webhook-paused" key!("The {webhook} is paused. Its deliveries wait until you resume it. Tests still work."),
-    WebhookResumed "webhook-resumed" key!("The {webhook} is active again. What waited is delivered now, oldest first."),
+    WebhookResumed "webhook-resumed" key!("The {webhook} is active again. What waited is sent now, beginning with the oldest. New events may overtake it."),
     PausedSkipped "skipped" key!("What waited is discarded now."),
     RetryRequested "retried" key!("An attempt was requested."),
     DeliveryCancelled "cancelled" key!("The delivery was cancelled. There are no further attempts."),

@@ -204,9 +204,9 @@ pub const OIDC_ID_TOKEN_BYTES_MAX: usize = 64 * 1024;
 /// Maximum number of sign-ins per process for which the identity provider is asked at the same time.
 pub const OIDC_EXCHANGES_MAX: usize = 32;
 /// Maximum number of returns from the identity provider per second and client address, in each API process.
-pub const OIDC_EXCHANGES_PER_PEER_SECOND: NonZeroU32 = NonZeroU32::new(1).unwrap();
+pub const OIDC_EXCHANGES_PER_PEER_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// Maximum number of such returns at once.
-pub const OIDC_EXCHANGES_PER_PEER_BURST: NonZeroU32 = NonZeroU32::new(20).unwrap();
+pub const OIDC_EXCHANGES_PER_PEER_BURST: NonZeroU32 = NonZeroU32::new(200).unwrap();
 /// Maximum time between the click on "Sign in with …" and the return from the identity provider.
 pub const OIDC_SIGN_IN_MAX: Duration = Duration::from_secs(10 * 60);
 /// Maximum number of bytes of the cookie that a browser keeps while its visitor is at the identity provider. The cookie contains

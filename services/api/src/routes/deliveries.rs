@@ -69,8 +69,9 @@ pub(crate) async fn cancel(call: Call, Path(id): Path<String>) -> Answer<(Status
 ///
 /// Retries up to 50 deliveries that match, newest first: pending ones are attempted now, ended ones are sent again as new deliveries.
 /// Call it again with `next_cursor` until that is `null`. Delivered ones are left out unless the filter's status is `delivered`. An
-/// ended delivery is refused if a later delivery sends its event to the endpoint again, so repeating the calls sends nothing twice.
-/// `dry_run` counts. One call is one change. For everything that an endpoint missed in an outage, recover the endpoint instead.
+/// ended delivery is refused if its event was sent to the endpoint again later, so repeating the calls does not send it twice. The
+/// deliveries that a call creates match the filter too once they have ended: with the status `delivered`, or to leave them out, set
+/// `to`. `dry_run` counts. One call is one change. For everything that an endpoint missed in an outage, recover the endpoint instead.
 #[utoipa::path(post, path = "/v1/deliveries/retry", operation_id = "retry_deliveries", tag = "deliveries",
     params(TenantParam, IdempotencyKey),
     request_body = ChangeDeliveries,

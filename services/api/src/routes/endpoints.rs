@@ -167,7 +167,8 @@ pub(crate) async fn recover(
 ///
 /// Discards the deliveries that were set aside for the endpoint and whose events were accepted until now, with the reason
 /// `skipped`. They are discarded within seconds, at about 10,000 per second. A repeated request also covers the events accepted
-/// since the first one. An endpoint for which nothing waits is left alone.
+/// since the first one. If nothing waits, nothing is discarded now; deliveries of events accepted until
+/// now that come due during the pause are skipped.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/skip-paused", operation_id = "skip_paused", tag = "endpoints",
     params(("id" = EndpointId, Path, description = "The endpoint's id."), IdempotencyKey),
     responses((status = 202, body = SkippedPaused), Refused, KeyInUse))]

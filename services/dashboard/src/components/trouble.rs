@@ -218,10 +218,15 @@ fn what(endpoint: &Endpoint) -> Option<Markup> {
 
 /// Why the attempts fail; `None` if the webhook is active and does not fail, or if no failure is known.
 fn why(endpoint: &Endpoint) -> Option<Markup> {
-    let off = endpoint.status != EndpointStatus::Active;
+    // A webhook that a person paused may be healthy: its last failure is not why it is paused.
+    let off = match endpoint.status {
+        EndpointStatus::Active => false,
+        EndpointStatus::Paused => endpoint.paused_reason.is_some(),
+        EndpointStatus::Inactive | EndpointStatus::Disabled => true,
+    };
     let fails = matches!(endpoint.health.state, HealthState::Failing | HealthState::Unsteady);
     // The reason of a webhook that was switched off usually is its last answer.
-    let is_said = |last: &&Failure| match (&endpoint.disabled_reason, last.status_code) {
+    let is_said = |last: &&Failure| match (endpoint.disabled_reason.as_ref().or(endpoint.paused_reason.as_ref()), last.status_code) {
         (Some(reason), Some(code)) if off => reason.contains(&code.to_string()),
         _ => false,
     };

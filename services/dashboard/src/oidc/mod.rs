@@ -125,8 +125,10 @@ async fn complete(State(dashboard): State<Arc<Dashboard>>, request: Request) -> 
     };
     let headers = &parts.headers;
     let cookie = ended(dashboard.transport(headers));
-    // Each return costs requests to the provider.
-    dashboard.operations.charge_sign_in(parts.extensions.get::<Peer>().map(|peer| peer.0))?;
+    // A return with a code costs requests to the provider.
+    if query.optional("error").is_none() {
+        dashboard.operations.charge_sign_in(parts.extensions.get::<Peer>().map(|peer| peer.0))?;
+    }
     let person = match identify(&provider, &started, &query).await {
         Ok(person) => person,
         Err(refused) => {

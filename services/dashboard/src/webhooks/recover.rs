@@ -1,7 +1,7 @@
 //! The page that recovers a webhook. It shows the number of events that the webhook did not receive, and a button that delivers
 //! them.
 
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::time::UnixMillis;
@@ -21,6 +21,10 @@ const DEFAULT_MS: i64 = 86_400_000;
 
 /// `GET …/webhooks/{id}/recover`
 pub(crate) async fn show(Managed(webhook): Managed<WebhookPage>) -> Answer<Response> {
+    if webhook.endpoint.status == EndpointStatus::Paused {
+        // Nothing is missed. The page of the webhook offers to resume it.
+        return Ok(Redirect::to(&webhook.at("")).into_response());
+    }
     let fields = webhook.page.visitor.restored().unwrap_or_else(|| webhook.page.visitor.query.clone());
     counted(&webhook, &fields).await
 }
@@ -120,6 +124,9 @@ fn plan(webhook: &WebhookPage, preview: &RecoveryPreview) -> Markup {
 pub(crate) async fn start(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Answer<Response> {
     let WebhookPage { page, endpoint, id } = &webhook;
     let request = RecoverEndpoint { since: Some(since(&webhook, &fields)), dry_run: None };
+    if endpoint.status == EndpointStatus::Paused {
+        return Ok(Redirect::to(&webhook.at("")).into_response());
+    }
     let off = endpoint.status != EndpointStatus::Active;
     if off {
         if let Err(error) = page.operations.preview_recovery(page.caller, id, &request).await {

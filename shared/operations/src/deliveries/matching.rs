@@ -93,7 +93,7 @@ pub struct DeliveryRefused {
     /// Its id.
     pub id: DeliveryId,
     /// Why it was not changed.
-    #[schema(example = "a later delivery sends this event to the endpoint again")]
+    #[schema(example = "this event was sent to the endpoint again later")]
     pub detail: String,
 }
 
@@ -253,7 +253,7 @@ impl Operations {
         let again = self.store.history().sent_again(tenant, &rows).await?;
         let (superseded, rows): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| row.status.is_terminal() && again.contains(&row.delivery.id));
-        let detail = || "a later delivery sends this event to the endpoint again".to_owned();
+        let detail = || "this event was sent to the endpoint again later".to_owned();
         let mut refused: Vec<_> =
             superseded.iter().map(|row| DeliveryRefused { id: row.delivery.id, detail: detail() }).collect();
         let ids: Vec<DeliveryId> = rows.iter().map(|row| row.delivery.id).collect();

@@ -58,7 +58,7 @@ impl History {
     }
 
     /// Those of a tenant's deliveries whose event was sent to the same endpoint again, by a delivery that was created later:
-    /// a retry that a person requested, or a replay.
+    /// a retry that a person requested, or a replay. One that ended without an attempt, such as a cancelled one, does not count.
     ///
     /// # Errors
     /// An error of the database.
@@ -67,6 +67,7 @@ impl History {
         // `generation IS NOT NULL` repeats the condition of a partial index. First deliveries have no generation.
         let sql = "SELECT event_id, event_day, endpoint, max(created_at) AS created_at FROM deliveries
                    WHERE tenant = $1 AND event_id = ANY($2) AND generation IS NOT NULL AND generation NOT LIKE 'test:%'
+                     AND (finished_at IS NULL OR first_attempt_at IS NOT NULL)
                    GROUP BY event_id, event_day, endpoint";
         let client = self.0.client().await?;
         let found: Vec<(EventId, Day, EndpointId, UnixMillis)> =
