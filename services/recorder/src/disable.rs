@@ -1,5 +1,5 @@
-//! Disables two kinds of endpoints, or pauses them where the tenant prefers that: endpoints that requested it by a status code that the profile defines for this purpose
-//! (such as `410 Gone`), and endpoints whose attempts have all failed for the number of days that the tenant or its profile
+//! Stops endpoints: disables them, or pauses them if the tenant prefers that. Two kinds are stopped: endpoints that requested it by
+//! a status code that the profile defines for this purpose (such as `410 Gone`), and endpoints whose attempts have all failed for the number of days that the tenant or its profile
 //! defines.
 
 use std::collections::BTreeMap;

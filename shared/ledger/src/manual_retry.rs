@@ -94,6 +94,10 @@ fn under_way(state: &RetryState) -> Option<DeliveryId> {
     if state.row.status.is_terminal() {
         return state.unattempted_retry;
     }
+    // A recorder may be publishing it at this moment, in the epoch that the retry would have.
+    if state.row.set_aside_bytes.is_some() {
+        return Some(state.row.delivery.id);
+    }
     // A delivery that is overdue by more than the maximum timeout of an attempt is waiting, not being attempted.
     let is_due = |due: UnixMillis| due <= state.now && state.now < due.plus(ATTEMPT_TIMEOUT_MAX);
     state.row.next_attempt_at.is_some_and(is_due).then_some(state.row.delivery.id)

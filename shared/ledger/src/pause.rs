@@ -48,7 +48,7 @@ fn rate_per_second(profiles: &Profiles, state: &PauseState) -> Option<f64> {
 fn fates(state: &PauseState, page: &[SetAsideDelivery]) -> Vec<Fate> {
     let mut excess = state.excess_bytes;
     let fate = |found: &SetAsideDelivery| {
-        let fate = fate(state, &found.delivery, excess);
+        let fate = fate(state, &found.delivery, found.set_aside_at, excess);
         if matches!(fate, Fate::Discard(_)) {
             excess = excess.saturating_sub(found.bytes());
         }
@@ -58,13 +58,19 @@ fn fates(state: &PauseState, page: &[SetAsideDelivery]) -> Vec<Fate> {
 }
 
 /// Decides about one delivery while `excess` bytes are over the tenant's limit.
-fn fate(state: &PauseState, found: &LostDelivery, excess: u64) -> Fate {
-    let accepted_at = found.row.delivery.accepted_at;
+fn fate(state: &PauseState, found: &LostDelivery, set_aside_at: UnixMillis, excess: u64) -> Fate {
+    let delivery = &found.row.delivery;
+    // A replay of older events, or of skipped ones, is not what the limit and the order to skip are about.
+    let waits_since = if delivery.generation == Generation::First { delivery.accepted_at } else { delivery.created_at };
+    let is_skipped = |skip| delivery.accepted_at <= skip && set_aside_at <= skip;
+    let is_first = |at: UnixMillis| state.skip_before.is_none_or(|skip| at > skip) && at >= state.oldest_allowed;
     let reason = match state.status {
         None => Some(DiscardReason::EndpointDeleted),
         Some(EndpointStatus::Inactive | EndpointStatus::Disabled) => Some(DiscardReason::EndpointInactive),
-        Some(_) if state.skip_before.is_some_and(|skip| accepted_at <= skip) => Some(DiscardReason::Skipped),
-        Some(_) if accepted_at < state.oldest_allowed || excess > 0 => Some(DiscardReason::PauseLimit),
+        Some(_) if state.skip_before.is_some_and(is_skipped) => Some(DiscardReason::Skipped),
+        Some(_) if waits_since < state.oldest_allowed || excess > 0 => Some(DiscardReason::PauseLimit),
+        // Deliveries are sorted by the acceptance of their events: those that are skipped or over the limit may follow.
+        Some(EndpointStatus::Paused) if !is_first(delivery.accepted_at) => return Fate::Later,
         Some(EndpointStatus::Paused) => return Fate::Keep,
         Some(EndpointStatus::Active) if expires_at(found, state.now) <= state.now => Some(DiscardReason::Expired),
         Some(EndpointStatus::Active) if is_recorded_late(found, state.now) => return Fate::Later,
@@ -85,7 +91,8 @@ fn is_recorded_late(found: &LostDelivery, now: UnixMillis) -> bool {
 
 /// The message of a delivery that is released.
 fn release(found: &LostDelivery, now: UnixMillis) -> DeliveryTask {
-    DeliveryTask { expires_at: expires_at(found, now), lane: Lane::Bulk, ..next_task(found) }
+    // Latency counts from the release: the pause was an order.
+    DeliveryTask { expires_at: expires_at(found, now), due_at: Some(now), lane: Lane::Bulk, ..next_task(found) }
 }
 
 /// When a delivery that is released at `now` expires. The time for which it was set aside does not use up the lifetime of a
@@ -118,7 +125,7 @@ fn rendition(profiles: &Profiles, page: ReleasePage) -> Result<Rendition, StoreE
 
 #[cfg(test)]
 mod tests {
-    use postrider_model::ids::{EndpointId, EventId, TenantId};
+    use postrider_model::ids::{EndpointId, EventId, RetryId, TenantId};
     use postrider_store::history::DeliveryRow;
     use postrider_wire::messages::{DeliveryRef, EventRef};
 
@@ -178,7 +185,7 @@ mod tests {
     fn the_fate_of_what_waits_follows_from_its_endpoint_and_the_limits() {
         use EndpointStatus::{Active, Disabled, Inactive, Paused};
         let check = |state: &PauseState, found: &LostDelivery, excess, expected: &str| {
-            let fate = match fate(state, found, excess) {
+            let fate = match fate(state, found, ago(900), excess) {
                 Fate::Keep => "keep".to_owned(),
                 Fate::Later => "later".to_owned(),
                 Fate::Release(task) => format!("release {}", task.epoch),
@@ -197,14 +204,22 @@ mod tests {
             check(&state(status), &found, 0, expected);
         }
         for status in [Paused, Active] {
-            let skipped = PauseState { skip_before: Some(ago(1_000)), ..state(Some(status)) };
+            let skipped = PauseState { skip_before: Some(ago(900)), ..state(Some(status)) };
             check(&skipped, &found, 0, "skipped");
+            let set_aside_later = PauseState { skip_before: Some(ago(901)), ..state(Some(status)) };
+            check(&set_aside_later, &found, 0, if status == Paused { "later" } else { "release 1" });
             let old = PauseState { oldest_allowed: ago(999), ..state(Some(status)) };
             check(&old, &found, 0, "pause_limit");
             check(&state(Some(status)), &found, 1, "pause_limit");
         }
         let later = PauseState { skip_before: Some(ago(1_001)), oldest_allowed: ago(1_000), ..state(Some(Paused)) };
         check(&later, &found, 0, "keep");
+        let mut replayed = waiting();
+        replayed.row.delivery.generation = Generation::Retry(RetryId::generate());
+        let old = PauseState { oldest_allowed: ago(999), ..state(Some(Paused)) };
+        check(&old, &replayed, 0, "pause_limit");
+        replayed.row.delivery.created_at = ago(999);
+        check(&old, &replayed, 0, "later");
         check(&state(Some(Active)), &LostDelivery { has_payload: false, ..waiting() }, 0, "expunged");
         let unrecorded = LostDelivery { has_payload: false, occurred_at: None, ..waiting() };
         check(&state(Some(Active)), &unrecorded, 0, "later");

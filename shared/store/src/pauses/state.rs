@@ -34,9 +34,10 @@ pub struct PauseState {
     pub tenant: TenantId,
     /// Its status; `None`: it was deleted.
     pub status: Option<EndpointStatus>,
-    /// Deliveries of events that were accepted until this time are skipped.
+    /// Deliveries that were set aside until this time, and whose events were accepted until this time, are skipped.
     pub skip_before: Option<UnixMillis>,
-    /// Deliveries of events that were accepted before this time are over the limit of days.
+    /// Deliveries are over the limit of days if their event was accepted before this time; those of a replay or a manual retry
+    /// if they were created before it.
     pub oldest_allowed: UnixMillis,
     /// Number of bytes that are over the tenant's limit and that this endpoint has to give up.
     pub excess_bytes: u64,
@@ -55,6 +56,8 @@ pub struct PauseState {
 pub struct SetAsideDelivery {
     /// The delivery and what its next attempt needs.
     pub delivery: LostDelivery,
+    /// When it was set aside.
+    pub set_aside_at: UnixMillis,
     /// Whether the broker may still have a copy: a dispatcher set the delivery aside less than an hour ago, and may have crashed
     /// before it acknowledged the copy.
     pub(super) may_have_copy: bool,
@@ -72,7 +75,7 @@ impl SetAsideDelivery {
 pub enum Fate {
     /// It stays set aside, and so do the deliveries after it.
     Keep,
-    /// It stays set aside until a later look, because its event is not on record yet. The deliveries after it do not wait for it.
+    /// It stays set aside until a later look. The deliveries after it do not wait for it.
     Later,
     /// It is published in its next epoch.
     Release(Box<DeliveryTask>),

@@ -82,7 +82,7 @@ impl Store {
         let mut tending = Tending::read(&row, limits, now)?;
         tending.rate = rate(&tending.state);
         let endpoint = tending.state.endpoint;
-        match Box::pin(tend(tx, tending, limits, decide, publish)).await {
+        match Box::pin(tend(self, tx, tending, limits, (decide, publish))).await {
             Ok(tended) => Ok(Some(tended)),
             Err(error) => {
                 // Moves this endpoint behind the others, so that one that fails does not block them.
@@ -96,16 +96,19 @@ impl Store {
 }
 
 async fn tend<E: From<StoreError>, F>(
+    store: &Store,
     tx: Transaction<'_>,
     mut tending: Tending,
     limits: TendLimits,
-    decide: impl FnOnce(&PauseState, &[SetAsideDelivery]) -> Vec<Fate>,
-    publish: impl FnOnce(ReleasePage) -> F,
+    (decide, publish): (
+        impl FnOnce(&PauseState, &[SetAsideDelivery]) -> Vec<Fate>,
+        impl FnOnce(ReleasePage) -> F,
+    ),
 ) -> Result<Tended, E>
 where
     F: Future<Output = Result<(), E>>,
 {
-    tending.count(&tx).await?;
+    tending.count(store).await?;
     tending.state.excess_bytes = tending.excess(&tx).await?;
     let page = tending.page(&tx, limits).await?;
     let fates = decide(&tending.state, &page);
@@ -158,6 +161,10 @@ async fn commit(
     limits: TendLimits,
 ) -> Result<Tended, StoreError> {
     let (state, now) = (&tending.state, UnixMillis::now());
+    if !sorted.releases.is_empty() {
+        // Locked before the rows, in the order of edits. An edit that ended a published delivery has committed then.
+        tx.query_one("SELECT version FROM config_version FOR UPDATE", &[]).await?;
+    }
     let released = sorted.releases.iter().map(|(task, _)| Report::requested(task, now));
     let discarded = sorted
         .discards
@@ -168,7 +175,7 @@ async fn commit(
         extend(&tx, &sorted.releases).await?;
     }
     let left = tending.totals.deliveries.saturating_sub(sorted.len() as u64);
-    if state.status.is_none() && left == 0 {
+    if tending.is_over(sorted) {
         tx.execute("DELETE FROM endpoint_pauses WHERE endpoint = $1", &[&state.endpoint.0]).await?;
     } else {
         let bytes = tending.totals.bytes.saturating_sub(sorted.bytes());
@@ -204,8 +211,7 @@ async fn extend(client: &impl GenericClient, releases: &[(DeliveryTask, SetAside
 }
 
 /// Makes copies stale, and commits: older copies of released deliveries, where the broker may have one, and the published copies
-/// of deliveries that a person ended in the meantime. The counter is locked last, because an edit that has locked it does not
-/// wait for the row of `endpoint_pauses`.
+/// of deliveries that a person ended in the meantime.
 async fn supersede_and_commit(
     tx: Transaction<'_>,
     releases: &[(DeliveryTask, SetAsideDelivery)],

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::Transaction;
-use postrider_model::delivery::EndpointStatus;
+use postrider_model::delivery::{DeliveryStatus, EndpointStatus};
 use postrider_model::limits::SET_ASIDE_OVERHEAD_BYTES;
 use postrider_model::tenant_limits::TenantLimits;
 use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 
 use super::SetAsideTotals;
 use super::state::{PauseState, SetAsideDelivery, TendLimits};
@@ -17,7 +18,8 @@ use crate::error::StoreError;
 use crate::history::DELIVERY_COLUMNS;
 use crate::locks::low_cost;
 use crate::reconcile::LostDelivery;
-use crate::sql::{FromRow, RowExt, Ts, signed};
+use crate::sql::{Coded, FromRow, RowExt, Ts, signed};
+use crate::store::Store;
 
 /// Timeout of a count. A tenant's limit of bytes bounds what is counted.
 const COUNT_MAX: Duration = Duration::from_secs(60);
@@ -31,6 +33,8 @@ const LOOK_LATE: Duration = Duration::from_secs(300);
 const CATCH_UP_AFTER: Duration = Duration::from_secs(1);
 /// Minimum number of deliveries that are read for a page, so that one whose event is not on record yet does not hold up the others.
 const READ_AT_LEAST: u32 = 50;
+/// Deliveries are recorded within this time after their decisions, also after an outage of the recorders.
+const RECORDED_WITHIN: Duration = Duration::from_secs(86_400);
 /// For this time after an edit, an endpoint is looked at as often as a paused one.
 const EDITED_RECENTLY: Duration = Duration::from_secs(600);
 
@@ -46,11 +50,16 @@ pub(super) struct Tending {
     /// How late this look is.
     late: Duration,
     updated_at: Option<UnixMillis>,
+    /// When the endpoint or its tenant was deleted.
+    deleted_at: Option<UnixMillis>,
+    /// Whether this look counted what is set aside.
+    counted: bool,
 }
 
 pub(super) const NEXT: &str = "\
 SELECT p.endpoint, p.tenant, p.look_at, p.skip_before, p.deliveries, p.bytes, p.oldest_at, p.counted_at, p.count_ms,
-    e.status, e.document, e.updated_at, t.limits, t.profile
+    e.status, e.document, e.updated_at, t.limits, t.profile,
+    coalesce((SELECT deleted_at FROM endpoints gone WHERE gone.id = p.endpoint), t.deleted_at) AS deleted_at
 FROM endpoint_pauses p JOIN tenants t ON t.id = p.tenant
 LEFT JOIN endpoints e ON e.id = p.endpoint AND e.deleted_at IS NULL AND t.deleted_at IS NULL
 WHERE p.look_at <= $1 ORDER BY p.look_at, p.endpoint LIMIT 1 FOR UPDATE OF p SKIP LOCKED";
@@ -82,24 +91,34 @@ impl Tending {
             rate: None,
             late: row.col::<UnixMillis>("look_at")?.until(now),
             updated_at: row.col("updated_at")?,
+            deleted_at: row.col("deleted_at")?,
+            counted: false,
         })
     }
 
-    /// Counts what is set aside, unless it was counted recently.
-    pub(super) async fn count(&mut self, tx: &Transaction<'_>) -> Result<(), StoreError> {
+    /// Counts what is set aside, unless it was counted recently. A count that takes too long keeps the earlier totals; the next
+    /// one is as late as after a count of that duration. It has a transaction of its own, because a timeout ends the transaction.
+    pub(super) async fn count(&mut self, store: &Store) -> Result<(), StoreError> {
         let every = COUNT_EVERY.max(Duration::from_millis(self.count_ms) * COUNT_SHARE);
         if self.totals.counted_at.is_some_and(|at| at.until(self.state.now) < every) {
             return Ok(());
         }
         let started = Instant::now();
-        low_cost(tx, COUNT_MAX).await?;
+        let mut client = store.core().client().await?;
+        let tx = client.transaction().await?;
+        low_cost(&tx, COUNT_MAX).await?;
         let sql = "SELECT count(*) AS deliveries, coalesce(sum(set_aside_bytes + $2::bigint), 0)::bigint AS bytes,
                        min(accepted_at) AS oldest_at, $3::timestamptz AS counted_at
                    FROM deliveries WHERE endpoint = $1 AND set_aside_bytes IS NOT NULL";
         let (overhead, now) = (signed(SET_ASIDE_OVERHEAD_BYTES), Ts(self.state.now));
-        let row = tx.query_one(sql, &[&self.state.endpoint.0, &overhead, &now]).await?;
-        self.totals = SetAsideTotals::read(&row)?;
-        tx.batch_execute("SET LOCAL statement_timeout TO DEFAULT").await?;
+        match tx.query_one(sql, &[&self.state.endpoint.0, &overhead, &now]).await {
+            Ok(row) => (self.totals, self.counted) = (SetAsideTotals::read(&row)?, true),
+            Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
+                tracing::warn!(endpoint = %self.state.endpoint, "counting what waits for a paused endpoint took too long; its earlier count stays");
+                self.totals.counted_at = Some(self.state.now);
+            }
+            Err(error) => return Err(error.into()),
+        }
         self.count_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(())
     }
@@ -145,12 +164,12 @@ impl Tending {
         let version: i64 = tx.query_one("SELECT version FROM config_version", &[]).await?.col("version")?;
         let columns: Vec<String> = DELIVERY_COLUMNS.split(", ").map(|name| format!("d.{name}")).collect();
         let sql = format!(
-            "SELECT {}, (d.standing >> 8) & 65535 > 0 AND d.reported_at > $4::timestamptz - interval '1 hour' AS may_have_copy,
+            "SELECT {}, d.reported_at AS set_aside_at, (d.standing >> 8) & 65535 > 0 AND d.reported_at > $4::timestamptz - interval '1 hour' AS may_have_copy,
                  e.data IS NOT NULL AS has_payload, e.occurred_at, e.lane, $5::boolean AS has_endpoint,
                  c.config_version AS decided_version, $3::bigint AS current_version,
                  (SELECT count(DISTINCT a.number) FROM attempts a WHERE a.delivery_id = d.id
                      AND a.delivery_day = d.delivery_day AND a.trigger = 2 AND a.number > 1) AS extra
-             FROM (SELECT * FROM deliveries WHERE endpoint = $1 AND set_aside_bytes IS NOT NULL
+             FROM (SELECT * FROM deliveries WHERE endpoint = $1 AND set_aside_bytes IS NOT NULL AND status = $6
                    ORDER BY accepted_at, id LIMIT $2) d
              LEFT JOIN events e ON e.tenant = d.tenant AND e.id = d.event_id AND e.event_day = d.event_day
              LEFT JOIN decisions c ON c.tenant = d.tenant AND c.event_id = d.event_id AND c.event_day = d.event_day
@@ -158,10 +177,13 @@ impl Tending {
             columns.join(", ")
         );
         let has_endpoint = state.status.is_some();
-        let rows =
-            tx.query(&sql, &[&state.endpoint.0, &i64::from(limit), &version, &Ts(state.now), &has_endpoint]).await?;
+        let (now, pending) = (Ts(state.now), DeliveryStatus::Pending.code());
+        let rows = tx
+            .query(&sql, &[&state.endpoint.0, &i64::from(limit), &version, &now, &has_endpoint, &pending])
+            .await?;
         let read = |row: &Row| {
-            Ok(SetAsideDelivery { delivery: LostDelivery::read(row)?, may_have_copy: row.col("may_have_copy")? })
+            let (set_aside_at, may_have_copy) = (row.col("set_aside_at")?, row.col("may_have_copy")?);
+            Ok(SetAsideDelivery { delivery: LostDelivery::read(row)?, set_aside_at, may_have_copy })
         };
         rows.iter().map(read).collect()
     }
@@ -182,7 +204,13 @@ impl Tending {
         let state = &self.state;
         let recent = self.updated_at.is_some_and(|at| at.until(state.now) < EDITED_RECENTLY);
         let is_late = state.status != Some(EndpointStatus::Paused) && !recent && self.totals.deliveries == 0;
-        if is_late { LOOK_LATE } else { COUNT_EVERY.max(Duration::from_millis(self.count_ms) * COUNT_SHARE) }
+        if is_late { LOOK_LATE } else { COUNT_EVERY }
+    }
+
+    /// Whether the endpoint was deleted so long ago that no delivery is recorded for it any more, and none is set aside.
+    pub(super) fn is_over(&self, sorted: &Sorted) -> bool {
+        let long_ago = self.deleted_at.is_none_or(|at| at.until(self.state.now) > RECORDED_WITHIN);
+        self.state.status.is_none() && long_ago && self.counted && self.totals.deliveries == 0 && sorted.len() == 0
     }
 
     /// The pause until the next look, after a look with this result. The endpoint gets no more deliveries at once than its rate

@@ -74,7 +74,7 @@ array_params! {
 }
 
 /// Time from the acceptance of an event to the end of its first attempt, in milliseconds; `None` for any other attempt. For an
-/// event with a `deliver_at`, the time from then: only such a first attempt states how late it started.
+/// event with a `deliver_at`, the time from then; of a delivery that waited for a pause, the time from its release. Only these first attempts have `late_ms`.
 fn since_accepted_ms(report: &OutcomeReport, attempt: &AttemptRecord) -> Option<i64> {
     let counts = attempt.number == 1 && report.delivery.generation == Generation::First;
     let since = || match attempt.late_ms {
