@@ -87,7 +87,10 @@ fn keys() -> Markup {
 fn navigation(visitor: &Visitor, tenant: Option<&Tenant>) -> Markup {
     let link = |owner: &str, section: &str, name: Markup| {
         let href = format!("/dashboard/{owner}/{section}");
-        html! { li { a href=(href) aria-current=[visitor.path.starts_with(&href).then_some("page")] { (name) } } }
+        // `/matching-deliveries/retry` belongs to the deliveries.
+        let matching = format!("/dashboard/{owner}/matching-{section}");
+        let current = [&href, &matching].into_iter().any(|start| visitor.path.starts_with(start));
+        html! { li { a href=(href) aria-current=[current.then_some("page")] { (name) } } }
     };
     html! {
         nav.side aria-label=(t!("Main")) {

@@ -14,7 +14,7 @@ use maud::{Markup, html};
 use postrider_model::delivery::DeliveryStatus;
 use postrider_model::time::UnixMillis;
 use postrider_operations::Error;
-use postrider_operations::deliveries::{DeliveryFilter, MatchingCounts, SeveralAction};
+use postrider_operations::deliveries::{DeliveryFilter, DeliveryPhase, MatchingCounts, SeveralAction};
 use tokio::time::Instant;
 
 use crate::Dashboard;
@@ -50,7 +50,7 @@ pub(crate) fn links(page: &Page) -> Markup {
     let query = &page.visitor.query;
     let to = |action| page.to(format!("{}?{}", at(action), query.without(&["cursor", "order", NOTICE, RESULT])));
     html! { @if is_filtered(query) {
-        a.button href=(to(SeveralAction::Retry)) { (t!("Retry all that match…")) }
+        @if may_be_retried(query) { a.button href=(to(SeveralAction::Retry)) { (t!("Retry all that match…")) } }
         @if may_be_pending(query) { a.button.danger href=(to(SeveralAction::Cancel)) { (t!("Cancel all that match…")) } }
     } }
 }
@@ -59,6 +59,11 @@ pub(crate) fn links(page: &Page) -> Markup {
 fn may_be_pending(list: &Fields) -> bool {
     let status = list.get("status");
     status.parse().map_or(true, |status: DeliveryStatus| status == DeliveryStatus::Pending)
+}
+
+/// Whether the filter of the list can have deliveries that can be retried. Those of paused webhooks cannot.
+fn may_be_retried(list: &Fields) -> bool {
+    list.get("status").parse().ok() != Some(DeliveryPhase::Paused)
 }
 
 fn at(action: SeveralAction) -> &'static str {

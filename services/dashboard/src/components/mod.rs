@@ -32,7 +32,7 @@ pub(crate) use self::form::{Form, field_errors, options};
 pub(crate) use self::payload::{Payload, json_or_text};
 pub(crate) use self::secret::{NewSecret, public_key};
 pub(crate) use self::trouble::{
-    cause, failed_deliveries, state, state_badge, trouble_banner, trouble_line, trouble_of_delivery,
+    cause, failed_deliveries, is_severe, state, state_badge, trouble_banner, trouble_line, trouble_of_delivery,
 };
 pub(crate) use self::verify::verification;
 pub(crate) use self::webhook::{WebhookOptions, target, webhook_link, webhook_name};

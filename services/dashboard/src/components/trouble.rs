@@ -61,10 +61,15 @@ pub(crate) fn trouble_banner(page: &Page, endpoint: &Endpoint) -> Markup {
     banner(page, endpoint, why(endpoint))
 }
 
-fn banner(page: &Page, endpoint: &Endpoint, why: Option<Markup>) -> Markup {
-    let severe = endpoint.status == EndpointStatus::Disabled
+/// Whether the webhook fails or was stopped because it failed. What else is said about a webhook is a warning.
+pub(crate) fn is_severe(endpoint: &Endpoint) -> bool {
+    endpoint.status == EndpointStatus::Disabled
         || endpoint.paused_reason.is_some()
-        || (endpoint.status == EndpointStatus::Active && endpoint.health.state == HealthState::Failing);
+        || (endpoint.status == EndpointStatus::Active && endpoint.health.state == HealthState::Failing)
+}
+
+fn banner(page: &Page, endpoint: &Endpoint, why: Option<Markup>) -> Markup {
+    let severe = is_severe(endpoint);
     html! { @if let Some(said) = what(endpoint) {
         div.trouble.problem[severe].warning[!severe] role="note" aria-label=(t!("Problem")) {
             p { strong { (said) } }

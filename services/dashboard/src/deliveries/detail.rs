@@ -51,10 +51,7 @@ pub(super) async fn show(page: Page, Id(id): Id) -> Answer {
         } }
         section #attempts-section aria-labelledby="attempts" data-live=(live) {
             h2 #attempts { (t!("Attempts")) }
-            @if found.attempts.is_empty() {
-                (empty(&t!("No attempt yet"), html! { p { (t!("An attempt appears here within a second.")) } }))
-            }
-            (timeline(&at, &found))
+            @if found.attempts.is_empty() { (no_attempt(delivery)) } @else { (timeline(&at, &found)) }
         }
     };
     Ok(page.show(&title, content))
@@ -88,16 +85,27 @@ fn cause(page: &Page, found: &DeliveryDetail) -> Markup {
     }
 }
 
+/// The text in place of the attempts.
+fn no_attempt(delivery: &Delivery) -> Markup {
+    if delivery.status.is_terminal() {
+        return html! { p.faint { (t!("none")) } };
+    }
+    let soon = delivery.phase == Some(DeliveryPhase::Queued);
+    empty(&t!("No attempt yet"), html! { @if soon { p { (t!("An attempt appears here within a second.")) } } })
+}
+
 fn buttons(page: &Page, found: &DeliveryDetail) -> Markup {
     let delivery = &found.delivery;
     let at = page.to(format!("/deliveries/{}", delivery.id));
     let pending = !delivery.status.is_terminal();
     let label = if pending { t!("Attempt now") } else { t!("Send again") };
+    // Deliveries of a paused webhook are refused until it is resumed.
+    let may_retry = page.can_manage() && !delivery.test && delivery.phase != Some(DeliveryPhase::Paused);
     html! {
         @if let Some(last) = found.attempts.last().filter(|last| found.body.is_some() && can_be_curl(last)) {
             a.button href={ (at) "/curl" } data-copy-url=(t!("Copy as cURL")) title=[curl::remark(last)] { (t!("Show as cURL")) }
         }
-        @if !page.can_manage() {} @else if !delivery.test { (action(&page.visitor.tokens, &format!("{at}/retry"), &label, "primary")) }
+        @if may_retry { (action(&page.visitor.tokens, &format!("{at}/retry"), &label, "primary")) }
         @if page.can_manage() && pending { a.button.danger href={ (at) "/cancel" } { (t!("Cancel")) } }
     }
 }

@@ -10,7 +10,7 @@ use postrider_operations::endpoints::{EndpointInList, EndpointOrder, EndpointPag
 use super::status;
 use crate::components::Column::Text;
 use crate::components::{
-    breakable, empty, failed_deliveries, head, pager_with, spark, target, time, trouble_line, types,
+    breakable, empty, failed_deliveries, head, is_severe, pager_with, spark, target, time, trouble_line, types,
 };
 use crate::failure::Answer;
 use crate::language::{key, t};
@@ -94,7 +94,7 @@ fn table(page: &Page, listed: &EndpointPage, trends: &Trends) -> Markup {
             tbody { @for item in &listed.data {
                 (row(page, item, trends))
                 @if let Some(line) = trouble_line(page, &item.endpoint) {
-                    tr.note-row { td colspan=(columns.len()) { div.trouble-line { (line) } } }
+                    tr.note-row { td colspan=(columns.len()) { div.trouble-line.calm[!is_severe(&item.endpoint)] { (line) } } }
                 }
             } }
         }
@@ -106,7 +106,7 @@ fn row(page: &Page, item: &EndpointInList, trends: &Trends) -> Markup {
     let filtered = !endpoint.filters.is_empty() || endpoint.payload_filter.is_some();
     html! { tr {
         th scope="row" data-label=(t!("Name")) { a href=(page.to(format!("/webhooks/{}", endpoint.id))) { (endpoint.name) } }
-        td.long.target data-label=(t!("{Endpoint}")) title=(target(endpoint)) { (breakable(&target(endpoint))) }
+        td.long.target data-label=(t!("{Endpoint}")) title=(target(endpoint)) { div { (breakable(&target(endpoint))) } }
         td.types data-label=(t!("Events")) { div {
             (types(&endpoint.event_types)) @if filtered { span.tag.filtered { (t!("filtered")) } }
         } }

@@ -23,6 +23,10 @@ async fn a_webhook_is_paused_skipped_and_resumed_by_its_buttons() {
     let detail = get(&world, &cookie, &at).await.text;
     assert!(detail.contains("Paused since") && detail.contains("Nothing waits yet."), "{detail}");
     assert!(detail.contains(">Resume</button>") && detail.contains("badge warn\">paused"), "{detail}");
+    let list = get(&world, &cookie, &format!("/dashboard/{}/webhooks", tenant.id)).await.text;
+    assert!(list.contains("trouble-line calm"), "a pause is no failure: {list}");
+    let waiting = get(&world, &cookie, &format!("/dashboard/{}/deliveries?status=paused", tenant.id)).await.text;
+    assert!(waiting.contains("Cancel all that match…") && !waiting.contains("Retry all that match…"), "{waiting}");
 
     // An edit of the webhook leaves it paused.
     let edit = get(&world, &cookie, &format!("{at}/edit")).await;

@@ -55,6 +55,8 @@ await run(async (browser) => {
   await page.locator('#why').getByText('is sent after you resume it').waitFor();
   await page.locator('#why').getByRole('link', { name: 'Delivery', exact: true }).click();
   await page.getByRole('heading', { name: 'Attempts' }).or(page.getByText('is sent after you resume it')).first().waitFor();
+  await page.getByText('No attempt yet').waitFor();
+  assert.equal(await page.getByRole('button', { name: 'Attempt now' }).count(), 0, 'a retry would be refused');
 
   // Without scripts: skip what waits.
   const plain = await visitor(browser, { javaScriptEnabled: false });

@@ -17,6 +17,8 @@ const WEBHOOKS = [
   { name: 'Data warehouse', path: '/warehouse', event_types: ['*'] },
   { name: 'Order desk', path: '/orders', event_types: ['order.*'], filters: { sending_domain: ['shop.example.com'] }, status: 503 },
   { name: 'Support inbox', path: '/support', event_types: ['email.complained'], status: 410 },
+  { name: 'Accounting', path: '/accounting', event_types: ['order.paid'], pausedLater: true },
+  { name: 'Bounces in #mail', event_types: ['mailbox.full'], channel: 'slack', chat: { webhook_url: `https://hooks.slack.com/services/T01/B01/${'x'.repeat(24)}` } },
   { name: 'Staging', path: '/staging', event_types: ['*'], inactive: true },
 ];
 const EVENTS = [
@@ -27,28 +29,34 @@ const EVENTS = [
   { type: 'order.shipped', data: { order: 'A-10407', carrier: 'Parcel Post', tracking: 'PP 4471 0093 22' } },
   { type: 'email.complained', data: { recipient: 'max@example.com', campaign: 'Spring letter' } },
 ];
+const CODE = { type: 'code.sent', data: { code: '471108', to: 'jane@example.com' } };
 
 /** Fills a tenant's history. Returns the addresses of its pages by name. */
-async function fill({ id: tenant, key }) {
+async function fill({ id: tenant, key }, brand) {
   const endpoint = await receiver();
   const made = [];
   const targets = {};
-  for (const { path, status, inactive, ...hook } of WEBHOOKS) {
+  for (const { path, status, inactive, pausedLater, ...hook } of WEBHOOKS) {
     const target = status ? await receiver() : endpoint;
     Object.assign(target.answer, { status: status ?? 200, body: status ? '{"error":"the database is being moved"}' : 'ok' });
-    const url = target.url.replace('/hook', path);
+    const url = path && target.url.replace('/hook', path);
     targets[path] = target;
-    made.push(await api(key, 'POST', '/v1/endpoints', { ...hook, url, retry_schedule_seconds: [600, 3600], status: inactive ? 'inactive' : 'active' }));
+    const added = await api(key, 'POST', '/v1/endpoints', { ...hook, url, retry_schedule_seconds: [600, 3600], status: inactive ? 'inactive' : 'active' });
+    if (pausedLater) await api(key, 'PATCH', `/v1/endpoints/${added.id}`, { status: 'paused' });
+    made.push(added);
   }
-  const [crm, , desk, support] = made;
+  const [crm, , desk, support, paused, chat] = made;
   await api(key, 'PUT', '/v1/event-types/order.paid', {
     description: 'A customer paid an order', sample: EVENTS[2].data, schema: { type: 'object', required: ['order'], properties: { order: { type: 'string' } } },
   });
+  await api(key, 'PUT', '/v1/event-types/code.sent', { description: 'A code to sign in was sent', ttl_seconds: 300, sample: CODE.data });
   await inForce(key, tenant, made.at(-1).id);
   const ids = [];
   for (let round = 0; round < 6; round += 1) {
     for (const event of EVENTS) ids.push((await api(key, 'POST', '/v1/publish', { ...event, attributes: { sending_domain: 'shop.example.com' } })).id);
   }
+  const code = await api(key, 'POST', '/v1/publish', CODE);
+  const scheduled = await api(key, 'POST', '/v1/publish', { ...CODE, deliver_at: new Date(Date.now() + 7_200_000).toISOString() });
   const one = async (query) => (await api(key, 'GET', `/v1/deliveries?${query}`)).data[0];
   const failed = await until('a failed attempt', () => one(`endpoint_id=${desk.id}&failed_attempts=true`));
   await until('a failing webhook', async () => (await api(key, 'GET', `/v1/endpoints/${desk.id}`)).health.state === 'failing');
@@ -63,6 +71,9 @@ async function fill({ id: tenant, key }) {
   await api(key, 'POST', `/v1/deliveries/${delivered.id}/retry`);
   const replay = await api(key, 'POST', '/v1/replays', { endpoint_id: crm.id, mode: 'redeliver', from: new Date(Date.now() - 3_600_000).toISOString() });
   await until('the replay', async () => (await api(key, 'GET', `/v1/replays/${replay.id}`)).status === 'finished');
+  await until('waiting deliveries', async () => (await api(key, 'GET', `/v1/endpoints/${paused.id}`)).set_aside?.deliveries === 6);
+  const due = await until('a scheduled delivery', () => one(`event_id=${scheduled.id}`));
+  const waiting = await until('a waiting delivery', () => one(`endpoint_id=${paused.id}`));
   const pages = {
     webhooks: '/webhooks', 'new webhook': '/webhooks/new', webhook: `/webhooks/${crm.id}`, 'failing webhook': `/webhooks/${desk.id}`,
     'disabled webhook': `/webhooks/${support.id}`, 'edit webhook': `/webhooks/${desk.id}/edit`, test: `/webhooks/${crm.id}/test`,
@@ -75,7 +86,16 @@ async function fill({ id: tenant, key }) {
     'new replay': `/replays/new?event_id=${ids[0]}&event_id=${ids[1]}`, health: '/health', 'health of a webhook': `/health?endpoint_id=${desk.id}`,
     'audit log': '/audit-log', find: '/find?q=order', 'nothing found': '/find?q=nothing+like+it', 'no deliveries': '/deliveries?status=cancelled',
   };
-  return Object.fromEntries(Object.entries(pages).map(([name, path]) => [name, `/dashboard/${tenant}${path}`]));
+  // A brand changes nothing about these.
+  const more = {
+    'paused webhook': `/webhooks/${paused.id}`, skip: `/webhooks/${paused.id}/skip`, 'chat webhook': `/webhooks/${chat.id}`, 'edit chat': `/webhooks/${chat.id}/edit`,
+    'new chat': '/webhooks/new?channel=slack', 'new telegram': '/webhooks/new?channel=telegram', 'test chat': `/webhooks/${chat.id}/test`,
+    'paused deliveries': '/deliveries?status=paused', 'paused delivery': `/deliveries/${waiting.id}`, 'scheduled delivery': `/deliveries/${due.id}`,
+    'expiring event': `/events/${code.id}`, 'scheduled event': `/events/${scheduled.id}`, 'expiring event type': '/event-types/code.sent',
+    'searched events': '/events?payload=data.campaign%3DSpring*', cancel: `/deliveries/${waiting.id}/cancel`,
+  };
+  const shown = brand ? pages : { ...pages, ...more };
+  return Object.fromEntries(Object.entries(shown).map(([name, path]) => [name, `/dashboard/${tenant}${path}`]));
 }
 
 /** The operator's pages, once there are dead letters. */
@@ -107,10 +127,10 @@ async function look(browser, pages, { key, of, ...options }) {
 
 /** The pictures of the documentation: the file, the page, the theme and the height. */
 const DOCS = [
-  ['dashboard-webhooks', 'webhooks', 'light', 760],
+  ['dashboard-webhooks', 'webhooks', 'light', 900],
   ['dashboard-delivery', 'failing delivery', 'light', 900],
   ['dashboard-branded', 'failing webhook', 'light', 760],
-  ['dashboard-health', 'health', 'dark', 1060],
+  ['dashboard-health', 'health', 'dark', 1480],
   ['dashboard-system', 'system', 'dark', 900],
 ];
 
@@ -131,7 +151,7 @@ await run(async (browser) => {
   await api(operatorKey, 'PATCH', `/v1/tenants/${branded.id}`, { brand: BRAND });
   const sets = {
     plain: { pages: await fill(plain), key: plain.key, of: 'plain' },
-    'dashboard-branded': { pages: await fill(branded), key: branded.key, of: 'branded' },
+    'dashboard-branded': { pages: await fill(branded, BRAND), key: branded.key, of: 'branded' },
     'dashboard-system': { pages: await operatorPages(), key: operatorKey, of: 'operator' },
   };
   if (!folder) {
