@@ -147,6 +147,19 @@ async function docs(browser, sets) {
   }
 }
 
+/** The picture of a page in German with the words of a product. The tenant keeps them, so this is the last picture. */
+async function german(browser, { pages, key }) {
+  const who = await visitor(browser, { viewport: { width: 1280, height: 1000 } });
+  await signIn(who, key);
+  const brand = { ...BRAND, language: 'de', terms: { webhook: 'Postback', webhooks: 'Postbacks' } };
+  await api(operatorKey, 'PATCH', `/v1/tenants/${branded.id}`, { brand });
+  await who.page.goto(pages.webhook);
+  await who.page.getByRole('heading', { name: 'Letzte 24 Stunden' }).waitFor();
+  await who.page.screenshot({ path: `${folder}/docs/dashboard-german.png` });
+  quiet(who);
+  await who.context.close();
+}
+
 await run(async (browser) => {
   await api(operatorKey, 'PATCH', `/v1/tenants/${branded.id}`, { brand: BRAND });
   const sets = {
@@ -167,4 +180,5 @@ await run(async (browser) => {
       for (const { pages, ...set } of Object.values(sets)) await look(browser, pages, { ...set, colorScheme, viewport });
     }
   }
+  await german(browser, sets['dashboard-branded']);
 });
