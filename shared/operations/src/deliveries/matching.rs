@@ -221,6 +221,8 @@ impl Operations {
         if filter.status != Some(DeliveryStatus::Delivered) {
             rows.retain(|row| row.status != DeliveryStatus::Delivered);
         }
+        // Recorders lock the rows of a batch in this order.
+        rows.sort_by_key(|row| (row.delivery.delivery_day, row.delivery.id));
         if rows.is_empty() {
             return Ok(DeliveriesChanged { next_cursor, ..DeliveriesChanged::default() });
         }
