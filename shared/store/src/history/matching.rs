@@ -11,7 +11,7 @@ use postrider_model::time::{Day, UnixMillis};
 use super::deliveries::{COLUMNS, DeliveryRow, EventKey, of_event, order_by};
 use super::query::Query;
 use crate::error::StoreError;
-use crate::sql::{RowExt, read_all};
+use crate::sql::{Coded, RowExt, read_all};
 use crate::store::History;
 
 /// The number of deliveries that match a filter.
@@ -67,11 +67,12 @@ impl History {
         // `generation IS NOT NULL` repeats the condition of a partial index. First deliveries have no generation.
         let sql = "SELECT event_id, event_day, endpoint, max(created_at) AS created_at FROM deliveries
                    WHERE tenant = $1 AND event_id = ANY($2) AND generation IS NOT NULL AND generation NOT LIKE 'test:%'
-                     AND (finished_at IS NULL OR first_attempt_at IS NOT NULL)
+                     AND (status NOT IN ($3, $4) OR first_attempt_at IS NOT NULL)
                    GROUP BY event_id, event_day, endpoint";
+        let (cancelled, discarded) = (DeliveryStatus::Cancelled.code(), DeliveryStatus::Discarded.code());
         let client = self.0.client().await?;
         let found: Vec<(EventId, Day, EndpointId, UnixMillis)> =
-            read_all(client.query(sql, &[&tenant.0, &events]).await?)?;
+            read_all(client.query(sql, &[&tenant.0, &events, &cancelled, &discarded]).await?)?;
         let last: HashMap<_, _> =
             found.into_iter().map(|(event, day, endpoint, at)| ((event, day, endpoint), at)).collect();
         let is_earlier = |row: &&DeliveryRow| {
