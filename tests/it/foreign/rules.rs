@@ -104,7 +104,7 @@ pub(super) const IDS: &[(&str, Noun)] = &[
 ];
 
 /// Members with names like ids that the caller chooses, or that only operators may send.
-pub(super) const MADE_UP: &[&str] = &["id", "ids", "external_id"];
+pub(super) const MADE_UP: &[&str] = &["id", "ids", "external_id", "chat_id"];
 
 /// Query parameters that cannot name an object. (`cursor` and attribute filters have their own checks.)
 pub(super) const HARMLESS: &[&str] = &[

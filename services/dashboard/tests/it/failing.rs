@@ -213,7 +213,7 @@ async fn all_deliveries_that_match_a_filter_are_counted_then_cancelled_or_retrie
     let again = get(&world, &cookie, &format!("{own}/matching-deliveries/retry?status=failed")).await;
     let done = send("retry", &fields(&again)).await.text;
     assert!(done.contains("0 deliveries retried") && done.contains("1 delivery was not changed."), "{done}");
-    assert!(done.contains("a later delivery sends this event to the endpoint again"), "{done}");
+    assert!(done.contains("this event was sent to the endpoint again later"), "{done}");
 
     let asked = get(&world, &cookie, &link("cancel")).await;
     assert!(asked.text.contains("Cancel 4 deliveries?"), "the new delivery has no status code: {}", asked.text);

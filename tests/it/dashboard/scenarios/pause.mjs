@@ -73,7 +73,7 @@ await run(async (browser) => {
   await page.goto(webhook);
   await page.getByText('2 deliveries wait until it is resumed.').waitFor();
   await page.getByRole('button', { name: 'Resume' }).click();
-  await page.getByText('What waited is delivered now, oldest first.').waitFor();
+  await page.getByText('What waited is sent now, beginning with the oldest.').waitFor();
   await until('what waited', () => endpoint.got.length === before + 2);
   assert.equal((await read()).status, 'active');
   quiet(who);
