@@ -231,7 +231,10 @@ fn why(endpoint: &Endpoint) -> Option<Markup> {
     };
     let fails = matches!(endpoint.health.state, HealthState::Failing | HealthState::Unsteady);
     // The reason of a webhook that was switched off usually is its last answer.
-    let is_said = |last: &&Failure| match (endpoint.disabled_reason.as_ref().or(endpoint.paused_reason.as_ref()), last.status_code) {
+    let is_said = |last: &&Failure| match (
+        endpoint.disabled_reason.as_ref().or(endpoint.paused_reason.as_ref()),
+        last.status_code,
+    ) {
         (Some(reason), Some(code)) if off => reason.contains(&code.to_string()),
         _ => false,
     };

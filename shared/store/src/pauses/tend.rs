@@ -100,10 +100,7 @@ async fn tend<E: From<StoreError>, F>(
     tx: Transaction<'_>,
     mut tending: Tending,
     limits: TendLimits,
-    (decide, publish): (
-        impl FnOnce(&PauseState, &[SetAsideDelivery]) -> Vec<Fate>,
-        impl FnOnce(ReleasePage) -> F,
-    ),
+    (decide, publish): (impl FnOnce(&PauseState, &[SetAsideDelivery]) -> Vec<Fate>, impl FnOnce(ReleasePage) -> F),
 ) -> Result<Tended, E>
 where
     F: Future<Output = Result<(), E>>,

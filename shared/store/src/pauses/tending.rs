@@ -178,9 +178,8 @@ impl Tending {
         );
         let has_endpoint = state.status.is_some();
         let (now, pending) = (Ts(state.now), DeliveryStatus::Pending.code());
-        let rows = tx
-            .query(&sql, &[&state.endpoint.0, &i64::from(limit), &version, &now, &has_endpoint, &pending])
-            .await?;
+        let rows =
+            tx.query(&sql, &[&state.endpoint.0, &i64::from(limit), &version, &now, &has_endpoint, &pending]).await?;
         let read = |row: &Row| {
             let (set_aside_at, may_have_copy) = (row.col("set_aside_at")?, row.col("may_have_copy")?);
             Ok(SetAsideDelivery { delivery: LostDelivery::read(row)?, set_aside_at, may_have_copy })
