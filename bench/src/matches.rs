@@ -93,6 +93,7 @@ fn tenant(id: TenantId) -> FeedTenant {
         enforce_catalog: false,
         enforce_schemas: false,
         disable_after_days: None,
+        ordered: false,
         version: 1,
     }
 }
@@ -106,6 +107,7 @@ fn subscription(tenant: TenantId, event_type: String, domain: Option<String>) ->
         payload_filter: None,
         body_kind: BodyKind::Json,
         paused: false,
+        ordering: None,
         version: 1,
     }
 }

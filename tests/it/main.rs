@@ -36,6 +36,7 @@ mod migomail;
 mod mumara;
 mod operational_events;
 mod operator_commands;
+mod ordering;
 mod pagination;
 mod partitions;
 mod pause;

@@ -14,6 +14,7 @@ use postrider_model::delivery::DeliveryStatus;
 use postrider_model::time::UnixMillis;
 use postrider_operations::Error;
 use postrider_operations::deliveries::{Delivery, DeliveryFilter, DeliveryPhase};
+use postrider_operations::endpoints::{HeldKeyAction, ReleaseHeldKey};
 use postrider_operations::page::List;
 use postrider_operations::saved_views::SavedViewList;
 
@@ -56,6 +57,7 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
         .route("/dashboard/{tenant}/deliveries/{id}/body", get(detail::whole_body))
         .route("/dashboard/{tenant}/deliveries/{id}/curl", get(detail::as_curl))
         .route("/dashboard/{tenant}/deliveries/{id}/retry", get(detail::show).post(retry))
+        .route("/dashboard/{tenant}/deliveries/{id}/skip", get(detail::show).post(skip))
         .route("/dashboard/{tenant}/deliveries/{id}/cancel", get(ask_cancel).post(cancel))
         .route("/dashboard/{tenant}/deliveries/{id}/expunge", get(test_data::ask).post(test_data::expunge))
 }
@@ -193,6 +195,19 @@ async fn filters(page: &Page) -> Answer {
 async fn retry(Managed(page): Managed<Page>, Id(id): Id) -> Answer<Redirect> {
     let accepted = page.operations.retry_delivery(page.caller, &id).await?;
     Ok(page.redirect(format!("/deliveries/{}", accepted.id), Notice::RetryRequested))
+}
+
+/// `POST …/deliveries/{id}/skip`: lets the deliveries behind a failed one go on.
+async fn skip(Managed(page): Managed<Page>, Id(id): Id) -> Answer<Redirect> {
+    let found = page.operations.read_delivery(page.caller, &id).await?;
+    // Another failed delivery may hold the key by now.
+    if !detail::holds_key(&found) {
+        return Err(Error::Conflict("this delivery does not hold its key".to_owned()).into());
+    }
+    let key = found.place.map(|place| place.key).unwrap_or_default();
+    let release = ReleaseHeldKey { key, action: HeldKeyAction::Skip };
+    page.operations.release_held_key(page.caller, &found.delivery.endpoint_id.to_string(), &release).await?;
+    Ok(page.redirect(format!("/deliveries/{id}"), Notice::HeldKeyReleased))
 }
 
 /// `GET …/deliveries/{id}/cancel`

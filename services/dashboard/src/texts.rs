@@ -45,6 +45,7 @@ notices! {
     WebhookPaused "webhook-paused" key!("The {webhook} is paused. Its deliveries wait until you resume it. Tests still work."),
     WebhookResumed "webhook-resumed" key!("The {webhook} is active again. What waited is sent now, beginning with the oldest. New events may overtake it."),
     PausedSkipped "skipped" key!("What waited is discarded now."),
+    HeldKeyReleased "released" key!("The deliveries behind it go on."),
     RetryRequested "retried" key!("An attempt was requested."),
     DeliveryCancelled "cancelled" key!("The delivery was cancelled. There are no further attempts."),
     DeliveryAlreadyFinished "already-finished" key!("The delivery had already finished and was not cancelled."),
@@ -216,6 +217,7 @@ fn pending(delivery: &Delivery) -> Text {
         (Some(DeliveryPhase::Paused), _) => {
             t!("It waits because the {webhook} was paused, and is sent after you resume it.")
         }
+        (Some(DeliveryPhase::InLine), _) => t!("It is attempted when the deliveries before it have ended."),
         _ if delivery.attempt_count == 0 => t!("Waiting for the first attempt."),
         _ => t!("An attempt is due now."),
     };
@@ -239,6 +241,7 @@ pub(crate) fn phase_option(phase: DeliveryPhase) -> Text {
         DeliveryPhase::Held => t!("pending: held"),
         DeliveryPhase::Waiting => t!("pending: waiting"),
         DeliveryPhase::Paused => t!("pending: paused"),
+        DeliveryPhase::InLine => t!("pending: in line"),
     }
 }
 
@@ -250,6 +253,7 @@ fn discarded(reason: DiscardReason) -> Text {
         DiscardReason::Expunged => t!("the event's payload was expunged"),
         DiscardReason::Skipped => t!("it was skipped while the {webhook} was paused"),
         DiscardReason::PauseLimit => t!("it waited for the paused {webhook} beyond the limit"),
+        DiscardReason::LinesFull => t!("too many deliveries waited for their turn"),
     }
 }
 
@@ -288,6 +292,7 @@ pub(crate) fn status_word(status: &str) -> Text {
         "half_open" => t!("half open"),
         "held" => t!("held"),
         "inactive" => t!("inactive"),
+        "in_line" => t!("in line"),
         "open" => t!("open"),
         "paused" => t!("paused"),
         "pending" => t!("pending"),
@@ -331,6 +336,8 @@ pub(crate) fn field_label(id: &str) -> Text {
         "chat_id" => t!("Chat"),
         "retry_schedule_seconds" => t!("Retry schedule seconds"),
         "timeout_seconds" => t!("Timeout seconds"),
+        "ordering" => t!("Deliver"),
+        "key" => t!("Order by"),
         "rate_per_second" => t!("Rate per second"),
         "overlap_seconds" => t!("Overlap seconds"),
         "effective_at" => t!("Effective at"),

@@ -99,9 +99,11 @@ impl Interventions {
         // An intervention with another day is about an earlier event that had this id.
         let same_event = |minimum: &MinimumEpoch| minimum.event_day.is_none_or(|day| day == delivery.event_day);
         let stale = |minimum: &&MinimumEpoch| task.epoch < minimum.epoch && same_event(minimum);
-        // A newer fan-out decision supersedes only the deliveries of the event itself, not retries, replays or tests.
+        // A newer fan-out decision supersedes only the deliveries of the event itself, not retries, replays or tests. It
+        // publishes no second copy of a delivery that is in a line.
         let concerns = |minimum: &&MinimumEpoch| {
-            minimum.reason != InterventionReason::Superseded || delivery.generation == Generation::First
+            minimum.reason != InterventionReason::Superseded
+                || (delivery.generation == Generation::First && task.turn.is_none())
         };
         // The most specific intervention applies: the delivery's, otherwise the replay's, otherwise the event's.
         let minimum = table

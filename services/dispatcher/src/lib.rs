@@ -15,8 +15,8 @@
 //!   attempt.
 //!
 //! # What it does not do
-//! It renders no bodies, except large bodies that waited on the ladder. It does not preserve the order of deliveries. It does
-//! not log the failures of endpoints, because these failures are outcomes.
+//! It renders no bodies, except large bodies that waited on the ladder. It does not preserve the order of deliveries, except within a
+//! run of an ordered endpoint (`dispatcher::run`). It does not log the failures of endpoints, because these failures are outcomes.
 
 mod attempt;
 mod breaker_sync;
@@ -150,9 +150,9 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
 async fn consume(broker: &Broker, config: &Config, dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
     let lane = |lane: Lane| {
         let dispatcher = Arc::clone(&dispatcher);
-        let deliver = move |member, _context| {
+        let deliver = move |member, context| {
             let dispatcher = Arc::clone(&dispatcher);
-            async move { dispatcher.deliver(lane, member).await }
+            async move { dispatcher.deliver(lane, member, context).await }
         };
         broker.consume_members(Queue::Lane(lane), config.lane(lane), deliver, stop.clone())
     };

@@ -84,6 +84,7 @@ fn matcher_of(tenant: TenantId, wanted: Vec<(String, Option<String>, Option<Valu
         enforce_catalog: false,
         enforce_schemas: false,
         disable_after_days: None,
+        ordered: false,
         version: 1,
     }];
     let subscription =
@@ -95,6 +96,7 @@ fn matcher_of(tenant: TenantId, wanted: Vec<(String, Option<String>, Option<Valu
             payload_filter,
             body_kind: BodyKind::Json,
             paused: false,
+            ordering: None,
             version: 1,
         };
     let subscriptions = wanted.into_iter().map(subscription).collect();

@@ -7,7 +7,7 @@ use postrider_model::payload_filter::Payload;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::EventView;
 use postrider_wire::bundle::Member;
-use postrider_wire::messages::{AcceptedEvent, Decision, DeliveryRef, DeliveryTask};
+use postrider_wire::messages::{AcceptedEvent, Decision, DeliveryRef, DeliveryTask, Enqueued, Sequenced};
 use serde_json::value::RawValue;
 
 use crate::index::TenantAt;
@@ -20,6 +20,8 @@ pub(crate) struct Decided {
     /// One member per matched endpoint that is not paused, and the lane in which its delivery starts. Equal bodies share one
     /// buffer.
     pub(crate) deliveries: Vec<(Lane, Member)>,
+    /// The deliveries of ordered endpoints, for the sequencer.
+    pub(crate) ordered: Vec<Member>,
     /// The decision, which the recorder stores.
     pub(crate) decision: Member,
 }
@@ -48,9 +50,23 @@ pub(crate) fn decide(
                 matched.into_iter().filter(|candidate| !sets_aside(event, candidate, now)).collect();
             first.deliveries(&attempted, lanes, Bodies::new(tenant, event, data))?
         }
-        None => Vec::new(),
+        None => Deliveries::default(),
     };
-    Ok(Decided { deliveries, decision })
+    let Deliveries { unordered: deliveries, ordered } = deliveries;
+    Ok(Decided { deliveries, ordered, decision })
+}
+
+/// The deliveries of an event.
+#[derive(Default)]
+struct Deliveries {
+    unordered: Vec<(Lane, Member)>,
+    ordered: Vec<Member>,
+}
+
+/// What filters and keys read of an event.
+fn payload<'a>(event: &'a AcceptedEvent, data: &'a Bytes) -> Payload<'a> {
+    let metadata = event.metadata.as_deref().map(RawValue::get);
+    Payload { data, metadata, attributes: &event.attributes }
 }
 
 /// Returns the endpoints that match the event.
@@ -58,8 +74,7 @@ fn matching<'a>(event: &AcceptedEvent, data: &Bytes, tenant: &'a TenantIndex) ->
     if !tenant.profile.origin_fires(&event.event_type, event.origin) {
         return Vec::new();
     }
-    let metadata = event.metadata.as_deref().map(RawValue::get);
-    tenant.matching(&event.event_type, &Payload { data, metadata, attributes: &event.attributes })
+    tenant.matching(&event.event_type, &payload(event, data))
 }
 
 /// Whether the event's delivery to an endpoint is set aside: the endpoint is paused. A scheduled delivery waits on the ladder first,
@@ -107,19 +122,25 @@ impl FirstAttempts<'_> {
         matched: &[&Candidate],
         lanes: &Lanes,
         mut bodies: Bodies<'_>,
-    ) -> Result<Vec<(Lane, Member)>, serde_json::Error> {
+    ) -> Result<Deliveries, serde_json::Error> {
         let healthy = matched.iter().filter(|candidate| !lanes.is_broken(candidate.endpoint())).count();
+        let scheduled = self.event.window().scheduled_after(self.now).is_some();
         // Scheduled deliveries may be due by the thousand at the same time, so they use the lane for bursts.
-        let lane = match self.event.window().scheduled_after(self.now) {
-            Some(_) => Lane::Bulk,
-            None => lanes.of(self.event, healthy),
-        };
-        let mut deliveries = Vec::with_capacity(matched.len());
+        let lane = if scheduled { Lane::Bulk } else { lanes.of(self.event, healthy) };
+        let mut deliveries = Deliveries { unordered: Vec::with_capacity(matched.len()), ordered: Vec::new() };
         for candidate in matched {
             let body = bodies.rendered(candidate.body_kind());
+            // A scheduled delivery is attempted when it is due, outside the order: in its line it would hold up later ones.
+            if let Some((reader, generation)) = candidate.ordering().filter(|_| !scheduled) {
+                let key = reader.key(&payload(self.event, bodies.data));
+                let task = Box::new(self.task(candidate, lane));
+                let enqueued = Sequenced::Enqueued(Enqueued { key, generation: *generation, task });
+                deliveries.ordered.push(Member::new(&enqueued, body)?);
+                continue;
+            }
             // The task contains the lane of the event, so the delivery returns to that lane after the endpoint has recovered.
             let starts_in = if lanes.is_broken(candidate.endpoint()) { Lane::Slow } else { lane };
-            deliveries.push((starts_in, Member::new(&self.task(candidate, lane), body)?));
+            deliveries.unordered.push((starts_in, Member::new(&self.task(candidate, lane), body)?));
         }
         Ok(deliveries)
     }
@@ -186,7 +207,9 @@ mod tests {
     use postrider_broker::BreakerStates;
     use postrider_model::ids::{EndpointId, EventId, TenantId};
     use postrider_model::limits::DELIVERY_LIFETIME;
+    use postrider_model::ordering::Ordering;
     use postrider_profiles::Profiles;
+    use postrider_store::feed::EndpointSubscription;
     use postrider_wire::messages::EventRef;
 
     use super::*;
@@ -196,17 +219,41 @@ mod tests {
     const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// The decision about an event with this window, and the lane and the task of its only delivery.
-    fn decided(deliver_at: Option<UnixMillis>, expires_at: Option<UnixMillis>) -> (Decision, Lane, DeliveryTask) {
+    /// What follows from an event with this window, for an endpoint with this order.
+    fn decided_in(
+        ordering: Option<Ordering>,
+        deliver_at: Option<UnixMillis>,
+        expires_at: Option<UnixMillis>,
+    ) -> Decided {
         let (id, index) = (TenantId::generate(), Index::new(Arc::new(Profiles::builtin())));
-        let endpoint = subscription(id, EndpointId::generate(), "*");
+        let ordering = ordering.map(|ordering| Box::new((ordering, 1)));
+        let endpoint = EndpointSubscription { ordering, ..subscription(id, EndpointId::generate(), "*") };
         index.apply(&mut Staged::default(), snapshot(vec![tenant(id, "standard")], vec![endpoint]));
         let event = EventRef::new(id, EventId::generate(), "a.b".parse().unwrap(), NOW);
         let event = AcceptedEvent { deliver_at, expires_at, ..AcceptedEvent::new(event, 1, 1) };
         let lanes = Lanes::new(BreakerStates::default());
-        let decided = decide(&event, &Bytes::from_static(b"{}"), &index.tenant(id), &lanes, NOW).unwrap();
+        decide(&event, &Bytes::from_static(b"{}"), &index.tenant(id), &lanes, NOW).unwrap()
+    }
+
+    /// The decision about an event with this window, and the lane and the task of its only delivery.
+    fn decided(deliver_at: Option<UnixMillis>, expires_at: Option<UnixMillis>) -> (Decision, Lane, DeliveryTask) {
+        let decided = decided_in(None, deliver_at, expires_at);
         let (lane, delivery) = &decided.deliveries[0];
         (decided.decision.head().unwrap(), *lane, delivery.head().unwrap())
+    }
+
+    #[test]
+    fn a_scheduled_delivery_of_an_ordered_endpoint_is_outside_the_order() {
+        let ordered = |deliver_at, expires_at| decided_in(Some(Ordering::default()), deliver_at, expires_at);
+        let (due, end) = (NOW.plus(MINUTE), NOW.plus(2 * MINUTE));
+        let scheduled = ordered(Some(due), None);
+        assert_eq!((scheduled.deliveries.len(), scheduled.ordered.len()), (1, 0));
+        for deliver_at in [None, Some(NOW)] {
+            let at_once = ordered(deliver_at, Some(end));
+            assert_eq!((at_once.deliveries.len(), at_once.ordered.len()), (0, 1), "{deliver_at:?}");
+            let Sequenced::Enqueued(enqueued) = at_once.ordered[0].head().unwrap() else { panic!("not enqueued") };
+            assert_eq!((enqueued.task.due_at, enqueued.task.expires_at), (None, end));
+        }
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Handles bundles of events: decides about each event, and publishes the deliveries and decisions.
+//!
+//! Events for ordered endpoints are decided by one process at a time ([`crate::ordered`]). Ingest routes them there. An event
+//! that arrives here nevertheless, because ingest did not have the newest configuration, is forwarded.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use postrider_broker::{BatchOptions, BatchPublisher, Broker, BundleOutcome, Poison, PublishError, Route};
 use postrider_model::delivery::Lane;
 use postrider_wire::bundle::{DecodeError, Member};
@@ -15,18 +18,18 @@ use crate::decider::{Decider, Weight};
 use crate::metrics;
 
 pub(crate) struct Handler {
-    decider: Decider,
+    decider: Arc<Decider>,
     publishers: Publishers,
     catch_up_max: Duration,
 }
 
-/// The index of an event in its bundle, the event, and its `data`.
-type Indexed<'a> = (usize, AcceptedEvent, &'a Bytes);
+/// The index of an event in its bundle, the event, and the member that contains it.
+type Indexed<'a> = (usize, AcceptedEvent, &'a Member);
 /// Events that cannot be processed, with their indexes in the bundle.
 type Poisoned = Vec<(usize, Poison)>;
 
 impl Handler {
-    pub(crate) fn new(broker: &Broker, decider: Decider, config: &Config) -> Self {
+    pub(crate) fn new(broker: &Broker, decider: Arc<Decider>, config: &Config) -> Self {
         Self { decider, publishers: Publishers::new(broker, config), catch_up_max: config.catch_up_max }
     }
 
@@ -49,10 +52,10 @@ impl Handler {
 
     fn sort<'a>(&self, events: Vec<Result<AcceptedEvent, DecodeError>>, members: &'a [Member]) -> Sorted<'a> {
         let mut sorted = Sorted::default();
-        for (index, (event, Member { payload, .. })) in events.into_iter().zip(members).enumerate() {
-            match event.map(|event| (self.decider.weight(&event, payload), event)) {
-                Ok((Weight::Light, event)) => sorted.light.push((index, event, payload)),
-                Ok((Weight::Heavy, event)) => sorted.heavy.push((index, event, payload)),
+        for (index, (event, member)) in events.into_iter().zip(members).enumerate() {
+            match event.map(|event| (self.decider.weight(&event, &member.payload), event)) {
+                Ok((Weight::Light, event)) => sorted.light.push((index, event, member)),
+                Ok((Weight::Heavy, event)) => sorted.heavy.push((index, event, member)),
                 Err(error) => sorted.poisoned.push((index, Poison::new(error.to_string()))),
             }
         }
@@ -63,8 +66,9 @@ impl Handler {
     /// cannot be processed.
     async fn publish_results(&self, events: Vec<Indexed<'_>>) -> Result<Poisoned, PublishError> {
         let (mut results, mut poisoned) = (Results::default(), Vec::new());
-        for (index, event, data) in events {
-            match self.decider.decide(event, data).await {
+        for (index, event, member) in events {
+            match self.decider.decide(event, &member.payload).await {
+                Ok((decided, _)) if !decided.ordered.is_empty() => results.forwarded.push(member.clone()),
                 Ok((decided, span)) => results.add(decided, span),
                 Err(poison) => poisoned.push((index, poison)),
             }
@@ -89,12 +93,14 @@ struct Results {
     slow: Vec<Member>,
     bulk: Vec<Member>,
     decisions: Vec<Member>,
+    /// Events to be decided in order.
+    forwarded: Vec<Member>,
     /// The spans of the events, unless spans are disabled. The spans end when the broker has confirmed all results.
     spans: Vec<Span>,
 }
 
 impl Results {
-    fn add(&mut self, Decided { deliveries, decision }: Decided, span: Span) {
+    fn add(&mut self, Decided { deliveries, decision, .. }: Decided, span: Span) {
         for (lane, delivery) in deliveries {
             match lane {
                 Lane::Live => self.live.push(delivery),
@@ -114,6 +120,7 @@ struct Publishers {
     slow: BatchPublisher,
     bulk: BatchPublisher,
     decisions: BatchPublisher,
+    forwarded: BatchPublisher,
 }
 
 impl Publishers {
@@ -125,12 +132,13 @@ impl Publishers {
             slow: lane(Lane::Slow),
             bulk: lane(Lane::Bulk),
             decisions: broker.batch_publisher(Route::Decisions, gathered),
+            forwarded: broker.batch_publisher(Route::FanoutOrdered, BatchOptions::default()),
         }
     }
 
     /// Publishes all results. Returns after the broker has confirmed them.
     async fn publish(&self, results: Results) -> Result<(), PublishError> {
-        let Results { live, slow, bulk, decisions, spans: _until_confirmed } = results;
+        let Results { live, slow, bulk, decisions, forwarded, spans: _until_confirmed } = results;
         metrics::decided(decisions.len());
         metrics::delivered(Lane::Live, live.len());
         metrics::delivered(Lane::Slow, slow.len());
@@ -140,6 +148,7 @@ impl Publishers {
             self.slow.publish(slow),
             self.bulk.publish(bulk),
             self.decisions.publish(decisions),
+            self.forwarded.publish(forwarded),
         )?;
         Ok(())
     }

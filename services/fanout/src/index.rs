@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::ordering::{KeyReader, Ordering};
 use postrider_model::payload_filter::PayloadFilter;
 use postrider_model::subscription::Subscription;
 use postrider_profiles::{Profile, Profiles};
@@ -205,6 +206,7 @@ fn compile(subscription: &EndpointSubscription, profile: &Profile) -> Option<Act
     let compiled = Subscription::compile(&subscription.event_types, filters, kind_of);
     match compiled.and_then(|compiled| Ok((compiled, payload_filter?))) {
         Ok((compiled, payload_filter)) => Some(Active {
+            ordering: subscription.ordering.as_deref().map(|ordering| Box::new(key_reader(ordering))),
             endpoint: subscription.endpoint,
             subscription: compiled,
             payload_filter: payload_filter.map(Arc::new),
@@ -216,6 +218,12 @@ fn compile(subscription: &EndpointSubscription, profile: &Profile) -> Option<Act
             None
         }
     }
+}
+
+/// Compiles the key of an ordering. A key that cannot be compiled was refused when it was saved; should there be one, all events
+/// have the empty key.
+fn key_reader((ordering, generation): &(Ordering, u32)) -> (KeyReader, u32) {
+    (KeyReader::compile(ordering).unwrap_or_default(), *generation)
 }
 
 #[cfg(test)]

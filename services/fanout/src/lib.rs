@@ -15,6 +15,7 @@
 //!   consumes nothing.
 //! - A member that cannot be read becomes a dead letter, without the rest of its bundle.
 //! - Events with expensive payload filters do not delay the other events of their bundle (`decider`).
+//! - The deliveries of ordered endpoints are created in the order in which their events were accepted (`ordered`).
 //! - Deliveries to an endpoint with an open breaker start in the slow lane. Deliveries of a tenant that exceeds its fair share
 //!   start in the bulk lane (`lanes`). So neither delays other deliveries.
 //!
@@ -28,6 +29,7 @@ mod handler;
 mod index;
 mod lanes;
 mod metrics;
+mod ordered;
 mod tenant;
 mod tenant_shares;
 #[cfg(test)]
@@ -49,6 +51,7 @@ use crate::decider::Decider;
 use crate::handler::Handler;
 use crate::index::Index;
 use crate::lanes::Lanes;
+use crate::ordered::OrderedHandler;
 
 /// What the fan-out is started with. The defaults are the values for production.
 #[derive(Debug, Clone)]
@@ -108,12 +111,21 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     }
     ready.ok();
     let lanes = Lanes::new(BreakerStates::follow(&broker, tasks.stop().clone()));
-    let handler = Arc::new(Handler::new(&broker, Decider::new(index, lanes), &config));
+    let decider = Arc::new(Decider::new(index, lanes));
+    let ordered = OrderedHandler::new(&broker, Arc::clone(&decider), &config);
+    let in_order = broker.consume_in_order(
+        Queue::FanoutOrdered,
+        ordered::CONSUME,
+        |members| ordered.handle(members),
+        stop.clone(),
+    );
+    let handler = Arc::new(Handler::new(&broker, decider, &config));
     let handle = move |members, _context| {
         let handler = Arc::clone(&handler);
         async move { handler.handle(members).await }
     };
-    tasks.supervise(broker.consume_bundles(Queue::Fanout, config.consume, handle, stop)).await?;
+    let unordered = broker.consume_bundles(Queue::Fanout, config.consume, handle, stop);
+    Box::pin(tasks.supervise(async { tokio::join!(unordered, in_order) })).await?;
     drop(drained);
     tasks.join().await
 }

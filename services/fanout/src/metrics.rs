@@ -7,6 +7,7 @@ use postrider_model::delivery::Lane;
 pub(crate) fn describe() {
     describe_counter!("postrider_fanout_events_total", "events decided");
     describe_counter!("postrider_fanout_deliveries_total", "deliveries created, by the lane that they start in");
+    describe_counter!("postrider_fanout_ordered_deliveries_total", "deliveries of ordered endpoints created");
     describe_counter!(
         "postrider_fanout_filter_budget_spent_total",
         "events whose payload filters exceeded the step budget; the remaining filters matched nothing"
@@ -14,6 +15,7 @@ pub(crate) fn describe() {
     describe_gauge!("postrider_fanout_config_version", "version of the configuration in force in this process");
     // Registers each counter at 0, so that monitoring sees the first increase.
     decided(0);
+    ordered(0);
     counter!("postrider_fanout_filter_budget_spent_total").increment(0);
     for lane in Lane::ALL {
         delivered(lane, 0);
@@ -27,6 +29,11 @@ pub(crate) fn decided(events: usize) {
 /// Counts deliveries by the lane in which they start.
 pub(crate) fn delivered(lane: Lane, deliveries: usize) {
     counter!("postrider_fanout_deliveries_total", "lane" => lane.as_str()).increment(deliveries as u64);
+}
+
+/// Counts deliveries of ordered endpoints.
+pub(crate) fn ordered(deliveries: usize) {
+    counter!("postrider_fanout_ordered_deliveries_total").increment(deliveries as u64);
 }
 
 /// Counts an event whose payload filters exceeded the step budget.

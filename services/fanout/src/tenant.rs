@@ -7,6 +7,7 @@ use std::sync::Arc;
 use postrider_model::delivery::BodyKind;
 use postrider_model::event::{Attributes, EventType};
 use postrider_model::ids::EndpointId;
+use postrider_model::ordering::KeyReader;
 use postrider_model::payload_filter::{BoundFilter, Budget, FieldIndex, Payload, PayloadFilter};
 use postrider_model::subscription::{Subscription, TypePattern};
 use postrider_profiles::Profile;
@@ -32,6 +33,8 @@ pub(crate) struct Active {
     pub(crate) body_kind: BodyKind,
     /// Whether the endpoint is paused: its deliveries are set aside.
     pub(crate) paused: bool,
+    /// Reads the key of an event, and the generation of the ordering; `None` if the endpoint is not ordered.
+    pub(crate) ordering: Option<Box<(KeyReader, u32)>>,
 }
 
 /// One endpoint in its tenant's index.
@@ -57,6 +60,11 @@ impl Candidate {
     /// Whether the endpoint is paused, so that its deliveries are set aside.
     pub(crate) fn is_paused(&self) -> bool {
         self.active.paused
+    }
+
+    /// Returns the key reader and the generation of an ordered endpoint.
+    pub(crate) fn ordering(&self) -> Option<&(KeyReader, u32)> {
+        self.active.ordering.as_deref()
     }
 }
 
@@ -224,6 +232,7 @@ mod tests {
                     payload_filter: filter.map(|json| Arc::new(PayloadFilter::read(&json).unwrap())),
                     body_kind: BodyKind::Json,
                     paused: false,
+                    ordering: None,
                 })
             })
             .collect();

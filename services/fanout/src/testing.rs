@@ -13,6 +13,7 @@ pub(crate) fn tenant(id: TenantId, profile: &str) -> FeedTenant {
         enforce_catalog: false,
         enforce_schemas: false,
         disable_after_days: None,
+        ordered: false,
         version: 1,
     }
 }
@@ -26,6 +27,7 @@ pub(crate) fn subscription(tenant: TenantId, endpoint: EndpointId, event_type: &
         payload_filter: None,
         body_kind: BodyKind::Json,
         paused: false,
+        ordering: None,
         version: 1,
     }
 }

@@ -120,13 +120,14 @@ pub fn start(config: &Config, deps: Deps) -> (Router, Role) {
 
     let options =
         BatchOptions { members_max: config.waiting_max, resend: Resend::WhileAwaited, ..BatchOptions::default() };
-    let publisher = broker.batch_publisher(Route::Accepted, options);
+    let publishers =
+        (broker.batch_publisher(Route::Accepted, options), broker.batch_publisher(Route::AcceptedInOrder, options));
     let idempotency = Idempotency::new(config.remembered_ids, store.clone(), &tasks);
     let bodies = BodyLimits { process: REQUEST_BODIES_BYTES_MAX, payer: REQUEST_BODIES_PER_TENANT_BYTES_MAX };
     let ingest = Arc::new(Ingest {
         gate: Gate::start(config, directory, broker.clone(), store, &tasks),
         bodies: Bodies::new(bodies),
-        accepter: Accepter::new(publisher, idempotency, config.confirm_timeout, sequence),
+        accepter: Accepter::new(publishers, idempotency, config.confirm_timeout, sequence),
     });
     let routes = Router::new()
         .route(http::PUBLISH, post(http::publish))

@@ -10,6 +10,7 @@
 //! - `outbox_relay`: entries of the outbox that were committed but not published are published.
 //! - `pause`: what was set aside for paused endpoints is counted, and released or discarded.
 //! - `replay`: past events are delivered again on request.
+//! - `sequencer`: the deliveries of ordered endpoints are attempted one after the other.
 //! - `reconcile`: events and deliveries that are on record, and whose messages were lost, are published again.
 //! - `audit`: the rows of the history are compared with each other.
 //!
@@ -37,6 +38,7 @@ mod outbox_relay;
 mod pause;
 mod reconcile;
 mod replay;
+mod sequencer;
 mod settings;
 mod waiting;
 mod watermark;
@@ -57,6 +59,7 @@ pub use crate::settings::Settings;
 
 use crate::attributes::Attributes;
 use crate::gather::{Incoming, gather};
+use crate::sequencer::SharedRoom;
 use crate::watermark::Watermark;
 
 /// The queues whose messages become rows, each with the name of the task that consumes it.
@@ -96,10 +99,14 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     tasks.spawn("recorder.drop_partitions", maintain::drop_expired(store.clone(), config.clone(), stop.clone()));
     let relaying = outbox_relay::run(broker.clone(), store.clone(), profiles.clone(), config.clone(), stop.clone());
     tasks.spawn("recorder.outbox_relay", relaying);
-    let tending = pause::run(broker.clone(), store.clone(), profiles.clone(), config.clone(), stop.clone());
+    let room = SharedRoom::default();
+    let tending =
+        pause::run(broker.clone(), store.clone(), profiles.clone(), Arc::clone(&room), config.clone(), stop.clone());
     tasks.spawn("recorder.pause", tending);
-    let replaying = replay::run(broker.clone(), store.clone(), profiles, config.clone(), stop.clone());
+    let replaying =
+        replay::run(broker.clone(), store.clone(), profiles, Arc::clone(&room), config.clone(), stop.clone());
     tasks.spawn("recorder.replay", replaying);
+    tasks.spawn("recorder.sequencer", sequencer::run(broker.clone(), store.clone(), room, stop.clone()));
     let watermark = Arc::new(Watermark::default());
     let reconcile_config = config.reconcile.clone();
     let reconciling =

@@ -53,7 +53,42 @@ pub(crate) const AUDIT_UNBALANCED: &str = "postrider_recorder_audit_unbalanced_d
 /// Time of the last audit in Unix seconds.
 pub(crate) const AUDIT_RAN: &str = "postrider_recorder_audit_timestamp_seconds";
 
+/// Deliveries of ordered endpoints that were added to their lines.
+pub(crate) const ENQUEUED: &str = "postrider_recorder_enqueued_deliveries_total";
+/// Deliveries of ordered endpoints that were discarded because their tenant's lines were full.
+pub(crate) const LINES_FULL: &str = "postrider_recorder_lines_full_total";
+/// Runs of ordered endpoints that were published.
+pub(crate) const RUNS: &str = "postrider_recorder_runs_total";
+/// Deliveries in these runs.
+pub(crate) const RUN_DELIVERIES: &str = "postrider_recorder_run_deliveries_total";
+/// Number of deliveries in lines at the last count.
+pub(crate) const IN_LINES: &str = "postrider_recorder_deliveries_in_lines";
+
+/// Counts deliveries that were added to their lines, and deliveries for which there was no room.
+pub(crate) fn sequenced(enqueued: usize, full: usize) {
+    counter!(ENQUEUED).increment(enqueued as u64);
+    counter!(LINES_FULL).increment(full as u64);
+}
+
+/// Counts published runs and their deliveries.
+pub(crate) fn released(deliveries: usize, runs: usize) {
+    counter!(RUN_DELIVERIES).increment(deliveries as u64);
+    counter!(RUNS).increment(runs as u64);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a number of rows stays far below 2^53")]
+pub(crate) fn in_lines(deliveries: u64) {
+    gauge!(IN_LINES).set(deliveries as f64);
+}
+
 pub(crate) fn describe() {
+    describe_counter!(ENQUEUED, "deliveries of ordered endpoints added to their lines");
+    describe_counter!(LINES_FULL, "deliveries discarded because the lines of their tenant were full");
+    describe_counter!(RUNS, "runs of ordered endpoints published");
+    describe_counter!(RUN_DELIVERIES, "deliveries in these runs");
+    describe_gauge!(IN_LINES, "deliveries of ordered endpoints that have not ended");
+    sequenced(0, 0);
+    released(0, 0);
     describe_counter!(ROWS, "rows inserted or changed");
     describe_histogram!(BATCH_MEMBERS, "members of a batch");
     describe_histogram!(WRITE_SECONDS, "time to write and commit a batch");

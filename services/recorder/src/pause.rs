@@ -19,6 +19,7 @@ use tracing::Instrument;
 use crate::config::Config;
 use crate::metrics;
 use crate::replay::{BulkLane, COME_BACK};
+use crate::sequencer::SharedRoom;
 
 /// Maximum number of deliveries that are discarded in one transaction.
 const DISCARDS: u32 = 1_000;
@@ -28,10 +29,11 @@ pub(crate) async fn run(
     broker: Broker,
     store: Store,
     profiles: Arc<Profiles>,
+    room: SharedRoom,
     config: Config,
     stop: CancellationToken,
 ) {
-    let bulk = BulkLane::new(broker, &config.replay);
+    let bulk = BulkLane::new(broker, room, &config.replay);
     let tender = Tender { bulk, store, profiles, config };
     loop {
         let wait = tender.step().instrument(tracing::info_span!("pause")).await;

@@ -34,8 +34,10 @@ use crate::metrics::{self, Reconciled};
 use crate::watermark::Watermark;
 
 /// All queues between acceptance and attempt, and the queues that the recorder consumes.
-const QUEUES: [Queue; 7] = [
+const QUEUES: [Queue; 9] = [
     Queue::Fanout,
+    Queue::FanoutOrdered,
+    Queue::Ordered,
     Queue::EventLog,
     Queue::Decisions,
     Queue::Outcomes,

@@ -14,7 +14,8 @@
 //! # What it does not promise
 //! - Exactly-once delivery. After a nack, a lost connection or a dropped future the message may have been published, so repeats
 //!   must be harmless.
-//! - Order. A message that is republished or redelivered may arrive after later messages.
+//! - Order. A message that is republished or redelivered may arrive after later messages. [`Broker::consume_in_order`] with a
+//!   publisher that has one unconfirmed bundle ([`BatchOptions::bundles_max`]) keeps the order; it may repeat messages.
 
 mod applied_versions;
 mod breaker_states;

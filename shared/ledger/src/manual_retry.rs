@@ -71,18 +71,24 @@ fn decide(state: &RetryState, lane: Lane) -> Result<RetryPlan, RetryError> {
             return Err(RetryError::EndpointOff { status: *status, reason: disabled_reason.clone() });
         }
     }
+    // A delivery behind others in a line waits for its turn.
+    if state.is_behind {
+        return Ok(RetryPlan::UnderWay(state.row.delivery.id));
+    }
     if let Some(id) = under_way(state) {
         return Ok(RetryPlan::UnderWay(id));
     }
     let RetryState { row, now, .. } = state;
     let extra = state.extra.saturating_add(u16::from(row.number > 0));
     let mut task = next_attempt(row, extra, Trigger::Manual, lane, state.config_version);
-    if row.status.is_terminal() {
+    if row.status.is_terminal() || state.holds_line {
         let generation = Generation::Retry(RetryId::generate());
         let again = DeliveryRef::new(row.delivery.event_ref(), row.delivery.endpoint, generation, *now);
         task.delivery = DeliveryRef { repeats: Some(row.delivery.id), ..again };
         (task.number, task.extra, task.epoch) = (1, 0, 0);
         task.expires_at = now.plus(DELIVERY_LIFETIME);
+    } else {
+        task.turn.clone_from(&state.turn);
     }
     let task = DeliveryTask { occurred_at: source.event.summary.occurred_at, ..task };
     Ok(RetryPlan::Attempt(Box::new(task)))
@@ -91,7 +97,7 @@ fn decide(state: &RetryState, lane: Lane) -> Result<RetryPlan, RetryError> {
 /// Returns the delivery whose pending attempt a retry would duplicate: this delivery if its attempt became due less than one
 /// attempt timeout ago, or a retry of this delivery that has not been attempted yet.
 fn under_way(state: &RetryState) -> Option<DeliveryId> {
-    if state.row.status.is_terminal() {
+    if state.row.status.is_terminal() || state.holds_line {
         return state.unattempted_retry;
     }
     // A recorder may be publishing it at this moment, in the epoch that the retry would have.

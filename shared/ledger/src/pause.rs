@@ -120,7 +120,8 @@ fn rendition(profiles: &Profiles, page: ReleasePage) -> Result<Rendition, StoreE
         let body = format(&release.task);
         ReplayedEvent { event: release.event, tasks: vec![(release.task, body)] }
     });
-    Ok(Rendition { profile, events: events.collect() })
+    // Deliveries that are released are in no line.
+    Ok(Rendition { profile, events: events.collect(), orderings: Arc::default() })
 }
 
 #[cfg(test)]
@@ -155,6 +156,7 @@ mod tests {
             set_aside_bytes: Some(10),
         };
         LostDelivery {
+            turn: None,
             row,
             has_payload: true,
             has_endpoint: true,

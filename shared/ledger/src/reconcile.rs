@@ -72,7 +72,8 @@ pub(crate) fn next_task(lost: &LostDelivery) -> DeliveryTask {
     // A delivery that an event caused uses the endpoint's version of the decision; a retry or replay uses the current version.
     let decided = lost.decided_version.filter(|_| generation == Generation::First);
     let task = next_attempt(row, *extra, trigger, lane, decided.unwrap_or(lost.current_version));
-    DeliveryTask { occurred_at: occurred_at.unwrap_or(row.delivery.accepted_at), ..task }
+    let occurred_at = occurred_at.unwrap_or(row.delivery.accepted_at);
+    DeliveryTask { occurred_at, turn: lost.turn.clone(), ..task }
 }
 
 /// The message that sends an undecided event to fan-out again, and its payload.

@@ -82,10 +82,12 @@ pub enum DiscardReason {
     Skipped,
     /// The delivery waited for its paused endpoint beyond the tenant's limit of days or bytes.
     PauseLimit,
+    /// The tenant's ordered endpoints had too many waiting deliveries.
+    LinesFull,
 }
 names!(DiscardReason {
     Expired => "expired", EndpointDeleted => "endpoint_deleted", EndpointInactive => "endpoint_inactive", Expunged => "expunged",
-    Skipped => "skipped", PauseLimit => "pause_limit",
+    Skipped => "skipped", PauseLimit => "pause_limit", LinesFull => "lines_full",
 });
 
 /// What caused an attempt.

@@ -28,18 +28,22 @@ pub enum DeliveryPhase {
     Waiting,
     /// The delivery was set aside while its endpoint was paused. It is attempted after the endpoint was resumed.
     Paused,
+    /// Its endpoint is ordered, and an earlier delivery with the same key has not ended.
+    InLine,
 }
 names!(DeliveryPhase {
     Scheduled => "scheduled", Queued => "queued", Retrying => "retrying", Held => "held", Waiting => "waiting",
-    Paused => "paused",
+    Paused => "paused", InLine => "in_line",
 });
 
 impl DeliveryPhase {
     /// Every phase.
-    pub const ALL: [Self; 6] = [Self::Scheduled, Self::Queued, Self::Retrying, Self::Held, Self::Waiting, Self::Paused];
+    pub const ALL: [Self; 7] =
+        [Self::Scheduled, Self::Queued, Self::Retrying, Self::Held, Self::Waiting, Self::Paused, Self::InLine];
 
     /// The phase of a pending delivery that is not set aside, after `attempts` attempts, whose next attempt is due at `due`.
-    /// `holds`: why the endpoint may hold its deliveries back, if it has a rate or an open breaker.
+    /// `holds`: why the endpoint may hold its deliveries back, if it has a rate or an open breaker. [`Self::InLine`] depends on
+    /// other deliveries, so this function does not return it.
     pub fn of(attempts: u16, due: Option<UnixMillis>, now: UnixMillis, holds: Option<HeldReason>) -> Self {
         match due {
             Some(due) if due > now => {

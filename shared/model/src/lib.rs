@@ -42,6 +42,14 @@
 //! | Pace | what limits the attempts to one endpoint: rate, concurrency, breaker and requested pauses |
 //! | Slot | the time that an endpoint's rate or concurrency grants to a delivery |
 //! | [Held](delivery::HeldReason) | waiting for a slot before the attempt. A hold is one such wait, at most 10 minutes |
+//! | [Ordered endpoint](ordering) | an endpoint whose deliveries are attempted in the order in which their events were accepted |
+//! | Key | the value of an event's field by which an ordered endpoint's deliveries are divided into lines |
+//! | Line | the deliveries of an ordered endpoint with one key, oldest first; each replay has lines of its own |
+//! | Position | the number of a delivery in all lines; a line follows its positions |
+//! | Run | the first deliveries of a line, published together and attempted one after the other by one dispatcher |
+//! | Turn | the right of a delivery to be attempted: it belongs to the current run of its line |
+//! | Held line | a line that waits for a person, because its first delivery failed for good |
+//! | Sequencer | the recorder's task that stores lines and publishes their runs |
 //! | Outage | a time in which an endpoint failed at least 5 times in a row and never succeeded |
 //! | [Paused](delivery::EndpointStatus) | a status of an endpoint: its deliveries are set aside until it is resumed |
 //! | Set aside | a pending delivery of a paused endpoint, in the database only: the broker has no copy. To release is to publish it |
@@ -81,7 +89,7 @@
 //! # What is not promised
 //!
 //! Deliveries are **at least once**: a crash may repeat an attempt and never loses one. A repeated attempt has the same
-//! `webhook-id` and `postrider-delivery`, so that a receiver can deduplicate. Order is not promised.
+//! `webhook-id` and `postrider-delivery`, so that a receiver can deduplicate. Order is promised only for ordered endpoints.
 
 pub mod attempt;
 pub mod brand;
@@ -102,6 +110,7 @@ pub mod name;
 pub mod notification;
 #[cfg(feature = "openapi")]
 mod openapi;
+pub mod ordering;
 pub mod payload_filter;
 pub mod pushover;
 pub mod replay;

@@ -288,6 +288,14 @@ pub const SAVED_VIEW_QUERY_BYTES_MAX: usize = 2_000;
 pub const TEST_CALLS_AT_ONCE: usize = 4;
 /// Number of test calls of a tenant whose edited samples are kept, so that the history shows their bodies.
 pub const TEST_DATA_KEPT: u32 = 100;
+/// Maximum number of deliveries of a tenant that wait in the lines of ordered endpoints. Further ones are discarded.
+pub const IN_LINES_PER_TENANT_MAX: u64 = 500_000;
+/// Maximum number of bytes of bodies of a tenant that wait in the lines of ordered endpoints.
+pub const IN_LINES_BYTES_PER_TENANT_MAX: u64 = 512 * 1024 * 1024;
+/// Maximum number of deliveries in a run of an ordered endpoint.
+pub const RUN_DELIVERIES_MAX: usize = 16;
+/// Number of bytes of bodies at which a run ends.
+pub const RUN_BYTES_MAX: usize = 64 * 1024;
 /// Maximum number of members of a bundle.
 pub const BUNDLE_MEMBERS_MAX: usize = 32;
 /// Maximum number of bytes of a bundle. A larger member is published as a single message.

@@ -12,11 +12,13 @@
 mod fields;
 mod number;
 mod read;
+mod reader;
 mod scalar;
 mod search;
 mod values;
 
 pub use fields::{BoundFilter, FieldIndex, FieldValues, Payload};
+pub use reader::FieldReader;
 pub use search::{InvalidPayloadSearch, PayloadSearch};
 
 use serde_json::{Map, Value};

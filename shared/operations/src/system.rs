@@ -26,10 +26,12 @@ const ASK_MAX: Duration = Duration::from_secs(2);
 const TENANTS_WAITING: u32 = 10;
 
 /// The queues, in the order in which work flows.
-pub(crate) const QUEUES: [Queue; 9] = [
+pub(crate) const QUEUES: [Queue; 11] = [
     Queue::Intake,
     Queue::Fanout,
+    Queue::FanoutOrdered,
     Queue::EventLog,
+    Queue::Ordered,
     Queue::Lane(Lane::Live),
     Queue::Lane(Lane::Slow),
     Queue::Lane(Lane::Bulk),

@@ -175,6 +175,7 @@ fn task(tenant: TenantId, endpoint: &Endpoint, body: &TestBody, event: EventId, 
         held_reason: None,
         moves: 0,
         traceparent: None,
+        turn: None,
     }
 }
 

@@ -37,6 +37,7 @@ pub mod forms;
 pub mod history;
 pub mod idempotency;
 pub mod intervention;
+pub mod lines;
 mod locks;
 pub mod manual_retry;
 mod migrate;
@@ -66,5 +67,6 @@ pub use error::{EditError, StoreError};
 pub use pool::{PoolUsage, StoreConfig};
 pub use settings::{DatabaseSettings, MasterKeySettings};
 pub use store::{
-    ClaimStore, ConfigFeed, ConfigStore, History, IdempotencyStore, RecordStore, ServiceRegistry, SessionStore, Store,
+    ClaimStore, ConfigFeed, ConfigStore, History, IdempotencyStore, LineStore, RecordStore, ServiceRegistry,
+    SessionStore, Store,
 };

@@ -5,13 +5,14 @@ use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::delivery::{DeliveryStatus, EndpointStatus, Trigger};
 use postrider_model::ids::{DeliveryId, TenantId};
 use postrider_model::time::UnixMillis;
-use postrider_wire::messages::DeliveryTask;
+use postrider_wire::messages::{DeliveryTask, Turn};
 
 use crate::audit_log::{AuditAction, Change};
 use crate::config::{bump, finish};
 use crate::error::StoreError;
 use crate::history::{DeliveryRow, decision, delivery};
 use crate::intervention::{Intervention, InterventionReason, InterventionTarget};
+use crate::lines::{self, TurnOf};
 use crate::outbox::{BodySource, PendingDelivery, SourceMissing, add_delivery, body_source};
 use crate::record::{self, Report};
 use crate::sql::{Coded, Date, RowExt, from_row, read_optional};
@@ -32,6 +33,12 @@ pub struct RetryState {
     pub endpoint: Option<EndpointState>,
     /// A retry of this delivery that has not been attempted yet.
     pub unattempted_retry: Option<DeliveryId>,
+    /// Its turn, if it is the first delivery of a line.
+    pub turn: Option<Turn>,
+    /// Whether it is behind other deliveries of a line.
+    pub is_behind: bool,
+    /// Whether it failed for good and holds its line. Its row may still be pending, because the recorder writes outcomes later.
+    pub holds_line: bool,
     /// The time of the request.
     pub now: UnixMillis,
 }
@@ -63,6 +70,8 @@ pub enum Retried {
     Committed(Box<PendingDelivery>),
     /// An attempt of this delivery is already due or in progress.
     UnderWay(DeliveryId),
+    /// This delivery took the place of the failed delivery that held a line. The sequencer publishes it.
+    InLine(DeliveryId),
 }
 
 impl Retried {
@@ -70,7 +79,7 @@ impl Retried {
     pub fn delivery(&self) -> DeliveryId {
         match self {
             Self::Committed(pending) => pending.task.delivery.id,
-            Self::UnderWay(id) => *id,
+            Self::UnderWay(id) | Self::InLine(id) => *id,
         }
     }
 
@@ -78,7 +87,7 @@ impl Retried {
     pub fn committed(self) -> Option<PendingDelivery> {
         match self {
             Self::Committed(pending) => Some(*pending),
-            Self::UnderWay(_) => None,
+            Self::UnderWay(_) | Self::InLine(_) => None,
         }
     }
 }
@@ -111,7 +120,11 @@ async fn state(
     let decided = decision(tx, of.tenant, &of.event, of.event_day).await?;
     let sql = format!("SELECT {} FROM endpoints WHERE id = $1 AND deleted_at IS NULL", EndpointState::COLUMNS);
     let config_version = decided.map_or(version, |decision| decision.config_version);
+    let place = lines::turn_of(tx, id).await?;
     Ok(RetryState {
+        is_behind: place == TurnOf::Later,
+        holds_line: place == TurnOf::Holds,
+        turn: if let TurnOf::Now(turn) = place { Some(turn) } else { None },
         config_version,
         source: body_source(tx, of, config_version).await?,
         extra: extra_attempts(tx, &row).await?,
@@ -143,9 +156,9 @@ impl Store {
             RetryPlan::UnderWay(id) => return Ok(Retried::UnderWay(id)),
             RetryPlan::Attempt(task) => *task,
         };
-        let (pending, change) = commit::<E>(&tx, state, task, version).await?;
+        let (retried, change) = commit::<E>(&tx, state, task, version).await?;
         self.core().finish_edit(tx, version, change).await?;
-        Ok(Retried::Committed(Box::new(pending)))
+        Ok(retried)
     }
 
     /// Retries different deliveries in one edit, each by the plan that `decide` returns. A delivery that is refused does not
@@ -176,9 +189,9 @@ impl Store {
                 Err(refused) => Err(refused),
                 Ok(RetryPlan::UnderWay(id)) => Ok(Retried::UnderWay(id)),
                 Ok(RetryPlan::Attempt(task)) => {
-                    let (pending, change) = commit::<E>(&tx, state, *task, version).await?;
+                    let (retried, change) = commit::<E>(&tx, state, *task, version).await?;
                     self.core().log_change(&tx, change).await?;
-                    Ok(Retried::Committed(Box::new(pending)))
+                    Ok(retried)
                 }
             });
         }
@@ -187,14 +200,14 @@ impl Store {
     }
 }
 
-/// Writes an attempt that a person requested, as part of an edit: the delivery's row, the outbox, and the intervention that makes
-/// a waiting copy stale. Returns what to publish, and the change for the audit log.
+/// Writes an attempt that a person requested, as part of an edit: the delivery's row, its place in a line or the outbox, and the
+/// intervention that makes a waiting copy stale. Returns the result, and the change for the audit log.
 async fn commit<E: From<StoreError> + From<SourceMissing>>(
     tx: &Transaction<'_>,
     state: RetryState,
     task: DeliveryTask,
     version: i64,
-) -> Result<(PendingDelivery, Change), E> {
+) -> Result<(Retried, Change), E> {
     let RetryState { row, now, source, .. } = state;
     let (of, source) = (row.delivery, source?);
     if task.delivery.id == of.id {
@@ -209,8 +222,13 @@ async fn commit<E: From<StoreError> + From<SourceMissing>>(
         stale.save(tx).await?;
     }
     record::upsert_deliveries(tx, &[Report::requested(&task, now)]).await?;
-    let outbox = add_delivery(tx, &task, now).await?;
+    let in_line = task.delivery.id != of.id && lines::take_place(tx, of.id, &task).await?;
+    let outbox = if in_line { None } else { Some(add_delivery(tx, &task, now).await?) };
     let after = serde_json::json!({"delivery_id": task.delivery.id, "event_id": of.event, "endpoint_id": of.endpoint});
     let change = Change::of(of.tenant, AuditAction::DeliveryRetried, of.id).to(after);
-    Ok((PendingDelivery { outbox, task, source }, change))
+    let retried = match outbox {
+        Some(outbox) => Retried::Committed(Box::new(PendingDelivery { outbox, task, source })),
+        None => Retried::InLine(task.delivery.id),
+    };
+    Ok((retried, change))
 }

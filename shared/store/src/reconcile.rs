@@ -13,7 +13,7 @@ use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, Lane};
 use postrider_model::ids::{DeliveryId, EventId, TenantId};
 use postrider_model::time::{Day, UnixMillis};
-use postrider_wire::messages::DeliveryTask;
+use postrider_wire::messages::{DeliveryTask, Turn};
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
@@ -23,6 +23,7 @@ use crate::config::{bump, finish};
 use crate::error::StoreError;
 use crate::history::{DELIVERY_COLUMNS, DeliveryRow, EventSummary};
 use crate::intervention::{EVENT_TARGET, Intervention, InterventionReason, InterventionTarget};
+use crate::lines;
 use crate::locks::{RECONCILE_LOCK, low_cost, try_lock};
 use crate::outbox;
 use crate::record::{self, Report, merged};
@@ -110,6 +111,8 @@ pub struct LostDelivery {
     pub current_version: i64,
     /// Number of attempts that people requested while it was pending. Does not include the first attempt.
     pub extra: u16,
+    /// Its turn, if it is the first delivery of a line.
+    pub turn: Option<Turn>,
 }
 
 impl FromRow for LostDelivery {
@@ -123,6 +126,10 @@ impl FromRow for LostDelivery {
             decided_version: row.col("decided_version")?,
             current_version: row.col("current_version")?,
             extra: row.col("extra")?,
+            turn: match (row.col("key")?, row.col("run")?) {
+                (Some(key), Some(run)) => Some(Turn { key, run }),
+                _ => None,
+            },
         })
     }
 }
@@ -146,12 +153,15 @@ pub struct Repaired {
 }
 
 /// The pending deliveries `d` of day `$1` whose attempt was due before `$2`. Leaves out deliveries that cannot be repaired,
-/// because they would fill every page.
+/// because they would fill every page, and deliveries behind others in a line, which wait for their turn.
 const OVERDUE: &str = "FROM deliveries d
     WHERE d.delivery_day = $1 AND d.status = 0 AND d.next_attempt_at < $2
         AND (d.generation IS NULL OR d.generation NOT LIKE 'test:%')
         AND (d.expires_at < $2 OR EXISTS (SELECT FROM events e
-            WHERE e.tenant = d.tenant AND e.id = d.event_id AND e.event_day = d.event_day))";
+            WHERE e.tenant = d.tenant AND e.id = d.event_id AND e.event_day = d.event_day))
+        AND NOT EXISTS (SELECT FROM ordered_deliveries l JOIN ordered_deliveries ahead
+            ON ahead.endpoint = l.endpoint AND ahead.key = l.key AND ahead.position < l.position
+            WHERE l.delivery = d.id)";
 
 /// The condition that an event `e` is undecided.
 const UNDECIDED: &str = "data IS NOT NULL AND NOT EXISTS (SELECT FROM decisions d
@@ -250,6 +260,8 @@ impl Store {
         let discarded =
             ended.iter().map(|(row, reason)| Report::withdrawn(row, DeliveryStatus::Discarded, Some(*reason), now));
         record::upsert_deliveries(&tx, &merged(requested.chain(discarded))).await?;
+        let gone: Vec<DeliveryId> = ended.iter().map(|(row, _)| row.delivery.id).collect();
+        lines::remove_ended(&tx, &gone).await?;
         finish(tx, version).await?;
         Ok(Some(Repaired { again: tasks.len(), ended: ended.len() }))
     }
@@ -313,11 +325,14 @@ async fn lost_deliveries(
         "SELECT {}, e.data IS NOT NULL AS has_payload, e.occurred_at, e.lane, p.id IS NOT NULL AS has_endpoint,
              c.config_version AS decided_version, $4::bigint AS current_version,
              (SELECT count(DISTINCT a.number) FROM attempts a WHERE a.delivery_id = d.id AND a.delivery_day = d.delivery_day
-                 AND a.trigger = 2 AND a.number > 1) AS extra
+                 AND a.trigger = 2 AND a.number > 1) AS extra,
+             line.key, line.run
          FROM deliveries d
          LEFT JOIN events e ON e.tenant = d.tenant AND e.id = d.event_id AND e.event_day = d.event_day
          LEFT JOIN decisions c ON c.tenant = d.tenant AND c.event_id = d.event_id AND c.event_day = d.event_day
          LEFT JOIN endpoints p ON p.id = d.endpoint AND p.deleted_at IS NULL
+         LEFT JOIN ordered_deliveries o ON o.delivery = d.id
+         LEFT JOIN ordered_lines line ON line.endpoint = o.endpoint AND line.key = o.key
          WHERE d.delivery_day = $1 AND d.id = ANY($2) AND d.status = $3",
         columns.join(", ")
     );

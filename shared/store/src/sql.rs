@@ -254,6 +254,7 @@ coded!(
     EndpointDeleted = 1,
     EndpointInactive = 2,
     Expunged = 3,
+    LinesFull = 4,
     Skipped = 6,
     PauseLimit = 7,
 );

@@ -102,6 +102,8 @@ handles! {
     IdempotencyStore = idempotency;
     /// Reports of running processes.
     ServiceRegistry = services;
+    /// The lines of ordered endpoints.
+    LineStore = lines;
 }
 
 impl Store {

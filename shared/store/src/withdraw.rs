@@ -14,6 +14,7 @@ use crate::config::{bump, finish};
 use crate::error::StoreError;
 use crate::history::{DELIVERY_COLUMNS, DeliveryRow, EventKey, delivery, of_event};
 use crate::intervention::{EVERY_EPOCH, Intervention, InterventionReason, InterventionTarget};
+use crate::lines;
 use crate::record::{self, Report};
 use crate::sql::{Coded, RowExt, read_all};
 use crate::store::Store;
@@ -153,5 +154,7 @@ pub(crate) async fn end(
     let Some(status) = why.reports() else { return Ok(()) };
     let discarded = (status == DeliveryStatus::Discarded).then_some(DiscardReason::Expunged);
     let reports = rows.iter().map(|row| Report::withdrawn(row, status, discarded, now));
-    record::upsert_deliveries(client, &record::merged(reports)).await
+    record::upsert_deliveries(client, &record::merged(reports)).await?;
+    let ids: Vec<DeliveryId> = rows.iter().map(|row| row.delivery.id).collect();
+    lines::remove_ended(client, &ids).await
 }

@@ -9,7 +9,7 @@ use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::time::UnixMillis;
 
 use crate::headers::HeaderList;
-use crate::messages::{AcceptedEvent, AttemptRecord, Decision, DeliveryRef, OutcomeReport, TestCall};
+use crate::messages::{AcceptedEvent, AttemptRecord, Decision, DeliveryRef, DeliveryTask, OutcomeReport, TestCall};
 
 /// A new event that ingest accepted at `at`.
 pub fn accepted(tenant: TenantId, event_type: EventType, at: UnixMillis) -> AcceptedEvent {
@@ -70,6 +70,11 @@ pub fn first_delivery(event: &AcceptedEvent, endpoint: EndpointId) -> DeliveryRe
         generation: Generation::First,
         repeats: None,
     }
+}
+
+/// The first attempt of the first delivery.
+pub fn first_task(event: &AcceptedEvent, endpoint: EndpointId) -> DeliveryTask {
+    DeliveryTask::first_attempt(first_delivery(event, endpoint), Trigger::First, event.occurred_at, 1)
 }
 
 /// The report of a test call, as a dispatcher sends it: the endpoint answered with `code` after 1.5 ms.

@@ -54,6 +54,8 @@ pub(super) const RULES: &[(&str, &str, Access, &str)] = &[
     ("post", "/v1/endpoints/{id}/rotate-secret", Manage, "{}"),
     ("post", "/v1/endpoints/{id}/recover", Manage, r#"{"since": "2026-01-01T00:00:00Z", "dry_run": true}"#),
     ("post", "/v1/endpoints/{id}/skip-paused", Manage, ""),
+    ("get", "/v1/endpoints/{id}/held-keys", Read, ""),
+    ("post", "/v1/endpoints/{id}/held-keys/release", Manage, r#"{"key": "k", "action": "skip"}"#),
     ("get", "/v1/endpoints/{id}/stats", Read, ""),
     ("get", "/v1/endpoints/{id}/stats/failures", Read, ""),
     ("get", "/v1/stats", Read, ""),

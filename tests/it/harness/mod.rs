@@ -9,6 +9,7 @@ pub(crate) mod independent;
 pub(crate) mod instant;
 mod ledger;
 mod load;
+pub(crate) mod ordered_receiver;
 mod receiver;
 mod stage;
 mod tenant;

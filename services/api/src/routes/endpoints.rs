@@ -8,7 +8,8 @@ use postrider_model::filters::parsed;
 use postrider_model::ids::EndpointId;
 use postrider_operations::endpoints::{
     CreateEndpoint, CreatedEndpoint, EditEndpoint, EditedEndpoint, Endpoint, EndpointOrder, EndpointPage,
-    RecoverEndpoint, RecoveryAccepted, RecoveryPreview, RotateSecret, RotatedSecret, SkippedPaused,
+    HeldKeyReleased, HeldKeys, RecoverEndpoint, RecoveryAccepted, RecoveryPreview, ReleaseHeldKey, RotateSecret,
+    RotatedSecret, SkippedPaused,
 };
 use postrider_operations::test_calls::{TestEndpoint, TestOutcome, TestPending, TestResult};
 use serde::Deserialize;
@@ -174,4 +175,31 @@ pub(crate) async fn recover(
     responses((status = 202, body = SkippedPaused), Refused, KeyInUse))]
 pub(crate) async fn skip_paused(call: Call, Path(id): Path<String>) -> Answer<(StatusCode, Json<SkippedPaused>)> {
     Ok((StatusCode::ACCEPTED, Json(call.operations.skip_paused(call.caller, &id).await?)))
+}
+
+/// List held keys
+///
+/// The keys of an ordered endpoint whose deliveries wait for a decision, because one of them failed and the endpoint's `on_exhausted`
+/// is `hold`. Longest held first, at most 200.
+#[utoipa::path(get, path = "/v1/endpoints/{id}/held-keys", operation_id = "list_held_keys", tag = "endpoints",
+    params(("id" = EndpointId, Path, description = "The endpoint's id.")),
+    responses((status = 200, body = HeldKeys), Refused))]
+pub(crate) async fn held_keys(call: Call, Path(id): Path<String>) -> Answer<Json<HeldKeys>> {
+    Ok(Json(call.operations.held_keys(call.caller, &id).await?))
+}
+
+/// Release a held key
+///
+/// Decides about the failed delivery of a held key: `retry` repeats it as a new delivery before those that wait; `skip` leaves it
+/// failed and continues with the next one. 409 if the key is not held.
+#[utoipa::path(post, path = "/v1/endpoints/{id}/held-keys/release", operation_id = "release_held_key", tag = "endpoints",
+    params(("id" = EndpointId, Path, description = "The endpoint's id."), IdempotencyKey),
+    request_body = ReleaseHeldKey,
+    responses((status = 200, body = HeldKeyReleased), Refused, BadBody, KeyInUse))]
+pub(crate) async fn release_held_key(
+    call: Call,
+    Path(id): Path<String>,
+    StrictJson(request): StrictJson<ReleaseHeldKey>,
+) -> Answer<Json<HeldKeyReleased>> {
+    Ok(Json(call.operations.release_held_key(call.caller, &id, &request).await?))
 }

@@ -40,6 +40,8 @@ pub(crate) fn add_to(router: OpenApiRouter<Arc<Api>>) -> OpenApiRouter<Arc<Api>>
         .routes(routes!(endpoints::rotate_secret))
         .routes(routes!(endpoints::recover))
         .routes(routes!(endpoints::skip_paused))
+        .routes(routes!(endpoints::held_keys))
+        .routes(routes!(endpoints::release_held_key))
         .routes(routes!(stats::of_endpoint))
         .routes(routes!(stats::of_tenant))
         .routes(routes!(stats::failures_of_endpoint))

@@ -4,7 +4,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 use postrider_model::delivery::DiscardReason;
 use postrider_operations::Error;
-use postrider_operations::deliveries::{Attempt, Delivery, DeliveryDetail, DeliveryPhase};
+use postrider_operations::deliveries::{Attempt, Delivery, DeliveryDetail, DeliveryPhase, PlaceInLine};
 
 use crate::components::{
     Payload, action, ago, can_be_curl, delivery_badge, empty, listing, time, timeline, trouble_of_delivery,
@@ -57,12 +57,38 @@ pub(super) async fn show(page: Page, Id(id): Id) -> Answer {
     Ok(page.show(&title, content))
 }
 
+/// The place of a delivery among the deliveries with the same key, in words.
+fn place(page: &Page, delivery: &Delivery, place: &PlaceInLine) -> Markup {
+    let first =
+        html! { a href=(page.to(format!("/deliveries/{}", place.first_delivery_id))) { (place.first_delivery_id) } };
+    let is_first = place.first_delivery_id == delivery.id;
+    html! {
+        @if place.ahead > 0 {
+            p { (tm!(
+                place.ahead,
+                "{count} delivery is before it: {first}.",
+                "{count} deliveries are before it; the first is {first}.",
+                first = first
+            )) }
+        }
+        @if place.held && is_first {
+            p { (t!("The deliveries behind it wait until you send it again or go on without it.")) }
+        } @else if place.held {
+            p { (t!("The first one failed and waits for a decision.")) }
+        }
+        @if place.behind > 0 {
+            p { (t!(place.behind, "{count} delivery waits behind it.", "{count} deliveries wait behind it.")) }
+        }
+    }
+}
+
 /// What happened in words: the state of the delivery, what the endpoint answered, and what happens next.
 fn cause(page: &Page, found: &DeliveryDetail) -> Markup {
     let (delivery, last) = (&found.delivery, found.attempts.last());
     let verdict = delivery.status_code.map(|code| page.profile.statuses.verdict(code));
     html! {
         p.lead { (delivery_badge(delivery)) " " (texts::standing(delivery)) }
+        @if let Some(found) = &found.place { (place(page, delivery, found)) }
         @if let Some(last) = last {
             p { (texts::outcome(last)) }
             @if let Some(answer) = &last.response_excerpt {
@@ -106,8 +132,16 @@ fn buttons(page: &Page, found: &DeliveryDetail) -> Markup {
             a.button href={ (at) "/curl" } data-copy-url=(t!("Copy as cURL")) title=[curl::remark(last)] { (t!("Show as cURL")) }
         }
         @if may_retry { (action(&page.visitor.tokens, &format!("{at}/retry"), &label, "primary")) }
+        @if page.can_manage() && holds_key(found) {
+            (action(&page.visitor.tokens, &format!("{at}/skip"), &t!("Go on without it"), ""))
+        }
         @if page.can_manage() && pending { a.button.danger href={ (at) "/cancel" } { (t!("Cancel")) } }
     }
+}
+
+/// Whether the deliveries behind this one wait for a decision about it.
+pub(super) fn holds_key(found: &DeliveryDetail) -> bool {
+    found.place.as_ref().is_some_and(|place| place.held && place.first_delivery_id == found.delivery.id)
 }
 
 fn facts(page: &Page, delivery: &Delivery, names: &EndpointNames) -> Markup {

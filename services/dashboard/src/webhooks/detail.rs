@@ -1,6 +1,7 @@
 //! The page of one webhook.
 
 use maud::{Markup, html};
+use postrider_model::ordering::OnExhausted;
 use postrider_operations::endpoints::Endpoint;
 use postrider_profiles::Profile;
 
@@ -96,5 +97,19 @@ fn pace(profile: &Profile, endpoint: &Endpoint) -> Markup {
             Some(rate) => (t!("{rate} requests a second", rate = rate)),
             None => (t!("no limit")),
         } }
+        @if let Some(ordering) = &endpoint.ordering {
+            dt { (t!("Order")) }
+            dd {
+                @match &ordering.key {
+                    Some(key) => (t!("by {field}", field = key)),
+                    None => (t!("all events in one order")),
+                }
+                ", "
+                @match ordering.on_exhausted {
+                    OnExhausted::Continue => (t!("goes on after a failure")),
+                    OnExhausted::Hold => (t!("waits for a decision after a failure")),
+                }
+            }
+        }
     }
 }

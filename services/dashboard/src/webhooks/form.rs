@@ -310,5 +310,20 @@ fn pace(profile: &Profile, form: &Form, channel: Channel) -> Markup {
             (form.field("rate_per_second", t!("Maximum requests per second"))
                 .hint(t!("Default: {rate}.", rate = rate)).number())
         }
+        (ordering(form))
+    } }
+}
+
+/// The order of deliveries.
+fn ordering(form: &Form) -> Markup {
+    let choices = [
+        ("", t!("in no order, as soon as possible")),
+        ("continue", t!("in order; after a failure, go on with the next")),
+        ("hold", t!("in order; after a failure, wait for a decision")),
+    ];
+    html! { div.pair {
+        (form.field("ordering", t!("Deliver")).choice(choices))
+        (form.field_at("/ordering/key", "ordering_key", t!("Order by"))
+            .hint(t!("A field of the event, such as “metadata.subscriber_id”. Empty: all events are in one order.")).code().text())
     } }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::endpoint::Channel;
+use postrider_model::ordering::{OnExhausted, Ordering};
 use postrider_operations::endpoints::{
     ChatFields, CreateEndpoint, EditEndpoint, Endpoint, MASK, PushoverFields, RequestedStatus, TelegramFields,
 };
@@ -48,6 +49,8 @@ pub(crate) fn of_endpoint(endpoint: &Endpoint, offered: &[String]) -> Fields {
         .with_some("retry_schedule_seconds", endpoint.retry_schedule_seconds.as_deref().map(format::schedule))
         .with_some("timeout_seconds", endpoint.timeout_seconds)
         .with_some("rate_per_second", endpoint.rate_per_second)
+        .with_some("ordering", endpoint.ordering.as_ref().map(|ordering| ordering.on_exhausted.as_str()))
+        .with_some("ordering_key", endpoint.ordering.as_ref().and_then(|ordering| ordering.key.as_ref()))
         .with("ascii_json", if endpoint.ascii_json { "yes" } else { "" })
         .with_some("token_header", endpoint.token_header.as_ref())
         .with("version", endpoint.version);
@@ -83,6 +86,7 @@ pub(crate) fn creation(fields: &Fields, channel: Channel, profile: &Profile) -> 
         retry_schedule_seconds: reader.take(schedule(fields.get("retry_schedule_seconds"))),
         timeout_seconds: reader.number("/timeout_seconds"),
         rate_per_second: reader.number("/rate_per_second"),
+        ordering: ordering(fields, reader.parse("/ordering")),
         ascii_json: fields.is_checked("ascii_json"),
         token_header: fields.optional("token_header"),
     };
@@ -120,12 +124,18 @@ pub(crate) fn edit(
         retry_schedule_seconds: Some(request.retry_schedule_seconds),
         timeout_seconds: Some(request.timeout_seconds),
         rate_per_second: Some(request.rate_per_second),
+        ordering: Some(request.ordering),
         ascii_json: web.then_some(request.ascii_json),
         token_header: web.then_some(request.token_header),
         metadata: None,
         channel: None,
         signature_key: None,
     })
+}
+
+/// The field `ordering` says what follows a failure; without it, deliveries have no order.
+fn ordering(fields: &Fields, on_exhausted: Option<OnExhausted>) -> Option<Ordering> {
+    on_exhausted.map(|on_exhausted| Ordering { key: fields.optional("ordering_key"), on_exhausted })
 }
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {

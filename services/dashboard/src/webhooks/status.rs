@@ -34,9 +34,9 @@ pub(crate) fn switch(page: &Page, endpoint: &Endpoint) -> Markup {
     } @else { (state(endpoint)) } }
 }
 
-/// The button that pauses an active webhook.
+/// The button that pauses an active webhook. An ordered webhook cannot be paused.
 pub(crate) fn pause_button(webhook: &WebhookPage) -> Markup {
-    html! { @if webhook.endpoint.status == EndpointStatus::Active {
+    html! { @if webhook.endpoint.status == EndpointStatus::Active && webhook.endpoint.ordering.is_none() {
         form.inline method="post" action=(webhook.at("/status")) {
             (webhook.page.visitor.tokens)
             input type="hidden" name=(BACK) value="webhook";

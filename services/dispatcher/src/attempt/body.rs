@@ -18,7 +18,7 @@ use postrider_model::time::UnixMillis;
 use postrider_store::Store;
 use postrider_store::history::EventRow;
 use postrider_wire::bundle::Member;
-use postrider_wire::messages::{BodyReference, DeliveryTask, ParkedTask};
+use postrider_wire::messages::{BodyReference, DeliveryTask, ParkedTask, Run};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::encode::encode;
@@ -66,18 +66,35 @@ pub(crate) enum BodyUnavailable {
     RetryAfter(Duration),
 }
 
-impl Body {
-    /// Decodes a member of a lane into a delivery and its body.
-    pub(crate) fn read(member: Member) -> Result<(Box<DeliveryTask>, Self), Poison> {
-        match member.head::<Box<DeliveryTask>>() {
-            Ok(task) => Ok((task, Self::Whole(member.payload))),
-            Err(error) => match member.head::<ParkedTask>() {
-                Ok(ParkedTask { task, body }) => Ok((task, Self::Reference(body))),
-                Err(_) => Err(Poison::new(format!("cannot read the head of a delivery: {error}"))),
+/// A member of a lane.
+pub(crate) enum LaneMember {
+    /// One delivery and its body.
+    Delivery(Box<DeliveryTask>, Body),
+    /// Deliveries of an ordered endpoint, to be attempted one after the other, with their bodies.
+    Run(Vec<(DeliveryTask, Bytes)>),
+}
+
+impl LaneMember {
+    /// Decodes a member of a lane.
+    pub(crate) fn read(member: Member) -> Result<Self, Poison> {
+        let error = match member.head::<Box<DeliveryTask>>() {
+            Ok(task) => return Ok(Self::Delivery(task, Body::Whole(member.payload))),
+            Err(error) => error,
+        };
+        if let Ok(ParkedTask { task, body }) = member.head() {
+            return Ok(Self::Delivery(task, Body::Reference(body)));
+        }
+        match member.head::<Run>() {
+            Ok(run) => match run.into_deliveries(member.payload) {
+                Some(deliveries) => Ok(Self::Run(deliveries)),
+                None => Err(Poison::new("the bodies of a run do not fit their lengths")),
             },
+            Err(_) => Err(Poison::new(format!("cannot read the head of a delivery: {error}"))),
         }
     }
+}
 
+impl Body {
     /// The number of bytes.
     pub(crate) fn len(&self) -> u32 {
         match self {
@@ -234,7 +251,7 @@ mod tests {
         let parked = large.to_ladder(&task).unwrap();
         assert!(parked.payload.is_empty() && parked.encoded_bytes() < 2_048, "{}", parked.encoded_bytes());
         assert!(parked.head::<DeliveryTask>().is_err(), "an older dispatcher must not send an empty body");
-        let (read, body) = Body::read(parked.clone()).unwrap();
+        let Ok(LaneMember::Delivery(read, body)) = LaneMember::read(parked.clone()) else { panic!("{parked:?}") };
         let Body::Reference(reference) = &body else { panic!("{body:?}") };
         assert_eq!((*read, reference.bytes as usize), (task.clone(), PARKED_BODY_BYTES_MAX + 1));
         // A member that holds a reference is published again unchanged.

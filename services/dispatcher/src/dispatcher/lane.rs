@@ -1,12 +1,14 @@
-//! Handles one delivery of a lane. Returns `Ok` after the broker has confirmed everything that was published for the delivery.
+//! Handles the members of a lane. A single delivery is settled after the broker has confirmed everything that was published for
+//! it. [`super::run`] handles the deliveries of a run.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider_broker::{Destination, PublishState, Queue, Rung, Unsettled, ladder};
+use postrider_broker::{Destination, MemberContext, PublishState, Queue, Rung, Unsettled, ladder};
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, HeldReason, Lane, Trigger};
 use postrider_model::limits::HOLD_MAX;
+use postrider_model::ordering::OnExhausted;
 use postrider_model::time::UnixMillis;
 use postrider_telemetry::spans::{self, Cause};
 use postrider_wire::bundle::Member;
@@ -14,7 +16,7 @@ use postrider_wire::messages::{DeliveryTask, SlotTerms};
 use tracing::Instrument;
 
 use super::Dispatcher;
-use crate::attempt::body::{Body, BodyUnavailable};
+use crate::attempt::body::{Body, BodyUnavailable, LaneMember};
 use crate::attempt::{self, Attempted};
 use crate::encode::encode;
 use crate::endpoint::shared_pace::Permit;
@@ -42,34 +44,89 @@ struct Delivery {
 /// The time at which a delivery was first held, and the reason.
 type Held = Option<(UnixMillis, HeldReason)>;
 
+/// Whether a delivery may be sent now.
+enum Permission {
+    /// The POST may be made.
+    Send(Permit, Held),
+    /// This copy of the delivery waits there.
+    Wait(Destination, Member),
+}
+
+/// What became of a delivery that was taken from a lane, with the messages that are not published yet.
+pub(super) enum Progress {
+    /// It ended.
+    Ended(End),
+    /// A copy of it waits elsewhere: on the ladder or in the slow lane.
+    Waits {
+        /// The report of an attempt, if one was made.
+        report: Option<Member>,
+        to: Destination,
+        copy: Member,
+    },
+    /// It has a newer copy.
+    Superseded,
+}
+
+/// The end of a delivery.
+pub(super) struct End {
+    pub(super) report: Member,
+    /// Whether the line of the delivery must wait for a person.
+    pub(super) holds: bool,
+}
+
 impl Dispatcher {
     /// Handles one member of a lane.
-    pub(crate) async fn deliver(&self, lane: Lane, member: Member) -> Result<(), Unsettled> {
+    pub(crate) async fn deliver(&self, lane: Lane, member: Member, context: MemberContext) -> Result<(), Unsettled> {
         // Rare paths are boxed to keep the future of each delivery small, because the future is copied when its task is
         // spawned.
-        let (task, body) = Body::read(member)?;
+        match LaneMember::read(member)? {
+            LaneMember::Delivery(task, body) => self.deliver_one(lane, task, body).await,
+            LaneMember::Run(deliveries) => Box::pin(self.deliver_run(lane, deliveries, context.redelivered)).await,
+        }
+    }
+
+    async fn deliver_one(&self, lane: Lane, task: Box<DeliveryTask>, body: Body) -> Result<(), Unsettled> {
+        if task.turn.is_some() {
+            return Box::pin(self.deliver_last_of_run(lane, task, body)).await;
+        }
+        match self.process(lane, task, body).await? {
+            Progress::Ended(End { report, .. }) => Ok(self.outcomes.publish(vec![report]).await?),
+            Progress::Waits { report: None, to, copy } => Ok(self.delays.publish(to, copy).await?),
+            Progress::Waits { report: Some(report), to, copy } => {
+                let report = self.outcomes.publish(vec![report]);
+                let copy = self.delays.publish(to, copy);
+                Box::pin(async { tokio::try_join!(report, copy) }).await?;
+                Ok(())
+            }
+            Progress::Superseded => Ok(()),
+        }
+    }
+
+    /// Attempts a delivery if it is not stale and its endpoint's pace allows it.
+    pub(super) async fn process(&self, lane: Lane, task: Box<DeliveryTask>, body: Body) -> Result<Progress, Unsettled> {
         let event = task.traceparent.as_deref();
         let cause = if task.number == 1 { Cause::parent(event) } else { Cause::link(event) };
         let span = spans::process(Queue::Lane(lane).name(), &task.delivery.id, cause);
         self.handle(lane, task, body).instrument(span).await
     }
 
-    async fn handle(&self, lane: Lane, task: Box<DeliveryTask>, body: Body) -> Result<(), Unsettled> {
+    async fn handle(&self, lane: Lane, task: Box<DeliveryTask>, body: Body) -> Result<Progress, Unsettled> {
         let now = UnixMillis::now();
         if let Some(stale) = self.interventions.check(&task) {
             self.shared.metrics.stale.increment(1);
             return match stale {
-                Stale::Superseded => Ok(()),
-                Stale::Ended(status, reason) => Box::pin(self.end(*task, status, reason, now)).await,
+                Stale::Superseded => Ok(Progress::Superseded),
+                Stale::Ended(status, reason) => ended_without_attempt(*task, status, reason, now),
             };
         }
         if self.clock.has_passed(task.expires_at, now) {
-            return Box::pin(self.discard(*task, DiscardReason::Expired, now)).await;
+            return self.discard(*task, DiscardReason::Expired, now);
         }
         if let Some(rung) = schedule::next_rung(&task, now) {
             self.shared.metrics.scheduled.increment(1);
             // It returns to its own lane: a breaker that is open now may be closed when the delivery is due.
-            return Box::pin(self.park(task.lane, &task, &body, rung)).await;
+            let to = Destination::Rung { rung, lane: task.lane };
+            return Ok(Progress::Waits { report: None, to, copy: body.to_ladder(&task)? });
         }
         let entry = self.shared.endpoints.get_or_create(task.delivery.endpoint);
         let state = match self.shared.endpoints.cached(&entry, task.config_version) {
@@ -80,48 +137,46 @@ impl Dispatcher {
             Ok(EndpointState::Ready(endpoint)) => endpoint,
             Ok(EndpointState::Deleted) => {
                 self.shared.breakers.close(task.delivery.endpoint, now);
-                return Box::pin(self.discard(*task, DiscardReason::EndpointDeleted, now)).await;
+                return self.discard(*task, DiscardReason::EndpointDeleted, now);
             }
-            Ok(EndpointState::Unusable) => return Box::pin(self.retry_later(lane, *task, body, UNUSABLE_WAIT)).await,
-            Err(DatabaseUnavailable) => {
-                return Box::pin(self.retry_later(lane, *task, body, DATABASE_UNAVAILABLE_WAIT)).await;
-            }
+            Ok(EndpointState::Unusable) => return self.retry_later(lane, *task, &body, UNUSABLE_WAIT),
+            Err(DatabaseUnavailable) => return self.retry_later(lane, *task, &body, DATABASE_UNAVAILABLE_WAIT),
         };
         match endpoint.status {
             EndpointStatus::Active => {}
             _ if task.trigger == Trigger::Test => {}
-            EndpointStatus::Paused => return Box::pin(self.set_aside(*task, &body, now)).await,
+            EndpointStatus::Paused => return self.set_aside(*task, &body, now),
             EndpointStatus::Inactive | EndpointStatus::Disabled => {
-                return Box::pin(self.discard(*task, DiscardReason::EndpointInactive, now)).await;
+                return self.discard(*task, DiscardReason::EndpointInactive, now);
             }
         }
         let delivery = Delivery { lane, task, body, entry, endpoint };
-        let Some((permit, held)) = self.wait_for_permit(&delivery).await? else { return Ok(()) };
+        let (permit, held) = match self.wait_for_permit(&delivery).await? {
+            Permission::Send(permit, held) => (permit, held),
+            Permission::Wait(to, copy) => return Ok(Progress::Waits { report: None, to, copy }),
+        };
         if held.is_some() && Box::pin(self.was_paused(&delivery)).await {
             drop(permit);
             let Delivery { task, body, .. } = delivery;
-            return Box::pin(self.set_aside(*task, &body, UnixMillis::now())).await;
+            return self.set_aside(*task, &body, UnixMillis::now());
         }
         match self.bodies.ready(&delivery.body, &delivery.task, &delivery.endpoint).await {
             // The delivery may have waited for its permit and its body until it expired.
             Ok(_) if self.clock.has_passed(delivery.task.expires_at, UnixMillis::now()) => {
                 drop(permit);
-                Box::pin(self.discard(*delivery.task, DiscardReason::Expired, UnixMillis::now())).await
+                self.discard(*delivery.task, DiscardReason::Expired, UnixMillis::now())
             }
             Ok(ready) => self.send(delivery, ready.bytes.clone(), permit, held).await,
-            Err(BodyUnavailable::Expunged) => {
-                Box::pin(self.discard(*delivery.task, DiscardReason::Expunged, now)).await
-            }
+            Err(BodyUnavailable::Expunged) => self.discard(*delivery.task, DiscardReason::Expunged, now),
             Err(BodyUnavailable::RetryAfter(wait)) => {
                 let Delivery { lane, task, body, .. } = delivery;
-                Box::pin(self.retry_later(lane, *task, body, wait)).await
+                self.retry_later(lane, *task, &body, wait)
             }
         }
     }
 
-    /// Waits for a permit to make the POST. Returns `None` if the delivery was published to the ladder or the slow lane
-    /// instead.
-    async fn wait_for_permit(&self, delivery: &Delivery) -> Result<Option<(Permit, Held)>, Unsettled> {
+    /// Waits for a permit to make the POST, or returns the copy of the delivery that waits elsewhere.
+    async fn wait_for_permit(&self, delivery: &Delivery) -> Result<Permission, Unsettled> {
         let Delivery { lane, task, entry, endpoint, .. } = delivery;
         let interval = pace::interval(endpoint.rate_per_second, self.shared.dispatchers.get());
         let slot = HeldSlot::of(task).state(UnixMillis::now(), self.started_at, interval);
@@ -133,7 +188,7 @@ impl Dispatcher {
                 Box::pin(self.wait_for_publisher()).await?;
             }
             match entry.pace.request(&request) {
-                PaceAnswer::Send(permit) => return Ok(Some((permit, held))),
+                PaceAnswer::Send(permit) => return Ok(Permission::Send(permit, held)),
                 PaceAnswer::WaitForSlot(wait, slot) => {
                     held.get_or_insert_with(|| (UnixMillis::now(), HeldReason::Rate));
                     tokio::time::sleep(wait).await;
@@ -142,25 +197,19 @@ impl Dispatcher {
                 PaceAnswer::WaitForPermit(permit) => {
                     held.get_or_insert_with(|| (UnixMillis::now(), HeldReason::Concurrency));
                     match permit.await {
-                        Ok(permit) if self.is_publisher_up() => return Ok(Some((permit, held))),
+                        Ok(permit) if self.is_publisher_up() => return Ok(Permission::Send(permit, held)),
                         Ok(permit) => drop(permit),
                         Err(_) => request.gave_up_waiting = true,
                     }
                 }
-                PaceAnswer::Hold(hold) => {
-                    Box::pin(self.hold(delivery, held, hold, interval)).await?;
-                    return Ok(None);
-                }
-                PaceAnswer::MoveToSlowLane => {
-                    Box::pin(self.move_to_slow_lane(delivery, held)).await?;
-                    return Ok(None);
-                }
+                PaceAnswer::Hold(hold) => return self.hold(delivery, held, hold, interval),
+                PaceAnswer::MoveToSlowLane => return self.move_to_slow_lane(delivery, held),
             }
         }
     }
 
-    /// Makes the attempt, reports it, and publishes the retry if there is one.
-    async fn send(&self, delivery: Delivery, body: Bytes, permit: Permit, held: Held) -> Result<(), Unsettled> {
+    /// Makes the attempt. Returns its report, and the retry if there is one.
+    async fn send(&self, delivery: Delivery, body: Bytes, permit: Permit, held: Held) -> Result<Progress, Unsettled> {
         let Delivery { task, entry, endpoint, .. } = delivery;
         let metrics = &self.shared.metrics;
         let attempted = attempt::make(&self.egress, metrics, &endpoint, &task, body.clone(), held).await;
@@ -178,19 +227,18 @@ impl Dispatcher {
         if let Some(reason) = report.discard_reason {
             metrics.discarded(reason);
         }
-        let report = self.outcomes.publish(vec![encode(&report, excerpt)?]);
-        let Some((retry, delay)) = retry else { return Ok(report.await?) };
+        let holds = report.status == DeliveryStatus::Failed && endpoint.on_exhausted == OnExhausted::Hold;
+        let report = encode(&report, excerpt)?;
+        let Some((retry, delay)) = retry else { return Ok(Progress::Ended(End { report, holds })) };
         let lane = if entry.pace.is_slow() { Lane::Slow } else { retry.lane };
-        let retry = Body::Whole(body).to_ladder(&retry)?;
+        let copy = Body::Whole(body).to_ladder(&retry)?;
         // The delay starts at the end of the attempt, by the monotonic clock. A retry is never early.
         let rung = ladder::rung_at_least(delay.saturating_sub(ended.elapsed()));
-        let retry = self.delays.publish(Destination::Rung { rung, lane }, retry);
         metrics.retries.increment(1);
-        Box::pin(async { tokio::try_join!(report, retry) }).await?;
-        Ok(())
+        Ok(Progress::Waits { report: Some(report), to: Destination::Rung { rung, lane }, copy })
     }
 
-    async fn move_to_slow_lane(&self, delivery: &Delivery, held: Held) -> Result<(), Unsettled> {
+    fn move_to_slow_lane(&self, delivery: &Delivery, held: Held) -> Result<Permission, Unsettled> {
         let (held_since, reason) = held.unwrap_or((UnixMillis::now(), HeldReason::Breaker));
         let moved = DeliveryTask {
             held_since: Some(held_since),
@@ -199,17 +247,17 @@ impl Dispatcher {
             ..(*delivery.task).clone()
         };
         self.shared.metrics.moved.increment(1);
-        Ok(self.delays.publish(Destination::Lane(Lane::Slow), delivery.body.to_lane(&moved)?).await?)
+        Ok(Permission::Wait(Destination::Lane(Lane::Slow), delivery.body.to_lane(&moved)?))
     }
 
-    /// Publishes a delivery to the ladder. The delivery returns shortly before its slot.
-    async fn hold(
+    /// Returns the copy of a delivery that waits on the ladder. The copy returns shortly before its slot.
+    fn hold(
         &self,
         delivery: &Delivery,
         held: Held,
         hold: Hold,
         interval: Option<Duration>,
-    ) -> Result<(), Unsettled> {
+    ) -> Result<Permission, Unsettled> {
         let Hold { slot_in, park_for, reason } = hold;
         let now = UnixMillis::now();
         let rung = rung_before(park_for.min(HOLD_MAX));
@@ -227,36 +275,22 @@ impl Dispatcher {
             ..(*delivery.task).clone()
         };
         self.shared.metrics.held(reason);
-        self.park(delivery.lane, &parked, &delivery.body, rung).await
+        let to = Destination::Rung { rung, lane: delivery.lane };
+        Ok(Permission::Wait(to, delivery.body.to_ladder(&parked)?))
     }
 
-    /// Publishes a delivery to the ladder because its endpoint or its body is unavailable. The attempt number does not change.
-    async fn retry_later(&self, lane: Lane, task: DeliveryTask, body: Body, wait: Duration) -> Result<(), Unsettled> {
+    /// Returns the copy of a delivery that waits on the ladder because its endpoint or its body is unavailable. The attempt
+    /// number does not change.
+    fn retry_later(&self, lane: Lane, task: DeliveryTask, body: &Body, wait: Duration) -> Result<Progress, Unsettled> {
         self.shared.metrics.held_for_configuration.increment(1);
         let task = DeliveryTask { moves: task.moves.saturating_add(1), ..task };
-        self.park(lane, &task, &body, rung_before(wait)).await
+        let to = Destination::Rung { rung: rung_before(wait), lane };
+        Ok(Progress::Waits { report: None, to, copy: body.to_ladder(&task)? })
     }
 
-    async fn park(&self, lane: Lane, task: &DeliveryTask, body: &Body, rung: Rung) -> Result<(), Unsettled> {
-        let member = body.to_ladder(task)?;
-        Ok(self.delays.publish(Destination::Rung { rung, lane }, member).await?)
-    }
-
-    async fn discard(&self, task: DeliveryTask, reason: DiscardReason, at: UnixMillis) -> Result<(), Unsettled> {
+    fn discard(&self, task: DeliveryTask, reason: DiscardReason, at: UnixMillis) -> Result<Progress, Unsettled> {
         self.shared.metrics.discarded(reason);
-        self.end(task, DeliveryStatus::Discarded, Some(reason), at).await
-    }
-
-    /// Reports that a delivery ended without an attempt.
-    async fn end(
-        &self,
-        task: DeliveryTask,
-        status: DeliveryStatus,
-        reason: Option<DiscardReason>,
-        at: UnixMillis,
-    ) -> Result<(), Unsettled> {
-        let report = next_step::without_attempt(task, status, reason, at);
-        Ok(self.outcomes.publish(vec![encode(&report, Bytes::new())?]).await?)
+        ended_without_attempt(task, DeliveryStatus::Discarded, Some(reason), at)
     }
 
     /// Whether the endpoint was paused while the delivery waited for its permit.
@@ -269,11 +303,12 @@ impl Dispatcher {
         matches!(state, Ok(EndpointState::Ready(endpoint)) if endpoint.status == EndpointStatus::Paused)
     }
 
-    /// Reports that a delivery is set aside because its endpoint is paused. The recorder keeps it from then on.
-    async fn set_aside(&self, task: DeliveryTask, body: &Body, at: UnixMillis) -> Result<(), Unsettled> {
+    /// Reports that a delivery is set aside because its endpoint is paused. The recorder keeps it from then on, so it ends for
+    /// the dispatcher. It also leaves its line: a paused endpoint is not ordered, but may have lines of before.
+    fn set_aside(&self, task: DeliveryTask, body: &Body, at: UnixMillis) -> Result<Progress, Unsettled> {
         self.shared.metrics.set_aside.increment(1);
         let report = next_step::set_aside(task, body.len(), at);
-        Ok(self.outcomes.publish(vec![encode(&report, Bytes::new())?]).await?)
+        Ok(Progress::Ended(End { report: encode(&report, Bytes::new())?, holds: false }))
     }
 
     /// Waits until outcomes can be published. A POST before that would have an outcome that cannot be reported.
@@ -287,6 +322,17 @@ impl Dispatcher {
             () = self.stop.cancelled() => Err(Unsettled::Requeue("stopped before the attempt".into())),
         }
     }
+}
+
+/// Reports that a delivery ended without an attempt.
+fn ended_without_attempt(
+    task: DeliveryTask,
+    status: DeliveryStatus,
+    reason: Option<DiscardReason>,
+    at: UnixMillis,
+) -> Result<Progress, Unsettled> {
+    let report = next_step::without_attempt(task, status, reason, at);
+    Ok(Progress::Ended(End { report: encode(&report, Bytes::new())?, holds: false }))
 }
 
 /// Returns the longest rung whose delay is at most `park_for`, or the shortest rung if every delay is longer.

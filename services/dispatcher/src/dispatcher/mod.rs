@@ -1,8 +1,9 @@
 //! The parts of the dispatcher that handle deliveries, and how configuration changes reach these parts.
 //!
-//! [`lane`] handles deliveries of the lanes. [`test_call`] handles test calls.
+//! [`lane`] handles deliveries of the lanes, and [`run`] those of ordered endpoints. [`test_call`] handles test calls.
 
 mod lane;
+mod run;
 mod test_call;
 
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub(crate) struct Dispatcher {
     bodies: BodyRenderer,
     outcomes: BatchPublisher,
     delays: DelayPublisher,
+    /// Reports about runs. They do not gather, because their lines wait for them.
+    sequencer: BatchPublisher,
     publish_state: watch::Receiver<PublishState>,
     /// The time at which this process started. If a delivery was held before that time, another process granted its slot.
     started_at: UnixMillis,
@@ -69,6 +72,7 @@ impl Dispatcher {
             interventions: Interventions::default(),
             outcomes: broker.batch_publisher(Route::Outcomes, outcomes),
             delays: broker.delay_publisher(),
+            sequencer: broker.batch_publisher(Route::Ordered, BatchOptions::default()),
             publish_state: broker.publish_state(),
             started_at: now,
             clock: SteadyClock::new(now),

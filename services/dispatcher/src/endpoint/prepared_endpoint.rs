@@ -11,6 +11,7 @@ use postrider_model::delivery::{BodyKind, EndpointStatus};
 use postrider_model::endpoint::SignatureKey;
 use postrider_model::event::EventType;
 use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN};
+use postrider_model::ordering::OnExhausted;
 use postrider_model::retry_schedule::{RetryPolicy, RetrySchedule};
 use postrider_profiles::{Profile, Profiles};
 use postrider_signature::{NextSecret, PreviousSecret, Signer, SigningSecrets};
@@ -55,6 +56,8 @@ pub(crate) struct PreparedEndpoint {
     pub(crate) timeout: Duration,
     /// Maximum attempts per second, for all dispatchers together.
     pub(crate) rate_per_second: Option<f64>,
+    /// What follows when a delivery of this endpoint fails for good, if the endpoint is ordered.
+    pub(crate) on_exhausted: OnExhausted,
     /// Metrics of the endpoint's profile.
     pub(crate) counts: ProfileMetrics,
     schedule: Option<RetrySchedule>,
@@ -104,6 +107,7 @@ impl PreparedEndpoint {
         }
         let timeout = document.timeout_seconds.map(u64::from).map_or(profile.timeout, Duration::from_secs);
         let longest = limits.timeout_seconds_max.map(u64::from).map_or(ATTEMPT_TIMEOUT_MAX, Duration::from_secs);
+        let on_exhausted = document.ordering.as_ref().map(|ordering| ordering.on_exhausted).unwrap_or_default();
         let rate = document.channel.rate_per_second(document.rate_per_second.or(profile.rate_per_second));
         Ok(Self {
             version,
@@ -116,6 +120,7 @@ impl PreparedEndpoint {
             token_header,
             timeout: timeout.min(longest).clamp(ATTEMPT_TIMEOUT_MIN, ATTEMPT_TIMEOUT_MAX),
             rate_per_second: rate.map(|rate| limits.rate_per_second_max.map_or(rate, |most| rate.min(most))),
+            on_exhausted,
             counts: ProfileMetrics::new(&profile.name),
             schedule,
             profile,

@@ -6,5 +6,6 @@ mod ends;
 mod pacing;
 mod parked;
 mod receiver;
+mod runs;
 mod schedule;
 mod world;

@@ -145,6 +145,7 @@ impl World {
             held_reason: None,
             moves: 0,
             traceparent: None,
+            turn: None,
         }
     }
 

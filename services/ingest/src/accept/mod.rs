@@ -45,6 +45,8 @@ pub(crate) struct Accepted {
 /// Checks events by profile and schema, and publishes each of them once.
 pub(crate) struct Accepter {
     publisher: BatchPublisher,
+    /// For events of tenants with an ordered endpoint.
+    in_order: BatchPublisher,
     idempotency: Idempotency,
     schemas: SchemaChecks,
     confirm_timeout: Duration,
@@ -53,12 +55,12 @@ pub(crate) struct Accepter {
 
 impl Accepter {
     pub(crate) fn new(
-        publisher: BatchPublisher,
+        (publisher, in_order): (BatchPublisher, BatchPublisher),
         idempotency: Idempotency,
         confirm_timeout: Duration,
         sequence: Arc<AuditSequence>,
     ) -> Self {
-        Self { publisher, idempotency, schemas: SchemaChecks::new(), confirm_timeout, sequence }
+        Self { publisher, in_order, idempotency, schemas: SchemaChecks::new(), confirm_timeout, sequence }
     }
 
     /// Accepts one event, which belongs to `trace`. Returns after the broker has confirmed the event, or when the event is
@@ -151,7 +153,8 @@ impl Accepter {
         let member = Member::new(&head, Bytes::copy_from_slice(event.data.get().as_bytes()))
             .map_err(|_| PublishError::Refused)?;
         let confirm_timeout = self.confirm_timeout.saturating_sub(began.elapsed());
-        self.publisher.publish_within(admission.tenant.id, vec![member], confirm_timeout).instrument(span).await?;
+        let publisher = if admission.tenant.is_ordered { &self.in_order } else { &self.publisher };
+        publisher.publish_within(admission.tenant.id, vec![member], confirm_timeout).instrument(span).await?;
         number.confirm();
         Ok(())
     }

@@ -22,8 +22,14 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 const MESSAGE_BYTES_UNKNOWN: f64 = 8_192.0;
 
 /// The inner queues, which have no length limit at the broker.
-const INNER: [Queue; 5] =
-    [Queue::Lane(Lane::Live), Queue::Lane(Lane::Slow), Queue::Lane(Lane::Bulk), Queue::Decisions, Queue::Outcomes];
+const INNER: [Queue; 6] = [
+    Queue::Lane(Lane::Live),
+    Queue::Lane(Lane::Slow),
+    Queue::Lane(Lane::Bulk),
+    Queue::Ordered,
+    Queue::Decisions,
+    Queue::Outcomes,
+];
 
 /// Limits of the inner queues.
 #[derive(Debug, Clone, Copy)]

@@ -40,6 +40,8 @@ pub(crate) struct PublishingTenant {
     pub(crate) enforces_catalog: bool,
     /// The event types that the tenant defines.
     pub(crate) event_types: Arc<EventTypes>,
+    /// Whether its events are decided in the order in which they are accepted, because it has an ordered endpoint.
+    pub(crate) is_ordered: bool,
     pub(crate) config_version: i64,
 }
 
@@ -57,6 +59,7 @@ struct Tenant {
     external_id: Option<String>,
     enforces_catalog: bool,
     event_types: Arc<EventTypes>,
+    is_ordered: bool,
     events_per_second: f64,
     waiting_max: u64,
     rate: Option<Arc<DefaultDirectRateLimiter>>,
@@ -179,6 +182,7 @@ impl TenantDirectory {
             profile: tenant.profile.clone().ok_or_else(not_loaded)?,
             enforces_catalog: tenant.enforces_catalog,
             event_types: Arc::clone(&tenant.event_types),
+            is_ordered: tenant.is_ordered,
             config_version: table.version,
         })
     }
@@ -281,6 +285,7 @@ impl TenantDirectory {
             external_id: tenant.external_id.clone(),
             enforces_catalog: tenant.enforce_catalog,
             event_types: before.map(|before| Arc::clone(&before.event_types)).unwrap_or_default(),
+            is_ordered: tenant.ordered,
             events_per_second,
             waiting_max: u64::from(tenant.limits.waiting_deliveries()),
             rate,
@@ -320,6 +325,7 @@ pub(crate) mod tests {
                 enforce_catalog: false,
                 enforce_schemas: false,
                 disable_after_days: None,
+                ordered: false,
                 version: 1,
             });
             self

@@ -105,7 +105,11 @@ pub(crate) async fn run(
 }
 
 /// Subscribes on a separate channel; `None` if the connection was closed for good.
-async fn subscribe(broker: &Broker, queue: Queue, prefetch: u16) -> Result<Option<(Channel, Consumer)>, lapin::Error> {
+pub(super) async fn subscribe(
+    broker: &Broker,
+    queue: Queue,
+    prefetch: u16,
+) -> Result<Option<(Channel, Consumer)>, lapin::Error> {
     let Some(connection) = broker.consume_connection().current().await else { return Ok(None) };
     let result = async {
         let channel = connection.channel().await?;
@@ -168,7 +172,7 @@ async fn consume(
     taken
 }
 
-fn context(delivery: &Delivery) -> MemberContext {
+pub(super) fn context(delivery: &Delivery) -> MemberContext {
     let count = header(delivery, "x-delivery-count").and_then(|value| match value {
         AMQPValue::LongLongInt(count) => u32::try_from(*count).ok(),
         AMQPValue::LongInt(count) => u32::try_from(*count).ok(),

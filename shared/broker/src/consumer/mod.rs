@@ -1,10 +1,12 @@
-//! Four ways to consume a queue, over one engine.
+//! Five ways to consume a queue, the first four over one engine.
 //!
 //! - [`Broker::consume_members`](crate::Broker::consume_members): each member is handled separately (the dispatcher).
 //! - [`Broker::consume_bundles`](crate::Broker::consume_bundles): a bundle at a time (the fan-out).
 //! - [`Broker::consume_raw`](crate::Broker::consume_raw): messages that the caller batches across bundles (the recorder).
 //! - [`Broker::consume_producer_messages`](crate::Broker::consume_producer_messages): messages of producers, which are not
 //!   bundles (ingest).
+//! - [`Broker::consume_in_order`](crate::Broker::consume_in_order): members in order, by one process at a time (events and
+//!   deliveries of ordered endpoints).
 //!
 //! A member is settled when it needs no more work: it is handled, or it is a dead letter. A message is acked only after all of
 //! its members are settled. Unacked messages return to the queue if the connection is lost, or if the consumer is cancelled or
@@ -20,6 +22,7 @@
 mod acker;
 mod bundles;
 pub(crate) mod engine;
+mod in_order;
 mod members;
 mod priority;
 mod producer_messages;

@@ -66,11 +66,20 @@ pub struct BatchOptions {
     pub bytes_max: usize,
     /// What happens to members that are not confirmed.
     pub resend: Resend,
+    /// Maximum number of bundles that are unconfirmed at the same time. With 1, members arrive in the order in which they were
+    /// published, even if the broker refuses a bundle or the connection is lost. The default is 128.
+    pub bundles_max: usize,
 }
 
 impl Default for BatchOptions {
     fn default() -> Self {
-        Self { gather: Duration::ZERO, members_max: 8_192, bytes_max: 64 * 1024 * 1024, resend: Resend::UntilConfirmed }
+        Self {
+            gather: Duration::ZERO,
+            members_max: 8_192,
+            bytes_max: 64 * 1024 * 1024,
+            resend: Resend::UntilConfirmed,
+            bundles_max: COMMIT_BUNDLES_MAX,
+        }
     }
 }
 
@@ -305,7 +314,7 @@ impl Committer {
         let (exchange, key) = self.route.address();
         let before = self.waiting.len();
         let mut bytes = 0;
-        for _ in 0..COMMIT_BUNDLES_MAX {
+        for _ in 0..self.options.bundles_max.clamp(1, COMMIT_BUNDLES_MAX) {
             if bytes >= COMMIT_BYTES_MAX {
                 break;
             }

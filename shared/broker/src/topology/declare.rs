@@ -14,8 +14,9 @@ use lapin::{Channel, ErrorKind, ExchangeKind};
 use postrider_model::delivery::Lane;
 
 use super::{
-    ACCEPTED_EXCHANGE, ACCEPTED_MESSAGES_MAX, DEAD_EXCHANGE, DELAY_EXCHANGE, EVENTS_EXCHANGE, HINTS_EXCHANGE,
-    INTAKE_BYTES_MAX, INTAKE_MESSAGES_MAX, LANES_EXCHANGE, Queue, RECORD_EXCHANGE, lane_key, rung_queue,
+    ACCEPTED_EXCHANGE, ACCEPTED_IN_ORDER_EXCHANGE, ACCEPTED_MESSAGES_MAX, DEAD_EXCHANGE, DELAY_EXCHANGE,
+    EVENTS_EXCHANGE, HINTS_EXCHANGE, INTAKE_BYTES_MAX, INTAKE_MESSAGES_MAX, LANES_EXCHANGE, Queue, RECORD_EXCHANGE,
+    lane_key, rung_queue,
 };
 use crate::error::BrokerError;
 use crate::ladder::{self, Rung};
@@ -41,6 +42,7 @@ pub(crate) async fn declare(channel: &Channel) -> Result<(), BrokerError> {
         (LANES_EXCHANGE, ExchangeKind::Topic),
         (RECORD_EXCHANGE, ExchangeKind::Direct),
         (ACCEPTED_EXCHANGE, ExchangeKind::Fanout),
+        (ACCEPTED_IN_ORDER_EXCHANGE, ExchangeKind::Fanout),
         (DELAY_EXCHANGE, ExchangeKind::Topic),
     ] {
         let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
@@ -75,6 +77,11 @@ async fn declare_queues(channel: &Channel) -> Result<(), BrokerError> {
         set_number(&mut arguments, "x-max-length", ACCEPTED_MESSAGES_MAX);
         queue(channel, name, arguments, ACCEPTED_EXCHANGE, "").await?;
     }
+    bind(channel, Queue::EventLog.name(), ACCEPTED_IN_ORDER_EXCHANGE, "").await?;
+    let mut ordered_events = one_active_consumer();
+    set_number(&mut ordered_events, "x-max-length", ACCEPTED_MESSAGES_MAX);
+    queue(channel, Queue::FanoutOrdered.name(), ordered_events, ACCEPTED_IN_ORDER_EXCHANGE, "").await?;
+    declare_queue(channel, Queue::Ordered.name(), one_active_consumer()).await?;
     let mut intake = quorum();
     set_number(&mut intake, "x-max-length", INTAKE_MESSAGES_MAX);
     set_number(&mut intake, "x-max-length-bytes", INTAKE_BYTES_MAX);
@@ -108,6 +115,13 @@ fn quorum() -> FieldTable {
     arguments
 }
 
+/// The arguments of a queue whose messages are handled in order: the broker sends them to one consumer at a time.
+fn one_active_consumer() -> FieldTable {
+    let mut arguments = quorum();
+    arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+    arguments
+}
+
 fn set(arguments: &mut FieldTable, name: &str, value: &str) {
     arguments.insert(name.into(), AMQPValue::LongString(value.into()));
 }
@@ -124,6 +138,10 @@ async fn queue(
     key: &str,
 ) -> Result<(), BrokerError> {
     declare_queue(channel, name, arguments).await?;
+    bind(channel, name, exchange, key).await
+}
+
+async fn bind(channel: &Channel, name: &str, exchange: &str, key: &str) -> Result<(), BrokerError> {
     channel
         .queue_bind(name.into(), exchange.into(), key.into(), QueueBindOptions::default(), FieldTable::default())
         .await

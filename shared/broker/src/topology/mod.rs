@@ -16,6 +16,9 @@ pub(crate) use declare::{declare, declare_hints, declare_rung};
 pub const EVENTS_EXCHANGE: &str = "postrider.events";
 /// The exchange for accepted events, in bundles. It routes them to the queues of the fan-out and of the event log.
 pub const ACCEPTED_EXCHANGE: &str = "postrider.accepted";
+/// The exchange for accepted events of tenants with an ordered endpoint. It routes them to the ordered queue of the fan-out, and
+/// to the queue of the event log.
+pub const ACCEPTED_IN_ORDER_EXCHANGE: &str = "postrider.accepted.ordered";
 /// The exchange for deliveries to a lane: routing key `<lane>`, or `<ms>.<lane>` if the delivery comes from a rung.
 pub const LANES_EXCHANGE: &str = "postrider.lanes";
 /// The exchange for deliveries to a rung: routing key `<ms>.<lane>`.
@@ -42,6 +45,10 @@ pub enum Queue {
     Intake,
     /// Accepted events for the fan-out.
     Fanout,
+    /// Accepted events for the fan-out that are decided in order, by one process at a time.
+    FanoutOrdered,
+    /// Deliveries of ordered endpoints, and reports of their ends, for the sequencer. One process at a time consumes it.
+    Ordered,
     /// Accepted events for the recorder.
     EventLog,
     /// Deliveries.
@@ -62,6 +69,8 @@ impl Queue {
         match self {
             Self::Intake => "postrider.intake",
             Self::Fanout => "postrider.fanout",
+            Self::FanoutOrdered => "postrider.fanout.ordered",
+            Self::Ordered => "postrider.ordered",
             Self::EventLog => "postrider.event-log",
             Self::Lane(Lane::Live) => "postrider.lane.live",
             Self::Lane(Lane::Slow) => "postrider.lane.slow",
@@ -76,7 +85,15 @@ impl Queue {
     /// The queue with this name, if its messages are lasting. `None` for the queue of calls and the queue of dead letters.
     pub fn named(name: &str) -> Option<Self> {
         let lanes = Lane::ALL.into_iter().map(Self::Lane);
-        let others = [Self::Intake, Self::Fanout, Self::EventLog, Self::Decisions, Self::Outcomes];
+        let others = [
+            Self::Intake,
+            Self::Fanout,
+            Self::FanoutOrdered,
+            Self::Ordered,
+            Self::EventLog,
+            Self::Decisions,
+            Self::Outcomes,
+        ];
         others.into_iter().chain(lanes).find(|queue| queue.name() == name)
     }
 
@@ -92,6 +109,12 @@ impl Queue {
 pub enum Route {
     /// Accepted events, to fan-out and event log.
     Accepted,
+    /// Accepted events of tenants with an ordered endpoint, to the ordered queue of the fan-out and event log.
+    AcceptedInOrder,
+    /// Events that the fan-out forwards to its ordered queue.
+    FanoutOrdered,
+    /// Deliveries of ordered endpoints and reports of their ends, to the sequencer.
+    Ordered,
     /// Deliveries to attempt now.
     Lane(Lane),
     /// Decisions, to the recorder.
@@ -104,6 +127,9 @@ impl Route {
     pub(crate) fn address(self) -> (&'static str, &'static str) {
         match self {
             Self::Accepted => (ACCEPTED_EXCHANGE, ""),
+            Self::AcceptedInOrder => (ACCEPTED_IN_ORDER_EXCHANGE, ""),
+            Self::FanoutOrdered => ("", Queue::FanoutOrdered.name()),
+            Self::Ordered => ("", Queue::Ordered.name()),
             Self::Lane(lane) => (LANES_EXCHANGE, lane_key(lane)),
             Self::Decisions => (RECORD_EXCHANGE, "decisions"),
             Self::Outcomes => (RECORD_EXCHANGE, "outcomes"),
@@ -113,6 +139,9 @@ impl Route {
     pub(crate) fn publisher(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
+            Self::AcceptedInOrder => "accepted_in_order",
+            Self::FanoutOrdered => "fanout_ordered",
+            Self::Ordered => "ordered",
             Self::Lane(lane) => lane_key(lane),
             Self::Decisions => "decisions",
             Self::Outcomes => "outcomes",

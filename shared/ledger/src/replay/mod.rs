@@ -4,15 +4,17 @@
 mod plan;
 mod targets;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 
-use postrider_model::delivery::BodyKind;
-use postrider_model::ids::{DeliveryId, Generation, TenantId};
+use postrider_model::delivery::{BodyKind, Trigger};
+use postrider_model::ids::{DeliveryId, EndpointId, Generation, TenantId};
 use postrider_model::limits::{
     RECOVERY_RETRIES_MAX, REPLAY_DRY_RUN_BYTES_MAX, REPLAY_DRY_RUN_EVENTS_MAX, REPLAY_DRY_RUN_STEPS_MAX,
 };
+use postrider_model::ordering::KeyReader;
+use postrider_model::payload_filter::Payload;
 use postrider_model::replay::ReplaySelection;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{Profile, Profiles};
@@ -20,6 +22,7 @@ use postrider_store::history::EventRow;
 use postrider_store::replay::{Fed, PublishedPage, ReplayCandidate, ReplayInput, ReplayStep};
 use postrider_store::{Store, StoreError};
 use postrider_wire::messages::DeliveryTask;
+use serde_json::value::RawValue;
 
 use self::plan::{Again, Plan, task};
 use self::targets::Targets;
@@ -72,16 +75,38 @@ pub struct Rendition {
     pub profile: Arc<Profile>,
     /// The events, oldest first.
     pub events: Vec<ReplayedEvent>,
+    /// The ordered endpoints among the targets, each with the reader of its keys and the generation of its order.
+    pub orderings: Arc<HashMap<EndpointId, (KeyReader, u32)>>,
 }
 
 impl Rendition {
+    /// The place of a new delivery in a line: the key and the generation of the order. `None` if its endpoint is not ordered.
+    /// Each replay has lines of its own.
+    pub fn line(&self, task: &DeliveryTask, event: &EventRow) -> Option<(String, u32)> {
+        let Generation::Replay(replay) = task.delivery.generation else { return None };
+        if task.trigger != Trigger::Replay {
+            return None;
+        }
+        let (reader, generation) = self.orderings.get(&task.delivery.endpoint)?;
+        let payload = Payload {
+            data: event.data.as_deref().unwrap_or_default(),
+            metadata: event.metadata.as_deref().map(RawValue::get),
+            attributes: &event.summary.attributes,
+        };
+        Some((format!("{replay}/{}", reader.key(&payload)), *generation))
+    }
+
     /// Returns the part of the page whose deliveries are `wanted`.
     fn only(&self, wanted: impl Fn(&DeliveryTask) -> bool) -> Self {
         let part = |replayed: &ReplayedEvent| {
             let tasks: Vec<_> = replayed.tasks.iter().filter(|(task, _)| wanted(task)).cloned().collect();
             (!tasks.is_empty()).then(|| ReplayedEvent { event: replayed.event.clone(), tasks })
         };
-        Self { profile: Arc::clone(&self.profile), events: self.events.iter().filter_map(part).collect() }
+        Self {
+            profile: Arc::clone(&self.profile),
+            events: self.events.iter().filter_map(part).collect(),
+            orderings: Arc::clone(&self.orderings),
+        }
     }
 
     fn tasks(&self) -> Vec<DeliveryTask> {
@@ -138,7 +163,8 @@ where
             ReplayedEvent { tasks: again.into_iter().map(task).collect(), event }
         };
         let events: Vec<_> = planned.events.into_iter().map(event).collect();
-        let page = Rendition { profile: Arc::clone(&targets.profile), events };
+        let page =
+            Rendition { profile: Arc::clone(&targets.profile), events, orderings: Arc::new(targets.orderings()) };
         let own = Generation::Replay(replay.id);
         let (new, hurried) =
             (page.only(|task| task.delivery.generation == own), page.only(|task| task.delivery.generation != own));

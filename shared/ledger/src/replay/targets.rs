@@ -1,12 +1,13 @@
 //! Decides which endpoints of a tenant match a replayed event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use postrider_model::delivery::{BodyKind, DeliveryStatus};
 use postrider_model::explain::{BoundSubscription, SubscriptionText};
 use postrider_model::ids::EndpointId;
 use postrider_model::limits::PAYLOAD_FILTER_STEPS_MAX;
+use postrider_model::ordering::KeyReader;
 use postrider_model::payload_filter::{Budget, FieldIndex, Payload};
 use postrider_model::replay::{DecidedWhile, ReplayMode, ReplaySelection};
 use postrider_profiles::{Profile, Profiles};
@@ -31,6 +32,8 @@ pub(super) struct Targets {
 struct Target {
     body: BodyKind,
     subscription: Option<BoundSubscription>,
+    /// The order of its deliveries, and the generation of that order.
+    ordering: Option<(KeyReader, u32)>,
 }
 
 /// An endpoint that matches an event, whether or not the event has been delivered to it.
@@ -67,7 +70,11 @@ impl Targets {
                 ReplayMode::Redeliver => None,
                 ReplayMode::Rematch | ReplayMode::Recover => bind(&document, &profile, &mut fields),
             };
-            endpoints.insert(endpoint, Target { body: document.body_kind(), subscription });
+            let ordering = document
+                .ordering
+                .as_ref()
+                .map(|ordering| (KeyReader::compile(ordering).unwrap_or_default(), document.ordering_generation));
+            endpoints.insert(endpoint, Target { body: document.body_kind(), subscription, ordering });
         }
         Ok(Self { profile, mode: selection.mode, endpoints, versions: targets.versions, fields })
     }
@@ -87,6 +94,12 @@ impl Targets {
     /// The format of an endpoint's bodies; `None` if the endpoint is not a target.
     pub(super) fn body(&self, endpoint: EndpointId) -> Option<BodyKind> {
         self.endpoints.get(&endpoint).map(|target| target.body)
+    }
+
+    /// The ordered endpoints.
+    pub(super) fn orderings(&self) -> HashMap<EndpointId, (KeyReader, u32)> {
+        let ordered = |(id, target): (&EndpointId, &Target)| Some((*id, target.ordering.clone()?));
+        self.endpoints.iter().filter_map(ordered).collect()
     }
 
     /// The body format of a delivery that was decided at this configuration version. If the endpoint has no version of that

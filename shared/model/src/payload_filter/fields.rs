@@ -72,6 +72,11 @@ impl BoundFilter {
         self.filter.root.passes(&|test| values.of_node(self.nodes[test]), budget).unwrap_or(false)
     }
 
+    /// Iterates over the values of the fields, in order.
+    pub(super) fn scalars<'v, 'a>(&'v self, values: &'v FieldValues<'a>) -> impl Iterator<Item = &'v Scalar<'a>> {
+        self.nodes.iter().flat_map(|node| &values.of_node(*node).values)
+    }
+
     /// Returns the event's first 20 values of each field, by field; `null` if the event does not have the field.
     pub fn actual_values(&self, values: &FieldValues<'_>) -> Map<String, Value> {
         let actual = self.filter.fields.iter().zip(&self.nodes).map(|(field, node)| {

@@ -23,7 +23,7 @@ pub use next_attempt::NextAttemptReason;
 pub use postrider_model::delivery_phase::DeliveryPhase;
 pub use postrider_model::filters::DeliveryFilter;
 pub use several::{RetryPreview, SeveralAction, SeveralDone};
-pub use view::{Attempt, Delivery, DeliveryDetail, Header, Timing};
+pub use view::{Attempt, Delivery, DeliveryDetail, Header, PlaceInLine, Timing};
 
 /// A delivery that will be attempted.
 #[derive(Debug, Serialize, ToSchema)]
@@ -65,9 +65,11 @@ impl Operations {
         let found = self.store.history().delivery_with_attempts(visible, id).await?;
         let (row, attempts) = found.ok_or(Error::NotFound("delivery"))?;
         let body = self.render_body(&row).await?;
+        let place = self.store.lines().places(&[id]).await?.pop().map(PlaceInLine::from);
         let delivery = self.show_deliveries(vec![row]).await?.pop().ok_or(Error::Internal)?;
         Ok(DeliveryDetail {
             delivery,
+            place,
             attempts: attempts.into_iter().map(Attempt::from).collect(),
             body: body.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         })

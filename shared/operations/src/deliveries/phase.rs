@@ -6,7 +6,7 @@ use postrider_model::breaker::BreakerState;
 use postrider_model::delivery::HeldReason;
 use postrider_model::delivery_phase::DeliveryPhase;
 use postrider_model::filters::DeliveryFilter;
-use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::ids::{DeliveryId, EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_store::history::DeliveryRow;
 
@@ -27,9 +27,14 @@ impl Operations {
             Some(breaker) if breaker.state != BreakerState::Closed => Some(HeldReason::Breaker),
             _ => rated.contains(&endpoint).then_some(HeldReason::Rate),
         };
+        let pending: Vec<DeliveryId> =
+            rows.iter().filter(|row| !row.status.is_terminal()).map(|row| row.delivery.id).collect();
+        let waiting = if pending.is_empty() { Vec::new() } else { self.store.lines().waiting_behind(&pending).await? };
+        let in_line: HashSet<DeliveryId> = waiting.into_iter().map(|(id, _)| id).collect();
         let view = |row: DeliveryRow| {
-            let holds = holds(row.delivery.endpoint);
-            Delivery::new(row, holds, now)
+            let (holds, is_in_line) = (holds(row.delivery.endpoint), in_line.contains(&row.delivery.id));
+            let delivery = Delivery::new(row, holds, now);
+            if is_in_line { delivery.in_line() } else { delivery }
         };
         Ok(rows.into_iter().map(view).collect())
     }

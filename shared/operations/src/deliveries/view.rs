@@ -11,6 +11,7 @@ use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, 
 use postrider_model::time::UnixMillis;
 use postrider_model::timestamp::Timestamp;
 use postrider_store::history::{AttemptRow, DeliveryRow};
+use postrider_store::lines::PlaceInLine as StoredPlace;
 use postrider_wire::headers::HeaderList;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -77,11 +78,37 @@ pub struct DeliveryDetail {
     /// The delivery.
     #[serde(flatten)]
     pub delivery: Delivery,
+    /// Its place among the deliveries with the same key, while it is pending or holds its key, if the endpoint is ordered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<PlaceInLine>,
     /// Its attempts.
     pub attempts: Vec<Attempt>,
     /// The body, rendered again for this answer; `null` if the event's payload was expunged or has expired.
     #[schema(required = true, example = "{\"type\":\"email.bounced\"}")]
     pub body: Option<String>,
+}
+
+/// The place of a delivery of an ordered endpoint among the deliveries with the same key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PlaceInLine {
+    /// The key of its event.
+    #[schema(example = "subscriber-17")]
+    pub key: String,
+    /// The number of deliveries before it, which have not ended.
+    pub ahead: u64,
+    /// The number of deliveries behind it.
+    pub behind: u64,
+    /// The first delivery of the key, for which the others wait.
+    pub first_delivery_id: DeliveryId,
+    /// Whether the first delivery failed, and a person must decide before the others are attempted.
+    pub held: bool,
+}
+
+impl From<StoredPlace> for PlaceInLine {
+    fn from(place: StoredPlace) -> Self {
+        let StoredPlace { key, first, ahead, behind, is_held, .. } = place;
+        Self { key, ahead, behind, first_delivery_id: first, held: is_held }
+    }
 }
 
 /// An attempt: one HTTP request.
@@ -186,6 +213,11 @@ impl Delivery {
             status_code: row.status_code,
             outcome: row.outcome,
         }
+    }
+
+    /// Returns a pending delivery that waits behind others with the same key.
+    pub(super) fn in_line(self) -> Self {
+        Self { phase: Some(DeliveryPhase::InLine), held_reason: None, next_attempt_at: None, ..self }
     }
 }
 

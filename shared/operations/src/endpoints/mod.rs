@@ -3,6 +3,7 @@
 mod chat;
 mod check;
 mod health;
+mod held_keys;
 mod new_key;
 mod paused;
 mod recover;
@@ -20,11 +21,12 @@ use postrider_store::config::{Endpoint as StoredEndpoint, EndpointDraft, Endpoin
 use crate::error::{Error, parse_id};
 use crate::page::{PageQuery, cursor_of};
 use crate::{Caller, Operations};
-use check::{Rules, refuse_kept_headers};
+use check::{ORDERED_AND_PAUSED, Rules, is_ordered_and_paused, refuse_kept_headers};
 use new_key::NewKey;
 
 pub use chat::{ChatFields, ChatShown, TelegramFields, TelegramShown};
 pub use health::{Failure, Health, HealthState, OutageShown};
+pub use held_keys::{HeldKey, HeldKeyAction, HeldKeyReleased, HeldKeys, ReleaseHeldKey};
 pub use paused::{SetAside, SkippedPaused};
 pub use postrider_model::endpoint::EndpointOrder;
 pub use recover::{RecoverEndpoint, RecoverSince, RecoveryAccepted, RecoveryPreview};
@@ -186,6 +188,9 @@ fn apply_edit(rules: &Rules<'_>, request: &EditEndpoint, draft: &mut EndpointDra
     // The rules may have changed since the endpoint was saved. Mistakes in members that this edit does not set must not make it
     // fail.
     mistakes.retain(|error| error.pointer.split('/').nth(1).is_some_and(|member| touched.contains(&member)));
+    if touched.contains(&"ordering") && !touched.contains(&"status") && is_ordered_and_paused(draft) {
+        mistakes.add("/ordering", ORDERED_AND_PAUSED);
+    }
     refuse_kept_headers(request, url.as_deref(), draft, &mut mistakes);
     if draft.document.signature_key != key {
         mistakes.add("/signature_key", "cannot be changed; create another endpoint with this kind of key");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::endpoint::{Channel, SignatureKey};
+use postrider_model::ordering::Ordering;
 use postrider_store::config::{EndpointDocument, EndpointDraft, EndpointPrivate, PushoverCredentials};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -108,6 +109,9 @@ pub struct CreateEndpoint {
     pub timeout_seconds: Option<u32>,
     /// The maximum rate, in attempts per second. The profile's rate if absent.
     pub rate_per_second: Option<f64>,
+    /// Lets the deliveries of events with the same key be attempted one after the other, in the order in which the events were
+    /// accepted. If absent, deliveries have no order.
+    pub ordering: Option<Ordering>,
     /// Whether bodies escape all non-ASCII characters.
     #[serde(default)]
     pub ascii_json: bool,
@@ -169,6 +173,10 @@ pub struct EditEndpoint {
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<f64>)]
     pub rate_per_second: Option<Option<f64>>,
+    /// The order of the deliveries. Deliveries that wait in the order of before are attempted first.
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<Ordering>)]
+    pub ordering: Option<Option<Ordering>>,
     /// Whether bodies escape all non-ASCII characters.
     pub ascii_json: Option<bool>,
     /// The name of the header with the secret token.
@@ -204,6 +212,8 @@ impl CreateEndpoint {
             retry_schedule_seconds: self.retry_schedule_seconds,
             timeout_seconds: self.timeout_seconds,
             rate_per_second: self.rate_per_second,
+            ordering: self.ordering,
+            ordering_generation: 0,
             ascii_json: self.ascii_json,
             token_header: self.token_header,
         };
@@ -244,6 +254,7 @@ impl EditEndpoint {
         set!("retry_schedule_seconds", self.retry_schedule_seconds, document.retry_schedule_seconds);
         set!("timeout_seconds", self.timeout_seconds, document.timeout_seconds);
         set!("rate_per_second", self.rate_per_second, document.rate_per_second);
+        set!("ordering", self.ordering, document.ordering);
         set!("ascii_json", self.ascii_json, document.ascii_json);
         set!("token_header", self.token_header, document.token_header);
         set!("status", self.status.map(EndpointStatus::from), draft.status);

@@ -6,6 +6,7 @@ use postrider_model::breaker::{BreakerState, BreakerStatement};
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::endpoint::{Channel, SignatureKey};
 use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::ordering::Ordering;
 use postrider_model::time::UnixMillis;
 use postrider_model::timestamp::Timestamp;
 use postrider_store::config::{Endpoint as StoredEndpoint, EndpointHealth};
@@ -131,6 +132,9 @@ pub struct Endpoint {
     /// Its own maximum rate, in attempts per second; absent if the profile's rate applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_per_second: Option<f64>,
+    /// The order of its deliveries; absent if they have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ordering: Option<Ordering>,
     /// Whether its bodies escape all non-ASCII characters.
     pub ascii_json: bool,
     /// The name of the header with the secret token.
@@ -255,6 +259,7 @@ impl Endpoint {
             retry_schedule_seconds: document.retry_schedule_seconds,
             timeout_seconds: document.timeout_seconds,
             rate_per_second: document.rate_per_second,
+            ordering: document.ordering,
             ascii_json: document.ascii_json,
             token_header: document.token_header,
             previous_secret_until: last_end.map(Timestamp),

@@ -30,6 +30,7 @@ pub(super) fn standing(delivery: &Delivery, event_expires_at: Option<Timestamp>)
                 Some(DiscardReason::Expunged) => "the event's payload was expunged".to_owned(),
                 Some(DiscardReason::Skipped) => "it was skipped while the endpoint was paused".to_owned(),
                 Some(DiscardReason::PauseLimit) => "it waited for the paused endpoint beyond the limit".to_owned(),
+                Some(DiscardReason::LinesFull) => "too many deliveries waited for their turn".to_owned(),
                 None => "unknown reason".to_owned(),
             };
             format!("discarded after {attempts}: {why}")
@@ -48,6 +49,9 @@ fn pending(delivery: &Delivery) -> String {
         (Some(DeliveryPhase::Held), _) => "held back by the endpoint's rate".to_owned(),
         (Some(DeliveryPhase::Waiting), _) => "waits behind other deliveries".to_owned(),
         (Some(DeliveryPhase::Paused), _) => "waits because the endpoint was paused, until it is resumed".to_owned(),
+        (Some(DeliveryPhase::InLine), _) => {
+            "waits for its turn: earlier deliveries with its key have not ended".to_owned()
+        }
         _ => "an attempt is due or in progress".to_owned(),
     }
 }

@@ -59,6 +59,8 @@ actions! {
     ReplayResumed = "replay.resumed",
     /// A replay was cancelled.
     ReplayCancelled = "replay.cancelled",
+    /// A held line continued without its failed delivery.
+    HeldDeliverySkipped = "delivery.held_skipped",
     /// A delivery was retried on request.
     DeliveryRetried = "delivery.retried",
     /// A pending delivery was cancelled.

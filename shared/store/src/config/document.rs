@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use postrider_model::delivery::{BodyKind, EndpointStatus};
 use postrider_model::endpoint::{Channel, SignatureKey};
 use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::ordering::Ordering;
 use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -68,12 +69,22 @@ pub struct EndpointDocument {
     /// The endpoint's own maximum rate, in attempts per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_per_second: Option<f64>,
+    /// The order of the endpoint's deliveries. `None`: they are attempted as soon as possible, in no order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordering: Option<Ordering>,
+    /// The generation of the ordering. The store increments it when the ordering is added or its key is edited.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ordering_generation: u32,
     /// Whether the endpoint's bodies escape all non-ASCII characters.
     #[serde(default)]
     pub ascii_json: bool,
     /// The name of the header that contains the endpoint's token. Only for profiles that authenticate by a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_header: Option<String>,
+}
+
+fn is_zero(generation: &u32) -> bool {
+    *generation == 0
 }
 
 impl Column for EndpointDocument {
@@ -98,6 +109,16 @@ impl EndpointDocument {
     /// The format of the bodies of the endpoint's deliveries.
     pub fn body_kind(&self) -> BodyKind {
         body_kind(self.channel, self.ascii_json)
+    }
+
+    /// Increments the generation of the ordering if `before` was not ordered by the same field. Deliveries that wait in the
+    /// order of before are then attempted first.
+    pub(crate) fn count_generation(&mut self, before: &Self) {
+        let key = |document: &Self| document.ordering.as_ref().map(|ordering| ordering.key.clone());
+        self.ordering_generation = before.ordering_generation;
+        if self.ordering.is_some() && key(self) != key(before) {
+            self.ordering_generation = before.ordering_generation.saturating_add(1);
+        }
     }
 
     /// Stores the public key of a rotation at `now`. `next_from` is the time at which the next key starts to sign; `None` if

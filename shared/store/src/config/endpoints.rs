@@ -132,6 +132,7 @@ impl ConfigStore {
         if row.endpoint.status == EndpointStatus::Paused {
             pauses::look_now(&tx, tenant, id, now).await?;
         }
+        tenants::note_ordered(&tx, tenant, row.endpoint.version).await?;
         if usage + 1 == limit {
             outbox::add_event(&tx, &outbox::limit_reached(tenant, "endpoints", limit, now)).await?;
         }
@@ -215,11 +216,13 @@ impl ConfigStore {
         }
         let before = described(&row.endpoint);
         row.private = secrets::seal_private(self.0.keys(), id, &draft.private)?;
+        draft.document.count_generation(&row.endpoint.document);
         row.endpoint.document = draft.document;
         row.endpoint.version = version;
         row.endpoint.updated_at = UnixMillis::now();
         change_status(&tx, &mut row.endpoint, draft.status).await?;
         row.save(&tx).await?;
+        tenants::note_ordered(&tx, row.endpoint.tenant, version).await?;
         let mut after = described(&row.endpoint);
         if private_changes {
             after["secret_values"] = "changed".into();
@@ -244,6 +247,7 @@ impl ConfigStore {
         let version = bump(&tx).await?;
         let gone = require(&tx, tenant, id, if_match).await?.endpoint;
         tombstone(&tx, "id", id.0, version, Ts(UnixMillis::now())).await?;
+        tenants::note_ordered(&tx, gone.tenant, version).await?;
         self.0
             .finish_edit(tx, version, Change::of(gone.tenant, AuditAction::EndpointDeleted, id).from(described(&gone)))
             .await
@@ -288,8 +292,8 @@ impl ConfigStore {
         Ok(row.endpoint)
     }
 
-    /// Disables an endpoint if it is active, or pauses it if its tenant prefers that. Returns its new status; `None` if it was not
-    /// active or was deleted.
+    /// Disables an endpoint if it is active, or pauses it if its tenant prefers that and it is not ordered. Returns its new
+    /// status; `None` if it was not active or was deleted.
     pub async fn stop_endpoint(&self, id: EndpointId, reason: &str) -> Result<Option<EndpointStatus>, StoreError> {
         let mut client = self.0.client().await?;
         // Most calls find the endpoint already disabled, because every attempt in progress reports the same response. Such a
@@ -309,7 +313,10 @@ impl ConfigStore {
         }
         let (now, tenant) = (UnixMillis::now(), row.endpoint.tenant);
         let reason = clean(reason).into_owned();
-        let preferred = tenants::require(&tx, tenant).await?.draft.failing_endpoints;
+        let preferred = match row.endpoint.document.ordering {
+            Some(_) => FailingEndpoints::Disable,
+            None => tenants::require(&tx, tenant).await?.draft.failing_endpoints,
+        };
         let endpoint = &mut row.endpoint;
         (endpoint.version, endpoint.updated_at) = (version, now);
         let (action, event, member) = match preferred {

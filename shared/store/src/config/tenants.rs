@@ -112,6 +112,16 @@ pub(super) async fn require(tx: &Transaction<'_>, id: TenantId) -> Result<Tenant
     find(tx, id).await?.ok_or(StoreError::NotFound { what: "tenant" })
 }
 
+/// Notes whether a tenant has an ordered endpoint. If that has changed, the tenant gets `version`, so that ingest receives it.
+pub(super) async fn note_ordered(tx: &Transaction<'_>, id: TenantId, version: i64) -> Result<(), StoreError> {
+    let sql = "UPDATE tenants SET ordered = now.ordered, version = $2
+               FROM (SELECT EXISTS (SELECT FROM endpoints WHERE tenant = $1 AND deleted_at IS NULL
+                         AND document ->> 'ordering' IS NOT NULL) AS ordered) now
+               WHERE id = $1 AND tenants.ordered <> now.ordered";
+    tx.execute(sql, &[&id.0, &version]).await?;
+    Ok(())
+}
+
 fn taken(error: tokio_postgres::Error) -> StoreError {
     if error.code() == Some(&SqlState::UNIQUE_VIOLATION) {
         StoreError::Conflict("another tenant has this external_id".into())

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use postrider_model::delivery::BodyKind;
 use postrider_model::event::EventType;
 use postrider_model::ids::{EndpointId, KeyId, TenantId};
+use postrider_model::ordering::Ordering;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +73,8 @@ pub struct FeedTenant {
     pub enforce_schemas: bool,
     /// Days of failures after which an endpoint is disabled.
     pub disable_after_days: Option<u32>,
+    /// Whether it has an ordered endpoint.
+    pub ordered: bool,
     /// Configuration version of its last edit.
     pub version: i64,
 }
@@ -120,6 +123,8 @@ pub struct EndpointSubscription {
     pub body_kind: BodyKind,
     /// Whether the endpoint is paused.
     pub paused: bool,
+    /// The order of the endpoint's deliveries, with its generation.
+    pub ordering: Option<Box<(Ordering, u32)>>,
     /// Configuration version of the endpoint's last edit.
     pub version: i64,
 }

@@ -5,6 +5,7 @@ use std::pin::pin;
 
 use futures::TryStreamExt;
 use postrider_model::endpoint::Channel;
+use postrider_model::ordering::Ordering;
 use serde::Deserialize;
 use tokio_postgres::types::Json;
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
@@ -28,6 +29,10 @@ struct SubscriptionDocument {
     channel: Channel,
     #[serde(default)]
     ascii_json: bool,
+    #[serde(default)]
+    ordering: Option<Ordering>,
+    #[serde(default)]
+    ordering_generation: u32,
 }
 
 /// The current version.
@@ -97,7 +102,7 @@ impl Reader<'_> {
 
     async fn tenants(&self, changes: &mut Changes) -> Result<(), StoreError> {
         let sql = format!(
-            "SELECT id, profile, external_id, limits, enforce_catalog, enforce_schemas, disable_after_days, version,
+            "SELECT id, profile, external_id, limits, enforce_catalog, enforce_schemas, disable_after_days, ordered, version,
                     deleted_at IS NOT NULL AS gone
              FROM tenants WHERE version > $1{}",
             self.if_living("deleted_at")
@@ -116,6 +121,7 @@ impl Reader<'_> {
                 enforce_catalog: row.col("enforce_catalog")?,
                 enforce_schemas: row.col("enforce_schemas")?,
                 disable_after_days: row.col("disable_after_days")?,
+                ordered: row.col("ordered")?,
                 version: row.col("version")?,
             });
             Ok(())
@@ -211,6 +217,7 @@ impl Reader<'_> {
                 payload_filter: document.payload_filter,
                 body_kind: body_kind(document.channel, document.ascii_json),
                 paused: row.col("paused")?,
+                ordering: document.ordering.map(|ordering| Box::new((ordering, document.ordering_generation))),
                 version: row.col("version")?,
             });
             Ok(())

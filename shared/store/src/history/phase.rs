@@ -9,6 +9,14 @@ use uuid::Uuid;
 use super::query::Query;
 use crate::sql::{Coded, Ts};
 
+/// Whether a delivery is behind others in a line of an ordered endpoint.
+const IN_LINE: &str = "id IN (SELECT l.delivery FROM ordered_deliveries l
+    WHERE EXISTS (SELECT FROM ordered_deliveries ahead
+        WHERE ahead.endpoint = l.endpoint AND ahead.key = l.key AND ahead.position < l.position))";
+const NOT_IN_LINE: &str = "NOT EXISTS (SELECT FROM ordered_deliveries l JOIN ordered_deliveries ahead
+    ON ahead.endpoint = l.endpoint AND ahead.key = l.key AND ahead.position < l.position
+    WHERE l.delivery = id)";
+
 impl Query {
     /// Adds the conditions of [`DeliveryPhase`].
     pub(super) fn filter_phase(&mut self, phase: DeliveryPhase, holding: &[EndpointId]) {
@@ -20,8 +28,12 @@ impl Query {
             return self.filter("set_aside_bytes IS NOT NULL", []);
         }
         self.filter("set_aside_bytes IS NULL", []);
+        if phase != DeliveryPhase::InLine {
+            self.filter(NOT_IN_LINE, []);
+        }
         match phase {
             DeliveryPhase::Scheduled => self.filter("number = 0 AND next_attempt_at > ?", [Box::new(due) as _]),
+            DeliveryPhase::InLine => self.filter(IN_LINE, []),
             DeliveryPhase::Retrying => self.filter("number > 0 AND next_attempt_at > ?", [Box::new(due) as _]),
             DeliveryPhase::Queued => self.filter(
                 "next_attempt_at > ? AND next_attempt_at <= ?",

@@ -168,7 +168,9 @@ impl Tending {
                  e.data IS NOT NULL AS has_payload, e.occurred_at, e.lane, $5::boolean AS has_endpoint,
                  c.config_version AS decided_version, $3::bigint AS current_version,
                  (SELECT count(DISTINCT a.number) FROM attempts a WHERE a.delivery_id = d.id
-                     AND a.delivery_day = d.delivery_day AND a.trigger = 2 AND a.number > 1) AS extra
+                     AND a.delivery_day = d.delivery_day AND a.trigger = 2 AND a.number > 1) AS extra,
+                 -- What is set aside is in no line.
+                 NULL::text AS key, NULL::bigint AS run
              FROM (SELECT * FROM deliveries WHERE endpoint = $1 AND set_aside_bytes IS NOT NULL AND status = $6
                    ORDER BY accepted_at, id LIMIT $2) d
              LEFT JOIN events e ON e.tenant = d.tenant AND e.id = d.event_id AND e.event_day = d.event_day

@@ -92,7 +92,9 @@ pub(super) async fn pending(
         "SELECT {DELIVERY_COLUMNS}, (
              SELECT count(DISTINCT a.number) FROM attempts a
              WHERE a.delivery_id = d.id AND a.delivery_day = d.delivery_day AND a.trigger = $4 AND a.number > 1) AS extra
-         FROM deliveries d WHERE id = ANY($1) AND delivery_day = ANY($2) AND status = $3 ORDER BY created_at DESC, id DESC"
+         FROM deliveries d WHERE id = ANY($1) AND delivery_day = ANY($2) AND status = $3
+             AND NOT EXISTS (SELECT FROM ordered_deliveries o WHERE o.delivery = d.id)
+         ORDER BY created_at DESC, id DESC"
     );
     let (pending, manual) = (DeliveryStatus::Pending.code(), Trigger::Manual.code());
     let mut found: ByEvent<Vec<PendingRetry>> = HashMap::new();

@@ -13,6 +13,7 @@ mod forms;
 mod health;
 mod hours;
 mod idempotency;
+mod lines;
 mod manual_retries;
 mod matching;
 mod migrating;

@@ -11,6 +11,7 @@ use postrider_model::delivery_phase::DeliveryPhase;
 use postrider_model::filters::DeliveryFilter;
 use postrider_model::ids::{DeliveryId, EndpointId, Generation};
 use postrider_model::limits::{DELIVERY_LIFETIME, SET_ASIDE_OVERHEAD_BYTES};
+use postrider_model::ordering::Ordering;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
 use postrider_store::config::{EndpointDraft, Tenant, TenantDraft};
@@ -307,4 +308,9 @@ async fn a_failing_endpoint_is_paused_where_its_tenant_prefers_that() {
     assert_eq!(told.collect::<Vec<_>>(), ["endpoint.paused", "endpoint.resumed"]);
     let health = store.config().endpoints_health(&[endpoint]).await.unwrap().pop().unwrap().1;
     assert_eq!(health.off, None, "a paused endpoint misses nothing");
+
+    let mut ordered = new_endpoint("ordered");
+    ordered.draft.document.ordering = Some(Ordering::default());
+    let ordered = store.config().create_endpoint(tenant.id, &ordered).await.unwrap().id;
+    assert_eq!(store.config().stop_endpoint(ordered, "why").await.unwrap(), Some(EndpointStatus::Disabled));
 }

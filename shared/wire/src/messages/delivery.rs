@@ -8,7 +8,7 @@ use postrider_model::time::{Day, UnixMillis};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{EventRef, is_zero};
+use super::{EventRef, Turn, is_zero};
 
 /// Identifies a delivery in every message about it. The fields are sufficient to write the delivery's row without another
 /// message.
@@ -130,6 +130,9 @@ pub struct DeliveryTask {
     /// W3C trace context of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// Its turn, if it belongs to a line of an ordered endpoint. The dispatcher then reports its end to the sequencer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Turn>,
 }
 
 impl DeliveryTask {
@@ -156,6 +159,7 @@ impl DeliveryTask {
             held_reason: None,
             moves: 0,
             traceparent: None,
+            turn: None,
             delivery,
         }
     }

@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use postrider_broker::Queue;
 use postrider_model::delivery::{DeliveryStatus, Lane};
+use postrider_model::ids::EndpointId;
+use postrider_model::time::UnixMillis;
+use postrider_store::lines::LineChanges;
+use postrider_wire::messages::{AcceptedEvent, Enqueued, Line, RunReport};
+use postrider_wire::testing;
 use serde_json::{Value, json};
 
 use super::html::Document;
@@ -49,6 +55,7 @@ impl Site {
         }
         ids.push(recorded_test(world, &tenant, &endpoint, r#"{"n": 7}"#).await.to_string());
         ids.extend(more_endpoints(world, &tenant, profile).await);
+        ids.extend(held_key(world, &tenant).await);
         for paused in [false, true] {
             let what = if paused { json!({"event_types": ["user.created"]}) } else { json!({"only_failed": true}) };
             let made = world.post(&tenant.key, "/v1/replays", what).await.ok(202);
@@ -134,6 +141,28 @@ async fn more_endpoints(world: &World, tenant: &Tenant, profile: &str) -> Vec<St
         ids.push(id(&world.post(&tenant.key, "/v1/endpoints", phone).await.ok(201)));
     }
     ids
+}
+
+/// An ordered endpoint with a failed delivery that holds its key. Returns the ids of the endpoint, the event and the delivery.
+async fn held_key(world: &World, tenant: &Tenant) -> [String; 3] {
+    let ordered = json!({"name": "ordered", "url": "https://example.com/ordered", "event_types": ["*"],
+        "ordering": {"on_exhausted": "hold"}});
+    let ordered = world.post(&tenant.key, "/v1/endpoints", ordered).await.ok(201);
+    let (event, delivery) = recorded(world, tenant, &ordered, DeliveryStatus::Failed).await;
+    let endpoint: EndpointId = id(&ordered).parse().unwrap();
+    let accepted = testing::accepted(tenant.id.parse().unwrap(), "user.created".parse().unwrap(), UnixMillis::now());
+    let task = testing::first_task(&AcceptedEvent { id: event.clone(), ..accepted }, endpoint);
+    assert_eq!(task.delivery.id, delivery);
+    let line = Line { endpoint, key: format!("key of {endpoint}") };
+    let enqueued = Enqueued { key: line.key.clone(), generation: 0, task: Box::new(task) };
+    let lines = world.store.lines();
+    let new = LineChanges { enqueued: vec![(enqueued, Bytes::new())], ..LineChanges::default() };
+    let released = lines.advance(endpoint.0, &new).await.unwrap();
+    let run = released.iter().find(|run| run.line == line).expect("a run").run;
+    let failed = RunReport { line, run, ended: Vec::new(), waits: None, holds: Some(delivery) };
+    let failed = LineChanges { reports: vec![failed], ..LineChanges::default() };
+    lines.advance(endpoint.0, &failed).await.unwrap();
+    [id(&ordered), event.to_string(), delivery.to_string()]
 }
 
 /// What has happened: each number grows with each thing that a form does.

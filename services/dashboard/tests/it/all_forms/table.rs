@@ -52,6 +52,7 @@ const FORMS: &[Entry] = &[
     entry("/dashboard/{tenant}/webhooks/{id}/skip"),
     Entry { values: &[("overlap_hours", "5")], ..entry("/dashboard/{tenant}/webhooks/{id}/rotate") },
     entry("/dashboard/{tenant}/deliveries/{id}/retry"),
+    entry("/dashboard/{tenant}/deliveries/{id}/skip"),
     entry("/dashboard/{tenant}/deliveries/{id}/cancel"),
     entry("/dashboard/{tenant}/deliveries/{id}/expunge"),
     entry("/dashboard/{tenant}/matching-deliveries/retry"),

@@ -8,6 +8,7 @@ mod pushover;
 mod tests;
 
 use postrider_egress::AddressGuard;
+use postrider_model::delivery::EndpointStatus;
 use postrider_model::endpoint::{Channel, SignatureKey};
 use postrider_model::event::EventType;
 use postrider_model::json::pointer_token;
@@ -45,6 +46,9 @@ impl Rules<'_> {
         self.subscription(document, &mut mistakes);
         self.headers(&draft.private.headers, &mut mistakes);
         self.pace(document, &mut mistakes);
+        if is_ordered_and_paused(draft) {
+            mistakes.add("/status", ORDERED_AND_PAUSED);
+        }
         if document.signature_key == SignatureKey::Ed25519 && !self.profile.only_standard_signature() {
             let detail = "the tenant's profile has another signature than webhook-signature; allowed: hmac";
             mistakes.add("/signature_key", detail);
@@ -153,6 +157,14 @@ impl Rules<'_> {
             }
         }
     }
+}
+
+/// Why an endpoint cannot be ordered and paused.
+pub(super) const ORDERED_AND_PAUSED: &str = "an ordered endpoint cannot be paused, because a resume does not keep the order; use inactive, or remove the ordering first";
+
+/// Whether an endpoint is ordered and paused, which is refused.
+pub(super) fn is_ordered_and_paused(draft: &EndpointDraft) -> bool {
+    draft.document.ordering.is_some() && draft.status == EndpointStatus::Paused
 }
 
 /// Refuses fields that apply only to endpoints with a URL.

@@ -1,8 +1,9 @@
-//! An endpoint's retry schedule, timeout and rate.
+//! An endpoint's retry schedule, timeout, rate and order.
 
 use std::time::Duration;
 
 use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN, DELIVERY_LIFETIME};
+use postrider_model::ordering::KeyReader;
 use postrider_model::retry_schedule::{InvalidSchedule, RetrySchedule};
 use postrider_store::config::EndpointDocument;
 
@@ -39,6 +40,9 @@ impl Rules<'_> {
             if !(shortest..=longest).contains(&seconds.into()) {
                 mistakes.add("/timeout_seconds", format!("{shortest} to {longest} s"));
             }
+        }
+        if let Some(Err(detail)) = document.ordering.as_ref().map(KeyReader::compile) {
+            mistakes.add("/ordering/key", detail);
         }
         if let Some(rate) = document.rate_per_second {
             let highest = self.limits.rate_per_second_max.unwrap_or(RATE_MAX).min(RATE_MAX);

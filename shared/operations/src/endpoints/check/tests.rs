@@ -63,6 +63,29 @@ fn each_mistake_has_its_pointer() {
 }
 
 #[test]
+fn an_ordered_endpoint_is_not_paused() {
+    use postrider_model::ordering::Ordering;
+    use postrider_store::config::EndpointPrivate;
+    let profiles = Profiles::builtin();
+    let (limits, guard) = (TenantLimits::default(), AddressGuard::default());
+    let rules = Rules { profile: profiles.get("standard").unwrap(), limits: &limits, guard: &guard, event_types: &[] };
+    let mut ordered = EndpointDraft {
+        document: EndpointDocument {
+            name: "n".into(),
+            url: Some("https://example.com/".into()),
+            event_types: vec!["*".into()],
+            ordering: Some(Ordering::default()),
+            ..EndpointDocument::default()
+        },
+        status: EndpointStatus::Paused,
+        private: EndpointPrivate::default(),
+    };
+    assert_eq!(rules.check(&ordered).pointers(), ["/status"]);
+    ordered.status = EndpointStatus::Inactive;
+    assert_eq!(rules.check(&ordered).pointers(), [""; 0]);
+}
+
+#[test]
 fn a_url_is_stored_as_it_is_sent() {
     let profiles = Profiles::builtin();
     let (limits, guard) = (TenantLimits::default(), AddressGuard::default());

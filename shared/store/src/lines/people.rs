@@ -1,0 +1,182 @@
+//! What people see of lines and change in them, and the places of deliveries.
+
+use std::collections::HashSet;
+
+use deadpool_postgres::{GenericClient, Transaction};
+use postrider_model::ids::{DeliveryId, EndpointId, TenantId};
+use postrider_model::time::Day;
+use postrider_wire::messages::{DeliveryTask, Turn};
+use uuid::Uuid;
+
+use super::{HeldLine, PlaceInLine, lock};
+use crate::audit_log::{AuditAction, Change};
+use crate::error::StoreError;
+use crate::sql::{Coded, Date, RowExt};
+use crate::store::LineStore;
+use postrider_model::delivery::DeliveryStatus;
+
+/// The turn of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TurnOf {
+    /// The delivery is in no line.
+    NotInLine,
+    /// Earlier deliveries of its line have not ended.
+    Later,
+    /// It failed for good and holds its line.
+    Holds,
+    /// It is the first delivery of its line.
+    Now(Turn),
+}
+
+impl LineStore {
+    /// The held lines of an endpoint, longest held first, at most `limit`.
+    pub async fn held_lines(
+        &self,
+        tenant: Option<TenantId>,
+        endpoint: EndpointId,
+        limit: u32,
+    ) -> Result<Vec<HeldLine>, StoreError> {
+        let sql = "SELECT key, held, held_at,
+                       (SELECT count(*) - 1 FROM ordered_deliveries d
+                        WHERE d.endpoint = line.endpoint AND d.key = line.key) AS waiting
+                   FROM ordered_lines line
+                   WHERE endpoint = $1 AND held IS NOT NULL AND ($2::uuid IS NULL OR tenant = $2)
+                   ORDER BY held_at, key LIMIT $3";
+        self.0.fetch_all(sql, &[&endpoint.0, &tenant.map(|t| t.0), &i64::from(limit)]).await
+    }
+
+    /// The delivery that holds a line; `None` if the line is not held.
+    pub async fn held_delivery(&self, endpoint: EndpointId, key: &str) -> Result<Option<DeliveryId>, StoreError> {
+        let sql = "SELECT held FROM ordered_lines WHERE endpoint = $1 AND key = $2 AND held IS NOT NULL";
+        let found: Option<(DeliveryId,)> = self.0.fetch_optional(sql, &[&endpoint.0, &key]).await?;
+        Ok(found.map(|(id,)| id))
+    }
+
+    /// Lets a held line continue behind its failed delivery. Returns that delivery; `None` if the line is not held.
+    pub async fn skip_held(
+        &self,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        key: &str,
+    ) -> Result<Option<DeliveryId>, StoreError> {
+        let mut client = self.0.client().await?;
+        let tx = client.transaction().await?;
+        lock(&tx).await?;
+        let sql =
+            "SELECT held FROM ordered_lines WHERE endpoint = $1 AND key = $2 AND tenant = $3 AND held IS NOT NULL";
+        let Some(row) = tx.query_opt(sql, &[&endpoint.0, &key, &tenant.0]).await? else { return Ok(None) };
+        let held: DeliveryId = row.col("held")?;
+        tx.execute("DELETE FROM ordered_deliveries WHERE delivery = $1", &[&held.0]).await?;
+        let free =
+            "UPDATE ordered_lines SET held = NULL, held_at = NULL, run_upto = NULL WHERE endpoint = $1 AND key = $2";
+        tx.execute(free, &[&endpoint.0, &key]).await?;
+        let after = serde_json::json!({"endpoint_id": endpoint, "key": key});
+        self.0.log_change(&tx, Change::of(tenant, AuditAction::HeldDeliverySkipped, held).to(after)).await?;
+        tx.commit().await?;
+        Ok(Some(held))
+    }
+
+    /// The places of those of these deliveries that are in a line.
+    pub async fn places(&self, deliveries: &[DeliveryId]) -> Result<Vec<PlaceInLine>, StoreError> {
+        let ids: Vec<Uuid> = deliveries.iter().map(|id| id.0).collect();
+        let sql = "SELECT d.delivery, d.key, line.held IS NOT NULL AS is_held,
+                       (SELECT f.delivery FROM ordered_deliveries f
+                        WHERE f.endpoint = d.endpoint AND f.key = d.key ORDER BY f.position LIMIT 1) AS first,
+                       (SELECT count(*) FROM ordered_deliveries a
+                        WHERE a.endpoint = d.endpoint AND a.key = d.key AND a.position < d.position) AS ahead,
+                       (SELECT count(*) FROM ordered_deliveries b
+                        WHERE b.endpoint = d.endpoint AND b.key = d.key AND b.position > d.position) AS behind
+                   FROM ordered_deliveries d
+                   LEFT JOIN ordered_lines line ON line.endpoint = d.endpoint AND line.key = d.key
+                   WHERE d.delivery = ANY($1)";
+        self.0.fetch_all(sql, &[&ids]).await
+    }
+
+    /// Of these deliveries, the ones that are in a line and not the first of it, each with the first.
+    pub async fn waiting_behind(&self, deliveries: &[DeliveryId]) -> Result<Vec<(DeliveryId, DeliveryId)>, StoreError> {
+        let ids: Vec<Uuid> = deliveries.iter().map(|id| id.0).collect();
+        let sql = "SELECT d.delivery, f.delivery AS first
+                   FROM ordered_deliveries d CROSS JOIN LATERAL (
+                       SELECT delivery FROM ordered_deliveries o
+                       WHERE o.endpoint = d.endpoint AND o.key = d.key ORDER BY o.position LIMIT 1) f
+                   WHERE d.delivery = ANY($1) AND f.delivery <> d.delivery";
+        self.0.fetch_all(sql, &[&ids]).await
+    }
+
+    /// Of these deliveries, the ones whose end is on record. A dispatcher does not attempt them again when a run returns to its
+    /// queue.
+    pub async fn ended_among(&self, deliveries: &[(DeliveryId, Day)]) -> Result<HashSet<DeliveryId>, StoreError> {
+        let ids: Vec<Uuid> = deliveries.iter().map(|(id, _)| id.0).collect();
+        let days: Vec<Date> = deliveries.iter().map(|(_, day)| Date(*day)).collect();
+        let sql = "SELECT id FROM deliveries WHERE id = ANY($1) AND delivery_day = ANY($2) AND status <> $3";
+        let found: Vec<(DeliveryId,)> = self.0.fetch_all(sql, &[&ids, &days, &DeliveryStatus::Pending.code()]).await?;
+        Ok(found.into_iter().map(|(id,)| id).collect())
+    }
+}
+
+/// The turn of a delivery, for a new copy of it.
+pub(crate) async fn turn_of(client: &impl GenericClient, id: DeliveryId) -> Result<TurnOf, StoreError> {
+    let sql = "SELECT d.key, line.run, coalesce(line.held = d.delivery, false) AS holds, EXISTS (SELECT FROM ordered_deliveries a
+                   WHERE a.endpoint = d.endpoint AND a.key = d.key AND a.position < d.position) AS later
+               FROM ordered_deliveries d
+               JOIN ordered_lines line ON line.endpoint = d.endpoint AND line.key = d.key
+               WHERE d.delivery = $1";
+    let Some(row) = client.query_opt(sql, &[&id.0]).await? else { return Ok(TurnOf::NotInLine) };
+    if row.col("later")? {
+        return Ok(TurnOf::Later);
+    }
+    if row.col("holds")? {
+        return Ok(TurnOf::Holds);
+    }
+    Ok(TurnOf::Now(Turn { key: row.col("key")?, run: row.col("run")? }))
+}
+
+/// Removes deliveries that a person ended from their lines.
+pub(crate) async fn remove_ended(client: &impl GenericClient, ended: &[DeliveryId]) -> Result<(), StoreError> {
+    let ids: Vec<Uuid> = ended.iter().map(|id| id.0).collect();
+    let any = "SELECT EXISTS (SELECT FROM ordered_deliveries WHERE delivery = ANY($1))";
+    if !client.query_one(any, &[&ids]).await?.try_get::<_, bool>(0)? {
+        return Ok(());
+    }
+    lock(client).await?;
+    let sql = "WITH gone AS (DELETE FROM ordered_deliveries WHERE delivery = ANY($1) RETURNING endpoint, key)
+               SELECT DISTINCT endpoint, key FROM gone";
+    let rows = client.query(sql, &[&ids]).await?;
+    let (mut endpoints, mut keys): (Vec<Uuid>, Vec<String>) = (Vec::new(), Vec::new());
+    for row in &rows {
+        endpoints.push(row.try_get("endpoint")?);
+        keys.push(row.try_get("key")?);
+    }
+    // The sequencer releases the next run of a line whose current run has no delivery left.
+    let free = "UPDATE ordered_lines line SET run_upto = NULL, held = NULL, held_at = NULL
+                FROM unnest($1::uuid[], $2::text[]) AS touched (endpoint, key)
+                WHERE line.endpoint = touched.endpoint AND line.key = touched.key AND NOT EXISTS (
+                    SELECT FROM ordered_deliveries d
+                    WHERE d.endpoint = line.endpoint AND d.key = line.key AND d.position <= line.run_upto)";
+    client.execute(free, &[&endpoints, &keys]).await?;
+    Ok(())
+}
+
+/// Lets the retry of a failed delivery that holds a line take its place, and lets the line continue with it. Returns `false` if
+/// the delivery holds no line.
+pub(crate) async fn take_place(
+    tx: &Transaction<'_>,
+    failed: DeliveryId,
+    retry: &DeliveryTask,
+) -> Result<bool, StoreError> {
+    let held = "SELECT EXISTS (SELECT FROM ordered_deliveries d
+                    JOIN ordered_lines line ON line.endpoint = d.endpoint AND line.key = d.key
+                    WHERE d.delivery = $1 AND line.held = $1)";
+    if !tx.query_one(held, &[&failed.0]).await?.try_get::<_, bool>(0)? {
+        return Ok(false);
+    }
+    lock(tx).await?;
+    let free = "UPDATE ordered_lines SET held = NULL, held_at = NULL, run_upto = NULL WHERE held = $1";
+    if tx.execute(free, &[&failed.0]).await? == 0 {
+        return Ok(false);
+    }
+    let task = serde_json::to_string(retry)
+        .map_err(|error| StoreError::Unreadable { what: "a delivery", detail: error.to_string() })?;
+    let replace = "UPDATE ordered_deliveries SET delivery = $2, task = $3 WHERE delivery = $1";
+    Ok(tx.execute(replace, &[&failed.0, &retry.delivery.id.0, &task]).await? > 0)
+}
