@@ -35,7 +35,7 @@ async fn all_deliveries_that_match_are_counted_and_changed_in_steps_without_send
     assert_eq!(sent["changed"], json!(1), "{sent:#}");
     let again = world.post(&tenant.key, retry, failed).await.ok(200);
     assert_eq!(again["changed"], json!(0), "{again:#}");
-    assert!(again["refused"][0]["detail"].as_str().unwrap().contains("a later delivery"), "{again:#}");
+    assert!(again["refused"][0]["detail"].as_str().unwrap().contains("sent to the endpoint again later"), "{again:#}");
 
     let reader = world.key(&tenant.id, &["read"]).await;
     world.post(&reader, retry, json!({"filter": {}})).await.problem(403, "");
