@@ -113,10 +113,12 @@ pub(super) async fn require(tx: &Transaction<'_>, id: TenantId) -> Result<Tenant
 }
 
 /// Notes whether a tenant has an ordered endpoint. If that has changed, the tenant gets `version`, so that ingest receives it.
+/// The document is searched as text, because PostgreSQL's operators refuse JSON with U+0000 anywhere in it. Metadata of the same
+/// form count too, which only means that the tenant's events take the ordered queue.
 pub(super) async fn note_ordered(tx: &Transaction<'_>, id: TenantId, version: i64) -> Result<(), StoreError> {
     let sql = "UPDATE tenants SET ordered = now.ordered, version = $2
                FROM (SELECT EXISTS (SELECT FROM endpoints WHERE tenant = $1 AND deleted_at IS NULL
-                         AND document ->> 'ordering' IS NOT NULL) AS ordered) now
+                         AND strpos(document::text, '"ordering":{"key":') > 0) AS ordered) now
                WHERE id = $1 AND tenants.ordered <> now.ordered";
     tx.execute(sql, &[&id.0, &version]).await?;
     Ok(())
