@@ -118,9 +118,9 @@ pub(super) async fn require(tx: &Transaction<'_>, id: TenantId) -> Result<Tenant
 pub(super) async fn note_ordered(tx: &Transaction<'_>, id: TenantId, version: i64) -> Result<(), StoreError> {
     let sql = "UPDATE tenants SET ordered = now.ordered, version = $2
                FROM (SELECT EXISTS (SELECT FROM endpoints WHERE tenant = $1 AND deleted_at IS NULL
-                         AND strpos(document::text, '"ordering":{"key":') > 0) AS ordered) now
+                         AND strpos(document::text, $3) > 0) AS ordered) now
                WHERE id = $1 AND tenants.ordered <> now.ordered";
-    tx.execute(sql, &[&id.0, &version]).await?;
+    tx.execute(sql, &[&id.0, &version, &r#""ordering":{"key":"#]).await?;
     Ok(())
 }
 
