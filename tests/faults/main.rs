@@ -7,3 +7,4 @@
 mod harness;
 
 mod long_outages;
+mod ordering;
