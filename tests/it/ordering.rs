@@ -49,6 +49,9 @@ async fn a_held_key_waits_for_a_decision_and_delays_no_other_key() {
     let held_by = async |event: &str| {
         let held = tenant.wait_for(&path, |held| held["data"].as_array().is_some_and(|held| !held.is_empty())).await;
         let key = held["data"][0].clone();
+        // The recorder may not have recorded the delivery yet.
+        let of_event = format!("/v1/deliveries?event_id={event}");
+        tenant.wait_for(&of_event, |list| list["data"].as_array().is_some_and(|list| !list.is_empty())).await;
         let delivery = tenant.get(&format!("/v1/deliveries/{}", key["delivery_id"].as_str().expect("an id"))).await;
         assert_eq!((&key["key"], &delivery["event_id"]), (&json!("bad"), &json!(event)), "{held:#}");
         (key, delivery)

@@ -160,7 +160,7 @@ async fn a_failing_endpoint_is_paused_instead_of_disabled_where_the_tenant_prefe
     let hook = json!({"name": "operator", "channel": "web", "url": operator.url("/"), "event_types": ["endpoint.*"]});
     stage.deployment.operator().post("/v1/endpoints?tenant=ten_operator", &hook).await;
     let of_tenant = format!("/v1/tenants/{}", stage.tenant.id);
-    stage.deployment.operator().patch(&of_tenant, &json!({"failing_endpoints": "pause"})).await;
+    stage.deployment.operator().patch(&of_tenant, &json!({"when_failing": "pause"})).await;
     let endpoint = stage.endpoint(json!({})).await;
     let (tenant, path) = (&stage.tenant, format!("/v1/endpoints/{}", endpoint.id()));
     stage.receiver.answer_next([Answer::status(410)]);

@@ -1,6 +1,6 @@
 //! The API against its own document: schemathesis generates valid and invalid requests from `/openapi.json` and checks every
-//! response: no 5xx, and no undocumented status, content type or body. Every operation must succeed at least once, so that the
-//! checks are meaningful.
+//! response: no 5xx, and no undocumented status, content type or body. Every operation must succeed at least once, except for those
+//! with scenarios of their own, so that the checks are meaningful.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -20,6 +20,12 @@ const EXAMPLES: &str = "12";
 /// Tenants used in rotation, because each may only make 200 changes at once and five a second after that.
 const TENANTS: usize = 8;
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance";
+
+/// Operations that succeed only in a state that generated requests do not reach. Their own scenarios check their success.
+const ELSEWHERE: [&str; 1] = [
+    // Needs a key that is held: `ordering::a_held_key_waits_for_a_decision_and_delays_no_other_key`.
+    "post /v1/endpoints/{id}/held-keys/release",
+];
 
 /// Guarantee (Secrets and tenants): The API answers as its OpenAPI document says.
 #[tokio::test]
@@ -75,9 +81,10 @@ async fn fuzzed_requests_are_answered_as_the_document_says() {
     let mut never = Vec::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
         for method in item.as_object().expect("operations").keys() {
-            let succeeded = format!("{method} {path} 2");
-            if !answers.lines().any(|line| line.starts_with(&succeeded)) {
-                never.push(format!("{method} {path}"));
+            let operation = format!("{method} {path}");
+            let succeeded = format!("{operation} 2");
+            if !ELSEWHERE.contains(&&*operation) && !answers.lines().any(|line| line.starts_with(&succeeded)) {
+                never.push(operation);
             }
         }
     }

@@ -47,6 +47,7 @@ pub struct CreateTenant {
     pub disable_after_days: Option<u32>,
     /// Whether an endpoint that fails for too long, or answers 410 where the profile honours that, is disabled or paused.
     #[serde(default)]
+    #[serde(rename = "when_failing")]
     pub failing_endpoints: FailingEndpoints,
     /// What the dashboard shows of the product. A field that is left out has the profile's value.
     #[serde(default)]
@@ -77,6 +78,7 @@ pub struct EditTenant {
     #[schema(value_type = Option<u32>)]
     pub disable_after_days: Option<Option<u32>>,
     /// Whether an endpoint that fails for too long is disabled or paused.
+    #[serde(rename = "when_failing")]
     pub failing_endpoints: Option<FailingEndpoints>,
     /// Replaces the whole brand.
     #[serde(default, deserialize_with = "clearable")]
@@ -108,6 +110,7 @@ pub struct Tenant {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disable_after_days: Option<u32>,
     /// Whether an endpoint that fails for too long is disabled or paused.
+    #[serde(rename = "when_failing")]
     pub failing_endpoints: FailingEndpoints,
     /// What the dashboard shows of the product, where it differs from the profile's brand.
     #[serde(skip_serializing_if = "Brand::is_empty")]

@@ -178,7 +178,7 @@ fn described(draft: &TenantDraft) -> serde_json::Value {
         "enforce_catalog": draft.enforce_catalog,
         "enforce_schemas": draft.enforce_schemas,
         "disable_after_days": draft.disable_after_days,
-        "failing_endpoints": draft.failing_endpoints,
+        "when_failing": draft.failing_endpoints,
         "brand": (!draft.brand.is_empty()).then(|| json(&draft.brand)),
     })
 }
