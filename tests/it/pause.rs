@@ -95,7 +95,7 @@ async fn a_resume_delivers_everything_that_waited_once_and_oldest_first() {
 }
 
 /// Checks that the oldest arrive first, by and large. Deliveries are published in the order of acceptance, which a test of the store
-/// checks. Their attempts are concurrent, so those that are published together may overtake each other.
+/// checks. Their attempts are concurrent, so deliveries that are published together may overtake each other.
 fn check_oldest_first(received: &[Received], expected: &[String]) {
     let place: HashMap<&str, usize> = expected.iter().enumerate().map(|(place, id)| (id.as_str(), place)).collect();
     let order: Vec<usize> = received.iter().map(|request| place[request.header("webhook-id")]).collect();

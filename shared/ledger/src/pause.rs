@@ -69,7 +69,7 @@ fn fate(state: &PauseState, found: &LostDelivery, set_aside_at: UnixMillis, exce
         Some(EndpointStatus::Inactive | EndpointStatus::Disabled) => Some(DiscardReason::EndpointInactive),
         Some(_) if state.skip_before.is_some_and(is_skipped) => Some(DiscardReason::Skipped),
         Some(_) if waits_since < state.oldest_allowed || excess > 0 => Some(DiscardReason::PauseLimit),
-        // Deliveries are sorted by the acceptance of their events: those that are skipped or over the limit may follow.
+        // Deliveries are sorted by the acceptance of their events. Deliveries to skip, or over the limit, may follow this one.
         Some(EndpointStatus::Paused) if !is_first(delivery.accepted_at) => return Fate::Later,
         Some(EndpointStatus::Paused) => return Fate::Keep,
         Some(EndpointStatus::Active) if expires_at(found, state.now) <= state.now => Some(DiscardReason::Expired),

@@ -190,7 +190,7 @@ pub(crate) async fn held_keys(call: Call, Path(id): Path<String>) -> Answer<Json
 
 /// Release a held key
 ///
-/// Decides about the failed delivery of a held key: `retry` repeats it as a new delivery before those that wait; `skip` leaves it
+/// Decides about the failed delivery of a held key: `retry` repeats it as a new delivery before the waiting ones; `skip` leaves it
 /// failed and continues with the next one. 409 if the key is not held.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/held-keys/release", operation_id = "release_held_key", tag = "endpoints",
     params(("id" = EndpointId, Path, description = "The endpoint's id."), IdempotencyKey),

@@ -31,7 +31,7 @@ WHERE barrier IS NOT NULL
     AND NOT EXISTS (SELECT FROM ordered_deliveries d WHERE d.endpoint = e.endpoint AND d.position <= e.barrier)";
 
 /// Whether the endpoint of a held line is off (neither active nor paused). Its deliveries then end with the usual reason, so
-/// nobody needs to decide.
+/// the line needs no decision of a person.
 const IS_OFF: &str = "\
 line.held IS NOT NULL AND NOT EXISTS (
     SELECT FROM endpoints e WHERE e.id = line.endpoint AND e.deleted_at IS NULL AND e.status IN (0, 3))";

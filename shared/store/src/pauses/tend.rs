@@ -59,7 +59,7 @@ impl Sorted {
 }
 
 impl Store {
-    /// Tends the endpoint that has waited longest for it, of those that are or were paused: counts what is set aside, asks
+    /// Tends one endpoint that is or was paused, the one that has waited longest: counts what is set aside, asks
     /// `decide` what becomes of the next page, calls `publish` with what is released, and commits. `publish` returns when the
     /// broker has confirmed all of it. Returns `None` if no endpoint needs tending.
     ///

@@ -31,7 +31,7 @@ pub(super) fn message(notification: &Notification) -> Value {
 /// Escapes Markdown, except in words that are plain URLs, in which Discord would show the backslashes.
 fn escape(text: &str) -> String {
     let words: Vec<String> = text.split(' ').map(escape_word).collect();
-    // Nobody is notified in any case. The invisible space also keeps the text from being shown as a mention.
+    // The message itself forbids notifications. The invisible space also keeps Discord from showing the text as a mention.
     words.join(" ").replace("@everyone", "@\u{200b}everyone").replace("@here", "@\u{200b}here")
 }
 
