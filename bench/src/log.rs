@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use postrider_testkit::engines::Scope;
+use postrider_testkit::rollups::replace_rollups;
 use serde::Serialize;
 use serde_json::json;
 use tokio_postgres::{Client, NoTls};
@@ -174,10 +175,13 @@ async fn fill(client: &Client, tenant: &Tenant, attempts: u64) -> anyhow::Result
          SELECT md5('endpoint ' || n)::uuid, date_trunc('hour', now()) - h * interval '1 hour', 9, 2, 0, 50000, 10, 10, 10
          FROM generate_series(1, {ENDPOINTS}) n, generate_series(0, {HOURS} - 1) h;
          INSERT INTO endpoint_failures (endpoint, hour, outcome, status_code, attempts, first_at, last_at)
-         SELECT md5('endpoint ' || n)::uuid, date_trunc('hour', now()) - h * interval '1 hour', 1, 500 + c, 1, now(), now()
-         FROM generate_series(1, {ENDPOINTS}) n, generate_series(0, {HOURS} - 1) h, generate_series(0, 1) c;
+         SELECT md5('endpoint ' || n)::uuid, hour, 1, 500 + c, 1, hour, hour
+         FROM generate_series(1, {ENDPOINTS}) n, generate_series(0, {HOURS} - 1) h, generate_series(0, 1) c,
+             LATERAL (SELECT date_trunc('hour', now()) - h * interval '1 hour' AS hour) at;
+         {}
          INSERT INTO dashboard_sessions (token_hash, key_hash, created_at, expires_at)
-         VALUES (sha256('{SESSION}'), sha256('{OPERATOR_KEY}'), now(), now() + interval '2 hours');"
+         VALUES (sha256('{SESSION}'), sha256('{OPERATOR_KEY}'), now(), now() + interval '2 hours');",
+        replace_rollups()
     );
     client.batch_execute(&sql).await.with_context(|| format!("write {attempts} attempts"))?;
     client.batch_execute("VACUUM ANALYZE").await.context("VACUUM ANALYZE")

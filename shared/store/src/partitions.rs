@@ -191,9 +191,17 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
     let before = Ts(oldest_kept.start());
     client.execute("DELETE FROM dead_letters WHERE received_at < $1", &[&before]).await?;
     client.execute("DELETE FROM dead_letter_days WHERE day < $1", &[&Date(oldest_kept)]).await?;
-    client.execute("DELETE FROM endpoint_minutes WHERE minute < $1", &[&before]).await?;
-    client.execute("DELETE FROM endpoint_hours WHERE hour < $1", &[&before]).await?;
-    client.execute("DELETE FROM endpoint_failures WHERE hour < $1", &[&before]).await?;
+    for (table, start) in [
+        ("endpoint_minutes", "minute"),
+        ("endpoint_hours", "hour"),
+        ("endpoint_days", "day"),
+        ("tenant_hours", "hour"),
+        ("endpoint_failures", "hour"),
+        ("endpoint_failure_days", "day"),
+        ("tenant_failures", "hour"),
+    ] {
+        client.execute(&format!("DELETE FROM {table} WHERE {start} < $1"), &[&before]).await?;
+    }
     client.execute("DELETE FROM audits WHERE ran_at < $1", &[&before]).await?;
     let numbers = "WITH gone AS (DELETE FROM ingest_numbers WHERE reported_at < $1 RETURNING instance)
                    DELETE FROM ingest_numbers_excused e USING gone WHERE e.instance = gone.instance";

@@ -1,7 +1,9 @@
-//! Counts of attempts by minute, hour or day. The recorder maintains their tables `endpoint_minutes` and `endpoint_hours`.
+//! Counts of attempts by minute, hour or day. The recorder maintains their tables `endpoint_minutes`, `endpoint_hours`,
+//! `endpoint_days` and `tenant_hours`.
 //!
 //! # What it promises
-//! A read scans the endpoints' minutes or hours in a range, never their attempts. Each attempt counts once, in the minute and the
+//! A read scans minutes, hours or days in a range, never attempts. The hours and days of a tenant are read as one row an hour,
+//! however many endpoints it has. Each attempt counts once, in the minute and the
 //! hour in which it started. Test calls do not count. The attempts of a deleted endpoint still count for its tenant.
 
 use postrider_model::ids::{EndpointId, TenantId};
@@ -30,23 +32,44 @@ pub enum StatsOf {
 }
 
 impl StatsOf {
-    /// SQL that restricts the column `endpoint`, with `$3` as the id; empty for [`StatsOf::All`].
-    pub(crate) fn condition(self) -> (&'static str, Option<Uuid>) {
+    /// SQL that restricts the column `endpoint` of a table with counts by endpoint, with `$3` as the id; empty for [`StatsOf::All`].
+    pub(crate) fn of_endpoints(self) -> (&'static str, Option<Uuid>) {
         match self {
             Self::Tenant(tenant) => ("AND endpoint IN (SELECT id FROM endpoints WHERE tenant = $3)", Some(tenant.0)),
             Self::Endpoint(endpoint) => ("AND endpoint = $3", Some(endpoint.0)),
             Self::All => ("", None),
         }
     }
+
+    /// The table with the counts by hour, of the two given, and SQL that restricts its column `endpoint` or `tenant`, with `$3` as
+    /// the id.
+    pub(crate) fn by_hour(
+        self,
+        (of_endpoints, of_tenants): (&'static str, &'static str),
+    ) -> (&'static str, &'static str, Option<Uuid>) {
+        match self {
+            Self::Tenant(tenant) => (of_tenants, "AND tenant = $3", Some(tenant.0)),
+            Self::Endpoint(endpoint) => (of_endpoints, "AND endpoint = $3", Some(endpoint.0)),
+            // An index of the hours of endpoints serves a range of all tenants.
+            Self::All => (of_endpoints, "", None),
+        }
+    }
 }
 
-/// Returns the table for intervals of this length, its column with the start, and SQL that derives the start of an interval.
-fn source(length: IntervalLength) -> (&'static str, &'static str, String) {
+/// SQL for the start of an interval of one hour or one day that contains the hour `hour`. Causes of failures are not counted by
+/// minute, so the interval of a minute is its hour.
+pub(crate) fn interval_of_hour(length: IntervalLength) -> String {
     match length {
-        IntervalLength::Minute => ("endpoint_minutes", "minute", "minute".to_owned()),
-        IntervalLength::Hour => ("endpoint_hours", "hour", "hour".to_owned()),
-        IntervalLength::Day => ("endpoint_hours", "hour", format!("date_bin('1 day', hour, '{WHOLE}')")),
+        IntervalLength::Minute | IntervalLength::Hour => "hour".to_owned(),
+        IntervalLength::Day => format!("date_bin('1 day', hour, '{WHOLE}')"),
     }
+}
+
+/// Returns the start of the first whole day in a range, and the end of the last one. Both are `to` if the range has no whole day.
+fn whole_days(from: UnixMillis, to: UnixMillis) -> (UnixMillis, UnixMillis) {
+    let day = IntervalLength::Day.millis();
+    let (first, end) = ((from.0 + day - 1).div_euclid(day) * day, to.0.div_euclid(day) * day);
+    if first < end { (UnixMillis(first), UnixMillis(end)) } else { (to, to) }
 }
 
 /// Counts of the attempts in one interval.
@@ -168,15 +191,36 @@ impl History {
         (from, to): (UnixMillis, UnixMillis),
         limit: u32,
     ) -> Result<Vec<EndpointCounts>, StoreError> {
-        let (table, began, _) = source(by);
+        let (days_from, days_to) = whole_days(from, to);
+        let parts = match by {
+            IntervalLength::Minute => vec![("endpoint_minutes", "minute", from, to)],
+            IntervalLength::Hour | IntervalLength::Day => vec![
+                ("endpoint_hours", "hour", from, days_from),
+                ("endpoint_days", "day", days_from, days_to),
+                ("endpoint_hours", "hour", days_to, to),
+            ],
+        };
+        let limit = i64::from(limit);
+        let times: Vec<_> = parts.iter().map(|&(_, _, from, to)| (Ts(from), Ts(to))).collect();
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&tenant.0, &limit];
+        let mut counts = Vec::new();
+        for ((table, start, ..), (from, to)) in parts.iter().zip(&times) {
+            let first = params.len() + 1;
+            counts.push(format!(
+                "SELECT endpoint, successes, failures FROM {table} WHERE {start} >= ${first} AND {start} < ${}
+                     AND endpoint IN (SELECT id FROM endpoints WHERE tenant = $1 AND deleted_at IS NULL)",
+                first + 1
+            ));
+            params.extend([from as &(dyn ToSql + Sync), to]);
+        }
         let sql = format!(
             "SELECT endpoint, sum(successes)::bigint AS successes, sum(failures)::bigint AS failures
-             FROM {table} WHERE {began} >= $1 AND {began} < $2
-                 AND endpoint IN (SELECT id FROM endpoints WHERE tenant = $3 AND deleted_at IS NULL)
+             FROM ({}) counts
              GROUP BY endpoint HAVING sum(failures) > 0
-             ORDER BY sum(successes)::float8 / sum(successes + failures), sum(failures) DESC, endpoint LIMIT $4"
+             ORDER BY sum(successes)::float8 / sum(successes + failures), sum(failures) DESC, endpoint LIMIT $2",
+            counts.join(" UNION ALL ")
         );
-        self.0.fetch_all(&sql, &[&Ts(from), &Ts(to), &tenant.0, &i64::from(limit)]).await
+        self.0.fetch_all(&sql, &params).await
     }
 
     /// Returns the counts of the intervals that start at or after `from` and before `to`, oldest first. Intervals are whole
@@ -188,13 +232,18 @@ impl History {
         from: UnixMillis,
         to: UnixMillis,
     ) -> Result<Vec<(UnixMillis, Stats)>, StoreError> {
-        let (whose, id) = of.condition();
-        let (table, began, interval) = source(by);
+        let (table, start, interval, (whose, id)) = match by {
+            IntervalLength::Minute => ("endpoint_minutes", "minute", "minute".to_owned(), of.of_endpoints()),
+            IntervalLength::Hour | IntervalLength::Day => {
+                let (table, whose, id) = of.by_hour(("endpoint_hours", "tenant_hours"));
+                (table, "hour", interval_of_hour(by), (whose, id))
+            }
+        };
         let sums = COUNTS.map(|(column, _)| format!("sum({column})::bigint AS {column}")).join(", ");
         let latency: [String; BUCKETS] = std::array::from_fn(|bucket| format!("sum(latency[{}])", bucket + 1));
         let sql = format!(
             "SELECT {interval} AS at, {sums}, ARRAY[{}]::bigint[] AS latency
-             FROM {table} WHERE {began} >= $1 AND {began} < $2 {whose}
+             FROM {table} WHERE {start} >= $1 AND {start} < $2 {whose}
              GROUP BY 1 ORDER BY 1",
             latency.join(", ")
         );

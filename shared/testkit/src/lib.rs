@@ -18,6 +18,7 @@ pub mod procs;
 pub mod proxy;
 pub mod python;
 pub mod receivers;
+pub mod rollups;
 
 /// Makes ring the crypto provider of every TLS connection of the process. May be called repeatedly.
 pub fn install_crypto() {

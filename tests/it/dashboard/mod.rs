@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use postrider_testkit::browser;
 use postrider_testkit::ports::free_port;
+use postrider_testkit::rollups::replace_rollups;
 use reqwest::Method;
 use serde_json::json;
 use tokio::process::Command;
@@ -227,8 +228,12 @@ async fn past(database: &str) {
          FROM (SELECT *, {failed} AS f FROM ({hours}) hours) counted WHERE f > 0 ON CONFLICT DO NOTHING"
     );
     loop {
+        let mut added = 0;
         for statement in [&counts, &causes] {
-            client.execute(statement, &[]).await.expect("counts of the last day");
+            added += client.execute(statement, &[]).await.expect("counts of the last day");
+        }
+        if added > 0 {
+            client.batch_execute(&replace_rollups()).await.expect("counts by tenant");
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

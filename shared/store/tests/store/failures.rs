@@ -126,19 +126,30 @@ async fn failures_are_read_by_index_and_deleted_with_their_hours() {
         "INSERT INTO endpoint_failures (endpoint, hour, outcome, status_code, attempts, first_at, last_at)
          SELECT md5(e::text)::uuid, timestamptz '{day}' + h * interval '1 hour', 1, 500 + c, 9, now(), now()
          FROM generate_series(1, 1000) e, generate_series(0, 23) h, generate_series(0, 1) c;
+         INSERT INTO endpoint_failure_days
+         SELECT md5(e::text)::uuid, timestamptz '{day}' - d * interval '1 day', 1, 500 + c, now(), now()
+         FROM generate_series(1, 1000) e, generate_series(0, 23) d, generate_series(0, 1) c;
+         INSERT INTO tenant_failures
+         SELECT md5(e::text)::uuid, timestamptz '{day}' + h * interval '1 hour', 1, 500 + c, 9, now(), now()
+         FROM generate_series(1, 1000) e, generate_series(0, 23) h, generate_series(0, 1) c;
          ANALYZE"
     );
     fixture.sql().await.batch_execute(&others).await.unwrap();
     forget_scans(&fixture).await;
     let end = at.day().plus_days(1).start();
-    let found = store.history().failure_causes(StatsOf::Tenant(tenant), day, end).await.unwrap();
-    assert_eq!(found.iter().map(|counts| counts.attempts).collect::<Vec<_>>(), [1]);
+    for from in [day, UnixMillis(day.0 - 24 * HOUR)] {
+        let found = store.history().failure_causes(StatsOf::Tenant(tenant), from, end).await.unwrap();
+        assert_eq!(found.iter().map(|counts| (counts.attempts, counts.endpoints)).collect::<Vec<_>>(), [(1, 1)]);
+    }
     let of = StatsOf::Tenant(tenant);
     let hours =
         store.history().failures_over_time(of, IntervalLength::Hour, (day, end), &[answered(500)]).await.unwrap();
     assert_eq!(hours, [IntervalFailures { at, cause: Some(1), attempts: 1 }]);
-    let (whole, by_index) = scans(&fixture).await["endpoint_failures"];
-    assert_eq!((whole, by_index > 0), (0, true));
+    let seen = scans(&fixture).await;
+    for table in ["endpoint_failures", "endpoint_failure_days", "tenant_failures"] {
+        let (whole, by_index) = seen[table];
+        assert_eq!((whole, by_index > 0), (0, true), "{table}");
+    }
 
     let rows = async || fixture.number("SELECT count(*) FROM endpoint_failures").await;
     store.record().drop_partitions(at.day().plus_days(30), 30, LOCK_TIMEOUT).await.unwrap();

@@ -29,6 +29,7 @@ mod recording;
 mod recovering;
 mod replaying;
 mod resealing;
+mod rollups;
 mod saved_views;
 mod services;
 mod stats;

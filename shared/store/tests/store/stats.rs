@@ -204,16 +204,17 @@ async fn a_tenants_stats_are_read_by_index() {
     let endpoint = store.config().create_endpoint(tenant, &new_endpoint("one")).await.unwrap().id;
     let at = noon();
     store.record().write(&batch(vec![], vec![], vec![attempted(endpoint, at, 0, 4_000, Some(200))])).await.unwrap();
-    // Another tenant has forty endpoints with attempts in every minute of the day.
+    // Forty other endpoints have attempts in every minute of the day, and forty other tenants in every hour.
     let day = at.day().start();
     let columns = "successes, failures, retries, duration_us, first_attempts, first_within_5s, first_within_30s";
     let others = format!(
         "INSERT INTO endpoint_minutes (endpoint, minute, {columns})
          SELECT md5(e::text)::uuid, timestamptz '{day}' + m * interval '1 minute', 1, 0, 0, 5, 1, 1, 1
          FROM generate_series(1, 40) e, generate_series(0, 1439) m;
-         INSERT INTO endpoint_hours (endpoint, hour, {columns})
-         SELECT md5(e::text)::uuid, timestamptz '{day}' + h * interval '1 hour', 60, 0, 0, 300, 60, 60, 60
-         FROM generate_series(1, 40) e, generate_series(0, 23) h;
+         INSERT INTO tenant_hours
+         SELECT md5(t::text)::uuid, timestamptz '{day}' + h * interval '1 hour', 60, 0, 0, 300, 60, 60, 60, 60, 0, 0, 0, 0, 0,
+             array_fill(2, ARRAY[28])
+         FROM generate_series(1, 40) t, generate_series(0, 23) h;
          ANALYZE"
     );
     fixture.sql().await.batch_execute(&others).await.unwrap();
@@ -227,7 +228,7 @@ async fn a_tenants_stats_are_read_by_index() {
         .await
         .unwrap();
     assert_eq!(read.iter().map(|(_, stats)| stats.attempts()).collect::<Vec<_>>(), [1]);
-    for table in ["endpoint_hours", "endpoint_minutes"] {
+    for table in ["tenant_hours", "endpoint_minutes"] {
         let (whole, by_index) = scans(&fixture).await[table];
         assert_eq!((whole, by_index > 0), (0, true), "{table}");
     }
