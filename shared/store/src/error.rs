@@ -64,6 +64,24 @@ impl StoreError {
         matches!(self, Self::Refused(_))
     }
 
+    /// Whether the database refuses a value, so that waiting does not help. A caller that writes several rows writes them one by
+    /// one to find the refused one.
+    pub fn is_data_error(&self) -> bool {
+        match self {
+            // Class 22: data exception. Class 23: violated constraint. Class 54: a value beyond a limit of the database.
+            Self::Database(error) => {
+                match error.code() {
+                    Some(code) => matches!(&code.code()[..2], "22" | "23" | "54"),
+                    // An error without a code comes from the client. If the error has a cause, the client could not convert a
+                    // value; errors of the connection are `Unavailable`.
+                    None => std::error::Error::source(error).is_some(),
+                }
+            }
+            Self::Unreadable { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether a statement waited longer than its lock timeout for another transaction.
     pub fn is_lock_timeout(&self) -> bool {
         matches!(self, Self::Database(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))

@@ -23,7 +23,7 @@ use crate::config::{bump, finish};
 use crate::error::StoreError;
 use crate::history::{DELIVERY_COLUMNS, DeliveryRow, EventSummary};
 use crate::intervention::{EVENT_TARGET, Intervention, InterventionReason, InterventionTarget};
-use crate::lines;
+use crate::lines::{self, DOES_NOT_WAIT};
 use crate::locks::{RECONCILE_LOCK, low_cost, try_lock};
 use crate::outbox;
 use crate::record::{self, Report, merged};
@@ -153,15 +153,18 @@ pub struct Repaired {
 }
 
 /// The pending deliveries `d` of day `$1` whose attempt was due before `$2`. Leaves out deliveries that cannot be repaired,
-/// because they would fill every page, and deliveries behind others in a line, which wait for their turn.
-const OVERDUE: &str = "FROM deliveries d
-    WHERE d.delivery_day = $1 AND d.status = 0 AND d.next_attempt_at < $2
-        AND (d.generation IS NULL OR d.generation NOT LIKE 'test:%')
-        AND (d.expires_at < $2 OR EXISTS (SELECT FROM events e
-            WHERE e.tenant = d.tenant AND e.id = d.event_id AND e.event_day = d.event_day))
-        AND NOT EXISTS (SELECT FROM ordered_deliveries l JOIN ordered_deliveries ahead
-            ON ahead.endpoint = l.endpoint AND ahead.key = l.key AND ahead.position < l.position
-            WHERE l.delivery = d.id)";
+/// because they would fill every page, and deliveries that wait for their turn in a line: of a line, only the first delivery of the
+/// current run can be lost.
+fn overdue() -> String {
+    format!(
+        "FROM deliveries d
+         WHERE d.delivery_day = $1 AND d.status = 0 AND d.next_attempt_at < $2
+             AND (d.generation IS NULL OR d.generation NOT LIKE 'test:%')
+             AND (d.expires_at < $2 OR EXISTS (SELECT FROM events e
+                 WHERE e.tenant = d.tenant AND e.id = d.event_id AND e.event_day = d.event_day))
+             AND {DOES_NOT_WAIT}"
+    )
+}
 
 /// The condition that an event `e` is undecided.
 const UNDECIDED: &str = "data IS NOT NULL AND NOT EXISTS (SELECT FROM decisions d
@@ -173,7 +176,7 @@ impl Store {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
         low_cost(&tx, OVERDUE_SCAN_MAX).await?;
-        let sql = format!("SELECT EXISTS (SELECT {OVERDUE})");
+        let sql = format!("SELECT EXISTS (SELECT {})", overdue());
         Ok(tx.query_one(&sql, &[&Date(day), &Ts(before)]).await?.try_get(0)?)
     }
 
@@ -235,7 +238,7 @@ impl Store {
             return Ok(None);
         }
         low_cost(&tx, OVERDUE_SCAN_MAX).await?;
-        let sql = format!("SELECT d.id, d.next_attempt_at {OVERDUE} ORDER BY d.next_attempt_at LIMIT $3");
+        let sql = format!("SELECT d.id, d.next_attempt_at {} ORDER BY d.next_attempt_at LIMIT $3", overdue());
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let due: Vec<DueDelivery> = read_all(tx.query(&sql, &[&Date(day), &Ts(before), &limit]).await?)?;
         let lost = select(&due);

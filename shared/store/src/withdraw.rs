@@ -106,6 +106,7 @@ impl Store {
         let key = EventKey { tenant, event: id, day: None };
         let rows = of_event(&tx, key, &pending, None, ENDED_AT_ONCE_MAX).await?;
         end(&tx, &rows, InterventionReason::Expunged, now).await?;
+        lines::erase_held(&tx, tenant, id).await?;
         self.core().finish_edit(tx, version, Change::of(tenant, AuditAction::PayloadExpunged, id)).await
     }
 }

@@ -29,7 +29,8 @@ impl Operations {
         };
         let pending: Vec<DeliveryId> =
             rows.iter().filter(|row| !row.status.is_terminal()).map(|row| row.delivery.id).collect();
-        let waiting = if pending.is_empty() { Vec::new() } else { self.store.lines().waiting_behind(&pending).await? };
+        let waiting =
+            if pending.is_empty() { Vec::new() } else { self.store.lines().waiting_for_turn(&pending).await? };
         let in_line: HashSet<DeliveryId> = waiting.into_iter().map(|(id, _)| id).collect();
         let view = |row: DeliveryRow| {
             let (holds, is_in_line) = (holds(row.delivery.endpoint), in_line.contains(&row.delivery.id));

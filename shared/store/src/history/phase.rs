@@ -7,15 +7,8 @@ use postrider_model::time::UnixMillis;
 use uuid::Uuid;
 
 use super::query::Query;
+use crate::lines::{DOES_NOT_WAIT, WAITS_FOR_ITS_TURN};
 use crate::sql::{Coded, Ts};
-
-/// Whether a delivery is behind others in a line of an ordered endpoint.
-const IN_LINE: &str = "id IN (SELECT l.delivery FROM ordered_deliveries l
-    WHERE EXISTS (SELECT FROM ordered_deliveries ahead
-        WHERE ahead.endpoint = l.endpoint AND ahead.key = l.key AND ahead.position < l.position))";
-const NOT_IN_LINE: &str = "NOT EXISTS (SELECT FROM ordered_deliveries l JOIN ordered_deliveries ahead
-    ON ahead.endpoint = l.endpoint AND ahead.key = l.key AND ahead.position < l.position
-    WHERE l.delivery = id)";
 
 impl Query {
     /// Adds the conditions of [`DeliveryPhase`].
@@ -29,11 +22,11 @@ impl Query {
         }
         self.filter("set_aside_bytes IS NULL", []);
         if phase != DeliveryPhase::InLine {
-            self.filter(NOT_IN_LINE, []);
+            self.filter(DOES_NOT_WAIT, []);
         }
         match phase {
             DeliveryPhase::Scheduled => self.filter("number = 0 AND next_attempt_at > ?", [Box::new(due) as _]),
-            DeliveryPhase::InLine => self.filter(IN_LINE, []),
+            DeliveryPhase::InLine => self.filter(WAITS_FOR_ITS_TURN, []),
             DeliveryPhase::Retrying => self.filter("number > 0 AND next_attempt_at > ?", [Box::new(due) as _]),
             DeliveryPhase::Queued => self.filter(
                 "next_attempt_at > ? AND next_attempt_at <= ?",

@@ -202,12 +202,12 @@ pub(super) async fn release(
                 OFFSET 0) line
             LEFT JOIN ordered_endpoints e ON e.endpoint = touched.endpoint
         ), heads AS (
-            SELECT picked.endpoint, picked.key, picked.at, picked.run, d.position, d.task, d.body
+            SELECT picked.endpoint, picked.key, picked.at, picked.run, d.position, d.delivery, d.task, d.body
             FROM picked CROSS JOIN LATERAL (
-                SELECT position, task, body,
+                SELECT position, delivery, task, body,
                     sum(octet_length(body)) OVER (ORDER BY position) - octet_length(body) AS bytes_before
                 FROM (
-                    SELECT position, task, body FROM ordered_deliveries
+                    SELECT position, delivery, task, body FROM ordered_deliveries
                     WHERE endpoint = picked.endpoint AND key = picked.key
                         AND (picked.barrier IS NULL OR position <= picked.barrier)
                     ORDER BY position LIMIT {RUN_DELIVERIES_MAX}
@@ -220,11 +220,11 @@ pub(super) async fn release(
             FROM (SELECT at, run, max(position) AS upto FROM heads GROUP BY at, run) next
             WHERE line.ctid = next.at
         )
-        SELECT endpoint, key, run, task, body FROM heads
+        SELECT endpoint, key, run, delivery, task, body FROM heads
         ORDER BY position"
     );
     let statement = tx.prepare_cached(&sql).await?;
-    runs(&tx.query(&statement, &[&endpoints, &keys]).await?)
+    runs(tx, &tx.query(&statement, &[&endpoints, &keys]).await?).await
 }
 
 #[cfg(test)]

@@ -7,11 +7,18 @@
 //! A run is committed before it is published, and marked as published after the broker confirmed it. A run that is not marked
 //! is published again; a crash between these steps repeats a run and loses none.
 //!
+//! A message of a line can be lost, for example with the disk of the broker. `repair_lines` finds the lines
+//! that therefore stand still.
+//!
 //! Every change locks one row first, so there is one writer at a time.
 
 mod advance;
+mod expiry;
 mod people;
+mod repair;
 mod sweep;
+
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use deadpool_postgres::{GenericClient, Transaction};
@@ -24,7 +31,7 @@ use uuid::Uuid;
 use crate::error::StoreError;
 use crate::sql::{RowExt, from_row};
 
-pub(crate) use people::{TurnOf, remove_ended, take_place, turn_of};
+pub(crate) use people::{TurnOf, erase_held, free_replay, remove_ended, take_place, turn_of};
 
 /// Messages to apply to lines.
 #[derive(Debug, Default)]
@@ -107,31 +114,73 @@ async fn lock(tx: &impl GenericClient) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether this process sequences. The lines are not locked.
+async fn is_leader(tx: &Transaction<'_>, owner: Uuid) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT FROM ordered_sequencer WHERE owner = $1 AND until > clock_timestamp())";
+    Ok(tx.query_one(sql, &[&owner]).await?.try_get(0)?)
+}
+
 /// The lines of some deliveries as parameters of a statement: endpoints and keys.
 fn columns<'a>(lines: impl IntoIterator<Item = &'a Line>) -> (Vec<Uuid>, Vec<&'a str>) {
     lines.into_iter().map(|line| (line.endpoint.0, line.key.as_str())).unzip()
 }
 
-/// Reads runs from rows that are sorted by position, with `endpoint`, `key`, `run`, `task` and `body`.
-fn runs(rows: &[Row]) -> Result<Vec<ReleasedRun>, StoreError> {
+macro_rules! waits_for_its_turn {
+    () => {
+        "EXISTS (SELECT FROM ordered_deliveries l
+    LEFT JOIN ordered_lines line ON line.endpoint = l.endpoint AND line.key = l.key
+    WHERE l.delivery = id AND (line.run_upto IS NULL OR l.position > line.run_upto OR EXISTS (
+        SELECT FROM ordered_deliveries ahead
+        WHERE ahead.endpoint = l.endpoint AND ahead.key = l.key AND ahead.position < l.position)))"
+    };
+}
+
+/// Whether the delivery `id` of the outer query waits for its turn in a line: others are before it, or its line has no current run
+/// yet, because the order before an edit has not ended.
+pub(crate) const WAITS_FOR_ITS_TURN: &str = waits_for_its_turn!();
+/// The opposite of [`WAITS_FOR_ITS_TURN`].
+pub(crate) const DOES_NOT_WAIT: &str = concat!("NOT ", waits_for_its_turn!());
+
+/// Ends the current run of those of these lines that have no delivery of the run left. The sequencer releases their next run.
+const FREE: &str = "\
+UPDATE ordered_lines line SET run_upto = NULL, held = NULL, held_at = NULL
+FROM unnest($1::uuid[], $2::text[]) AS touched (endpoint, key)
+WHERE line.endpoint = touched.endpoint AND line.key = touched.key AND line.run_upto IS NOT NULL AND NOT EXISTS (
+    SELECT FROM ordered_deliveries d
+    WHERE d.endpoint = line.endpoint AND d.key = line.key AND d.position <= line.run_upto)";
+
+/// Reads runs from rows that are sorted by position, with `endpoint`, `key`, `run`, `delivery`, `task` and `body`.
+///
+/// A delivery that this release cannot read leaves its line. It stays pending in the history, and the reconciler sends it later,
+/// outside the order. Otherwise it would stop all lines.
+async fn runs(tx: &Transaction<'_>, rows: &[Row]) -> Result<Vec<ReleasedRun>, StoreError> {
     let mut runs: Vec<ReleasedRun> = Vec::new();
-    let mut at = std::collections::HashMap::new();
+    let mut at = HashMap::new();
+    let (mut unreadable, mut lines) = (Vec::new(), Vec::new());
     for row in rows {
         let run: i64 = row.col("run")?;
-        let task: &str = row.try_get("task")?;
-        let task: DeliveryTask = serde_json::from_str(task)
-            .map_err(|error| StoreError::Unreadable { what: "ordered_deliveries.task", detail: error.to_string() })?;
-        let body: &[u8] = row.try_get("body")?;
-        let index = match at.get(&run) {
-            Some(index) => *index,
-            None => {
-                let line = Line { endpoint: row.col::<EndpointId>("endpoint")?, key: row.col("key")? };
-                at.insert(run, runs.len());
-                runs.push(ReleasedRun { line, run, deliveries: Vec::new() });
-                runs.len() - 1
+        let line = Line { endpoint: row.col::<EndpointId>("endpoint")?, key: row.col("key")? };
+        let task: DeliveryTask = match serde_json::from_str(row.try_get("task")?) {
+            Ok(task) => task,
+            Err(error) => {
+                let delivery: DeliveryId = row.col("delivery")?;
+                tracing::error!(delivery.id = %delivery, %error, "cannot read a delivery of a line; it leaves its line");
+                unreadable.push(delivery.0);
+                lines.push(line);
+                continue;
             }
         };
+        let body: &[u8] = row.try_get("body")?;
+        let index = *at.entry(run).or_insert(runs.len());
+        if index == runs.len() {
+            runs.push(ReleasedRun { line, run, deliveries: Vec::new() });
+        }
         runs[index].deliveries.push((task, Bytes::copy_from_slice(body)));
+    }
+    if !unreadable.is_empty() {
+        execute(tx, "DELETE FROM ordered_deliveries WHERE delivery = ANY($1)", &[&unreadable]).await?;
+        let (endpoints, keys) = columns(&lines);
+        execute(tx, FREE, &[&endpoints, &keys]).await?;
     }
     Ok(runs)
 }

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use deadpool_postgres::{GenericClient, Transaction};
-use postrider_model::ids::{DeliveryId, EndpointId, TenantId};
+use postrider_model::ids::{DeliveryId, EndpointId, EventId, ReplayId, TenantId};
 use postrider_model::time::Day;
 use postrider_wire::messages::{DeliveryTask, Turn};
 use uuid::Uuid;
 
-use super::{HeldLine, PlaceInLine, lock};
+use super::{FREE, HeldLine, PlaceInLine, lock};
 use crate::audit_log::{AuditAction, Change};
 use crate::error::StoreError;
 use crate::sql::{Coded, Date, RowExt};
@@ -20,7 +20,7 @@ use postrider_model::delivery::DeliveryStatus;
 pub(crate) enum TurnOf {
     /// The delivery is in no line.
     NotInLine,
-    /// Earlier deliveries of its line have not ended.
+    /// It waits: earlier deliveries of its line have not ended, or the sequencer has not released it.
     Later,
     /// It failed for good and holds its line.
     Holds,
@@ -92,15 +92,30 @@ impl LineStore {
         self.0.fetch_all(sql, &[&ids]).await
     }
 
-    /// Of these deliveries, the ones that are in a line and not the first of it, each with the first.
-    pub async fn waiting_behind(&self, deliveries: &[DeliveryId]) -> Result<Vec<(DeliveryId, DeliveryId)>, StoreError> {
+    /// Of these deliveries, the ones that wait for their turn in a line, each with the first of the line. It is the first itself if
+    /// its line waits for the order before an edit.
+    pub async fn waiting_for_turn(
+        &self,
+        deliveries: &[DeliveryId],
+    ) -> Result<Vec<(DeliveryId, DeliveryId)>, StoreError> {
         let ids: Vec<Uuid> = deliveries.iter().map(|id| id.0).collect();
         let sql = "SELECT d.delivery, f.delivery AS first
-                   FROM ordered_deliveries d CROSS JOIN LATERAL (
+                   FROM ordered_deliveries d
+                   LEFT JOIN ordered_lines line ON line.endpoint = d.endpoint AND line.key = d.key
+                   CROSS JOIN LATERAL (
                        SELECT delivery FROM ordered_deliveries o
                        WHERE o.endpoint = d.endpoint AND o.key = d.key ORDER BY o.position LIMIT 1) f
-                   WHERE d.delivery = ANY($1) AND f.delivery <> d.delivery";
+                   WHERE d.delivery = ANY($1)
+                       AND (f.delivery <> d.delivery OR line.run_upto IS NULL OR d.position > line.run_upto)";
         self.0.fetch_all(sql, &[&ids]).await
+    }
+
+    /// Of these deliveries, the ones that are in a line.
+    pub async fn known_among(&self, deliveries: &[DeliveryId]) -> Result<HashSet<DeliveryId>, StoreError> {
+        let ids: Vec<Uuid> = deliveries.iter().map(|id| id.0).collect();
+        let sql = "SELECT delivery FROM ordered_deliveries WHERE delivery = ANY($1)";
+        let found: Vec<(DeliveryId,)> = self.0.fetch_all(sql, &[&ids]).await?;
+        Ok(found.into_iter().map(|(id,)| id).collect())
     }
 
     /// Of these deliveries, the ones whose end is on record. A dispatcher does not attempt them again when a run returns to its
@@ -116,8 +131,9 @@ impl LineStore {
 
 /// The turn of a delivery, for a new copy of it.
 pub(crate) async fn turn_of(client: &impl GenericClient, id: DeliveryId) -> Result<TurnOf, StoreError> {
-    let sql = "SELECT d.key, line.run, coalesce(line.held = d.delivery, false) AS holds, EXISTS (SELECT FROM ordered_deliveries a
-                   WHERE a.endpoint = d.endpoint AND a.key = d.key AND a.position < d.position) AS later
+    let sql = "SELECT d.key, line.run, coalesce(line.held = d.delivery, false) AS holds,
+                   line.run_upto IS NULL OR d.position > line.run_upto OR EXISTS (SELECT FROM ordered_deliveries a
+                       WHERE a.endpoint = d.endpoint AND a.key = d.key AND a.position < d.position) AS later
                FROM ordered_deliveries d
                JOIN ordered_lines line ON line.endpoint = d.endpoint AND line.key = d.key
                WHERE d.delivery = $1";
@@ -147,13 +163,40 @@ pub(crate) async fn remove_ended(client: &impl GenericClient, ended: &[DeliveryI
         endpoints.push(row.try_get("endpoint")?);
         keys.push(row.try_get("key")?);
     }
-    // The sequencer releases the next run of a line whose current run has no delivery left.
-    let free = "UPDATE ordered_lines line SET run_upto = NULL, held = NULL, held_at = NULL
-                FROM unnest($1::uuid[], $2::text[]) AS touched (endpoint, key)
-                WHERE line.endpoint = touched.endpoint AND line.key = touched.key AND NOT EXISTS (
-                    SELECT FROM ordered_deliveries d
-                    WHERE d.endpoint = line.endpoint AND d.key = line.key AND d.position <= line.run_upto)";
-    client.execute(free, &[&endpoints, &keys]).await?;
+    client.execute(FREE, &[&endpoints, &keys]).await?;
+    Ok(())
+}
+
+/// Lets the held lines of a replay continue: what is left in them reaches a dispatcher, which ends it because the replay is
+/// cancelled.
+pub(crate) async fn free_replay(
+    client: &impl GenericClient,
+    tenant: TenantId,
+    replay: ReplayId,
+) -> Result<(), StoreError> {
+    lock(client).await?;
+    let prefix = format!("{replay}/");
+    let failed = "DELETE FROM ordered_deliveries d USING ordered_lines line
+                  WHERE line.tenant = $1 AND line.held IS NOT NULL AND starts_with(line.key, $2) AND d.delivery = line.held";
+    client.execute(failed, &[&tenant.0, &prefix]).await?;
+    let free = "UPDATE ordered_lines SET held = NULL, held_at = NULL, run_upto = NULL
+                WHERE tenant = $1 AND held IS NOT NULL AND starts_with(key, $2)";
+    client.execute(free, &[&tenant.0, &prefix]).await?;
+    Ok(())
+}
+
+/// Erases the bodies of an event's deliveries that hold a line. Such a delivery has ended, and is not sent again without its event's
+/// payload. The bodies of pending deliveries leave with their rows.
+pub(crate) async fn erase_held(
+    client: &impl GenericClient,
+    tenant: TenantId,
+    event: &EventId,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE ordered_deliveries o SET body = ''
+               FROM ordered_lines line
+               WHERE line.tenant = $1 AND line.held IS NOT NULL AND line.held = o.delivery
+                   AND EXISTS (SELECT FROM deliveries d WHERE d.id = o.delivery AND d.event_id = $2)";
+    client.execute(sql, &[&tenant.0, &event.as_str()]).await?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::advance::release;
-use super::{InLines, ReleasedRun, columns, execute, runs};
+use super::{InLines, ReleasedRun, columns, execute, lock, runs};
 use crate::error::StoreError;
 use crate::sql::RowExt;
 use crate::store::LineStore;
@@ -36,9 +36,19 @@ const IS_OFF: &str = "\
 line.held IS NOT NULL AND NOT EXISTS (
     SELECT FROM endpoints e WHERE e.id = line.endpoint AND e.deleted_at IS NULL AND e.status IN (0, 3))";
 
+/// Lines without a current run. Leaves out lines behind a barrier: they may be many and wait for hours, and others would wait
+/// with them.
+const IDLE: &str = "\
+SELECT line.endpoint, line.key FROM ordered_lines line
+LEFT JOIN ordered_endpoints e ON e.endpoint = line.endpoint
+WHERE line.run_upto IS NULL AND line.held IS NULL AND (e.barrier IS NULL OR EXISTS (
+    SELECT FROM ordered_deliveries d
+    WHERE d.endpoint = line.endpoint AND d.key = line.key AND d.position <= e.barrier))
+LIMIT $1";
+
 /// The runs that were released more than 10 s ago and are neither published nor in `$1`.
 const UNPUBLISHED: &str = "\
-SELECT late.endpoint, late.key, late.run, d.task, d.body
+SELECT late.endpoint, late.key, late.run, d.delivery, d.task, d.body
 FROM (
     SELECT endpoint, key, run, run_upto FROM ordered_lines
     WHERE NOT published AND held IS NULL AND run_upto IS NOT NULL AND run <> ALL($1)
@@ -51,7 +61,7 @@ ORDER BY d.position";
 impl LineStore {
     /// Releases the next run of lines that no message released: after a cancel, after a person's decision about a held line, and
     /// at the end of a barrier. Returns these runs, and the runs that were released more than 10 s ago and not published. Returns
-    /// `None` if another process sequences.
+    /// `None` if another process sequences; then it only marks the runs in `confirmed`.
     ///
     /// `confirmed`: runs that the broker confirmed. `publishing`: the numbers of the runs that this process is publishing.
     ///
@@ -65,16 +75,21 @@ impl LineStore {
     ) -> Result<Option<Vec<ReleasedRun>>, StoreError> {
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
-        if execute(&tx, LEASE, &[&owner]).await? == 0 {
-            return Ok(None);
+        let is_leader = execute(&tx, LEASE, &[&owner]).await? > 0;
+        if !is_leader && !confirmed.is_empty() {
+            lock(&tx).await?;
         }
         if !confirmed.is_empty() {
             let (endpoints, keys) = columns(confirmed.iter().map(|(line, _)| line));
             let numbers: Vec<i64> = confirmed.iter().map(|(_, run)| *run).collect();
             execute(&tx, PUBLISHED, &[&endpoints, &keys, &numbers]).await?;
         }
+        if !is_leader {
+            tx.commit().await?;
+            return Ok(None);
+        }
         let statement = tx.prepare_cached(UNPUBLISHED).await?;
-        let late = runs(&tx.query(&statement, &[&publishing, &RUNS_MAX]).await?)?;
+        let late = runs(&tx, &tx.query(&statement, &[&publishing, &RUNS_MAX]).await?).await?;
         execute(&tx, CLEAR_BARRIERS, &[]).await?;
         let given_up = format!(
             "DELETE FROM ordered_deliveries d USING ordered_lines line WHERE d.delivery = line.held AND {IS_OFF}"
@@ -86,8 +101,7 @@ impl LineStore {
         let empty = "DELETE FROM ordered_lines line WHERE run_upto IS NULL AND held IS NULL AND NOT EXISTS (
                          SELECT FROM ordered_deliveries d WHERE d.endpoint = line.endpoint AND d.key = line.key)";
         execute(&tx, empty, &[]).await?;
-        let idle = "SELECT endpoint, key FROM ordered_lines WHERE run_upto IS NULL AND held IS NULL LIMIT $1";
-        let rows = tx.query(&tx.prepare_cached(idle).await?, &[&LINES_MAX]).await?;
+        let rows = tx.query(&tx.prepare_cached(IDLE).await?, &[&LINES_MAX]).await?;
         let line = |row: &tokio_postgres::Row| Ok(Line { endpoint: row.col("endpoint")?, key: row.col("key")? });
         let lines = rows.iter().map(line).collect::<Result<Vec<Line>, StoreError>>()?;
         let (endpoints, keys) = columns(&lines);

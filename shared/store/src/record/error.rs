@@ -32,19 +32,7 @@ impl WriteError {
 
     /// Whether the database refuses a row of the batch. The caller halves the batch to isolate that row.
     pub fn is_data_error(&self) -> bool {
-        match &self.0 {
-            // Class 22: data exception. Class 23: violated constraint. Class 54: a value beyond a limit of the database.
-            StoreError::Database(error) => {
-                match error.code() {
-                    Some(code) => matches!(&code.code()[..2], "22" | "23" | "54"),
-                    // An error without a code comes from the client. If the error has a cause, the client could not convert a
-                    // value; errors of the connection are `Unavailable`.
-                    None => std::error::Error::source(error).is_some(),
-                }
-            }
-            StoreError::Unreadable { .. } => true,
-            _ => false,
-        }
+        self.0.is_data_error()
     }
 
     /// Whether a plain insert failed because a row already exists.

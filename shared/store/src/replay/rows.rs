@@ -18,6 +18,7 @@ use crate::config::{bump, finish};
 use crate::error::StoreError;
 use crate::history::{Cursor, DELIVERY_COLUMNS, DeliveryRow, Page, PageRequest};
 use crate::intervention::{EVERY_EPOCH, Intervention, InterventionReason, InterventionTarget};
+use crate::lines;
 use crate::sql::{Coded, FromRow, RowExt, Ts, from_row, read_all, read_optional};
 use crate::store::Store;
 use crate::withdraw::end;
@@ -262,6 +263,7 @@ impl Store {
             version,
         };
         stale.save(&tx).await?;
+        lines::free_replay(&tx, replay.tenant, id).await?;
         finish(tx, version).await?;
         // A dispatcher ends deliveries that this loop misses (after a crash, or because their rows are not written yet).
         loop {

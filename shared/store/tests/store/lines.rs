@@ -197,19 +197,23 @@ fn task(endpoint: EndpointId) -> DeliveryTask {
     first_task(&event(TenantId::OPERATOR, UnixMillis::now()), endpoint)
 }
 
-fn enqueued(key: &str, generation: u32, task: &DeliveryTask) -> (Enqueued, Bytes) {
+pub(crate) fn enqueued(key: &str, generation: u32, task: &DeliveryTask) -> (Enqueued, Bytes) {
     (Enqueued { key: key.into(), generation, task: Box::new(task.clone()) }, Bytes::from_static(b"body"))
 }
 
-fn ids(run: &ReleasedRun) -> Vec<DeliveryId> {
+pub(crate) fn ids(run: &ReleasedRun) -> Vec<DeliveryId> {
     run.deliveries.iter().map(|(task, _)| task.delivery.id).collect()
 }
 
-async fn advance(store: &Store, enqueued: Vec<(Enqueued, Bytes)>, reports: Vec<RunReport>) -> Vec<ReleasedRun> {
+pub(crate) async fn advance(
+    store: &Store,
+    enqueued: Vec<(Enqueued, Bytes)>,
+    reports: Vec<RunReport>,
+) -> Vec<ReleasedRun> {
     store.lines().advance(Uuid::nil(), &LineChanges { enqueued, reports }).await.unwrap()
 }
 
-fn report(run: &ReleasedRun, ended: &[DeliveryId]) -> RunReport {
+pub(crate) fn report(run: &ReleasedRun, ended: &[DeliveryId]) -> RunReport {
     RunReport { line: run.line.clone(), run: run.run, ended: ended.to_vec(), waits: None, holds: None }
 }
 
@@ -230,7 +234,7 @@ async fn a_held_line_waits_until_its_failed_delivery_is_skipped() {
     let held = store.lines().held_lines(None, endpoint, 10).await.unwrap();
     assert_eq!((held.len(), held[0].key.as_str(), held[0].held, held[0].waiting), (1, "k", first.delivery.id, 1));
     assert_eq!(store.lines().sweep(Uuid::nil(), &[], &[]).await.unwrap(), Some(vec![]), "it waits for a person");
-    let behind = store.lines().waiting_behind(&[first.delivery.id, second.delivery.id]).await.unwrap();
+    let behind = store.lines().waiting_for_turn(&[first.delivery.id, second.delivery.id]).await.unwrap();
     assert_eq!(behind, [(second.delivery.id, first.delivery.id)]);
 
     assert_eq!(store.lines().skip_held(TenantId::generate(), endpoint, "k").await.unwrap(), None);

@@ -32,6 +32,7 @@ mod resealing;
 mod rollups;
 mod saved_views;
 mod services;
+mod standing_lines;
 mod stats;
 mod support;
 mod test_data;

@@ -16,7 +16,7 @@ use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome};
 const LIMITS: PageLimits = PageLimits { events: 2, deliveries: 100 };
 
 /// A replay of all events up to now.
-fn asked() -> ReplayRequest {
+pub(crate) fn asked() -> ReplayRequest {
     let selection = ReplaySelection {
         endpoint: None,
         event: None,
