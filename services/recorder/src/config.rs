@@ -53,7 +53,9 @@ pub struct ReconcileConfig {
     /// An undecided event counts as lost after the decision about an event that was accepted at least this duration later.
     pub decided_after: Duration,
     /// A due attempt counts as lost after the recorder has written an outcome that is at least this duration later than the due
-    /// time. The duration must be longer than any hold, because no outcome is published while a delivery is held.
+    /// time. The duration must be longer than any hold, because no outcome is published while a delivery is held. A line of an
+    /// ordered endpoint stands still if its run has ended on record for this duration and was not reported; so the duration must
+    /// also be longer than a run, which takes at most two minutes.
     pub attempted_after: Duration,
     /// Maximum length of the queues, in messages (bundles). If any queue is longer, nothing is repaired.
     pub waiting_max: u32,

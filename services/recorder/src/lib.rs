@@ -106,9 +106,10 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     let replaying =
         replay::run(broker.clone(), store.clone(), profiles, Arc::clone(&room), config.clone(), stop.clone());
     tasks.spawn("recorder.replay", replaying);
-    tasks.spawn("recorder.sequencer", sequencer::run(broker.clone(), store.clone(), room, stop.clone()));
-    let watermark = Arc::new(Watermark::default());
     let reconcile_config = config.reconcile.clone();
+    let sequencing = sequencer::run(broker.clone(), store.clone(), room, reconcile_config.clone(), stop.clone());
+    tasks.spawn("recorder.sequencer", sequencing);
+    let watermark = Arc::new(Watermark::default());
     let reconciling =
         reconcile::run(broker.clone(), store.clone(), Arc::clone(&watermark), reconcile_config, stop.clone());
     tasks.spawn("recorder.reconcile", reconciling);

@@ -64,6 +64,14 @@ pub(crate) const RUN_DELIVERIES: &str = "postrider_recorder_run_deliveries_total
 /// Number of deliveries in lines at the last count.
 pub(crate) const IN_LINES: &str = "postrider_recorder_deliveries_in_lines";
 
+/// Lines that stood still because the report of a run was lost.
+pub(crate) const LINES_REPAIRED: &str = "postrider_recorder_lines_repaired_total";
+
+/// Counts lines that continue after a report was lost.
+pub(crate) fn repaired(lines: usize) {
+    counter!(LINES_REPAIRED).increment(lines as u64);
+}
+
 /// Counts deliveries that were added to their lines, and deliveries for which there was no room.
 pub(crate) fn sequenced(enqueued: usize, full: usize) {
     counter!(ENQUEUED).increment(enqueued as u64);
@@ -87,8 +95,10 @@ pub(crate) fn describe() {
     describe_counter!(RUNS, "runs of ordered endpoints published");
     describe_counter!(RUN_DELIVERIES, "deliveries in these runs");
     describe_gauge!(IN_LINES, "deliveries of ordered endpoints that have not ended");
+    describe_counter!(LINES_REPAIRED, "lines that stood still because the report of a run was lost, and continue");
     sequenced(0, 0);
     released(0, 0);
+    repaired(0);
     describe_counter!(ROWS, "rows inserted or changed");
     describe_histogram!(BATCH_MEMBERS, "members of a batch");
     describe_histogram!(WRITE_SECONDS, "time to write and commit a batch");

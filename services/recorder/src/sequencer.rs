@@ -4,33 +4,39 @@
 //! of dispatchers, and publishes the runs that follow ([`postrider_store::lines`]). A message is acked when its changes are
 //! committed and the runs are confirmed. Waiting deliveries are rows; they cost the broker nothing.
 //!
+//! A message that the database refuses becomes a dead letter; the messages before and after it are applied. Of a refused delivery,
+//! the row stays pending, so that the reconciler sends it later, outside the order.
+//!
+//! Every minute it looks for lines that stand still because a message was lost, and for deliveries that expired in held lines
+//! ([`tend`]).
+//!
 //! # What it does not do
 //! It does not decide whether a delivery failed for good, or whether its line is then held. The dispatcher does.
 
+mod apply;
 mod ended;
 mod limit;
+mod tend;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use postrider_backoff::Backoff;
-use postrider_broker::{
-    BatchOptions, BatchPublisher, Broker, BundleOutcome, ConsumeOptions, Poison, PublishError, Queue, Route,
-};
+use postrider_broker::{BatchOptions, BatchPublisher, Broker, ConsumeOptions, PublishError, Queue, Route};
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, Lane};
 use postrider_model::time::UnixMillis;
-use postrider_store::Store;
-use postrider_store::lines::{LineChanges, ReleasedRun};
+use postrider_store::lines::ReleasedRun;
+use postrider_store::{Store, StoreError};
 use postrider_wire::bundle::Member;
-use postrider_wire::messages::{DeliveryTask, Enqueued, Line, OutcomeReport, Sequenced};
+use postrider_wire::messages::{DeliveryTask, Line, OutcomeReport};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::ended::RecentlyEnded;
 pub(crate) use self::limit::Room;
+use crate::config::ReconcileConfig;
 use crate::metrics;
 
 /// Limits for the members that are applied together. A larger batch costs the database less per member.
@@ -38,20 +44,27 @@ const CONSUME: ConsumeOptions =
     ConsumeOptions { prefetch: 128, members_max: 2_000, bytes_max: 8 * 1024 * 1024, yields_to: None };
 /// Interval at which lines are released that no message releases.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// Sweeps take at most 1/`SWEEP_SHARE` of the time, because lines are locked meanwhile.
+const SWEEP_SHARE: u32 = 5;
 /// Maximum time of the last sweep, after the stop.
 const LAST_SWEEP_MAX: Duration = Duration::from_secs(2);
 /// Interval at which the deliveries in lines are counted.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
-/// First and longest pause before changes are applied again.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// Sequences until `stop`, then finishes the messages in progress.
-pub(crate) async fn run(broker: Broker, store: Store, room: SharedRoom, stop: CancellationToken) {
+pub(crate) async fn run(
+    broker: Broker,
+    store: Store,
+    room: SharedRoom,
+    config: ReconcileConfig,
+    stop: CancellationToken,
+) {
     let sequencer = Sequencer::new(&broker, store, room, stop.clone());
     let consuming = broker.consume_in_order(Queue::Ordered, CONSUME, |members| sequencer.handle(members), stop.clone());
     let sweeping = stop.run_until_cancelled(sequencer.sweep_regularly());
     let counting = stop.run_until_cancelled(sequencer.count_regularly());
-    tokio::join!(consuming, sweeping, counting);
+    let tending = stop.run_until_cancelled(sequencer.tend_regularly(&config));
+    tokio::join!(consuming, sweeping, counting, tending);
     // Marks the last runs as published, so that no other process publishes them again.
     let last = tokio::time::timeout(LAST_SWEEP_MAX, sequencer.sweep()).await;
     if !matches!(last, Ok(Ok(()))) {
@@ -71,6 +84,8 @@ enum NotApplied {
     Head(#[from] serde_json::Error),
     #[error("stopped")]
     Stopped,
+    #[error("refused by the database: {0}")]
+    Refused(StoreError),
 }
 
 struct Sequencer {
@@ -109,63 +124,6 @@ impl Sequencer {
         }
     }
 
-    /// Applies members in their order.
-    async fn handle(&self, members: Vec<Member>) -> BundleOutcome {
-        let (mut changes, mut discarded, mut poisoned) = (LineChanges::default(), Vec::new(), Vec::new());
-        for (index, member) in members.into_iter().enumerate() {
-            match member.head::<Sequenced>() {
-                Ok(Sequenced::Enqueued(new)) => self.admit(new, member.payload, &mut changes, &mut discarded),
-                Ok(Sequenced::Report(report)) => changes.reports.push(report),
-                Err(error) => poisoned.push((index, Poison::new(error.to_string()))),
-            }
-        }
-        match self.apply(changes, discarded).await {
-            Ok(()) => BundleOutcome::Settled { poisoned },
-            Err(error) => BundleOutcome::Requeue(error.to_string()),
-        }
-    }
-
-    /// Adds a delivery to the changes, unless it ended before or its tenant has no room in its lines.
-    fn admit(&self, new: Enqueued, body: Bytes, changes: &mut LineChanges, discarded: &mut Vec<DeliveryTask>) {
-        let delivery = &new.task.delivery;
-        // Fan-out repeats deliveries after a crash. A repeat of an ended delivery would come after later ones.
-        if self.ended.lock().contains(delivery.id) {
-            return;
-        }
-        if self.room.lock().take(delivery.tenant, body.len()) {
-            changes.enqueued.push((new, body));
-        } else {
-            discarded.push(*new.task);
-        }
-    }
-
-    async fn apply(&self, changes: LineChanges, discarded: Vec<DeliveryTask>) -> Result<(), NotApplied> {
-        let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
-        let released = loop {
-            match self.store.lines().advance(self.owner, &changes).await {
-                Ok(released) => break released,
-                Err(error) => {
-                    let pause = backoff.next_delay();
-                    tracing::warn!(%error, retry_in_ms = pause.as_millis(), "cannot apply changes to lines; retrying");
-                    if self.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-                        return Err(NotApplied::Stopped);
-                    }
-                }
-            }
-        };
-        {
-            let (mut ended, mut runs) = (self.ended.lock(), self.runs.lock());
-            for report in &changes.reports {
-                ended.extend(report.ended.iter().copied());
-                // Its end marks the run as published.
-                runs.confirmed.remove(&report.run);
-            }
-        }
-        metrics::sequenced(changes.enqueued.len(), discarded.len());
-        tokio::try_join!(self.publish(released), self.discard(discarded))?;
-        Ok(())
-    }
-
     /// Publishes runs. Returns after the broker has confirmed them.
     async fn publish(&self, released: Vec<ReleasedRun>) -> Result<(), NotApplied> {
         if released.is_empty() {
@@ -198,8 +156,8 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Reports deliveries for which the tenant has no room.
-    async fn discard(&self, discarded: Vec<DeliveryTask>) -> Result<(), NotApplied> {
+    /// Reports deliveries that end without an attempt.
+    async fn discard(&self, discarded: Vec<DeliveryTask>, reason: DiscardReason) -> Result<(), NotApplied> {
         let report = |task: DeliveryTask| {
             let report = OutcomeReport {
                 set_aside: None,
@@ -209,7 +167,7 @@ impl Sequencer {
                 status: DeliveryStatus::Discarded,
                 at: UnixMillis::now(),
                 next_attempt_at: None,
-                discard_reason: Some(DiscardReason::LinesFull),
+                discard_reason: Some(reason),
                 disable_endpoint: false,
                 expires_at: task.expires_at,
                 traceparent: task.traceparent,
@@ -221,13 +179,12 @@ impl Sequencer {
     }
 
     async fn sweep_regularly(&self) {
-        let mut tick = tokio::time::interval(SWEEP_EVERY);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tick.tick().await;
+            let began = Instant::now();
             if let Err(error) = self.sweep().await {
                 tracing::debug!(%error, "cannot publish the runs of a sweep; retrying later");
             }
+            tokio::time::sleep(SWEEP_EVERY.max(began.elapsed() * (SWEEP_SHARE - 1))).await;
         }
     }
 

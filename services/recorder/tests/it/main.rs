@@ -7,3 +7,4 @@ mod outbox_relay;
 mod poison;
 mod reconciling;
 mod recording;
+mod sequencing;
