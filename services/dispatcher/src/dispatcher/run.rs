@@ -2,14 +2,18 @@
 //! sequencer.
 //!
 //! The run ends at the first delivery that must wait, for a retry or a slot: this delivery waits alone, and the sequencer
-//! releases the rest of the run again after it. Reports to the sequencer leave at once; the outcomes for the history gather as
-//! usual, and the message of the run is settled when they are confirmed.
+//! releases the rest of the run again after it. A run that takes long ends early in the same way, so that it does not occupy its
+//! dispatcher for many minutes. Reports to the sequencer leave at once; the outcomes for the history gather as usual, and the
+//! message of the run is settled when they are confirmed.
+//!
+//! The copy of a delivery that waits is published after the report of its run is confirmed. Otherwise another dispatcher could
+//! attempt the copy and report its end first; the sequencer would then release deliveries of the run that have ended.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use postrider_broker::{PublishError, Unsettled};
+use postrider_broker::{Destination, PublishError, Unsettled};
 use postrider_model::delivery::Lane;
 use postrider_model::ids::DeliveryId;
 use postrider_wire::bundle::Member;
@@ -24,9 +28,15 @@ use crate::encode::encode;
 /// Maximum time to read which deliveries of a redelivered run have ended.
 const READ_MAX: Duration = Duration::from_secs(2);
 
+/// Time after which a run starts no further attempt.
+const RUN_MAX: Duration = Duration::from_secs(60);
+
 /// Outcomes that are being published.
 #[derive(Default)]
 struct Confirms(Vec<JoinHandle<Result<(), PublishError>>>);
+
+/// The copy of a delivery that waits, and where it waits.
+type Waiting = Option<(Destination, Member)>;
 
 impl Confirms {
     async fn all(self) -> Result<(), Unsettled> {
@@ -47,14 +57,14 @@ impl Dispatcher {
     ) -> Result<(), Unsettled> {
         let Some(mut report) = deliveries.first().and_then(|(task, _)| empty_report(task)) else { return Ok(()) };
         let ended = if redelivered { self.ended_among(&deliveries).await } else { HashSet::new() };
-        let mut confirms = Confirms::default();
+        let (mut confirms, mut waits, began) = (Confirms::default(), None, Instant::now());
         for (task, body) in deliveries {
             let id = task.delivery.id;
             if ended.contains(&id) {
                 report.ended.push(id);
                 continue;
             }
-            if self.stop.is_cancelled() {
+            if self.stop.is_cancelled() || began.elapsed() >= RUN_MAX {
                 break;
             }
             let progress = match self.process(lane, Box::new(task), Body::Whole(body)).await {
@@ -63,14 +73,15 @@ impl Dispatcher {
                 Err(_) if !report.ended.is_empty() => break,
                 Err(unsettled) => return Err(unsettled),
             };
-            if !self.proceed(&mut report, &mut confirms, id, progress).await? {
+            waits = self.add(&mut report, &mut confirms, id, progress);
+            if !report.ended.ends_with(&[id]) {
                 break;
             }
         }
         if report.ended.is_empty() && report.waits.is_none() && report.holds.is_none() {
             return Err(Unsettled::Requeue("stopped before the attempt".into()));
         }
-        self.settle_run(report, confirms).await
+        self.settle_run(report, confirms, waits).await
     }
 
     /// Attempts a delivery with a turn that is not in a run: the delivery at which its run ended.
@@ -84,19 +95,19 @@ impl Dispatcher {
         let id = task.delivery.id;
         let progress = self.process(lane, task, body).await?;
         let mut confirms = Confirms::default();
-        self.proceed(&mut report, &mut confirms, id, progress).await?;
+        let waits = self.add(&mut report, &mut confirms, id, progress);
+        if report.waits.is_none() {
+            return self.settle_run(report, confirms, waits).await;
+        }
         // The line waits for this delivery already.
-        if report.waits.is_some() { confirms.all().await } else { self.settle_run(report, confirms).await }
+        if let Some((to, copy)) = waits {
+            self.delays.publish(to, copy).await?;
+        }
+        confirms.all().await
     }
 
-    /// Publishes what follows from a delivery and adds it to the report. Returns whether the next delivery of the run follows.
-    async fn proceed(
-        &self,
-        report: &mut RunReport,
-        confirms: &mut Confirms,
-        id: DeliveryId,
-        progress: Progress,
-    ) -> Result<bool, Unsettled> {
+    /// Adds the progress of a delivery to the report, and publishes its outcome. Returns the copy of a delivery that waits.
+    fn add(&self, report: &mut RunReport, confirms: &mut Confirms, id: DeliveryId, progress: Progress) -> Waiting {
         match progress {
             Progress::Ended(End { report: outcome, holds }) => {
                 self.publish_outcome(outcome, confirms);
@@ -105,20 +116,19 @@ impl Dispatcher {
                 } else {
                     report.ended.push(id);
                 }
-                Ok(!holds)
+                None
             }
             Progress::Waits { report: outcome, to, copy } => {
                 if let Some(outcome) = outcome {
                     self.publish_outcome(outcome, confirms);
                 }
-                self.delays.publish(to, copy).await?;
                 report.waits = Some(id);
-                Ok(false)
+                Some((to, copy))
             }
             // The newer copy has the turn.
             Progress::Superseded => {
                 report.waits = Some(id);
-                Ok(false)
+                None
             }
         }
     }
@@ -128,9 +138,16 @@ impl Dispatcher {
         confirms.0.push(tokio::spawn(async move { outcomes.publish(vec![outcome]).await }));
     }
 
-    async fn settle_run(&self, report: RunReport, confirms: Confirms) -> Result<(), Unsettled> {
+    /// Publishes the report of a run, and then the copy of the delivery that waits.
+    async fn settle_run(&self, report: RunReport, confirms: Confirms, waits: Waiting) -> Result<(), Unsettled> {
         let report = encode(&Sequenced::Report(report), Bytes::new())?;
-        let reported = async { Ok::<_, Unsettled>(self.sequencer.publish(vec![report]).await?) };
+        let reported = async {
+            self.sequencer.publish(vec![report]).await?;
+            if let Some((to, copy)) = waits {
+                self.delays.publish(to, copy).await?;
+            }
+            Ok::<_, Unsettled>(())
+        };
         tokio::try_join!(reported, confirms.all())?;
         Ok(())
     }

@@ -6,6 +6,7 @@ use postrider_model::delivery::{DeliveryStatus, EndpointStatus};
 use postrider_model::ids::DeliveryId;
 use postrider_model::ordering::{OnExhausted, Ordering};
 use postrider_store::config::EndpointDraft;
+use postrider_testkit::engines::{Rights, Scope};
 use postrider_wire::bundle::{self, Member};
 use postrider_wire::messages::{DeliveryTask, Run, RunReport, Sequenced, Turn};
 use tokio_util::sync::CancellationToken;
@@ -110,4 +111,27 @@ async fn a_delivery_that_failed_for_good_holds_its_line_if_the_endpoint_says_so(
     let all = report(&world).await;
     assert_eq!((all.ended, all.waits, all.holds), (ids(&tasks), None, None));
     world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_delivery_at_which_a_run_ends_waits_nowhere_before_the_run_is_reported() {
+    // The dispatcher may not publish to queues by their names, so that no report reaches the sequencer.
+    let scope = Scope::new("run-report-first").await;
+    let rights = Rights { configure: ".*", write: r"^postrider\.", read: ".*", routing_keys: ("postrider.none", ".*") };
+    let denied = scope.user(&rights).await.unwrap();
+    let mut world = World::on_broker("run-report-first", "standard", scope.amqp_url.clone()).await;
+    let receiver = Receiver::start(|_| Reply::Status(500)).await;
+    let endpoint = world.endpoint(&receiver.url(), ordered(OnExhausted::Continue, vec![5])).await;
+    let unordered =
+        world.endpoint(&receiver.url(), |draft| draft.document.retry_schedule_seconds = Some(vec![10])).await;
+    let (first, other) = (world.task(&endpoint), world.task(&unordered));
+    publish_run(&world, 1, std::slice::from_ref(&first)).await;
+    world.dispatch_at(denied).await;
+    assert_eq!(world.report_of(&first).await.status, DeliveryStatus::Pending);
+    world.publish(&[other]).await;
+    world.wait_for_depth("postrider.delay.10000", 1).await;
+    assert_eq!(world.broker.queue_depth("postrider.delay.5000").await.unwrap().messages, 0);
+
+    // The report cannot be published, so this dispatcher does not finish.
+    drop(world);
 }

@@ -58,7 +58,7 @@ impl World {
         let store = Store::connect(StoreConfig::new(&scope.database_url), keys).unwrap();
         store.migrate().await.unwrap();
         let tenant = store.config().create_tenant(&TenantDraft::new("test", profile)).await.unwrap().id;
-        let broker = broker(&scope, "test").await;
+        let broker = broker(&scope.amqp_url, "test").await;
         let outcomes = broker.consume_raw(Queue::Outcomes, ConsumeOptions::default(), CancellationToken::new());
         let count_dispatchers_every = Duration::from_millis(200);
         Self {
@@ -75,10 +75,15 @@ impl World {
 
     /// Starts a dispatcher.
     pub(crate) async fn dispatch(&mut self) -> CancellationToken {
+        self.dispatch_at(self.scope.amqp_url.clone()).await
+    }
+
+    /// Starts a dispatcher with the broker at `amqp_url`.
+    pub(crate) async fn dispatch_at(&mut self, amqp_url: String) -> CancellationToken {
         let allow = vec!["127.0.0.0/8".parse().unwrap()];
         let egress = Egress::new(EgressConfig { allow, allow_http: true, ..EgressConfig::default() }).unwrap();
         let deps = Deps {
-            broker: broker(&self.scope, "dispatcher").await,
+            broker: broker(&amqp_url, "dispatcher").await,
             store: self.store.clone(),
             egress,
             profiles: Arc::new(Profiles::builtin()),
@@ -243,7 +248,7 @@ pub(crate) fn member(task: &DeliveryTask) -> Member {
     Member::new(task, Bytes::from_static(BODY)).unwrap()
 }
 
-async fn broker(scope: &Scope, name: &str) -> Broker {
-    let config = BrokerConfig::new(&scope.amqp_url, name);
+async fn broker(amqp_url: &str, name: &str) -> Broker {
+    let config = BrokerConfig::new(amqp_url, name);
     Broker::connect(config, CancellationToken::new()).await.unwrap()
 }
