@@ -1,19 +1,26 @@
 //! Decides about the events of tenants with an ordered endpoint, strictly in the order in which they were accepted.
 //!
-//! One fan-out process at a time consumes the queue of these events. It publishes the deliveries of ordered endpoints to the
-//! sequencer on one publisher with one unconfirmed bundle, and takes the next events when everything is confirmed. So no
-//! delivery overtakes another one, even if the connection is lost. After a crash, the next process decides about the unacked
-//! events again; the sequencer leaves out the deliveries that it has.
+//! One fan-out process at a time consumes the queue of these events. It takes a batch of events, decides about them at the same
+//! time, and puts the results in the order of the events. It publishes the deliveries of ordered endpoints to the sequencer on
+//! one publisher with one unconfirmed bundle, and takes the next batch when everything is confirmed. So no delivery overtakes
+//! another one, even if the connection is lost. After a crash, the next process decides about the unacked events again; the
+//! sequencer leaves out the deliveries that it has.
+//!
+//! # What it does not do
+//! It does not isolate tenants from each other as the unordered fan-out does: a batch takes as long as its most expensive events,
+//! and every event waits for the batches before it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use postrider_broker::{
     BatchOptions, BatchPublisher, Broker, BundleOutcome, ConsumeOptions, Poison, PublishError, Route,
 };
 use postrider_model::delivery::Lane;
-use postrider_wire::bundle::Member;
+use postrider_wire::bundle::{DecodeError, Member};
 use postrider_wire::messages::AcceptedEvent;
+use tracing::Span;
 
 use crate::decide::Decided;
 use crate::decider::Decider;
@@ -52,16 +59,10 @@ impl OrderedHandler {
         let events: Vec<_> = members.iter().map(Member::head::<AcceptedEvent>).collect();
         let newest = events.iter().flatten().map(|event| event.config_version).max().unwrap_or_default();
         self.decider.catch_up(newest, self.catch_up_max).await;
+        let decided = events.into_iter().zip(&members).map(|(event, member)| self.decide(event, member));
         let (mut results, mut spans, mut poisoned) = (Results::default(), Vec::new(), Vec::new());
-        for (index, (event, member)) in events.into_iter().zip(&members).enumerate() {
-            let event = match event {
-                Ok(event) => event,
-                Err(error) => {
-                    poisoned.push((index, Poison::new(error.to_string())));
-                    continue;
-                }
-            };
-            match self.decider.decide(event, &member.payload).await {
+        for (index, decided) in join_all(decided).await.into_iter().enumerate() {
+            match decided {
                 Ok((decided, span)) => {
                     results.add(decided);
                     spans.push(span);
@@ -73,6 +74,15 @@ impl OrderedHandler {
             Ok(()) => BundleOutcome::Settled { poisoned },
             Err(error) => BundleOutcome::Requeue(error.to_string()),
         }
+    }
+
+    async fn decide(
+        &self,
+        event: Result<AcceptedEvent, DecodeError>,
+        member: &Member,
+    ) -> Result<(Decided, Span), Poison> {
+        let event = event.map_err(|error| Poison::new(error.to_string()))?;
+        self.decider.decide(event, &member.payload).await
     }
 
     async fn publish(&self, results: Results) -> Result<(), PublishError> {
