@@ -2,13 +2,14 @@
 
 mod standing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use postrider_model::delivery::EndpointStatus;
+use postrider_model::delivery::{DeliveryStatus, EndpointStatus};
+use postrider_model::delivery_phase::DeliveryPhase;
 use postrider_model::event::Origin;
 use postrider_model::explain::{Condition, Explainer, SubscriptionText};
-use postrider_model::ids::{EndpointId, EventId, Generation, TenantId};
+use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, TenantId};
 use postrider_model::payload_filter::Payload;
 use postrider_model::time::Day;
 use postrider_model::timestamp::Timestamp;
@@ -20,7 +21,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::deliveries::Delivery;
+use crate::deliveries::{Delivery, PlaceInLine};
 use crate::{Caller, Error, Operations};
 
 /// Whether the endpoint would get the event now, and why.
@@ -79,6 +80,7 @@ impl Operations {
         };
         let now = self.store.config().endpoints_at(tenant, i64::MAX, since).await?;
         let mut deliveries = self.own_deliveries(tenant, &id, day).await?;
+        let places = self.places(deliveries.values()).await?;
         let explain = move || {
             let conditions = Conditions { profile: &profile, event: &event };
             let (mut then, mut reasons_now) = (conditions.reasons(&then), conditions.reasons(&now));
@@ -93,7 +95,9 @@ impl Operations {
                     matched: decision.as_ref().map(|decision| decision.matched.contains(&id)),
                     reasons: decision.as_ref().map(|_| then()).unwrap_or_default(),
                     now: Now { matched: reasons.iter().all(|reason| reason.passed), reasons },
-                    delivery_standing: delivery.as_ref().map(|delivery| standing::standing(delivery, expires_at)),
+                    delivery_standing: delivery
+                        .as_ref()
+                        .map(|delivery| standing::standing(delivery, expires_at, places.get(&delivery.id))),
                     delivery,
                 }
             };
@@ -113,6 +117,22 @@ impl Operations {
         rows.retain(|row| row.delivery.generation == Generation::First);
         let deliveries = self.show_deliveries(rows).await?;
         Ok(deliveries.into_iter().map(|delivery| (delivery.endpoint_id, delivery)).collect())
+    }
+
+    /// Returns the places of those of these deliveries that are in a line.
+    async fn places(
+        &self,
+        deliveries: impl Iterator<Item = &Delivery>,
+    ) -> Result<HashMap<DeliveryId, PlaceInLine>, Error> {
+        let may_be_in_line = |delivery: &&Delivery| {
+            delivery.status == DeliveryStatus::Failed || delivery.phase == Some(DeliveryPhase::InLine)
+        };
+        let ids: Vec<DeliveryId> = deliveries.filter(may_be_in_line).map(|delivery| delivery.id).collect();
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let places = self.store.lines().places(&ids).await?;
+        Ok(places.into_iter().map(|place| (place.delivery, PlaceInLine::from(place))).collect())
     }
 }
 

@@ -4,18 +4,23 @@ use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason};
 use postrider_model::delivery_phase::DeliveryPhase;
 use postrider_model::timestamp::Timestamp;
 
-use crate::deliveries::Delivery;
+use crate::deliveries::{Delivery, PlaceInLine};
 
-/// Returns the sentence. `event_expires_at` is the expiry of the delivery's event, if it has one.
-pub(super) fn standing(delivery: &Delivery, event_expires_at: Option<Timestamp>) -> String {
+/// Returns the sentence. `event_expires_at` is the expiry of the delivery's event, if it has one; `place` is the delivery's place in
+/// a line, if it is in one.
+pub(super) fn standing(
+    delivery: &Delivery,
+    event_expires_at: Option<Timestamp>,
+    place: Option<&PlaceInLine>,
+) -> String {
     let attempts = match delivery.attempt_count {
         1 => "1 attempt".to_owned(),
         count => format!("{count} attempts"),
     };
     match delivery.status {
-        DeliveryStatus::Pending => pending(delivery),
+        DeliveryStatus::Pending => pending(delivery, place),
         DeliveryStatus::Delivered => format!("delivered after {attempts}"),
-        DeliveryStatus::Failed => format!("failed after {attempts}"),
+        DeliveryStatus::Failed => format!("failed after {attempts}{}", holding(delivery, place)),
         DeliveryStatus::Cancelled => format!("cancelled after {attempts}"),
         DeliveryStatus::Discarded => {
             let why = match delivery.discard_reason {
@@ -38,7 +43,30 @@ pub(super) fn standing(delivery: &Delivery, event_expires_at: Option<Timestamp>)
     }
 }
 
-fn pending(delivery: &Delivery) -> String {
+/// What follows for the deliveries with the same key, if this failed delivery holds the key.
+fn holding(delivery: &Delivery, place: Option<&PlaceInLine>) -> String {
+    match place {
+        Some(place) if place.held && place.first_delivery_id == delivery.id => {
+            format!("; it holds the key {:?} until a person retries or skips it", place.key)
+        }
+        _ => String::new(),
+    }
+}
+
+/// For what a delivery waits that is not the first of its key.
+fn in_line(place: Option<&PlaceInLine>) -> String {
+    let Some(PlaceInLine { key, ahead, first_delivery_id: first, held, .. }) = place else {
+        return "waits for its turn: earlier deliveries with its key have not ended".to_owned();
+    };
+    let position = match ahead {
+        0 => format!("waits for its turn with the key {key:?}: deliveries in the order before an edit have not ended"),
+        1 => format!("waits behind {first}, which has the same key {key:?}"),
+        _ => format!("waits behind {ahead} deliveries with the same key {key:?}, the first of which is {first}"),
+    };
+    if *held { format!("{position}: it failed, and a person must retry or skip it") } else { position }
+}
+
+fn pending(delivery: &Delivery, place: Option<&PlaceInLine>) -> String {
     let due = delivery.next_attempt_at.map(|at| format!(" at {at}")).unwrap_or_default();
     match (delivery.phase, delivery.held_reason) {
         (Some(DeliveryPhase::Scheduled), _) => {
@@ -49,9 +77,7 @@ fn pending(delivery: &Delivery) -> String {
         (Some(DeliveryPhase::Held), _) => "held back by the endpoint's rate".to_owned(),
         (Some(DeliveryPhase::Waiting), _) => "waits behind other deliveries".to_owned(),
         (Some(DeliveryPhase::Paused), _) => "waits because the endpoint was paused, until it is resumed".to_owned(),
-        (Some(DeliveryPhase::InLine), _) => {
-            "waits for its turn: earlier deliveries with its key have not ended".to_owned()
-        }
+        (Some(DeliveryPhase::InLine), _) => in_line(place),
         _ => "an attempt is due or in progress".to_owned(),
     }
 }
@@ -93,11 +119,11 @@ mod tests {
     fn an_expired_event_is_told_from_a_delivery_at_the_end_of_its_lifetime() {
         let expired = Delivery { discard_reason: Some(DiscardReason::Expired), ..delivery(DeliveryStatus::Discarded) };
         assert_eq!(
-            standing(&expired, Some(expired.expires_at)),
+            standing(&expired, Some(expired.expires_at), None),
             "discarded after 2 attempts: the event expires at 2023-12-21T01:50:56.000Z, and no attempt may start later"
         );
         assert_eq!(
-            standing(&expired, None),
+            standing(&expired, None, None),
             "discarded after 2 attempts: a delivery is pending for at most 7 days, here until 2023-12-21T01:50:56.000Z"
         );
     }
@@ -108,8 +134,31 @@ mod tests {
         let pending = delivery(DeliveryStatus::Pending);
         let scheduled = Delivery { phase: Some(DeliveryPhase::Scheduled), next_attempt_at: at, ..pending };
         assert_eq!(
-            standing(&scheduled, None),
+            standing(&scheduled, None, None),
             "scheduled: the first attempt is due at 2023-12-21T01:50:56.000Z, the event's deliver_at"
         );
+    }
+
+    #[test]
+    fn a_delivery_in_line_names_the_delivery_that_it_waits_for() {
+        let waits = Delivery { phase: Some(DeliveryPhase::InLine), ..delivery(DeliveryStatus::Pending) };
+        let first = delivery(DeliveryStatus::Failed);
+        let place = |ahead, held| PlaceInLine { key: "17".into(), ahead, behind: 0, first_delivery_id: first.id, held };
+        let check = |ahead, held, expected: String| {
+            assert_eq!(standing(&waits, None, Some(&place(ahead, held))), expected);
+        };
+        let first_id = first.id;
+        check(1, false, format!("waits behind {first_id}, which has the same key \"17\""));
+        check(
+            2,
+            true,
+            format!(
+                "waits behind 2 deliveries with the same key \"17\", the first of which is {first_id}: it failed, and a person \
+                 must retry or skip it"
+            ),
+        );
+        let holds = "failed after 2 attempts; it holds the key \"17\" until a person retries or skips it";
+        assert_eq!(standing(&first, None, Some(&place(0, true))), holds);
+        assert_eq!(standing(&first, None, None), "failed after 2 attempts");
     }
 }
