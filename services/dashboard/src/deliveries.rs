@@ -31,6 +31,8 @@ use crate::page::{EndpointNames, Id, Managed, Page};
 use crate::texts::{self, Notice};
 use crate::{several, views};
 
+pub(crate) use self::detail::holds_key;
+
 /// The outcomes that the filter of the list offers.
 const OUTCOMES: [Outcome; 8] = [
     Outcome::Success,
@@ -201,7 +203,7 @@ async fn retry(Managed(page): Managed<Page>, Id(id): Id) -> Answer<Redirect> {
 async fn skip(Managed(page): Managed<Page>, Id(id): Id) -> Answer<Redirect> {
     let found = page.operations.read_delivery(page.caller, &id).await?;
     // Another failed delivery may hold the key by now.
-    if !detail::holds_key(&found) {
+    if !holds_key(&found) {
         return Err(Error::Conflict("this delivery does not hold its key".to_owned()).into());
     }
     let key = found.place.map(|place| place.key).unwrap_or_default();

@@ -140,7 +140,7 @@ fn buttons(page: &Page, found: &DeliveryDetail) -> Markup {
 }
 
 /// Whether the deliveries behind this one wait for a decision about it.
-pub(super) fn holds_key(found: &DeliveryDetail) -> bool {
+pub(crate) fn holds_key(found: &DeliveryDetail) -> bool {
     found.place.as_ref().is_some_and(|place| place.held && place.first_delivery_id == found.delivery.id)
 }
 

@@ -5,7 +5,7 @@ use postrider_model::ordering::OnExhausted;
 use postrider_operations::endpoints::Endpoint;
 use postrider_profiles::Profile;
 
-use super::status;
+use super::{held_keys, status};
 use crate::components::{
     DAY, latest_deliveries, listing, public_key, tags, target, tiles, time, top_causes, trouble_banner, verification,
 };
@@ -24,9 +24,11 @@ pub(crate) async fn show(webhook: WebhookPage) -> Answer {
         html! {}
     };
     let latest = latest_deliveries(page, endpoint.id).await?;
+    let held = held_keys::link(&webhook).await?;
     let content = html! {
         (heading(&webhook))
         (trouble_banner(page, endpoint))
+        (held)
         section.panel aria-labelledby="last-day" {
             h2 #last-day { (text(DAY.label)) }
             (tiles(&figures.total, page.profile.promise))

@@ -3,6 +3,7 @@
 mod delete;
 mod detail;
 mod form;
+mod held_keys;
 mod input;
 mod list;
 mod recover;
@@ -40,6 +41,7 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
         .route("/dashboard/{tenant}/webhooks/{id}/test", get(test::show).post(test::send))
         .route("/dashboard/{tenant}/webhooks/{id}/recover", get(recover::show).post(recover::start))
         .route("/dashboard/{tenant}/webhooks/{id}/skip", get(skip::ask).post(skip::skip))
+        .route("/dashboard/{tenant}/webhooks/{id}/held-keys", get(held_keys::show).post(held_keys::decide))
         .route("/dashboard/{tenant}/webhooks/{id}/rotate", get(rotate::show).post(rotate::rotate))
 }
 

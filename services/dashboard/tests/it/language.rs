@@ -313,7 +313,7 @@ async fn walk_states(walk: &mut Walk<'_>, tenant: &Tenant, own: &str) {
         }
     }
     walk_matching(walk, &cookie, &csrf, own).await;
-    for path in ["", "/delete", "/recover"] {
+    for path in ["", "/delete", "/recover", "/held-keys"] {
         walk.get(&cookie, &format!("{webhook}{path}")).await;
     }
     let form = [("csrf", csrf.as_str()), ("once", "pause"), ("status", "paused"), ("back", "webhook")];

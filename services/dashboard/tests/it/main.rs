@@ -11,6 +11,7 @@ mod forms;
 #[expect(dead_code, reason = "shared with the tests of the API")]
 mod harness;
 mod health;
+mod held_keys;
 mod language;
 mod oidc;
 mod pages;

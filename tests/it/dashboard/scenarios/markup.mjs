@@ -37,6 +37,7 @@ await run(async (browser) => {
   const pages = [
     ['/webhooks', true], ['/webhooks/new', true], [`/webhooks/${made.id}`, true], [`/webhooks/${made.id}/edit`, true],
     [`/webhooks/${made.id}/delete`, true], [`/webhooks/${made.id}/test`, true], [`/webhooks/${made.id}/rotate`, true],
+    [`/webhooks/${made.id}/held-keys`, true],
     ['/deliveries', true], [`/deliveries/${delivery.id}`, true], ['/events', true], [`/events/${published.id}`, true],
     ['/health', true], ['/replays/new', true], ['/event-types', false], ['/event-types/own.type', true],
     [`/event-types?q=${encodeURIComponent(EVIL)}`, true], [`/event-types/${encodeURIComponent(EVIL)}`, false], [`/find?q=${encodeURIComponent(EVIL)}`, true],

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use self::check::Check;
 use self::crawl::{Crawl, Found, From, Key};
 use self::html::Document;
+pub(crate) use self::site::held_key;
 use self::site::{Site, Visitor};
 use self::table::entry_of;
 use crate::harness::World;

@@ -144,7 +144,7 @@ async fn more_endpoints(world: &World, tenant: &Tenant, profile: &str) -> Vec<St
 }
 
 /// An ordered endpoint with a failed delivery that holds its key. Returns the ids of the endpoint, the event and the delivery.
-async fn held_key(world: &World, tenant: &Tenant) -> [String; 3] {
+pub(crate) async fn held_key(world: &World, tenant: &Tenant) -> [String; 3] {
     let ordered = json!({"name": "ordered", "url": "https://example.com/ordered", "event_types": ["*"],
         "ordering": {"on_exhausted": "hold"}});
     let ordered = world.post(&tenant.key, "/v1/endpoints", ordered).await.ok(201);

@@ -50,6 +50,7 @@ const FORMS: &[Entry] = &[
     entry("/dashboard/{tenant}/webhooks/{id}/test"),
     entry("/dashboard/{tenant}/webhooks/{id}/recover"),
     entry("/dashboard/{tenant}/webhooks/{id}/skip"),
+    entry("/dashboard/{tenant}/webhooks/{id}/held-keys"),
     Entry { values: &[("overlap_hours", "5")], ..entry("/dashboard/{tenant}/webhooks/{id}/rotate") },
     entry("/dashboard/{tenant}/deliveries/{id}/retry"),
     entry("/dashboard/{tenant}/deliveries/{id}/skip"),
