@@ -33,8 +33,10 @@ const STOP_WITHIN: Duration = Duration::from_secs(20);
 const DEPTHS_EVERY: Duration = Duration::from_secs(1);
 
 /// The queues that must be empty before a workload counts as finished.
-const QUEUES: [&str; 7] = [
+const QUEUES: [&str; 9] = [
     "postrider.fanout",
+    "postrider.fanout.ordered",
+    "postrider.ordered",
     "postrider.lane.live",
     "postrider.lane.slow",
     "postrider.lane.bulk",

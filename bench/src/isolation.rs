@@ -100,7 +100,7 @@ fn neighbours(bench: &Bench) -> Vec<(&'static str, Neighbour)> {
     let per_second = (PREFETCH * 1.5 / bench.times.beside_seconds()).ceil();
     let one = |url: String| Neighbour::Endpoints { urls: vec![url], per_second };
     let [black_hole, dribbling, refusing] =
-        [Behaviour::Swallows, Behaviour::Dribbles, Behaviour::Refuses].map(|behaviour| bench.sink.bad_url(behaviour));
+        [Behaviour::Swallows, Behaviour::Dribbles, Behaviour::Refuses].map(|behaviour| bench.sink.url_of(behaviour));
     let dead = (0..DEAD).map(|number| if number % 2 == 0 { black_hole.clone() } else { refusing.clone() }).collect();
     vec![
         ("a black hole", one(black_hole)),
@@ -114,16 +114,19 @@ fn neighbours(bench: &Bench) -> Vec<(&'static str, Neighbour)> {
     ]
 }
 
+/// The row of one endpoint at full speed, if the workload [`ONE`] does not run.
+pub(crate) const CAPACITY: &str = "capacity";
+
 /// Returns the deliveries per second of one endpoint at full speed. Measures the value if this run has not measured it yet.
-async fn capacity(bench: &Bench, engine: &mut Engine, report: &mut Report) -> anyhow::Result<f64> {
-    if let Some(capacity) = report.deliveries_per_second(ONE) {
+pub(crate) async fn capacity(bench: &Bench, engine: &mut Engine, report: &mut Report) -> anyhow::Result<f64> {
+    if let Some(capacity) = report.deliveries_per_second(ONE).or_else(|| report.deliveries_per_second(CAPACITY)) {
         return Ok(capacity);
     }
-    let tenant = engine.tenant("capacity", no_limits()).await?;
-    engine.endpoint(&tenant, endpoint("capacity", &bench.sink.url(0), "bench.event")).await?;
+    let tenant = engine.tenant(CAPACITY, no_limits()).await?;
+    engine.endpoint(&tenant, endpoint(CAPACITY, &bench.sink.url(0), "bench.event")).await?;
     in_force().await;
     let traffic = Traffic::of(&tenant, "bench.event", Load::full_speed(bench.times.full_speed));
-    let row = Box::pin(bench.measure(engine, &Plan::of("capacity", traffic, bench.times.warm_up))).await?;
+    let row = Box::pin(bench.measure(engine, &Plan::of(CAPACITY, traffic, bench.times.warm_up))).await?;
     let capacity = row.balance.deliveries_per_second;
     report.add(row);
     Ok(capacity)

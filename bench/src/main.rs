@@ -23,6 +23,7 @@ mod load;
 mod log;
 mod matches;
 mod matching;
+mod ordered;
 mod part;
 mod payload;
 mod processes;

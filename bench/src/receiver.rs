@@ -23,7 +23,7 @@ pub(crate) struct Sink {
     /// Standard input of the process. The process ends when it is closed.
     _lifeline: ChildStdin,
     /// The port for each [`Behaviour`].
-    ports: [u16; 4],
+    ports: [u16; 5],
 }
 
 impl Sink {
@@ -46,8 +46,8 @@ impl Sink {
         format!("http://{}/e/{number}", self.address())
     }
 
-    /// Returns the URL of a bad endpoint.
-    pub(crate) fn bad_url(&self, behaviour: Behaviour) -> String {
+    /// Returns the URL of an endpoint with this behaviour. It has the number 0.
+    pub(crate) fn url_of(&self, behaviour: Behaviour) -> String {
         format!("http://127.0.0.1:{}/e/0", self.ports[behaviour as usize])
     }
 

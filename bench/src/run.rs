@@ -14,7 +14,7 @@ use crate::processes::{Kind, Watched};
 use crate::receiver::Sink;
 use crate::report::Report;
 use crate::workload::Bench;
-use crate::{everyday, isolation, log, matching, targets};
+use crate::{everyday, isolation, log, matching, ordered, targets};
 
 /// Numbers of subscriptions for the measurement of matching. `--quick` omits the last number.
 const SUBSCRIPTIONS: [u32; 4] = [1_000, 10_000, 100_000, 1_000_000];
@@ -35,7 +35,7 @@ pub(crate) struct RunArgs {
     /// Number of dispatcher processes.
     #[arg(long, default_value_t = 1)]
     dispatchers: usize,
-    /// Run only these workloads: a group (everyday, isolation, matching, log) or a part of a workload's name. The bare path
+    /// Run only these workloads: a group (everyday, ordered, isolation, matching, log) or a part of a workload's name. The bare path
     /// always runs.
     #[arg(long = "only", value_name = "GROUP|NAME")]
     only: Vec<String>,
@@ -131,6 +131,7 @@ async fn workloads(quick: bool, bench: &Bench, report: &mut Report) -> anyhow::R
         report.run = run;
         Box::pin(everyday::run(bench, report)).await?;
     }
+    Box::pin(ordered::run(bench, report)).await?;
     Box::pin(isolation::run(bench, report)).await?;
     if bench.wants("matching", "matching") {
         let sizes = if quick { &SUBSCRIPTIONS[..3] } else { &SUBSCRIPTIONS };

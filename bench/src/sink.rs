@@ -2,7 +2,7 @@
 //! POST.
 //!
 //! `POST /e/<n>` is endpoint `n`. A second port reads requests and never responds (a black hole). A third port responds with
-//! one byte per second. A fourth port refuses connections. `run` calls `GET /count`, `GET /ledger` and `POST /reset` on the
+//! one byte per second. A fourth port refuses connections. A fifth port is like the first one, but responds after 5 ms. `run` calls `GET /count`, `GET /ledger` and `POST /reset` on the
 //! first port. The process stops when its standard input is closed, so it does not outlive `run`.
 //!
 //! For each delivery, the sink only appends to a vector. `ledger` finds duplicates afterwards.
@@ -22,6 +22,9 @@ use crate::ledger::Received;
 /// Interval at which the third port sends a byte.
 const DRIBBLE_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// Time after which the fifth port responds.
+const LATE: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// The behaviour of a port. The sink has one port for each behaviour, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
@@ -33,6 +36,8 @@ pub(crate) enum Behaviour {
     Dribbles,
     /// Refuses connections.
     Refuses,
+    /// Responds with 200 after [`LATE`].
+    AnswersLate,
 }
 
 /// Prints the ports, and serves until standard input is closed.
@@ -48,6 +53,9 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let refusing = TcpSocket::new_v4()?;
     refusing.bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).context("bind")?;
     ports.push(refusing.local_addr()?.port());
+    let late = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.context("listen")?;
+    ports.push(late.local_addr()?.port());
+    tokio::task::spawn_local(accept(late, Rc::clone(&received), Behaviour::AnswersLate));
     say(&serde_json::to_string(&ports)?);
     let (ended, end) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
@@ -88,7 +96,9 @@ async fn serve(
                 break;
             }
             match behaviour {
-                Behaviour::Answers => handle(&head, at_ns, &mut received.borrow_mut(), &mut answer)?,
+                Behaviour::Answers | Behaviour::AnswersLate => {
+                    handle(&head, at_ns, &mut received.borrow_mut(), &mut answer)?
+                }
                 Behaviour::Dribbles => answer.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nOK"),
                 Behaviour::Swallows | Behaviour::Refuses => {}
             }
@@ -101,6 +111,9 @@ async fn serve(
                 tokio::time::sleep(DRIBBLE_EVERY).await;
             }
         } else if !answer.is_empty() {
+            if behaviour == Behaviour::AnswersLate {
+                tokio::time::sleep(LATE).await;
+            }
             stream.write_all(&answer).await?;
         }
     }

@@ -8,8 +8,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::everyday::{AFTER_BURST, BARE_BUSY, BARE_SLOW, BATCHES, BUSY, IDLE, ONE, SLOW, TEN};
+use crate::isolation::CAPACITY;
 use crate::ledger::Latency;
 use crate::log::PageRow;
+use crate::ordered::{KEYS, ONE_KEY};
 use crate::processes::Kind;
 use crate::report::{Report, Row};
 
@@ -23,9 +25,9 @@ const PAGE_KB: Bound = Bound { more_is_better: false, bound: 300.0, aim: None };
 /// The target of counts that must be 0 in all rows of all runs together.
 const NONE: Bound = Bound { more_is_better: false, bound: 0.0, aim: None };
 
-/// The figures of the everyday workloads, in the order of the output. Figures for information have no target. Every other
+/// The figures of the everyday and of the ordered workloads, in the order of the output. Figures for information have no target. Every other
 /// figure has a bound, which it must not exceed or fall below, and may have an aim.
-const FIGURES: [Figure; 22] = [
+const FIGURES: [Figure; 24] = [
     at_least("one endpoint, % of the bare path", 45.0, 60.0, |run| run.share(ONE)),
     at_least("ten endpoints, % of the bare path", 100.0, 130.0, |run| run.share(TEN)),
     at_least("batches of 100, % of the bare path", 80.0, 120.0, |run| run.share(BATCHES)),
@@ -54,6 +56,10 @@ const FIGURES: [Figure; 22] = [
         run.times(AFTER_BURST, BUSY, |latency| latency.p99_ms)
     }),
     at_most("idle, services' CPU % of a processor", 1.0, None, |run| run.idle_percent()),
+    at_least("one ordered key, answers after 5 ms, deliveries/s", 100.0, 120.0, |run| run.rate(ONE_KEY)),
+    at_least("10,000 ordered keys, % of one endpoint without order", 50.0, 75.0, |run| {
+        Some(run.rate(KEYS)? * 100.0 / run.rate(ONE).or_else(|| run.rate(CAPACITY))?)
+    }),
 ];
 
 type Value = fn(&Run<'_>) -> Option<f64>;
@@ -128,6 +134,11 @@ impl<'a> Run<'a> {
 
     fn share(&self, name: &str) -> Option<f64> {
         self.row(name)?.percent_of_bare
+    }
+
+    /// Returns the deliveries per second.
+    fn rate(&self, name: &str) -> Option<f64> {
+        self.row(name).map(|row| row.balance.deliveries_per_second)
     }
 
     /// Returns the CPU of services, broker and database in milliseconds per event.
