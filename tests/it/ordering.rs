@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::ordered_receiver::{OrderedReceiver, WITHIN, at_random, keys, order_survives, publish_all};
+use crate::harness::ordered_receiver::{
+    OrderedReceiver, WITHIN, at_random, keys, order_survives, order_survives_the_loss_of_the_brokers_disk, publish_all,
+};
 use crate::harness::{Deployment, Tenant};
 
 async fn ordered_endpoint(tenant: &Tenant, url: &str, on_exhausted: &str, retries: Value) -> String {
@@ -63,6 +65,12 @@ async fn a_held_key_waits_for_a_decision_and_delays_no_other_key() {
     let waits = tenant.get(&format!("/v1/deliveries/{waits}")).await;
     assert_eq!((&waits["phase"], &waits["place"]["ahead"]), (&json!("in_line"), &json!(2)), "{waits:#}");
     assert_eq!(waits["place"]["first_delivery_id"], delivery["id"]);
+    let explained = async |event: &str| {
+        tenant.get(&format!("/v1/events/{event}/explain")).await["data"][0]["delivery_standing"].clone()
+    };
+    let first = delivery["id"].as_str().expect("an id");
+    let behind = format!("waits behind 2 deliveries with the same key \"bad\", the first of which is {first}");
+    assert_eq!(explained("bad-2").await, json!(format!("{behind}: it failed, and a person must retry or skip it")));
 
     // The retry of `bad-0` succeeds, and `bad-1` holds the key.
     let release = format!("{path}/release");
@@ -130,4 +138,10 @@ async fn the_order_survives_the_death_of_dispatchers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_order_survives_the_death_of_the_recorder_and_of_fanout() {
     order_survives(&["recorder", "fanout", "recorder"], 8, 150).await;
+}
+
+/// Guarantee (Order): The lines of ordered endpoints continue in their order after the broker has lost its disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_order_survives_the_loss_of_the_brokers_disk() {
+    order_survives_the_loss_of_the_brokers_disk().await;
 }

@@ -23,6 +23,7 @@ const FAULTS: &[&str] = &[
     "blocked::",
     "intake::killing",
     "replays::a_killed",
+    "ordering::the_order",
     "long_outages::",
 ];
 

@@ -8,12 +8,12 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
-use postrider_testkit::engines::Scope;
+use postrider_testkit::engines::{PrivateRabbit, Scope};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::{Cluster, Urls};
+use super::{Cluster, FaultLine, Urls};
 
 /// A POST.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,8 @@ type Fails = Box<dyn Fn(&str, u64, usize) -> bool + Send + Sync>;
 
 struct Shared {
     posts: Mutex<BTreeMap<String, Vec<Post>>>,
+    /// The time of the first POST of each event, by key and number.
+    first_at: Mutex<HashMap<(String, u64), Instant>>,
     in_progress: Mutex<HashMap<String, usize>>,
     /// Keys with two POSTs in progress at the same time.
     overlaps: Mutex<HashSet<String>>,
@@ -54,6 +56,7 @@ impl OrderedReceiver {
         let base = format!("http://{}/", listener.local_addr().expect("an address"));
         let shared = Arc::new(Shared {
             posts: Mutex::default(),
+            first_at: Mutex::default(),
             in_progress: Mutex::default(),
             overlaps: Mutex::default(),
             delivered: watch::channel(0).0,
@@ -116,6 +119,7 @@ async fn receive(State(shared): State<Arc<Shared>>, body: String) -> StatusCode 
         }
         let mut posts = shared.posts.lock().expect("no panic inside");
         let of_key = posts.entry(key.clone()).or_default();
+        shared.first_at.lock().expect("no panic inside").entry((key.clone(), n)).or_insert_with(Instant::now);
         let earlier = of_key.iter().filter(|post| post.n == n).count();
         let ok = !(shared.fails)(&key, n, earlier);
         if ok && !of_key.iter().any(|post| post.n == n && post.ok) {
@@ -133,14 +137,14 @@ async fn receive(State(shared): State<Arc<Shared>>, body: String) -> StatusCode 
 /// How long events may take to arrive after the last of them was accepted.
 pub(crate) const WITHIN: Duration = Duration::from_secs(180);
 
-/// Publishes an event until it is answered with 202. Repeats carry the same id.
-async fn publish_in_order(client: &reqwest::Client, url: &str, api_key: &str, key: &str, n: u64) {
+/// Publishes an event until it is answered with 202. Repeats carry the same id. Returns the time of the 202.
+async fn publish_in_order(client: &reqwest::Client, url: &str, api_key: &str, key: &str, n: u64) -> Instant {
     let event = json!({"id": format!("{key}-{n}"), "type": "a.b", "data": {"key": key, "n": n}}).to_string();
     let started = Instant::now();
     loop {
         let request = client.post(url).bearer_auth(api_key).header("content-type", "application/json");
         match request.body(event.clone()).send().await {
-            Ok(answer) if answer.status() == 202 => return,
+            Ok(answer) if answer.status() == 202 => return Instant::now(),
             _ => assert!(started.elapsed() < WITHIN, "{key}-{n} is not accepted"),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -160,20 +164,29 @@ pub(crate) fn at_random(one_in: u64) -> impl Fn(&str, u64, usize) -> bool + Send
     }
 }
 
-/// Publishes `each` events for every key. One producer for each key, which waits for each 202.
-pub(crate) async fn publish_all(base: &str, api_key: &str, keys: &[String], each: u64) {
+/// Publishes `each` events for every key. One producer for each key, which waits for each 202. Returns the times of the 202s.
+pub(crate) async fn publish_all(
+    base: &str,
+    api_key: &str,
+    keys: &[String],
+    each: u64,
+) -> HashMap<(String, u64), Instant> {
     let (client, url) = (reqwest::Client::new(), format!("{base}/v1/publish"));
     let of_key = |key: &String| {
         let (client, url, api_key, key) = (client.clone(), url.clone(), api_key.to_owned(), key.clone());
         tokio::spawn(async move {
+            let mut accepted = Vec::new();
             for n in 0..each {
-                publish_in_order(&client, &url, &api_key, &key, n).await;
+                accepted.push(((key.clone(), n), publish_in_order(&client, &url, &api_key, &key, n).await));
             }
+            accepted
         })
     };
+    let mut accepted = HashMap::new();
     for producer in keys.iter().map(of_key).collect::<Vec<_>>() {
-        producer.await.expect("a producer");
+        accepted.extend(producer.await.expect("a producer"));
     }
+    accepted
 }
 
 /// Kills processes one after the other while ordered deliveries are outstanding, and checks the order of every key.
@@ -197,9 +210,80 @@ pub(crate) async fn order_survives(processes: &[&'static str], key_count: usize,
         cluster.kill9(process).await;
         cluster.restart(process).await;
     }
-    publishing.await.expect("the producers");
+    let ended = Instant::now();
+    let accepted = publishing.await.expect("the producers");
     receiver.wait_for_delivered(events, WITHIN * 4).await;
     receiver.check_order(&keys, each);
+    wait_until_recorded(&scope.database_url, events).await;
     let posts: usize = keys.iter().map(|key| receiver.posts(key).iter().filter(|post| post.ok).count()).sum();
-    println!("kill -9 of {processes:?}: {events} events in order, {} repeated", posts - events);
+    let mut line = FaultLine {
+        fault: format!("{events} ordered deliveries, kill -9 of {}", processes.join(", ")),
+        accepted: accepted.len(),
+        delivered: events,
+        duplicates: posts - events,
+        ..FaultLine::default()
+    };
+    for (event, first) in &*receiver.shared.first_at.lock().expect("no panic inside") {
+        line.worst_delay = line.worst_delay.max(first.saturating_duration_since(accepted[event]));
+        line.recovered_after = line.recovered_after.max(first.saturating_duration_since(ended));
+    }
+    let report = cluster.audit(&scope.database_url).await;
+    assert_eq!(report["conserved"], json!(true), "{report:#}");
+    line.audit = "conserved".into();
+    line.emit();
+}
+
+/// Waits until this number of deliveries is recorded as delivered (status 4), and no line is left.
+async fn wait_until_recorded(database_url: &str, deliveries: usize) {
+    let sql = "SELECT (SELECT count(*) FROM deliveries WHERE status = 4), (SELECT count(*) FROM ordered_lines)";
+    wait_for(database_url, sql, |recorded, lines| recorded >= deliveries && lines == 0).await;
+}
+
+/// Waits until the two numbers that a statement returns are `wanted`.
+async fn wait_for(database_url: &str, sql: &str, wanted: impl Fn(usize, usize) -> bool) {
+    let (database, connection) = tokio_postgres::connect(database_url, tokio_postgres::NoTls).await.expect("connects");
+    tokio::spawn(connection);
+    let started = Instant::now();
+    loop {
+        let row = database.query_one(sql, &[]).await.expect("two numbers");
+        let [first, second] = [0, 1].map(|at| usize::try_from(row.get::<_, i64>(at)).expect("not negative"));
+        if wanted(first, second) {
+            return;
+        }
+        assert!(started.elapsed() < WITHIN, "{first} and {second} of {sql}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Lets the broker lose its disk while deliveries wait in lines and the reports of runs wait for a recorder. Checks that every
+/// line continues in its order.
+pub(crate) async fn order_survives_the_loss_of_the_brokers_disk() {
+    const KEYS: usize = 10;
+    const EACH: u64 = 40;
+    let mut rabbit = PrivateRabbit::start().await.expect("RabbitMQ starts");
+    let scope = Scope::new("ordering-disk").await;
+    let urls = Urls { amqp: rabbit.amqp_url(), database: scope.database_url.clone() };
+    let mut cluster = Cluster::start_with(urls, vec![("POSTRIDER_RECONCILE_AFTER", "5s".to_owned())]).await;
+    let receiver = OrderedReceiver::start(Duration::from_millis(100), at_random(20)).await;
+    let publisher = cluster.tenant(&[]).await;
+    let endpoint = json!({
+        "name": "ordered", "channel": "web", "url": receiver.url(), "event_types": ["*"],
+        "retry_schedule_seconds": [1, 1, 1, 2, 2, 4, 4], "ordering": {"key": "data.key"},
+    });
+    cluster.post_when_known("api", "/v1/endpoints", &publisher.key, &endpoint).await;
+    let (keys, events) = (keys(KEYS), KEYS * usize::try_from(EACH).expect("small"));
+    publish_all(&cluster.base("ingest"), &publisher.key, &keys, EACH).await;
+    let in_lines =
+        "SELECT (SELECT coalesce(max(position), 0) FROM ordered_deliveries), (SELECT count(*) FROM deliveries)";
+    wait_for(&scope.database_url, in_lines, |positions, recorded| positions >= events && recorded >= events).await;
+    cluster.kill9("recorder").await;
+    let before = *receiver.shared.delivered.borrow();
+    receiver.wait_for_delivered(before + KEYS, WITHIN).await;
+    rabbit.kill9();
+    rabbit.lose_disk().expect("deleted");
+    rabbit.restart().await.expect("RabbitMQ starts again");
+    cluster.restart("recorder").await;
+    receiver.wait_for_delivered(events, WITHIN).await;
+    receiver.check_order(&keys, EACH);
+    wait_until_recorded(&scope.database_url, events).await;
 }
