@@ -1,6 +1,7 @@
 //! Rules over the store's rows: which rows are missing, and which messages are published again.
 //!
 //! - [`audit`] balances the history by tenant and day, and lists missing rows.
+//! - [`erase`] finds the rows that hold the value of an erasure.
 //! - [`manual_retry`] decides about retries that a person requests.
 //! - [`pause`] decides what is released and discarded of what was set aside for paused endpoints.
 //! - [`reconcile`] decides which overdue deliveries are lost, and repairs them.
@@ -13,6 +14,7 @@
 mod attempt;
 pub mod audit;
 pub mod body;
+pub mod erase;
 pub mod manual_retry;
 pub mod pause;
 pub mod reconcile;

@@ -90,6 +90,10 @@ uuid_id!(
     ReplayId, "rpl"
 );
 uuid_id!(
+    /// One erasure, which erases a value from the history.
+    ErasureId, "ers"
+);
+uuid_id!(
     /// One manual retry of a delivery, or one test call. The id is part of the generation that it creates.
     RetryId, "rty"
 );

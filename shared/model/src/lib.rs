@@ -59,6 +59,7 @@
 //! | Fair share | the rate that a tenant may use while other tenants are active |
 //! | Intervention | a person's order (cancel, retry, expunge) or a repair that makes older copies stale |
 //! | Expunge | to erase the payload of an event from the history and discard its pending deliveries |
+//! | [Erasure](erasure) | an order to expunge every event of a tenant that holds a value, and to erase the value from answers and dead letters |
 //! | [Replay](replay) | an order to deliver past events again |
 //! | Recovery | the replay of what one endpoint did not receive: failed deliveries, and events of a time in which it was off |
 //! | Configuration | the tenants, keys, endpoints and event types in the database; not the settings of a process |
@@ -99,6 +100,7 @@ pub mod delivery;
 pub mod delivery_phase;
 pub mod delivery_window;
 pub mod endpoint;
+pub mod erasure;
 pub mod event;
 pub mod explain;
 pub mod filters;

@@ -267,6 +267,17 @@ pub const REPLAY_DRY_RUNS_AT_ONCE: usize = 1;
 pub const RECOVERY_RETRIES_MAX: u64 = 100_000;
 /// Maximum number of unfinished replays of a tenant.
 pub const REPLAYS_RUNNING_MAX: u32 = 5;
+/// Minimum number of bytes of the value of an erasure. A shorter value would be in most events.
+pub const ERASURE_VALUE_BYTES_MIN: usize = 3;
+/// Maximum number of bytes of the value of an erasure.
+pub const ERASURE_VALUE_BYTES_MAX: usize = 1_024;
+/// Maximum number of erasures of a tenant that have not ended. One of them runs, the others wait.
+pub const ERASURES_OPEN_MAX: u32 = 10;
+/// Maximum number of events that one erasure expunges. Each expunged event needs an entry in the memory of every dispatcher for
+/// 8 days.
+pub const ERASURE_EVENTS_MAX: u64 = 100_000;
+/// Number of bytes of payloads at which a step of an erasure ends.
+pub const ERASURE_STEP_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Maximum number of deliveries that one call retries or cancels by a filter.
 pub const DELIVERIES_CHANGED_AT_ONCE: u32 = 50;
 /// Maximum number of deliveries that a dry run of such calls counts.

@@ -8,7 +8,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::ids::{DeliveryId, EndpointId, EventId, KeyId, PortalLinkId, ReplayId, SendId, TenantId};
+use crate::ids::{DeliveryId, EndpointId, ErasureId, EventId, KeyId, PortalLinkId, ReplayId, SendId, TenantId};
 use crate::timestamp::Timestamp;
 
 macro_rules! text_schemas {
@@ -35,6 +35,7 @@ text_schemas! {
     EndpointId: "An endpoint's id.", "^ep_[0-9a-f]{32}$", "ep_0197e7a1b2c37d4e8f90a1b2c3d4e5f6";
     EventId: "An event's id, unique in its tenant.", "^[A-Za-z0-9_-]{1,64}$", "evt_0197e7a1b2c37d4e8f90a1b2c3d4e5f6";
     DeliveryId: "A delivery's id.", "^dlv_[0-9a-f]{32}$", "dlv_0197e7a1b2c35d4e8f90a1b2c3d4e5f6";
+    ErasureId: "An erasure's id.", "^ers_[0-9a-f]{32}$", "ers_0197e7a1b2c37d4e8f90a1b2c3d4e5f6";
     ReplayId: "A replay's id.", "^rpl_[0-9a-f]{32}$", "rpl_0197e7a1b2c37d4e8f90a1b2c3d4e5f6";
     SendId: "The id of one HTTP request.", "^snd_[0-9a-f]{32}$", "snd_0197e7a1b2c37d4e8f90a1b2c3d4e5f6";
 }

@@ -9,6 +9,7 @@
 //! The cost is limited: each test needs a look-up or a few comparisons, and all filters that are evaluated for one event share
 //! a [`Budget`]. A filter that exceeds the budget does not match.
 
+mod field_search;
 mod fields;
 mod number;
 mod read;
@@ -17,6 +18,7 @@ mod scalar;
 mod search;
 mod values;
 
+pub use field_search::{FieldSearch, ValueTest};
 pub use fields::{BoundFilter, FieldIndex, FieldValues, Payload};
 pub use reader::FieldReader;
 pub use search::{InvalidPayloadSearch, PayloadSearch};

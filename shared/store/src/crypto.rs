@@ -11,6 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 const FORMAT: u8 = 1;
@@ -136,6 +138,20 @@ impl MasterKeys {
         Ok(out)
     }
 
+    /// Returns a keyed hash of `plain`, as `<id of the key>:<hex>`: HMAC-SHA256 with the first key over `context`, a zero byte and
+    /// `plain`. Without the key nobody can test a guess. Equal values have equal hashes until another key becomes the first.
+    ///
+    /// # Errors
+    /// [`CryptoError::NoKeys`].
+    pub fn keyed_hash(&self, context: &str, plain: &[u8]) -> Result<String, CryptoError> {
+        let key = self.0.first().ok_or(CryptoError::NoKeys)?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.key.as_slice()).map_err(|_| CryptoError::Damaged)?;
+        mac.update(context.as_bytes());
+        mac.update(&[0]);
+        mac.update(plain);
+        Ok(format!("{}:{}", key.id, hex::encode(mac.finalize().into_bytes())))
+    }
+
     /// Opens a value that [`MasterKeys::seal`] sealed for the same `context`.
     ///
     /// # Errors
@@ -185,6 +201,18 @@ mod tests {
         for cut in 0..sealed.len() {
             assert!(after.open("row/1", &sealed[..cut]).is_err(), "{cut}");
         }
+    }
+
+    #[test]
+    fn a_keyed_hash_depends_on_key_context_and_value() {
+        let keys = MasterKeys::parse(KEYS).unwrap();
+        let hash = keys.keyed_hash("a", b"jo").unwrap();
+        assert!(hash.starts_with("k1:") && hash.len() == 3 + 64, "{hash}");
+        assert_eq!(hash, keys.keyed_hash("a", b"jo").unwrap());
+        let other = MasterKeys::parse(&MasterKeys::generate_text("k1")).unwrap();
+        let others = [keys.keyed_hash("b", b"jo"), keys.keyed_hash("a", b"joe"), other.keyed_hash("a", b"jo")];
+        assert!(others.into_iter().all(|other| other.unwrap() != hash));
+        assert_eq!(MasterKeys::none().keyed_hash("a", b"jo"), Err(CryptoError::NoKeys));
     }
 
     const KEYS: &str =

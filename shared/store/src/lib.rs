@@ -30,6 +30,7 @@ pub mod config;
 pub mod crypto;
 mod dead_letters;
 pub mod endpoint;
+pub mod erasures;
 mod error;
 pub mod failures;
 pub mod feed;

@@ -11,11 +11,13 @@ use crate::sql::Ts;
 /// Maximum age in days of the configuration version that fan-out uses for a decision.
 const VERSION_SLACK_DAYS: i32 = 1;
 
-/// Deletes expired entries of the audit log, expired responses, expired data of test calls, people without a session, and endpoint
-/// versions that no decision on record used.
+/// Deletes expired entries of the audit log, expired responses, expired data of test calls, old erasures that have ended, people
+/// without a session, and endpoint versions that no decision on record used.
 pub(crate) async fn delete_expired(client: &Client, oldest_kept: Day) -> Result<(), StoreError> {
     client.execute("DELETE FROM audit_log WHERE at < $1", &[&Ts(oldest_kept.start())]).await?;
     client.execute("DELETE FROM test_data WHERE created_at < $1", &[&Ts(oldest_kept.start())]).await?;
+    let ended = "DELETE FROM erasures WHERE created_at < $1 AND status NOT IN (0, 1)";
+    client.execute(ended, &[&Ts(oldest_kept.start())]).await?;
     let idle = "DELETE FROM dashboard_people p WHERE signed_in_at <= $1
                   AND NOT EXISTS (SELECT 1 FROM dashboard_sessions s WHERE s.person = p.id AND s.expires_at > $2)";
     let now = UnixMillis::now();

@@ -15,9 +15,11 @@ use postrider_model::brand::Brand;
 use postrider_model::delivery::{
     DeliveryStatus, DiscardReason, EndpointStatus, FailingEndpoints, HeldReason, Lane, Trigger,
 };
+use postrider_model::erasure::{ErasureStage, ErasureStatus};
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{
-    DeliveryId, EndpointId, EventId, Generation, KeyId, PersonId, PortalLinkId, ReplayId, SavedViewId, SendId, TenantId,
+    DeliveryId, EndpointId, ErasureId, EventId, Generation, KeyId, PersonId, PortalLinkId, ReplayId, SavedViewId,
+    SendId, TenantId,
 };
 use postrider_model::replay::{ReplaySelection, ReplayStatus};
 use postrider_model::saved_view::SavedViewList;
@@ -155,10 +157,12 @@ columns! {
         PortalLinkId = |id| Ok(Self(id)),
         PersonId = |id| Ok(Self(id)),
         ReplayId = |id| Ok(Self(id)),
+        ErasureId = |id| Ok(Self(id)),
         SavedViewId = |id| Ok(Self(id)),
     }
     Vec<Uuid> => { Vec<EndpointId> = |ids| Ok(ids.into_iter().map(EndpointId).collect()) }
     Vec<i64> => { Vec<i64> = Ok }
+    Vec<String> => { Vec<EventId> = |ids| ids.into_iter().map(parse).collect() }
     Vec<Ts> => { Vec<UnixMillis> = |times| Ok(times.into_iter().map(|at| at.0).collect()) }
     Option<Json<Attributes>> => { Attributes = |found| Ok(found.map(|Json(attributes)| attributes).unwrap_or_default()) }
     Option<Json<Value>> => { Brand = |found| stored_brand(found) }
@@ -274,6 +278,8 @@ coded!(HeldReason: Rate = 0, Concurrency = 1, Breaker = 2);
 coded!(Origin: Api = 0, Dashboard = 1);
 coded!(Lane: Live = 0, Slow = 1, Bulk = 2);
 coded!(ReplayStatus: Running = 0, Paused = 1, Finished = 2, Cancelled = 3);
+coded!(ErasureStatus: Waiting = 0, Running = 1, Finished = 2, Cancelled = 3, Failed = 4);
+coded!(ErasureStage: Events = 0, TestCalls = 1, Attempts = 2, DeadLetters = 3);
 coded!(EndpointStatus: Active = 0, Inactive = 1, Disabled = 2, Paused = 3);
 coded!(FailingEndpoints: Disable = 0, Pause = 1);
 coded!(SavedViewList: Deliveries = 0, Events = 1);
@@ -392,6 +398,8 @@ pub(crate) mod tests {
         codes_read_back::<Origin>();
         codes_read_back::<Lane>();
         codes_read_back::<ReplayStatus>();
+        codes_read_back::<ErasureStatus>();
+        codes_read_back::<ErasureStage>();
         codes_read_back::<EndpointStatus>();
         codes_read_back::<SavedViewList>();
     }

@@ -7,7 +7,7 @@ use deadpool_postgres::GenericClient;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason};
 use postrider_model::filters::DeliveryFilter;
 use postrider_model::ids::{DeliveryId, EventId, TenantId};
-use postrider_model::time::UnixMillis;
+use postrider_model::time::{Day, UnixMillis};
 
 use crate::audit_log::{AuditAction, Change};
 use crate::config::{bump, finish};
@@ -21,7 +21,7 @@ use crate::store::Store;
 
 /// Maximum number of deliveries of an expunged event whose rows end immediately. The others end when a dispatcher receives
 /// their message.
-const ENDED_AT_ONCE_MAX: i64 = 1_000;
+pub(crate) const ENDED_AT_ONCE_MAX: i64 = 1_000;
 
 impl Store {
     /// Cancels a pending delivery: no further attempt starts.
@@ -102,13 +102,22 @@ impl Store {
             version,
         };
         stale.save(&tx).await?;
-        let pending = DeliveryFilter { status: Some(DeliveryStatus::Pending), ..DeliveryFilter::default() };
-        let key = EventKey { tenant, event: id, day: None };
-        let rows = of_event(&tx, key, &pending, None, ENDED_AT_ONCE_MAX).await?;
+        let rows = pending_of_event(&tx, tenant, id, None).await?;
         end(&tx, &rows, InterventionReason::Expunged, now).await?;
         lines::erase_held(&tx, tenant, id).await?;
         self.core().finish_edit(tx, version, Change::of(tenant, AuditAction::PayloadExpunged, id)).await
     }
+}
+
+/// The pending deliveries of an event, at most [`ENDED_AT_ONCE_MAX`]. `day` `None`: of every day.
+pub(crate) async fn pending_of_event(
+    client: &impl GenericClient,
+    tenant: TenantId,
+    event: &EventId,
+    day: Option<Day>,
+) -> Result<Vec<DeliveryRow>, StoreError> {
+    let pending = DeliveryFilter { status: Some(DeliveryStatus::Pending), ..DeliveryFilter::default() };
+    of_event(client, EventKey { tenant, event, day }, &pending, None, ENDED_AT_ONCE_MAX).await
 }
 
 /// Those of these deliveries that are pending. No other edit can end or retry them before the caller's edit is committed.

@@ -67,6 +67,14 @@ actions! {
     DeliveryCancelled = "delivery.cancelled",
     /// An event's payload was expunged.
     PayloadExpunged = "event.payload_expunged",
+    /// An erasure was requested.
+    ErasureCreated = "erasure.created",
+    /// An erasure was cancelled.
+    ErasureCancelled = "erasure.cancelled",
+    /// An erasure searched everything.
+    ErasureFinished = "erasure.finished",
+    /// An erasure ended early.
+    ErasureFailed = "erasure.failed",
     /// A dead letter was requeued.
     DeadLetterRequeued = "dead_letter.requeued",
     /// A dead letter was discarded.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::secrets::Column;
 use crate::crypto::sealed_by;
+use crate::erasures;
 use crate::error::StoreError;
 use crate::sql::RowExt;
 use crate::store::ConfigStore;
@@ -37,7 +38,20 @@ impl ConfigStore {
         while let Some(last) = self.reseal_batch(after, &mut done).await? {
             after = last;
         }
+        self.reseal_erasures(&mut done).await?;
         Ok(done)
+    }
+
+    /// Reseals the values of erasures that have not ended.
+    async fn reseal_erasures(&self, done: &mut Resealed) -> Result<(), StoreError> {
+        let mut client = self.0.client().await?;
+        let tx = client.transaction().await?;
+        let (resealed, kept) = erasures::reseal(&tx, self.0.keys()).await?;
+        for key in resealed {
+            *done.resealed.entry(key).or_default() += 1;
+        }
+        done.kept += kept;
+        Ok(tx.commit().await?)
     }
 
     /// Reseals the secrets of the next endpoints after `after`, sorted by id. Returns the last of these endpoints; `None` if

@@ -290,7 +290,7 @@ impl ConfigStore {
         ] {
             tx.execute(sql, &[&id.0, &version, &now]).await?;
         }
-        for table in ["portal_links", "saved_views", "test_data"] {
+        for table in ["portal_links", "saved_views", "test_data", "erasures"] {
             tx.execute(&format!("DELETE FROM {table} WHERE tenant = $1"), &[&id.0]).await?;
         }
         super::endpoint_row::tombstone(&tx, "tenant", id.0, version, now).await?;

@@ -96,7 +96,7 @@ impl Cursor {
         Self { at, id: id.to_string() }
     }
 
-    pub(super) fn encode(&self) -> String {
+    pub(crate) fn encode(&self) -> String {
         URL_SAFE_NO_PAD.encode(format!("{}:{}", self.at.0, self.id))
     }
 

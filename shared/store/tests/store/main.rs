@@ -5,6 +5,7 @@ mod audit_log;
 mod auditing;
 mod claims;
 mod configuration;
+mod erasing;
 mod event_types;
 mod failures;
 mod feed;
