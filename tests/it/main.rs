@@ -14,6 +14,7 @@ mod dashboard;
 mod dead_letters;
 mod deploy;
 mod disk;
+mod erasure;
 mod event_types;
 mod every_product;
 mod expiry;

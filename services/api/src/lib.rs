@@ -12,6 +12,7 @@
 //! It has no separate rules: `postrider-operations` decides who may do what, and which requests are valid.
 
 mod call;
+mod erase;
 mod extract;
 mod metrics;
 mod once;
@@ -49,6 +50,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::erase::run as run_eraser;
 pub use crate::openapi::openapi;
 pub use crate::origins::Origins;
 pub use crate::settings::Settings;
@@ -94,7 +96,7 @@ pub struct Service {
 }
 
 /// Starts the API's background tasks on `tasks` and returns its routes and operations. Until the first configuration is loaded, a
-/// request with a tenant's key gets 503. The caller supervises the tasks.
+/// request with a tenant's key gets 503. The caller supervises the tasks, and runs [`run_eraser`] in the same process.
 pub fn start(config: Config, deps: Deps, tasks: &Tasks) -> Service {
     metrics::describe();
     let Deps { broker, store, profiles, guard, ready } = deps;

@@ -33,6 +33,7 @@ use crate::{Api, routes};
         (name = "deliveries", description = "Deliveries: one event for one endpoint each, with their attempts"),
         (name = "stats", description = "Numbers of attempts and their durations by minute, hour and day, and failures by cause"),
         (name = "replays", description = "Replays: orders to deliver past events again"),
+        (name = "erasures", description = "Erasures: orders to erase a value from the history"),
         (name = "profiles", description = "Profiles: the formats of deliveries"),
         (name = "audit log", description = "Audit log: who changed what, and when"),
         (name = "operations", description = "Dead letters and the state of the deployment, for the operator"),

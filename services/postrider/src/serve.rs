@@ -152,6 +152,7 @@ fn api(
     };
     let (tasks, store) = (process.http_tasks(), shared.store.clone());
     let api = postrider_api::start(config, deps, &tasks);
+    tasks.spawn("api.erase", postrider_api::run_eraser(store.clone(), tasks.stop().clone()));
     let pages = postrider_dashboard::Dashboard {
         operations: api.operations,
         store,

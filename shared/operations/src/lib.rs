@@ -24,6 +24,7 @@ pub mod audit_log;
 pub mod dead_letters;
 pub mod deliveries;
 pub mod endpoints;
+pub mod erasures;
 pub mod event_types;
 pub mod events;
 pub mod explain;

@@ -57,6 +57,7 @@ impl Party {
             (Noun::Event, event.clone()),
             (Noun::Delivery, delivery),
             (Noun::Replay, "rpl_0197e7a1b2c37d4e8f90a1b2c3d4e5f6".to_owned()),
+            (Noun::Erasure, "ers_0197e7a1b2c37d4e8f90a1b2c3d4e5f6".to_owned()),
             (Noun::DeadLetter, "1".to_owned()),
             (Noun::EventType, format!("{mark}.type")),
             (Noun::Attribute, mark.to_owned()),
@@ -66,6 +67,17 @@ impl Party {
             let replay = tenant.post("/v1/replays", &json!({"event_id": event})).await;
             ids.insert(Noun::Replay, replay["id"].as_str().expect("an id").to_owned());
             receiver.take(2).await;
+        }
+        if exists(Method::POST, "/v1/erasures") {
+            // Two, for a second page of the list. They find nothing.
+            for _ in 1..=2 {
+                // Events of the past are searched without a wait.
+                let body = json!({"value": "a-person", "until": "2026-01-01T00:00:00Z", "dry_run": true});
+                let made = tenant.post("/v1/erasures", &body).await;
+                let id = made["id"].as_str().expect("an id").to_owned();
+                tenant.wait_for(&format!("/v1/erasures/{id}"), |erasure| erasure["status"] == "finished").await;
+                ids.insert(Noun::Erasure, id);
+            }
         }
         if exists(Method::PUT, "/v1/event-types/{name}") {
             // A second type, for a second page of the list.

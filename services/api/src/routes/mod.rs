@@ -4,6 +4,7 @@ mod audit_log;
 mod dead_letters;
 mod deliveries;
 mod endpoints;
+mod erasures;
 mod event_types;
 mod events;
 mod keys;
@@ -62,6 +63,9 @@ pub(crate) fn add_to(router: OpenApiRouter<Arc<Api>>) -> OpenApiRouter<Arc<Api>>
         .routes(routes!(replays::pause))
         .routes(routes!(replays::resume))
         .routes(routes!(replays::cancel))
+        .routes(routes!(erasures::create, erasures::list))
+        .routes(routes!(erasures::read))
+        .routes(routes!(erasures::cancel))
         .routes(routes!(event_types::list))
         .routes(routes!(event_types::read, event_types::put, event_types::delete))
         .routes(routes!(event_types::export))

@@ -5,6 +5,7 @@ mod audit_log;
 mod dead_letters;
 mod edits;
 mod endpoints;
+mod erasures;
 mod event_types;
 mod harness;
 mod log;
