@@ -75,7 +75,10 @@ async fn list(page: Page) -> Answer {
     let content = html! {
         div.heading {
             h1 { (t!("Events")) }
-            @if page.can_manage() { a.button href=(page.to("/replays/new")) { (t!("Replay a range")) } }
+            @if page.can_manage() {
+                a.button href=(page.to("/replays/new")) { (t!("Replay a range")) }
+                a.button.quiet href=(page.to("/erasures")) { (t!("Erase a person's data")) }
+            }
         }
         (views)
         (quick_ranges(&page.visitor))

@@ -6,7 +6,7 @@
 //! - Forms: `fields`, and `submit_once`, which processes each form once.
 //! - A module for each subject. For a tenant: `webhooks`, `deliveries`, `several` and `matching` (changes of chosen
 //!   deliveries, and of all that match a filter), `events`,
-//!   `event_types`, `replays`, `health`, `audit_log`, `find` (the search) and `views` (saved filters). For operators: `operator`.
+//!   `event_types`, `erasures`, `replays`, `health`, `audit_log`, `find` (the search) and `views` (saved filters). For operators: `operator`.
 //!   Customers know an
 //!   endpoint as a webhook, so pages call an endpoint a webhook.
 //!
@@ -34,6 +34,7 @@ mod csrf;
 mod curl;
 mod deliveries;
 mod document;
+mod erasures;
 mod event_types;
 mod events;
 mod failure;
@@ -153,6 +154,7 @@ pub fn router(dashboard: Dashboard, tasks: &Tasks) -> Router {
         .merge(find::routes())
         .merge(views::routes())
         .merge(event_types::routes())
+        .merge(erasures::routes())
         .merge(replays::routes())
         .merge(health::routes())
         .merge(audit_log::routes())

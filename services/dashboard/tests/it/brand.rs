@@ -68,12 +68,15 @@ pub(crate) async fn busy_tenant(world: &World) -> (Tenant, impl Fn(&str) -> Stri
     let (event, delivery) = recorded(world, &tenant, &made, DeliveryStatus::Failed).await;
     let replay = world.post(&tenant.key, "/v1/replays", json!({"only_failed": true})).await.ok(202);
     let replay = replay["id"].as_str().unwrap().to_owned();
+    let erasure = world.post(&tenant.key, "/v1/erasures", json!({"value": "a value"})).await.ok(202);
+    let erasure = erasure["id"].as_str().unwrap().to_owned();
     world.store.config().stop_endpoint(webhook.parse().unwrap(), "it answered 410").await.unwrap();
     let of = tenant.id.clone();
     let address = move |route: &str| {
         let id = match route {
             route if route.contains("/webhooks/") => webhook.clone(),
             route if route.contains("/replays/") => replay.clone(),
+            route if route.contains("/erasures/") => erasure.clone(),
             route if route.contains("/deliveries/") => delivery.to_string(),
             route if route.contains("/events/") => event.to_string(),
             _ => of.clone(),

@@ -213,6 +213,8 @@ async fn every_text_of_every_page_can_be_translated() {
         for path in chats.iter().map(String::as_str).chain(pages).chain([
             "/replays",
             "/replays/new",
+            "/erasures",
+            "/erasures/new",
             "/health",
             "/audit-log",
             "/find",
@@ -257,6 +259,8 @@ async fn walk_forms(walk: &mut Walk<'_>, tenant: &Tenant, own: &str) {
         (format!("{at}/status"), form(&[("status", "inactive"), ("back", "webhook")])),
         (format!("{at}/delete"), form(&[])),
         ("/replays/new".to_owned(), form(&[("only_failed", "yes"), ("endpoint_id", "x")])),
+        ("/erasures/new".to_owned(), form(&[("value", "x"), ("field", "y"), ("until", "never")])),
+        ("/erasures/new".to_owned(), form(&[("value", "a value")])),
         ("/several-deliveries".to_owned(), form(&[])),
     ];
     for (path, form) in &forms {

@@ -3,6 +3,7 @@
 mod all_forms;
 mod brand;
 mod dead_letters;
+mod erasures;
 mod failing;
 mod find;
 mod fleet;

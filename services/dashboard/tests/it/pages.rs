@@ -205,6 +205,7 @@ async fn no_page_or_form_reaches_another_tenant_or_the_operator_pages() {
         .await
         .ok(201);
     let replay = world.post(&theirs.key, "/v1/replays", json!({"only_failed": true})).await.ok(202);
+    let erasure = world.post(&theirs.key, "/v1/erasures", json!({"value": "their value"})).await.ok(202);
     let cookie = sign_in(&world, &mine.key).await;
     let csrf = get(&world, &cookie, &format!("/dashboard/{}/webhooks", mine.id)).await.csrf();
     let routes = routes();
@@ -213,6 +214,7 @@ async fn no_page_or_form_reaches_another_tenant_or_the_operator_pages() {
         let id = match route {
             route if route.contains("/webhooks/") => made["id"].as_str().unwrap(),
             route if route.contains("/replays/") => replay["id"].as_str().unwrap(),
+            route if route.contains("/erasures/") => erasure["id"].as_str().unwrap(),
             route if route.contains("/tenants/") => theirs.id.as_str(),
             route if route.contains("/deliveries/") => "dlv_00000000000000000000000000000001",
             _ => "1",

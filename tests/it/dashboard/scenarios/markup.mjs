@@ -39,7 +39,7 @@ await run(async (browser) => {
     [`/webhooks/${made.id}/delete`, true], [`/webhooks/${made.id}/test`, true], [`/webhooks/${made.id}/rotate`, true],
     [`/webhooks/${made.id}/held-keys`, true],
     ['/deliveries', true], [`/deliveries/${delivery.id}`, true], ['/events', true], [`/events/${published.id}`, true],
-    ['/health', true], ['/replays/new', true], ['/event-types', false], ['/event-types/own.type', true],
+    ['/health', true], ['/replays/new', true], ['/erasures', false], ['/erasures/new', false], ['/event-types', false], ['/event-types/own.type', true],
     [`/event-types?q=${encodeURIComponent(EVIL)}`, true], [`/event-types/${encodeURIComponent(EVIL)}`, false], [`/find?q=${encodeURIComponent(EVIL)}`, true],
     [`/deliveries?type=${encodeURIComponent(EVIL)}&status_code=${encodeURIComponent(EVIL)}`, false],
     [`/events?attributes.bridge=${encodeURIComponent(EVIL)}`, true],

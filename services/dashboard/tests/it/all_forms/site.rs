@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::html::Document;
 use crate::dead_letters::record;
+use crate::erasures::counted;
 use crate::harness::{OPERATOR, Tenant, World};
 use crate::pages::{get, send_form, sign_in};
 use crate::recorded::recorded;
@@ -65,6 +66,9 @@ impl Site {
                 world.post(&tenant.key, &path, json!({})).await.ok(202);
             }
         }
+        ids.push(counted(world, &tenant, "typed value").await);
+        let waiting = world.post(&tenant.key, "/v1/erasures", json!({"value": "another value"})).await.ok(202);
+        ids.push(id(&waiting));
         let event_type = json!({"description": "Own", "sample": {}});
         world.call(&tenant.key, "PUT", "/v1/event-types/own.type", Some(&event_type)).await.ok(201);
         ids.push(saved_view(world, &tenant).await);

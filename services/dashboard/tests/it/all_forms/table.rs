@@ -64,6 +64,9 @@ const FORMS: &[Entry] = &[
     // A view's form has all that the view has, so the last name wins.
     Entry { values: &[("name", "Other view")], last_wins: true, ..entry("/dashboard/{tenant}/views/{id}") },
     entry("/dashboard/{tenant}/views/{id}/delete"),
+    Entry { values: &[("value", "busy-busy")], ..entry("/dashboard/{tenant}/erasures/new") },
+    Entry { values: &[("value", "typed value")], ..entry("/dashboard/{tenant}/erasures/{id}/erase") },
+    entry("/dashboard/{tenant}/erasures/{id}/cancel"),
     entry("/dashboard/{tenant}/replays/new"),
     entry("/dashboard/{tenant}/replays/{id}/pause"),
     entry("/dashboard/{tenant}/replays/{id}/resume"),
