@@ -102,6 +102,18 @@ uuid_id!(
     SendId, "snd"
 );
 
+uuid_id!(
+    /// One request that carries several events of a batched endpoint.
+    BatchId, "bat"
+);
+
+impl BatchId {
+    /// The id in the place of an event's id, as headers and signatures of a batch have it.
+    pub fn as_event_id(self) -> EventId {
+        EventId(self.to_string().into())
+    }
+}
+
 /// The namespace of the ids of people.
 const PEOPLE: Uuid = Uuid::from_u128(0x6f0c_2b1e_52f4_4a0e_9a53_0d7b_b1c4_8e21);
 

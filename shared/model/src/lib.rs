@@ -50,6 +50,8 @@
 //! | Turn | the right of a delivery to be attempted: it belongs to the current run of its line |
 //! | Held line | a line that waits for a person, because its first delivery failed for good |
 //! | Sequencer | the recorder's task that stores lines and publishes their runs |
+//! | [Batch](batch) | one request with several events of a batched endpoint; each event is a member with a delivery of its own |
+//! | To gather | to let deliveries of a batched endpoint wait in a dispatcher until their batch is complete |
 //! | Outage | a time in which an endpoint failed at least 5 times in a row and never succeeded |
 //! | [Paused](delivery::EndpointStatus) | a status of an endpoint: its deliveries are set aside until it is resumed |
 //! | Set aside | a pending delivery of a paused endpoint, in the database only: the broker has no copy. To release is to publish it |
@@ -77,7 +79,7 @@
 //! | [Saved view](saved_view) | a named filter of a list of the dashboard, shared by everybody who reads a tenant's pages |
 //! | [Portal link](ids::PortalLinkId) | a one-time link that opens a portal session: a tenant's dashboard without an API key |
 //! | Bundle | a broker message with several members |
-//! | Member | one event, delivery or report in a bundle: a head and a payload |
+//! | Member | one event, delivery or report in a bundle: a head and a payload; of a batch: one of its deliveries |
 //! | JSON member | a name and a value in a JSON object (RFC 8259); not a member of a bundle |
 //! | Head | the JSON part of a member, before its payload; of an HTTP response: the status line and the headers |
 //! | Publisher confirm | the broker's statement that it has stored a message |
@@ -93,6 +95,7 @@
 //! `webhook-id` and `postrider-delivery`, so that a receiver can deduplicate. Order is promised only for ordered endpoints.
 
 pub mod attempt;
+pub mod batch;
 pub mod brand;
 pub mod breaker;
 pub mod dead_letter;

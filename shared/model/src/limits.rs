@@ -303,6 +303,25 @@ pub const TEST_DATA_KEPT: u32 = 100;
 pub const IN_LINES_PER_TENANT_MAX: u64 = 500_000;
 /// Maximum number of bytes of bodies of a tenant that wait in the lines of ordered endpoints.
 pub const IN_LINES_BYTES_PER_TENANT_MAX: u64 = 512 * 1024 * 1024;
+/// Maximum number of events in a request to a batched endpoint.
+pub const BATCHED_EVENTS_MAX: u32 = 1_000;
+/// Maximum number of events in a request to a batched endpoint, unless the endpoint sets another number.
+pub const BATCHED_EVENTS_DEFAULT: u32 = 100;
+/// Largest value of a batched endpoint's `bytes_max`.
+pub const BATCHED_BYTES_MAX: u32 = 4 * 1024 * 1024;
+/// Smallest value of a batched endpoint's `bytes_max`.
+pub const BATCHED_BYTES_MIN: u32 = 1024;
+/// Maximum number of bytes of a request's body to a batched endpoint, unless the endpoint sets another number.
+pub const BATCHED_BYTES_DEFAULT: u32 = 1024 * 1024;
+/// Largest value of a batched endpoint's `wait_ms_max`.
+pub const BATCHED_WAIT_MS_MAX: u32 = 60_000;
+/// Smallest value of a batched endpoint's `wait_ms_max`.
+pub const BATCHED_WAIT_MS_MIN: u32 = 10;
+/// Maximum number of milliseconds for which the first event of a batch waits for more, unless the endpoint sets another number.
+pub const BATCHED_WAIT_MS_DEFAULT: u32 = 1_000;
+/// Maximum number of deliveries of a batched endpoint that a dispatcher gathers and sends at the same time, in each lane, unless
+/// the endpoint's `events_max` is larger.
+pub const BATCH_MEMBERS_PER_ENDPOINT_MAX: usize = 512;
 /// Maximum number of deliveries in a run of an ordered endpoint.
 pub const RUN_DELIVERIES_MAX: usize = 16;
 /// Number of bytes of bodies at which a run ends.

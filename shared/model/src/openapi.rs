@@ -8,7 +8,9 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::ids::{DeliveryId, EndpointId, ErasureId, EventId, KeyId, PortalLinkId, ReplayId, SendId, TenantId};
+use crate::ids::{
+    BatchId, DeliveryId, EndpointId, ErasureId, EventId, KeyId, PortalLinkId, ReplayId, SendId, TenantId,
+};
 use crate::timestamp::Timestamp;
 
 macro_rules! text_schemas {
@@ -37,6 +39,7 @@ text_schemas! {
     DeliveryId: "A delivery's id.", "^dlv_[0-9a-f]{32}$", "dlv_0197e7a1b2c35d4e8f90a1b2c3d4e5f6";
     ErasureId: "An erasure's id.", "^ers_[0-9a-f]{32}$", "ers_0197e7a1b2c37d4e8f90a1b2c3d4e5f6";
     ReplayId: "A replay's id.", "^rpl_[0-9a-f]{32}$", "rpl_0197e7a1b2c37d4e8f90a1b2c3d4e5f6";
+    BatchId: "The id of one HTTP request with several events.", "^bat_[0-9a-f]{32}$", "bat_0197e7a1b2c37d4e8f90a1b2c3d4e5f6";
     SendId: "The id of one HTTP request.", "^snd_[0-9a-f]{32}$", "snd_0197e7a1b2c37d4e8f90a1b2c3d4e5f6";
 }
 

@@ -16,7 +16,7 @@ use toml::Spanned;
 use self::brand::brand;
 use self::catalog::{catalog, fixed_test, generic_sample, origins};
 use self::delivery::{delivery, filters, statuses};
-use self::envelope::envelope;
+use self::envelope::{batch, envelope};
 use self::headers::{headers, scheme, user_agent};
 use self::schema::File;
 use crate::error::ProfileError;
@@ -105,6 +105,7 @@ pub(crate) fn parse(name: &str, file: &str, text: &str, around: &Around<'_>) -> 
         name: name.into(),
         description: file.description.into_inner(),
         envelope: envelope(&doc, &file.envelope)?,
+        batch: batch(&doc, file.batch)?,
         body: file.body,
         headers: headers(&doc, &file.headers, signature.as_ref())?,
         standard_headers: *standard,

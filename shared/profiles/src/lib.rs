@@ -12,6 +12,7 @@
 //! It does not sign deliveries (crate `postrider-signature`), send them or read the clock. No code depends on the name of a
 //! product.
 
+mod batch;
 mod catalog;
 mod check;
 mod envelope;
@@ -31,6 +32,7 @@ mod text_template;
 mod toml_files;
 mod warnings;
 
+pub use batch::{BatchEnvelope, BatchItems};
 pub use catalog::{EventTypeInfo, OriginRule, TestEvent};
 pub use check::FieldError;
 pub use envelope::{BodyStyle, EnvelopeField, JsonKind, Source, TimestampFormat};

@@ -12,6 +12,7 @@ use postrider_model::subscription::MatchKind;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::batch::BatchEnvelope;
 use crate::catalog::{EventTypeInfo, OriginRule, TestEvent};
 use crate::envelope::{BodyStyle, EnvelopeField, Source};
 use crate::event_view::EventView;
@@ -30,6 +31,8 @@ pub struct Profile {
     pub envelope: Vec<EnvelopeField>,
     /// How the values of the body are written.
     pub body: BodyStyle,
+    /// The form of the bodies of batches.
+    pub batch: BatchEnvelope,
     /// The product's own signature, with or instead of `webhook-signature`.
     pub signature: Option<SignatureScheme>,
     /// Whether `webhook-id`, `webhook-timestamp` and `webhook-signature` are sent.

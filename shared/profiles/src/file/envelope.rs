@@ -1,10 +1,11 @@
-//! Reads the section `envelope`.
+//! Reads the sections `envelope` and `batch`.
 
 use postrider_model::event::is_attribute_name;
 use toml::Spanned;
 
 use super::TomlDocument;
-use super::schema::{Field, Required};
+use super::schema::{Batch, Field, Required};
+use crate::batch::BatchEnvelope;
 use crate::envelope::{EnvelopeField, Source, TimestampFormat};
 use crate::error::ProfileError;
 
@@ -28,6 +29,17 @@ pub(super) fn envelope(
         return Err(doc.error(fields, "envelope", "at least one field"));
     }
     Ok(envelope)
+}
+
+pub(super) fn batch(doc: &TomlDocument<'_>, batch: Batch) -> Result<BatchEnvelope, ProfileError> {
+    if let Some(member) = &batch.member {
+        let name = member.get_ref();
+        let legal = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        if !legal || !(1..=64).contains(&name.len()) {
+            return Err(doc.error(member, "batch.member", "1 to 64 of A-Z a-z 0-9 _ -"));
+        }
+    }
+    Ok(BatchEnvelope { items: batch.items, member: batch.member.map(Spanned::into_inner) })
 }
 
 fn envelope_field(doc: &TomlDocument<'_>, at: &Spanned<Field>) -> Result<EnvelopeField, ProfileError> {

@@ -9,6 +9,7 @@ use postrider_model::subscription::MatchKind;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::batch::BatchItems;
 use crate::envelope::{BodyStyle, JsonKind, TimestampFormat};
 use crate::profile::Promise;
 use crate::signature_scheme::{Encoding, SignedContent};
@@ -23,6 +24,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) body: BodyStyle,
     pub(super) envelope: Spanned<Vec<Spanned<Field>>>,
+    #[serde(default)]
+    pub(super) batch: Batch,
     #[serde(default)]
     pub(super) headers: Headers,
     pub(super) signature: Option<Spanned<Signature>>,
@@ -83,6 +86,13 @@ pub(super) struct Field {
 pub(super) enum Required {
     Flag(bool),
     Members(BTreeMap<String, JsonKind>),
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Batch {
+    pub(super) items: BatchItems,
+    pub(super) member: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
