@@ -1,7 +1,8 @@
 //! The dispatcher: consumes deliveries from the lanes and makes their attempts.
 //!
 //! `dispatcher::lane` handles each delivery. `endpoint` looks up the delivery's endpoint. The dispatcher decides when to make an
-//! attempt (`pace`: rate, concurrency and breaker of each endpoint), what to send (`attempt`: body and headers, signed for the
+//! attempt (`pace`: rate, concurrency and breaker of each endpoint; `gather`: which deliveries of a batched endpoint are sent
+//! together), what to send (`attempt`: body and headers, signed for the
 //! time of the attempt), and how to continue (`next_step`: the report and the retry).
 //!
 //! # What it promises
@@ -25,6 +26,7 @@ mod dispatcher;
 mod dispatcher_count;
 mod encode;
 mod endpoint;
+mod gather;
 mod interventions;
 pub mod metrics;
 mod next_step;
@@ -59,6 +61,7 @@ use dispatcher::{Dispatcher, Shared};
 use dispatcher_count::DispatcherCount;
 use endpoint::shared_pace::Sweeper;
 use endpoint::{CacheLimits, EndpointCache, EndpointLoader, SharedBreakerBoard};
+use gather::room::Rooms;
 use metrics::Metrics;
 use scheduler_lag::SchedulerLag;
 
@@ -108,6 +111,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
         breakers: Arc::clone(&breakers),
         dispatchers: Arc::clone(&dispatchers),
         metrics: Arc::clone(&metrics),
+        rooms: Rooms::new(|lane| config.lane(lane)),
     };
     let mut feed = store.feed().follow(FeedScope::DISPATCHER, done.clone());
     let loader = EndpointLoader { store, profiles, services, metrics: Arc::clone(&metrics) };

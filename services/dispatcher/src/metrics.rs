@@ -38,6 +38,12 @@ pub const SET_ASIDE: &str = "postrider_dispatcher_set_aside_total";
 /// Renderings of bodies that waited on the ladder as references; label `result` (`same`, `changed`, `not_now`). `not_now` means
 /// that the event is not recorded yet, the database is unavailable, or the memory budget is used up.
 pub const BODIES: &str = "postrider_dispatcher_bodies_rendered_total";
+/// Batches sent to batched endpoints.
+pub const BATCHES: &str = "postrider_dispatcher_batches_total";
+/// Deliveries sent in batches. Divided by [`BATCHES`], it is the average number of events in a request.
+pub const BATCHED: &str = "postrider_dispatcher_batched_deliveries_total";
+/// Batches that their endpoints refused as too large (413). Their deliveries are attempted again in smaller batches.
+pub const BATCHES_TOO_LARGE: &str = "postrider_dispatcher_batches_too_large_total";
 /// Breakers that are not closed, counted over all dispatchers; label `state` (`open`, `half_open`). Each dispatcher reports
 /// this total, so use the maximum of the dispatchers' values, not the sum.
 pub const BREAKERS: &str = "postrider_dispatcher_breakers";
@@ -79,6 +85,9 @@ pub fn describe() {
     describe_counter!(STALE, "copies dropped because of an intervention");
     describe_counter!(SET_ASIDE, "deliveries set aside because their endpoint is paused");
     describe_counter!(BODIES, "large bodies that waited by reference and were rendered again");
+    describe_counter!(BATCHES, "batches sent to batched endpoints");
+    describe_counter!(BATCHED, "deliveries sent in batches");
+    describe_counter!(BATCHES_TOO_LARGE, "batches that their endpoints refused as too large");
     describe_gauge!(BREAKERS, "breakers that are not closed, over all dispatchers");
     describe_counter!(BREAKER, "transitions of breakers");
     describe_counter!(LOADS, "endpoints read from the database");
@@ -129,6 +138,9 @@ pub(crate) struct Metrics {
     pub(crate) scheduled: Counter,
     pub(crate) stale: Counter,
     pub(crate) set_aside: Counter,
+    pub(crate) batches: Counter,
+    pub(crate) batched: Counter,
+    pub(crate) batches_too_large: Counter,
     pub(crate) bodies_same: Counter,
     pub(crate) bodies_changed: Counter,
     pub(crate) bodies_not_now: Counter,
@@ -170,6 +182,9 @@ impl Metrics {
             scheduled: counter!(SCHEDULED),
             stale: counter!(STALE),
             set_aside: counter!(SET_ASIDE),
+            batches: counter!(BATCHES),
+            batched: counter!(BATCHED),
+            batches_too_large: counter!(BATCHES_TOO_LARGE),
             bodies_same: counter!(BODIES, "result" => "same"),
             bodies_changed: counter!(BODIES, "result" => "changed"),
             bodies_not_now: counter!(BODIES, "result" => "not_now"),

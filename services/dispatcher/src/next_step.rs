@@ -100,20 +100,7 @@ pub(crate) fn after_attempt(
     };
     let discard_reason = (status == DeliveryStatus::Discarded).then_some(DiscardReason::Expired);
     let next_attempt_at = delay.map(|delay| ended_at.plus(delay));
-    let retry = delay.zip(task.number.checked_add(1)).map(|(delay, number)| {
-        let retry = DeliveryTask {
-            number,
-            trigger: Trigger::Retry,
-            due_at: next_attempt_at,
-            slot_at: None,
-            slot_terms: None,
-            held_since: None,
-            held_reason: None,
-            moves: 0,
-            ..task.clone()
-        };
-        (retry, delay)
-    });
+    let retry = delay.and_then(|delay| Some((next_try(&task, ended_at.plus(delay))?, delay)));
     let report = OutcomeReport {
         attempt: Some(attempt),
         next_attempt_at,
@@ -121,6 +108,36 @@ pub(crate) fn after_attempt(
         ..without_attempt(task, status, discard_reason, ended_at)
     };
     NextStep { report, retry }
+}
+
+/// Returns what follows the attempt of a member of a batch that was too large: an attempt in a smaller batch, at once. It uses up
+/// no retry.
+pub(crate) fn in_smaller_batch(task: DeliveryTask, attempt: AttemptRecord, ended_at: UnixMillis) -> NextStep {
+    let retry = next_try(&task, ended_at).map(|retry| {
+        let extra = retry.extra.saturating_add(1);
+        (DeliveryTask { extra, ..retry }, Duration::ZERO)
+    });
+    let report = OutcomeReport {
+        attempt: Some(attempt),
+        next_attempt_at: Some(ended_at),
+        ..without_attempt(task, DeliveryStatus::Pending, None, ended_at)
+    };
+    NextStep { report, retry }
+}
+
+/// Returns the task of the attempt that follows at `due_at`. `None` if the attempts cannot be counted any further.
+fn next_try(task: &DeliveryTask, due_at: UnixMillis) -> Option<DeliveryTask> {
+    Some(DeliveryTask {
+        number: task.number.checked_add(1)?,
+        trigger: Trigger::Retry,
+        due_at: Some(due_at),
+        slot_at: None,
+        slot_terms: None,
+        held_since: None,
+        held_reason: None,
+        moves: 0,
+        ..task.clone()
+    })
 }
 
 /// Returns the number of the attempt in the retry schedule, which does not count attempts that a person requested.
@@ -184,6 +201,7 @@ mod tests {
             error: None,
             request_headers: HeaderList::default(),
             response_headers: HeaderList::default(),
+            batch: None,
         }
     }
 
@@ -273,6 +291,17 @@ mod tests {
         assert_eq!((retry.extra, seconds(&retry)), (3, Some((6, 2))));
         let last = decide(retry, Outcome::Timeout, None, None).retry.unwrap().0;
         assert_eq!(seconds(&last), None);
+    }
+
+    #[test]
+    fn a_batch_that_was_too_large_is_tried_again_at_once_and_uses_up_no_retry() {
+        let task = DeliveryTask { number: 3, ..testing::task() };
+        let record = attempt(3, Outcome::HttpStatus, Some(413));
+        let NextStep { report, retry } = in_smaller_batch(task, record, testing::NOW);
+        assert_eq!((report.status, report.next_attempt_at), (DeliveryStatus::Pending, Some(testing::NOW)));
+        let (retry, delay) = retry.unwrap();
+        assert_eq!((retry.number, retry.extra, retry.trigger, delay), (4, 1, Trigger::Retry, Duration::ZERO));
+        assert_eq!(scheduled_number(&retry), 3);
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn magnetite_requires_its_three_ids_as_strings() {
 fn magnetites_headers_carry_type_and_the_events_milliseconds() {
     let magnetite = profile("magnetite");
     let (id, event_type) = ("evt_1".parse().unwrap(), "lead.failed".parse().unwrap());
-    let context = HeaderContext { id: &id, event_type: &event_type, occurred_at: UnixMillis(1_703_123_456_789) };
+    let context = HeaderContext { id: &id, event_type: Some(&event_type), occurred_at: UnixMillis(1_703_123_456_789) };
     let headers: Vec<_> = magnetite.headers(&context).collect();
     assert_eq!(
         headers,

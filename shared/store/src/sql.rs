@@ -18,7 +18,7 @@ use postrider_model::delivery::{
 use postrider_model::erasure::{ErasureStage, ErasureStatus};
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{
-    DeliveryId, EndpointId, ErasureId, EventId, Generation, KeyId, PersonId, PortalLinkId, ReplayId, SavedViewId,
+    BatchId, DeliveryId, EndpointId, ErasureId, EventId, Generation, KeyId, PersonId, PortalLinkId, ReplayId, SavedViewId,
     SendId, TenantId,
 };
 use postrider_model::replay::{ReplaySelection, ReplayStatus};
@@ -153,6 +153,7 @@ columns! {
         EndpointId = |id| Ok(Self(id)),
         DeliveryId = |id| Ok(Self(id)),
         SendId = |id| Ok(Self(id)),
+        BatchId = |id| Ok(Self(id)),
         KeyId = |id| Ok(Self(id)),
         PortalLinkId = |id| Ok(Self(id)),
         PersonId = |id| Ok(Self(id)),

@@ -82,6 +82,7 @@ mod tests {
     use postrider_profiles::Profiles;
 
     use super::*;
+    use crate::attempt::headers::Subject;
     use crate::testing;
 
     fn answered(excerpt: &'static str) -> Response {
@@ -105,7 +106,9 @@ mod tests {
             vec![("Authorization".into(), "Bearer s3cret-of-a-customer".into()), ("X-Team".into(), "7".into())];
         endpoint.secrets.current = "the token itself".into();
         let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::service_urls()).unwrap();
-        let headers = crate::attempt::headers::request(&endpoint, &testing::task(), testing::NOW, b"{}", None);
+        let task = testing::task();
+        let subject = Subject::Delivery(&task);
+        let headers = crate::attempt::headers::request(&endpoint, subject, testing::NOW, b"{}", None);
         let secrets = EchoedSecrets::of(&endpoint, &headers);
 
         let mut response =

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use http::header::HeaderValue;
 use postrider_egress::Headers;
 use postrider_model::attempt::SECRET_MASK;
+use postrider_model::event::EventType;
+use postrider_model::ids::EventId;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::HeaderContext;
 use postrider_signature::SignedAttempt;
@@ -17,16 +19,64 @@ use postrider_wire::messages::DeliveryTask;
 
 use crate::endpoint::PreparedEndpoint;
 
-/// Header with the delivery's id, which is equal in all attempts of the delivery.
+/// Header with the delivery's id, which is equal in all attempts of the delivery. For a batch, the batch's id.
 const DELIVERY: &str = DELIVERY_HEADER;
 /// Header with the attempt's number, from 1.
 const ATTEMPT: &str = "postrider-attempt";
+
+/// Header with the number of events in a batch.
+const BATCH_SIZE: &str = "postrider-batch-size";
+
+/// What a request delivers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Subject<'a> {
+    /// One delivery.
+    Delivery(&'a DeliveryTask),
+    /// Several deliveries, or one delivery of a batched endpoint.
+    Batch {
+        /// The batch's id in the place of an event's id.
+        id: &'a EventId,
+        size: usize,
+        /// The type of all events, if they have the same.
+        event_type: Option<&'a EventType>,
+        /// When the first event happened.
+        occurred_at: UnixMillis,
+    },
+}
+
+impl<'a> Subject<'a> {
+    /// The batch `id` with these deliveries, of which there is at least one.
+    pub(crate) fn batch(
+        id: &'a EventId,
+        first: &'a DeliveryTask,
+        others: impl Iterator<Item = &'a DeliveryTask>,
+    ) -> Self {
+        let event_type = &first.delivery.event_type;
+        let (mut size, mut is_same) = (1, true);
+        for other in others {
+            size += 1;
+            is_same &= other.delivery.event_type == *event_type;
+        }
+        Self::Batch { id, size, event_type: is_same.then_some(event_type), occurred_at: first.occurred_at }
+    }
+
+    fn context(&self) -> HeaderContext<'a> {
+        match *self {
+            Self::Delivery(task) => {
+                let delivery = &task.delivery;
+                let event_type = Some(&delivery.event_type);
+                HeaderContext { id: &delivery.event, event_type, occurred_at: task.occurred_at }
+            }
+            Self::Batch { id, event_type, occurred_at, .. } => HeaderContext { id, event_type, occurred_at },
+        }
+    }
+}
 
 /// Builds the headers of an attempt that is signed for the time `at`. The endpoint's own headers never replace a signature or a
 /// header of Postrider.
 pub(crate) fn request<'a>(
     endpoint: &'a PreparedEndpoint,
-    task: &DeliveryTask,
+    subject: Subject<'_>,
     at: UnixMillis,
     body: &[u8],
     traceparent: Option<&str>,
@@ -40,9 +90,7 @@ pub(crate) fn request<'a>(
     for (name, value) in endpoint.base_headers.iter() {
         insert(&mut headers, name, value.clone());
     }
-    let delivery = &task.delivery;
-    let context =
-        HeaderContext { id: &delivery.event, event_type: &delivery.event_type, occurred_at: task.occurred_at };
+    let context = subject.context();
     for (name, value) in endpoint.profile.headers(&context) {
         insert_text(&mut headers, name, value);
     }
@@ -52,7 +100,7 @@ pub(crate) fn request<'a>(
     let signed = endpoint.signer.headers(&SignedAttempt {
         scheme: endpoint.profile.signature.as_ref(),
         standard_headers: endpoint.profile.standard_headers,
-        event_id: delivery.event.as_str(),
+        event_id: context.id.as_str(),
         at,
         body,
     });
@@ -64,8 +112,17 @@ pub(crate) fn request<'a>(
             _ => insert_text(&mut headers, name, value),
         }
     }
-    insert_text(&mut headers, DELIVERY, delivery.id.to_string());
-    insert(&mut headers, ATTEMPT, HeaderValue::from(task.number));
+    match subject {
+        Subject::Delivery(task) => {
+            insert_text(&mut headers, DELIVERY, task.delivery.id.to_string());
+            insert(&mut headers, ATTEMPT, HeaderValue::from(task.number));
+        }
+        // The members of a batch have ids and attempt numbers of their own.
+        Subject::Batch { id, size, .. } => {
+            insert_text(&mut headers, DELIVERY, id.to_string());
+            insert(&mut headers, BATCH_SIZE, HeaderValue::from(size));
+        }
+    }
     if let Some(traceparent) = traceparent.filter(|_| endpoint.profile.traceparent) {
         insert_text(&mut headers, TRACEPARENT, traceparent.to_owned());
     }
@@ -93,6 +150,7 @@ pub(crate) fn recorded(endpoint: &PreparedEndpoint, headers: &Headers<'_>) -> He
 
 #[cfg(test)]
 mod tests {
+    use postrider_model::ids::BatchId;
     use postrider_profiles::Profiles;
     use postrider_signature::WEBHOOK_SIGNATURE;
     use postrider_store::endpoint::DispatchEndpoint;
@@ -112,7 +170,7 @@ mod tests {
         let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::service_urls()).unwrap();
         let endpoint: &'static PreparedEndpoint = Box::leak(Box::new(endpoint));
         let task = DeliveryTask { number: 3, ..testing::task() };
-        let headers = request(endpoint, &task, testing::NOW, BODY, Some(TRACE));
+        let headers = request(endpoint, Subject::Delivery(&task), testing::NOW, BODY, Some(TRACE));
         (endpoint, task, headers)
     }
 
@@ -188,10 +246,28 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_has_an_id_of_its_own_and_the_type_that_its_events_share() {
+        let (endpoint, task, _) = headers("magnetite", |_| {});
+        let id = BatchId::generate().as_event_id();
+        let mut other = testing::task();
+        let request = |other: &DeliveryTask| {
+            let subject = Subject::batch(&id, &task, [&task, other].into_iter());
+            request(endpoint, subject, testing::NOW, BODY, None)
+        };
+        let same = request(&other);
+        assert_eq!(text(&same, "webhook-id"), Some(id.as_str()));
+        assert_eq!(text(&same, "postrider-delivery"), Some(id.as_str()));
+        assert_eq!((text(&same, "postrider-batch-size"), text(&same, "postrider-attempt")), (Some("3"), None));
+        assert_eq!(text(&same, "x-magnetite-event"), Some("lead.created"));
+        other.delivery.event_type = "lead.deleted".parse().unwrap();
+        assert_eq!(text(&request(&other), "x-magnetite-event"), None);
+    }
+
+    #[test]
     fn every_attempt_is_signed_for_its_own_time() {
         let (endpoint, task, first) = headers("standard", |_| {});
         let later = UnixMillis(testing::NOW.0 + 60_000);
-        let second = request(endpoint, &task, later, BODY, None);
+        let second = request(endpoint, Subject::Delivery(&task), later, BODY, None);
         assert_eq!(first.get("webhook-id"), second.get("webhook-id"));
         assert_ne!(first.get("webhook-timestamp"), second.get("webhook-timestamp"));
         assert_ne!(first.get(WEBHOOK_SIGNATURE), second.get(WEBHOOK_SIGNATURE));

@@ -1,4 +1,5 @@
-//! Makes one attempt: a POST that is signed when it starts, has a deadline, and is recorded.
+//! Makes one attempt: a POST that is signed when it starts, has a deadline, and is recorded. A POST with a batch is one attempt of
+//! each of its members.
 
 pub(crate) mod body;
 mod echoed_secrets;
@@ -10,11 +11,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use postrider_egress::{Egress, Request, Response};
 use postrider_model::attempt::Outcome;
+use postrider_model::batch::BatchPlace;
 use postrider_model::delivery::{HeldReason, Trigger};
-use postrider_model::ids::SendId;
+use postrider_model::ids::{BatchId, SendId};
 use postrider_model::time::UnixMillis;
 use postrider_telemetry::spans;
 use postrider_telemetry::trace_context::TraceContext;
+use postrider_wire::headers::HeaderList;
 use postrider_wire::loop_guard::{REFUSED_DELIVERY, REFUSED_HEADER};
 use postrider_wire::messages::{AttemptRecord, DeliveryTask};
 use tracing::Instrument;
@@ -23,35 +26,117 @@ use crate::endpoint::PreparedEndpoint;
 use crate::metrics::Metrics;
 use crate::next_step;
 use echoed_secrets::EchoedSecrets;
+use headers::Subject;
 
-/// An attempt that ended.
+/// A request that was made.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    response: Response,
+    /// How the request ended, by the profile's meaning of status codes.
+    pub(crate) outcome: Outcome,
+    request_headers: HeaderList,
+    started_at: UnixMillis,
+    /// The time at which the request ended, by the monotonic clock.
+    pub(crate) ended: Instant,
+    /// The time at which the request ended, by the wall clock.
+    pub(crate) ended_at: UnixMillis,
+    /// The context of the request's span, if spans are exported.
+    pub(crate) trace: Option<TraceContext>,
+}
+
+impl Sent {
+    /// The duration of the request.
+    pub(crate) fn latency(&self) -> Duration {
+        self.response.duration
+    }
+
+    /// The response's status code.
+    pub(crate) fn status_code(&self) -> Option<u16> {
+        self.response.status_code
+    }
+
+    /// The delay that the endpoint requested with `Retry-After`.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.response.retry_after
+    }
+
+    /// The beginning of the response's body.
+    pub(crate) fn excerpt(&self) -> Bytes {
+        self.response.excerpt.clone()
+    }
+}
+
+/// An attempt of one delivery that ended.
 #[derive(Debug)]
 pub(crate) struct Attempted {
     /// What the history records of the attempt.
     pub(crate) record: AttemptRecord,
-    /// The beginning of the response's body.
-    pub(crate) excerpt: Bytes,
-    /// The delay that the endpoint requested with `Retry-After`.
-    pub(crate) retry_after: Option<Duration>,
-    /// The time at which the attempt ended, by the monotonic clock.
-    pub(crate) ended: Instant,
-    /// The time at which the attempt ended, by the wall clock.
-    pub(crate) ended_at: UnixMillis,
-    /// The duration of the attempt.
-    pub(crate) latency: Duration,
-    /// The context of the attempt's span, if spans are exported.
-    pub(crate) trace: Option<TraceContext>,
+    pub(crate) sent: Sent,
 }
 
-/// Makes the attempt of `task`. `held` contains the time at which the delivery was first held, and the reason.
+/// The time at which a delivery was first held, and the reason.
+pub(crate) type Held = Option<(UnixMillis, HeldReason)>;
+
+/// How a delivery came to its request.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Circumstances {
+    /// The time at which the delivery was first held, and the reason.
+    pub(crate) held: Held,
+    /// Its place in the request, if its endpoint is batched.
+    pub(crate) batch: Option<BatchPlace>,
+    /// The time from which it waited for others to gather. This wait is the endpoint's wish, so the metrics do not
+    /// count it as latency.
+    pub(crate) gathers_since: Option<UnixMillis>,
+}
+
+/// Makes the attempt of `task` alone. A delivery of a batched endpoint is sent as a batch with one member.
 pub(crate) async fn make(
     egress: &Egress,
     metrics: &Metrics,
     endpoint: &PreparedEndpoint,
     task: &DeliveryTask,
     body: Bytes,
-    held: Option<(UnixMillis, HeldReason)>,
+    held: Held,
 ) -> Attempted {
+    let place = endpoint.batch.map(|_| BatchPlace { id: BatchId::generate(), position: 1, size: 1 });
+    let sent = match place {
+        Some(BatchPlace { id, .. }) => post_batch(egress, metrics, endpoint, id, (task, &body), &[]).await,
+        None => post(egress, metrics, endpoint, Subject::Delivery(task), (task, body)).await,
+    };
+    let circumstances = Circumstances { held, batch: place, gathers_since: None };
+    let record = record(metrics, endpoint, task, &sent, circumstances);
+    Attempted { record, sent }
+}
+
+/// A delivery with its body.
+pub(crate) type WithBody<'a> = (&'a DeliveryTask, &'a Bytes);
+
+/// Sends the deliveries of a batch in one request.
+pub(crate) async fn post_batch(
+    egress: &Egress,
+    metrics: &Metrics,
+    endpoint: &PreparedEndpoint,
+    id: BatchId,
+    first: WithBody<'_>,
+    others: &[WithBody<'_>],
+) -> Sent {
+    let id = id.as_event_id();
+    let subject = Subject::batch(&id, first.0, others.iter().map(|(task, _)| *task));
+    let members = std::iter::once(&first).chain(others);
+    let body = endpoint.profile.batch.render(members.map(|(task, body)| (&task.delivery.event, &body[..]))).into();
+    metrics.batches.increment(1);
+    metrics.batched.increment(1 + others.len() as u64);
+    post(egress, metrics, endpoint, subject, (first.0, body)).await
+}
+
+/// Makes a request. Its span belongs to the delivery `task`.
+async fn post(
+    egress: &Egress,
+    metrics: &Metrics,
+    endpoint: &PreparedEndpoint,
+    subject: Subject<'_>,
+    (task, body): (&DeliveryTask, Bytes),
+) -> Sent {
     let _flight = metrics.flight();
     // The first attempt is a child of the event's fan-out. Each later attempt links to the first attempt.
     let first = task.traceparent.as_deref().filter(|_| task.number > 1);
@@ -64,7 +149,7 @@ pub(crate) async fn make(
     };
     let body = endpoint.payload(body, &task.delivery.event_type);
     let started_at = UnixMillis::now();
-    let headers = headers::request(endpoint, task, started_at, &body, Some(&traceparent));
+    let headers = headers::request(endpoint, subject, started_at, &body, Some(&traceparent));
     let request_headers = headers::recorded(endpoint, &headers);
     let secrets = EchoedSecrets::of(endpoint, &headers);
     let request = Request { url: &endpoint.target.url, headers, body, timeout: endpoint.timeout };
@@ -79,9 +164,6 @@ pub(crate) async fn make(
     }
     secrets.mask_in(&mut response);
     let (ended, ended_at) = (Instant::now(), UnixMillis::now());
-
-    let held_for = held.map(|(since, _)| since.until(started_at)).unwrap_or_default();
-    let late = task.due_at.map(|due| due.until(started_at));
     let outcome = next_step::classify(response.outcome, response.status_code, &endpoint.retry_policy());
     spans::attempted(&span, response.status_code, (outcome != Outcome::Success).then_some(outcome.as_str()));
     tracing::debug!(
@@ -90,6 +172,21 @@ pub(crate) async fn make(
     );
     metrics.attempt(outcome);
     metrics.attempt_seconds.record(response.duration);
+    Sent { response, outcome, request_headers, started_at, ended, ended_at, trace }
+}
+
+/// What the history records of the attempt of `task` that a request made.
+pub(crate) fn record(
+    metrics: &Metrics,
+    endpoint: &PreparedEndpoint,
+    task: &DeliveryTask,
+    sent: &Sent,
+    circumstances: Circumstances,
+) -> AttemptRecord {
+    let Circumstances { held, batch, gathers_since } = circumstances;
+    let Sent { response, outcome, request_headers, started_at, ended_at, .. } = sent;
+    let held_for = held.map(|(since, _)| since.until(*started_at)).unwrap_or_default();
+    let late = task.due_at.map(|due| due.until(gathers_since.unwrap_or(*started_at)));
     if let Some(late) = late {
         metrics.late_seconds.record(late);
     }
@@ -98,13 +195,15 @@ pub(crate) async fn make(
     }
     if task.number == 1 && task.trigger == Trigger::First {
         // The latency of a scheduled delivery counts from the time at which it was due.
-        endpoint.counts.promise.record(task.due_at.unwrap_or(task.delivery.accepted_at).until(ended_at));
+        let since = task.due_at.unwrap_or(task.delivery.accepted_at);
+        let gathered_for = gathers_since.map(|since| since.until(*started_at)).unwrap_or_default();
+        endpoint.counts.promise.record(since.until(*ended_at).saturating_sub(gathered_for));
     }
-    let record = AttemptRecord {
+    AttemptRecord {
         number: task.number,
         send_id: SendId::generate(),
         trigger: task.trigger,
-        started_at,
+        started_at: *started_at,
         duration_us: micros(response.duration),
         first_byte_us: response.first_byte.map(micros),
         held_ms: millis(held_for),
@@ -112,13 +211,12 @@ pub(crate) async fn make(
         late_ms: late.map(millis),
         url: endpoint.target.shown.clone(),
         status_code: response.status_code,
-        outcome,
-        error: response.error,
-        request_headers,
+        outcome: *outcome,
+        error: response.error.clone(),
+        request_headers: request_headers.clone(),
         response_headers: response.headers.as_slice().into(),
-    };
-    let latency = response.duration;
-    Attempted { record, excerpt: response.excerpt, retry_after: response.retry_after, ended, ended_at, latency, trace }
+        batch,
+    }
 }
 
 /// The error of an attempt whose endpoint is an address of Postrider itself.

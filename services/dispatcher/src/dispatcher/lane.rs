@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use postrider_broker::{Destination, MemberContext, PublishState, Queue, Rung, Unsettled, ladder};
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, HeldReason, Lane, Trigger};
+use postrider_model::ids::EndpointId;
 use postrider_model::limits::HOLD_MAX;
 use postrider_model::ordering::OnExhausted;
 use postrider_model::time::UnixMillis;
@@ -17,7 +18,7 @@ use tracing::Instrument;
 
 use super::Dispatcher;
 use crate::attempt::body::{Body, BodyUnavailable, LaneMember};
-use crate::attempt::{self, Attempted};
+use crate::attempt::{self, Attempted, Held, Sent};
 use crate::encode::encode;
 use crate::endpoint::shared_pace::Permit;
 use crate::endpoint::{CachedEndpoint, DatabaseUnavailable, EndpointState, PreparedEndpoint};
@@ -32,20 +33,17 @@ const DATABASE_UNAVAILABLE_WAIT: Duration = Duration::from_secs(5);
 const UNUSABLE_WAIT: Duration = Duration::from_secs(60);
 
 /// A delivery with its body and its endpoint.
-struct Delivery {
+pub(super) struct Delivery {
     /// The lane from which the delivery was consumed.
-    lane: Lane,
-    task: Box<DeliveryTask>,
-    body: Body,
-    entry: Arc<CachedEndpoint>,
-    endpoint: Arc<PreparedEndpoint>,
+    pub(super) lane: Lane,
+    pub(super) task: Box<DeliveryTask>,
+    pub(super) body: Body,
+    pub(super) entry: Arc<CachedEndpoint>,
+    pub(super) endpoint: Arc<PreparedEndpoint>,
 }
 
-/// The time at which a delivery was first held, and the reason.
-type Held = Option<(UnixMillis, HeldReason)>;
-
 /// Whether a delivery may be sent now.
-enum Permission {
+pub(super) enum Permission {
     /// The POST may be made.
     Send(Permit, Held),
     /// This copy of the delivery waits there.
@@ -113,11 +111,7 @@ impl Dispatcher {
     async fn handle(&self, lane: Lane, task: Box<DeliveryTask>, body: Body) -> Result<Progress, Unsettled> {
         let now = UnixMillis::now();
         if let Some(stale) = self.interventions.check(&task) {
-            self.shared.metrics.stale.increment(1);
-            return match stale {
-                Stale::Superseded => Ok(Progress::Superseded),
-                Stale::Ended(status, reason) => ended_without_attempt(*task, status, reason, now),
-            };
+            return self.drop_stale(*task, stale, now);
         }
         if self.clock.has_passed(task.expires_at, now) {
             return self.discard(*task, DiscardReason::Expired, now);
@@ -150,7 +144,11 @@ impl Dispatcher {
                 return self.discard(*task, DiscardReason::EndpointInactive, now);
             }
         }
+        let batch = endpoint.batch.filter(|_| task.turn.is_none() && task.trigger != Trigger::Test);
         let delivery = Delivery { lane, task, body, entry, endpoint };
+        if let Some(batch) = batch {
+            return Box::pin(self.deliver_in_batch(delivery, batch)).await;
+        }
         let (permit, held) = match self.wait_for_permit(&delivery).await? {
             Permission::Send(permit, held) => (permit, held),
             Permission::Wait(to, copy) => return Ok(Progress::Waits { report: None, to, copy }),
@@ -181,7 +179,7 @@ impl Dispatcher {
         let interval = pace::interval(endpoint.rate_per_second, self.shared.dispatchers.get());
         let slot = HeldSlot::of(task).state(UnixMillis::now(), self.started_at, interval);
         let mut request =
-            PaceRequest { lane: *lane, slot, interval, gave_up_waiting: false, version: endpoint.version };
+            PaceRequest { lane: *lane, slot, interval, gave_up_waiting: false, version: endpoint.version, batch: None };
         let mut held = task.held_since.zip(task.held_reason);
         loop {
             if !self.is_publisher_up() {
@@ -212,33 +210,68 @@ impl Dispatcher {
     async fn send(&self, delivery: Delivery, body: Bytes, permit: Permit, held: Held) -> Result<Progress, Unsettled> {
         let Delivery { task, entry, endpoint, .. } = delivery;
         let metrics = &self.shared.metrics;
-        let attempted = attempt::make(&self.egress, metrics, &endpoint, &task, body.clone(), held).await;
-        let Attempted { record, excerpt, retry_after, ended, ended_at, latency, trace } = attempted;
+        let Attempted { record, sent } =
+            attempt::make(&self.egress, metrics, &endpoint, &task, body.clone(), held).await;
         let policy = endpoint.retry_policy();
-        if let Some(wait) = next_step::requested_pause(record.status_code, retry_after, &policy) {
+        self.observe(&entry, &endpoint, task.delivery.endpoint, permit, &sent);
+        let draw = if policy.jitter_max > 0.0 { rand::random::<f64>() } else { 0.0 };
+        let step = next_step::after_attempt(*task, record, sent.retry_after(), &policy, sent.ended_at, draw);
+        self.conclude(&entry, &endpoint, &sent, step, body)
+    }
+
+    /// Ends the POST of a permit, and applies what its result indicates about the endpoint.
+    pub(super) fn observe(
+        &self,
+        entry: &CachedEndpoint,
+        endpoint: &PreparedEndpoint,
+        id: EndpointId,
+        permit: Permit,
+        sent: &Sent,
+    ) {
+        let (code, retry_after) = (sent.status_code(), sent.retry_after());
+        if let Some(wait) = next_step::requested_pause(code, retry_after, &endpoint.retry_policy()) {
             entry.pace.pause(wait, endpoint.version);
         }
-        let transition = permit.end(next_step::observation(record.outcome, record.status_code), latency);
-        self.shared.breakers.record(task.delivery.endpoint, transition, record.outcome, ended_at);
-        let draw = if policy.jitter_max > 0.0 { rand::random::<f64>() } else { 0.0 };
-        let step = next_step::after_attempt(*task, record, retry_after, &policy, ended_at, draw).traced(trace);
-        let NextStep { report, retry } = step;
+        let transition = permit.end(next_step::observation(sent.outcome, code), sent.latency());
+        self.shared.breakers.record(id, transition, sent.outcome, sent.ended_at);
+    }
+
+    /// Returns the report of an attempt, and the retry if there is one.
+    pub(super) fn conclude(
+        &self,
+        entry: &CachedEndpoint,
+        endpoint: &PreparedEndpoint,
+        sent: &Sent,
+        step: NextStep,
+        body: Bytes,
+    ) -> Result<Progress, Unsettled> {
+        let metrics = &self.shared.metrics;
+        let NextStep { report, retry } = step.traced(sent.trace);
         endpoint.counts.after_attempt(report.status);
         if let Some(reason) = report.discard_reason {
             metrics.discarded(reason);
         }
         let holds = report.status == DeliveryStatus::Failed && endpoint.on_exhausted == OnExhausted::Hold;
-        let report = encode(&report, excerpt)?;
+        let report = encode(&report, sent.excerpt())?;
         let Some((retry, delay)) = retry else { return Ok(Progress::Ended(End { report, holds })) };
         let lane = if entry.pace.is_slow() { Lane::Slow } else { retry.lane };
         let copy = Body::Whole(body).to_ladder(&retry)?;
         // The delay starts at the end of the attempt, by the monotonic clock. A retry is never early.
-        let rung = ladder::rung_at_least(delay.saturating_sub(ended.elapsed()));
+        let rung = ladder::rung_at_least(delay.saturating_sub(sent.ended.elapsed()));
         metrics.retries.increment(1);
         Ok(Progress::Waits { report: Some(report), to: Destination::Rung { rung, lane }, copy })
     }
 
-    fn move_to_slow_lane(&self, delivery: &Delivery, held: Held) -> Result<Permission, Unsettled> {
+    /// Drops a stale copy, and reports the end of its delivery unless a newer copy is in flight.
+    pub(super) fn drop_stale(&self, task: DeliveryTask, stale: Stale, at: UnixMillis) -> Result<Progress, Unsettled> {
+        self.shared.metrics.stale.increment(1);
+        match stale {
+            Stale::Superseded => Ok(Progress::Superseded),
+            Stale::Ended(status, reason) => ended_without_attempt(task, status, reason, at),
+        }
+    }
+
+    pub(super) fn move_to_slow_lane(&self, delivery: &Delivery, held: Held) -> Result<Permission, Unsettled> {
         let (held_since, reason) = held.unwrap_or((UnixMillis::now(), HeldReason::Breaker));
         let moved = DeliveryTask {
             held_since: Some(held_since),
@@ -251,7 +284,7 @@ impl Dispatcher {
     }
 
     /// Returns the copy of a delivery that waits on the ladder. The copy returns shortly before its slot.
-    fn hold(
+    pub(super) fn hold(
         &self,
         delivery: &Delivery,
         held: Held,
@@ -281,14 +314,25 @@ impl Dispatcher {
 
     /// Returns the copy of a delivery that waits on the ladder because its endpoint or its body is unavailable. The attempt
     /// number does not change.
-    fn retry_later(&self, lane: Lane, task: DeliveryTask, body: &Body, wait: Duration) -> Result<Progress, Unsettled> {
+    pub(super) fn retry_later(
+        &self,
+        lane: Lane,
+        task: DeliveryTask,
+        body: &Body,
+        wait: Duration,
+    ) -> Result<Progress, Unsettled> {
         self.shared.metrics.held_for_configuration.increment(1);
         let task = DeliveryTask { moves: task.moves.saturating_add(1), ..task };
         let to = Destination::Rung { rung: rung_before(wait), lane };
         Ok(Progress::Waits { report: None, to, copy: body.to_ladder(&task)? })
     }
 
-    fn discard(&self, task: DeliveryTask, reason: DiscardReason, at: UnixMillis) -> Result<Progress, Unsettled> {
+    pub(super) fn discard(
+        &self,
+        task: DeliveryTask,
+        reason: DiscardReason,
+        at: UnixMillis,
+    ) -> Result<Progress, Unsettled> {
         self.shared.metrics.discarded(reason);
         ended_without_attempt(task, DeliveryStatus::Discarded, Some(reason), at)
     }
@@ -312,7 +356,7 @@ impl Dispatcher {
     }
 
     /// Waits until outcomes can be published. A POST before that would have an outcome that cannot be reported.
-    async fn wait_for_publisher(&self) -> Result<(), Unsettled> {
+    pub(super) async fn wait_for_publisher(&self) -> Result<(), Unsettled> {
         let mut state = self.publish_state.clone();
         tokio::select! {
             up = state.wait_for(|state| *state == PublishState::Up) => match up {

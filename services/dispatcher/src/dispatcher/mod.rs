@@ -1,7 +1,9 @@
 //! The parts of the dispatcher that handle deliveries, and how configuration changes reach these parts.
 //!
-//! [`lane`] handles deliveries of the lanes, and [`run`] those of ordered endpoints. [`test_call`] handles test calls.
+//! [`lane`] handles deliveries of the lanes, [`batch`] those of batched endpoints, and [`run`] those of ordered endpoints.
+//! [`test_call`] handles test calls.
 
+mod batch;
 mod lane;
 mod run;
 mod test_call;
@@ -16,10 +18,13 @@ use postrider_wire::messages::DeliveryTask;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::batch::Waiting;
 use crate::attempt::body::BodyRenderer;
 use crate::breaker_sync::BreakerSync;
 use crate::dispatcher_count::DispatcherCount;
 use crate::endpoint::{CachedEndpoint, DatabaseUnavailable, EndpointCache, EndpointLoader, EndpointState};
+use crate::gather::Gatherer;
+use crate::gather::room::Rooms;
 use crate::interventions::Interventions;
 use crate::metrics::Metrics;
 use crate::steady_clock::SteadyClock;
@@ -30,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) breakers: Arc<BreakerSync>,
     pub(crate) dispatchers: Arc<DispatcherCount>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Limits the deliveries of batched endpoints in memory.
+    pub(crate) rooms: Rooms,
 }
 
 /// Handles deliveries and test calls.
@@ -41,6 +48,7 @@ pub(crate) struct Dispatcher {
     bodies: BodyRenderer,
     outcomes: BatchPublisher,
     delays: DelayPublisher,
+    gatherer: Gatherer<Waiting>,
     /// Reports about runs. They do not gather, because their lines wait for them.
     sequencer: BatchPublisher,
     publish_state: watch::Receiver<PublishState>,
@@ -72,6 +80,7 @@ impl Dispatcher {
             interventions: Interventions::default(),
             outcomes: broker.batch_publisher(Route::Outcomes, outcomes),
             delays: broker.delay_publisher(),
+            gatherer: Gatherer::default(),
             sequencer: broker.batch_publisher(Route::Ordered, BatchOptions::default()),
             publish_state: broker.publish_state(),
             started_at: now,

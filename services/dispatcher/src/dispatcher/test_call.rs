@@ -43,11 +43,11 @@ impl Dispatcher {
         let (report, excerpt) = match self.load(&entry, &task).await.ok()? {
             EndpointState::Ready(endpoint) => {
                 let attempted = attempt::make(&self.egress, &self.shared.metrics, &endpoint, &task, body, None).await;
-                let (ended_at, retry_after) = (attempted.ended_at, attempted.retry_after);
-                let policy = endpoint.retry_policy();
+                let (sent, policy) = (attempted.sent, endpoint.retry_policy());
+                let (retry_after, ended_at) = (sent.retry_after(), sent.ended_at);
                 let step = next_step::after_attempt(task, attempted.record, retry_after, &policy, ended_at, 0.0)
-                    .traced(attempted.trace);
-                (step.report, attempted.excerpt)
+                    .traced(sent.trace);
+                (step.report, sent.excerpt())
             }
             EndpointState::Deleted => {
                 let reason = Some(DiscardReason::EndpointDeleted);

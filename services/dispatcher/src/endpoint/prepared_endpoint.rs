@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::HeaderValue;
 use postrider_egress::Headers;
+use postrider_model::batch::Batch;
 use postrider_model::delivery::{BodyKind, EndpointStatus};
 use postrider_model::endpoint::SignatureKey;
 use postrider_model::event::EventType;
@@ -58,6 +59,8 @@ pub(crate) struct PreparedEndpoint {
     pub(crate) rate_per_second: Option<f64>,
     /// What follows when a delivery of this endpoint fails for good, if the endpoint is ordered.
     pub(crate) on_exhausted: OnExhausted,
+    /// When several deliveries are sent in one request, if the endpoint is batched.
+    pub(crate) batch: Option<Batch>,
     /// Metrics of the endpoint's profile.
     pub(crate) counts: ProfileMetrics,
     schedule: Option<RetrySchedule>,
@@ -108,6 +111,7 @@ impl PreparedEndpoint {
         let timeout = document.timeout_seconds.map(u64::from).map_or(profile.timeout, Duration::from_secs);
         let longest = limits.timeout_seconds_max.map(u64::from).map_or(ATTEMPT_TIMEOUT_MAX, Duration::from_secs);
         let on_exhausted = document.ordering.as_ref().map(|ordering| ordering.on_exhausted).unwrap_or_default();
+        let batch = document.batch.filter(|_| messenger.is_none());
         let rate = document.channel.rate_per_second(document.rate_per_second.or(profile.rate_per_second));
         Ok(Self {
             version,
@@ -121,6 +125,7 @@ impl PreparedEndpoint {
             timeout: timeout.min(longest).clamp(ATTEMPT_TIMEOUT_MIN, ATTEMPT_TIMEOUT_MAX),
             rate_per_second: rate.map(|rate| limits.rate_per_second_max.map_or(rate, |most| rate.min(most))),
             on_exhausted,
+            batch,
             counts: ProfileMetrics::new(&profile.name),
             schedule,
             profile,
@@ -189,6 +194,7 @@ mod tests {
     use postrider_model::tenant_limits::TenantLimits;
 
     use super::*;
+    use crate::attempt::headers::Subject;
     use crate::testing;
 
     fn check(edit: impl FnOnce(&mut DispatchEndpoint), expected: Unusable) {
@@ -291,8 +297,9 @@ mod tests {
         let form = endpoint.payload(body, &event_type);
         let expected = "token=app-token&user=user-key&title=a%26b&message=%C3%BC&sound=tugboat&timestamp=7";
         assert_eq!(std::str::from_utf8(&form).unwrap(), expected);
-        let headers =
-            crate::attempt::headers::request(&endpoint, &testing::task(), testing::NOW, &form, Some("00-1-2-01"));
+        let task = testing::task();
+        let subject = Subject::Delivery(&task);
+        let headers = crate::attempt::headers::request(&endpoint, subject, testing::NOW, &form, Some("00-1-2-01"));
         let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["Content-Type", "User-Agent"]);
         assert_eq!(headers.get("content-type").unwrap(), "application/x-www-form-urlencoded");

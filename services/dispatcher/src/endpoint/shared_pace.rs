@@ -12,7 +12,7 @@ use postrider_model::breaker::BreakerState;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::pace::{InFlight, Observation, Pace, PaceAnswer, PaceRequest, Transition, in_memory_max};
+use crate::pace::{Elsewhere, Hold, InFlight, Observation, Pace, PaceAnswer, PaceRequest, Transition, in_memory_max};
 use crate::scheduler_lag::SchedulerLag;
 
 /// Interval between the sweeper's checks.
@@ -96,6 +96,18 @@ impl SharedPace {
                 PaceAnswer::WaitForPermit(pending)
             }
         }
+    }
+
+    /// Decides whether a delivery may join a batch; see [`Pace::admit`]. Returns where it waits if it may not.
+    pub(crate) fn admit(&self, request: &PaceRequest) -> Option<Elsewhere> {
+        let mut state = self.state.lock();
+        state.pace.set_lag(self.scheduler_lag.average());
+        state.pace.admit(Instant::now(), request)
+    }
+
+    /// Parks a delivery for which there is no room in memory; see [`Pace::park`].
+    pub(crate) fn park(&self, request: &PaceRequest) -> Hold {
+        self.state.lock().pace.park(Instant::now(), request)
     }
 
     /// Applies a pause that the endpoint requested; see [`Pace::pause`].
@@ -212,8 +224,14 @@ mod tests {
     use super::*;
     use crate::pace::SlotState;
 
-    const REQUEST: PaceRequest =
-        PaceRequest { lane: Lane::Live, slot: SlotState::None, interval: None, gave_up_waiting: false, version: 1 };
+    const REQUEST: PaceRequest = PaceRequest {
+        lane: Lane::Live,
+        slot: SlotState::None,
+        interval: None,
+        gave_up_waiting: false,
+        version: 1,
+        batch: None,
+    };
 
     fn go(pace: &Arc<SharedPace>) -> Permit {
         match pace.request(&REQUEST) {

@@ -39,11 +39,16 @@ impl Gcra {
     /// Uses the next slot and returns the time until that slot. If the interval has changed, the next slot moves in the same
     /// way as the slots that deliveries already have (see [`rescaled`]).
     pub(crate) fn charge(&mut self, now: Instant, interval: Duration) -> Duration {
-        let ahead = self.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now));
-        let slot = now + rescaled(ahead, self.interval, interval);
+        let slot = now + self.wait(now, interval);
         self.next = Some(slot + interval);
         self.interval = interval;
         slot.saturating_duration_since(now)
+    }
+
+    /// Returns the time until the next slot and does not use the slot.
+    pub(crate) fn wait(&self, now: Instant, interval: Duration) -> Duration {
+        let ahead = self.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now));
+        rescaled(ahead, self.interval, interval)
     }
 
     /// Charges for a slot that another process granted and that a delivery uses now. Later slots move back by one interval.

@@ -73,6 +73,17 @@ pub(crate) struct PaceRequest {
     pub(crate) gave_up_waiting: bool,
     /// The version of the endpoint's configuration.
     pub(crate) version: i64,
+    /// Set if the request is for a batch, or for a delivery that would join one.
+    pub(crate) batch: Option<BatchSize>,
+}
+
+/// The size of a batch that requests an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchSize {
+    /// Number of deliveries in the batch that have no slot ahead.
+    pub(crate) new_members: u32,
+    /// Maximum number of deliveries in a batch of the endpoint.
+    pub(crate) members_max: u32,
 }
 
 /// The answer to a request. `P` is a permit to make the POST. `W` receives a permit later.
@@ -88,6 +99,15 @@ pub(crate) enum PaceAnswer<P, W> {
     Hold(Hold),
     /// Move to the slow lane and request again there.
     MoveToSlowLane,
+}
+
+/// Where a delivery waits that may not join a batch now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Elsewhere {
+    /// On the ladder.
+    Ladder(Hold),
+    /// In the slow lane.
+    SlowLane,
 }
 
 /// A wait on the ladder.
@@ -181,10 +201,7 @@ impl Pace {
             _ => {}
         }
         if !free && !self.may_wait(now, request) {
-            let reason = if self.health.is_open() { HeldReason::Breaker } else { HeldReason::Concurrency };
-            let (spacing, rate) = (self.spacing(now), self.recheck_rate(now));
-            let ParkedPosition { slot_in, park_for } = self.parked.park(now, spacing, self.waiting, rate);
-            return PaceAnswer::Hold(Hold { slot_in, park_for, reason });
+            return PaceAnswer::Hold(self.park(now, request));
         }
         if let Some(wait) = self.charge_rate(now, request) {
             return wait;
@@ -196,6 +213,48 @@ impl Pace {
         PaceAnswer::WaitForPermit(())
     }
 
+    /// Decides whether a delivery may join a batch. Returns where it waits if it may not: behind the parked deliveries of the
+    /// endpoint, until the pause ends, or in the slow lane.
+    pub(crate) fn admit(&mut self, now: Instant, request: &PaceRequest) -> Option<Elsewhere> {
+        if request.lane != Lane::Slow && self.is_slow(now) {
+            return Some(Elsewhere::SlowLane);
+        }
+        if let Some(left) = self.pause.left(now, request.version).filter(|left| *left > IN_MEMORY_MAX) {
+            let park_for = left.min(HOLD_MAX);
+            return Some(Elsewhere::Ladder(Hold { slot_in: left, park_for, reason: HeldReason::Breaker }));
+        }
+        let rate_allows = request.interval.is_none_or(|interval| self.gcra.wait(now, interval) <= IN_MEMORY_MAX);
+        if rate_allows && self.waiting == 0 && self.window.in_flight() < self.limit() {
+            return None;
+        }
+        match request.slot {
+            SlotState::Ahead { remaining, .. } if remaining > IN_MEMORY_MAX => {
+                let rate = self.recheck_rate_of(now, request);
+                let park_for = self.parked.park_for(remaining, rate);
+                Some(Elsewhere::Ladder(Hold { slot_in: remaining, park_for, reason: HeldReason::Concurrency }))
+            }
+            SlotState::None if self.parked.count(now, self.spacing(now, request)) >= 1.0 => {
+                Some(Elsewhere::Ladder(self.park(now, request)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Parks a delivery, or the members of a batch, behind the parked deliveries of the endpoint.
+    pub(crate) fn park(&mut self, now: Instant, request: &PaceRequest) -> Hold {
+        let reason = if self.health.is_open() { HeldReason::Breaker } else { HeldReason::Concurrency };
+        let (spacing, rate) = (self.spacing(now, request), self.recheck_rate_of(now, request));
+        let waiting = self.waiting.saturating_mul(request.batch.map_or(1, |batch| batch.members_max));
+        let new = request.batch.map_or(1, |batch| batch.new_members);
+        let ParkedPosition { slot_in, park_for } = self.parked.park(now, spacing, waiting, rate, new);
+        // The members of a batch have no slot of the rate, so they wait at least until the next one.
+        let next = request.batch.and(request.interval).map_or(Duration::ZERO, |interval| self.gcra.wait(now, interval));
+        if next <= slot_in {
+            return Hold { slot_in, park_for, reason };
+        }
+        Hold { slot_in: next, park_for: self.parked.park_for(next, rate), reason }
+    }
+
     /// Charges the endpoint's rate for an attempt, unless the delivery has a slot that is due. `None` means that the attempt
     /// may start now.
     fn charge_rate(&mut self, now: Instant, request: &PaceRequest) -> Option<PaceAnswer<InFlight, ()>> {
@@ -205,6 +264,10 @@ impl Pace {
                 self.gcra.charge_foreign(now, interval);
             }
             return None;
+        }
+        // A batch gets no slot of the rate for later: its members return one by one, and may meet in other batches then.
+        if request.batch.is_some() && self.gcra.wait(now, interval) > IN_MEMORY_MAX {
+            return Some(PaceAnswer::Hold(self.park(now, request)));
         }
         let wait = self.gcra.charge(now, interval);
         if wait > IN_MEMORY_MAX {
@@ -315,9 +378,26 @@ impl Pace {
         RecheckRate::at_speed(f64::from(window::CAP) / self.latency(now).as_secs_f64().max(1e-3))
     }
 
-    /// Returns the expected time between the ends of two POSTs.
-    fn spacing(&self, now: Instant) -> Duration {
-        self.latency(now) / self.limit()
+    /// Returns the rate at which parked deliveries of a batched endpoint check again: for a limited rate, about as many as its
+    /// requests can carry.
+    fn recheck_rate_of(&mut self, now: Instant, request: &PaceRequest) -> RecheckRate {
+        let rate = self.recheck_rate(now);
+        match request.batch.zip(request.interval) {
+            Some((batch, interval)) if rate != RecheckRate::SLOW => {
+                RecheckRate::at_speed(2.0 * f64::from(batch.members_max) / interval.as_secs_f64().max(1e-3))
+            }
+            _ => rate,
+        }
+    }
+
+    /// Returns the expected time between the ends of two POSTs. For a batched endpoint, the time is divided by the number of
+    /// deliveries in a POST.
+    fn spacing(&self, now: Instant, request: &PaceRequest) -> Duration {
+        let posts = self.latency(now) / self.limit();
+        match request.batch {
+            Some(batch) => posts.max(request.interval.unwrap_or_default()) / batch.members_max.max(1),
+            None => posts,
+        }
     }
 
     /// Whether one more delivery may wait in memory for a permit.
@@ -327,8 +407,9 @@ impl Pace {
             return false;
         }
         // A new delivery queues behind the parked deliveries. Otherwise the parked deliveries would never be admitted.
-        let spacing = self.spacing(now);
-        if request.slot == SlotState::None && self.parked.count(now, spacing) >= 1.0 {
+        // The members of a batch were admitted one by one.
+        let spacing = self.spacing(now, request);
+        if request.batch.is_none() && request.slot == SlotState::None && self.parked.count(now, spacing) >= 1.0 {
             return false;
         }
         let rounds = self.window.rounds(self.waiting + 1, self.limit());

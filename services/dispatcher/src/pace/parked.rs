@@ -63,10 +63,17 @@ impl Parked {
         self.count
     }
 
-    /// Parks one more delivery, behind the parked deliveries and the `waiting` deliveries in memory.
-    pub(crate) fn park(&mut self, now: Instant, spacing: Duration, waiting: u32, rate: RecheckRate) -> ParkedPosition {
+    /// Parks `new` more deliveries at one position, behind the parked deliveries and the `waiting` deliveries in memory.
+    pub(crate) fn park(
+        &mut self,
+        now: Instant,
+        spacing: Duration,
+        waiting: u32,
+        rate: RecheckRate,
+        new: u32,
+    ) -> ParkedPosition {
         let ahead = self.count(now, spacing) + f64::from(waiting) + 1.0;
-        self.count += 1.0;
+        self.count += f64::from(new);
         let slot_in = Duration::try_from_secs_f64(spacing.as_secs_f64() * ahead).unwrap_or(SLOT_MAX);
         let slot_in = slot_in.clamp(PARK_MIN, SLOT_MAX);
         ParkedPosition { slot_in, park_for: self.park_for(slot_in, rate) }
@@ -95,9 +102,9 @@ mod tests {
         let now = Instant::now();
         let mut parked = Parked::new(now);
         let slots: Vec<u64> =
-            (0..4).map(|_| parked.park(now, SECOND * 15, 0, RecheckRate::SLOW).slot_in.as_secs()).collect();
+            (0..4).map(|_| parked.park(now, SECOND * 15, 0, RecheckRate::SLOW, 1).slot_in.as_secs()).collect();
         assert_eq!(slots, [15, 30, 45, 60]);
-        assert_eq!(parked.park(now, SECOND * 15, 4, RecheckRate::SLOW).slot_in.as_secs(), 15 * 9);
+        assert_eq!(parked.park(now, SECOND * 15, 4, RecheckRate::SLOW, 1).slot_in.as_secs(), 15 * 9);
     }
 
     #[test]
@@ -105,30 +112,30 @@ mod tests {
         let now = Instant::now();
         let mut parked = Parked::new(now);
         for _ in 0..10 {
-            parked.park(now, SECOND, 0, RecheckRate::SLOW);
+            parked.park(now, SECOND, 0, RecheckRate::SLOW, 1);
         }
         assert!((parked.count(now + SECOND * 4, SECOND) - 6.0).abs() < 1e-6);
         assert!(parked.count(now + SECOND * 60, SECOND) < 1e-6);
-        assert!(parked.park(now + SECOND * 60, SECOND, 0, RecheckRate::SLOW).slot_in >= SECOND);
+        assert!(parked.park(now + SECOND * 60, SECOND, 0, RecheckRate::SLOW, 1).slot_in >= SECOND);
     }
 
     #[test]
     fn a_delivery_is_parked_for_at_least_a_rung_and_at_most_hold_max() {
         let now = Instant::now();
         let mut parked = Parked::new(now);
-        assert_eq!(parked.park(now, Duration::from_millis(1), 0, RecheckRate::SLOW).slot_in, PARK_MIN);
+        assert_eq!(parked.park(now, Duration::from_millis(1), 0, RecheckRate::SLOW, 1).slot_in, PARK_MIN);
         for _ in 0..100_000 {
-            let position = parked.park(now, SECOND * 30, 0, RecheckRate::SLOW);
+            let position = parked.park(now, SECOND * 30, 0, RecheckRate::SLOW, 1);
             assert!(position.park_for <= HOLD_MAX && position.park_for <= position.slot_in);
         }
-        assert_eq!(parked.park(now, SECOND * 30, 0, RecheckRate::SLOW).park_for, HOLD_MAX);
+        assert_eq!(parked.park(now, SECOND * 30, 0, RecheckRate::SLOW, 1).park_for, HOLD_MAX);
     }
 
     #[test]
     fn a_short_line_looks_again_soon() {
         let now = Instant::now();
         let mut parked = Parked::new(now);
-        let last = (0..40).map(|_| parked.park(now, SECOND * 15, 0, RecheckRate::SLOW)).last().unwrap();
+        let last = (0..40).map(|_| parked.park(now, SECOND * 15, 0, RecheckRate::SLOW, 1)).last().unwrap();
         assert_eq!(last.slot_in, SECOND * 600);
         assert_eq!(last.park_for, RecheckRate::SLOW.at_least);
     }
@@ -138,7 +145,7 @@ mod tests {
         let now = Instant::now();
         let mut parked = Parked::new(now);
         let rate = RecheckRate::at_speed(1_000.0);
-        let park_for: Vec<_> = (0..4_000).map(|_| parked.park(now, SECOND, 0, rate).park_for).collect();
+        let park_for: Vec<_> = (0..4_000).map(|_| parked.park(now, SECOND, 0, rate, 1).park_for).collect();
         assert_eq!(park_for[0], PARK_MIN * 2);
         assert_eq!(park_for[3_999], SECOND * 4);
     }

@@ -9,7 +9,7 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn request(lane: Lane) -> PaceRequest {
-    PaceRequest { lane, slot: SlotState::None, interval: None, gave_up_waiting: false, version: 1 }
+    PaceRequest { lane, slot: SlotState::None, interval: None, gave_up_waiting: false, version: 1, batch: None }
 }
 
 const DUE: SlotState = SlotState::Due { reason: HeldReason::Rate, foreign: false };
@@ -325,7 +325,7 @@ fn parked_deliveries_come_before_new_ones() {
     while matches!(pace.request(now, &request(Lane::Live)), PaceAnswer::Send(_)) {}
     pace.give_up();
     for _ in 0..10 {
-        pace.parked.park(now, SECOND, 0, parked::RecheckRate::SLOW);
+        pace.parked.park(now, SECOND, 0, parked::RecheckRate::SLOW, 1);
     }
     assert!(matches!(pace.request(now, &request(Lane::Live)), PaceAnswer::Hold(Hold { .. })));
     let due = SlotState::Due { reason: HeldReason::Concurrency, foreign: false };
@@ -420,7 +420,9 @@ impl Simulation {
                 asking.push((Lane::Live, SlotState::None, false));
             }
             while let Some((lane, slot, gave_up_waiting)) = asking.pop() {
-                match pace.request(now, &PaceRequest { lane, slot, interval: None, gave_up_waiting, version: 1 }) {
+                match pace
+                    .request(now, &PaceRequest { lane, slot, interval: None, gave_up_waiting, version: 1, batch: None })
+                {
                     PaceAnswer::Send(started) => {
                         flight.push((ms + took, started));
                         seen.sent += 1;
@@ -468,4 +470,58 @@ fn an_overloaded_endpoint_is_kept_busy_and_the_backlog_waits() {
     assert!(seen.sent > 5_000, "{}", seen.sent);
     assert!(seen.held < 2 * 10_000, "{}", seen.held);
     assert_eq!(seen.moved, 0);
+}
+
+fn batch(new_members: u32, interval: Option<Duration>) -> PaceRequest {
+    PaceRequest { interval, batch: Some(BatchSize { new_members, members_max: 100 }), ..request(Lane::Live) }
+}
+
+#[test]
+fn a_batch_that_waits_for_the_rate_uses_up_no_slot() {
+    let now = Instant::now();
+    let mut pace = Pace::new(now);
+    let request = batch(100, Some(SECOND * 10));
+    let PaceAnswer::Send(post) = pace.request(now, &request) else { panic!("the first slot is free") };
+    pace.end(now, post, Some((Observation::Answered, MS)));
+    let held: Vec<u128> = (0..3)
+        .map(|_| match pace.request(now, &request) {
+            PaceAnswer::Hold(Hold { slot_in, reason: HeldReason::Concurrency, .. }) => slot_in.as_millis(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    // The next slot is in 10 s; each slot takes 100 members.
+    assert_eq!(held, [10_000, 10_100, 20_100]);
+    assert!(matches!(pace.request(now + SECOND * 10, &request), PaceAnswer::Send(_)));
+    assert!(matches!(pace.request(now + SECOND * 10, &request), PaceAnswer::Hold(_)));
+}
+
+#[test]
+fn a_batch_waits_in_memory_for_a_slot_that_is_near() {
+    let now = Instant::now();
+    let mut pace = Pace::new(now);
+    let request = batch(1, Some(MS * 200));
+    assert!(matches!(pace.request(now, &request), PaceAnswer::Send(_)));
+    let PaceAnswer::WaitForSlot(wait, slot) = pace.request(now, &request) else { panic!("it is near") };
+    assert_eq!(wait, MS * 200);
+    assert!(matches!(pace.request(now + wait, &PaceRequest { slot, ..request }), PaceAnswer::Send(_)));
+}
+
+#[test]
+fn a_delivery_joins_a_batch_unless_others_wait_on_the_ladder_before_it() {
+    let now = Instant::now();
+    let mut pace = Pace::new(now);
+    let request = batch(1, Some(SECOND * 10));
+    assert_eq!(pace.admit(now, &request), None);
+    let PaceAnswer::Send(post) = pace.request(now, &request) else { panic!("the first slot is free") };
+    pace.end(now, post, Some((Observation::Answered, MS)));
+    assert_eq!(pace.admit(now, &request), None, "nothing is parked, so it gathers while it waits");
+    pace.park(now, &request);
+    assert!(matches!(pace.admit(now, &request), Some(Elsewhere::Ladder(_))), "behind the parked one");
+    let slot = SlotState::Ahead { remaining: SECOND * 7, reason: HeldReason::Concurrency, foreign: false };
+    let returned = PaceRequest { slot, ..request };
+    let Some(Elsewhere::Ladder(hold)) = pace.admit(now, &returned) else { panic!("its slot is ahead") };
+    assert_eq!(hold.slot_in, SECOND * 7);
+    assert_eq!(pace.admit(now + SECOND * 10, &returned), None, "free capacity needs no slot");
+    let mut slow = open(now);
+    assert_eq!(slow.admit(now, &request), Some(Elsewhere::SlowLane));
 }

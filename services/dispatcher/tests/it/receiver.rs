@@ -41,7 +41,7 @@ impl Received {
     }
 }
 
-type Answer = dyn Fn(usize) -> Reply + Send + Sync;
+type Answer = dyn Fn(usize, &Bytes) -> Reply + Send + Sync;
 
 struct Shared {
     answer: Box<Answer>,
@@ -60,6 +60,11 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// Starts a receiver that answers request number `n` (from 0) with `answer(n)`.
     pub(crate) async fn start(answer: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::reading(move |nth, _| answer(nth)).await
+    }
+
+    /// Starts a receiver that answers request number `n` (from 0) with this body with `answer(n, body)`.
+    pub(crate) async fn reading(answer: impl Fn(usize, &Bytes) -> Reply + Send + Sync + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -104,10 +109,11 @@ async fn take(
     body: Bytes,
 ) -> (StatusCode, HeaderMap, &'static str) {
     let number = shared.count.fetch_add(1, Ordering::Relaxed);
+    let reply = (shared.answer)(number, &body);
     shared.received.lock().unwrap().push(Received { at: UnixMillis::now(), headers, body });
     shared.changed.notify_waiters();
     let mut headers = HeaderMap::new();
-    let status = match (shared.answer)(number) {
+    let status = match reply {
         Reply::Status(status) => status,
         Reply::RetryAfter(status, value) => {
             headers.insert("retry-after", value.parse().unwrap());

@@ -65,6 +65,7 @@ mod tests {
             error: None,
             request_headers: HeaderList::default(),
             response_headers: HeaderList::of(header.map(|value| ("Retry-After", value.into()))),
+            batch: None,
         };
         let planned = planned_ms.map(|ms| UnixMillis(started_at.0 + 500 + ms));
         assert_eq!(NextAttemptReason::of(&attempt, planned), expected, "{code} {header:?} {planned_ms:?}");

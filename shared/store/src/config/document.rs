@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use postrider_model::batch::Batch;
 use postrider_model::delivery::{BodyKind, EndpointStatus};
 use postrider_model::endpoint::{Channel, SignatureKey};
 use postrider_model::ids::{EndpointId, TenantId};
@@ -75,6 +76,9 @@ pub struct EndpointDocument {
     /// The generation of the ordering. The store increments it when the ordering is added or its key is edited.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub ordering_generation: u32,
+    /// When several deliveries are sent in one request. `None`: each delivery has its own request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
     /// Whether the endpoint's bodies escape all non-ASCII characters.
     #[serde(default)]
     pub ascii_json: bool,

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use deadpool_postgres::GenericClient;
 use postrider_model::attempt::Outcome;
+use postrider_model::batch::BatchPlace;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason};
 use postrider_model::filters::{DeliveryFilter, ListOrder};
-use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, TenantId};
+use postrider_model::ids::{BatchId, DeliveryId, EndpointId, EventId, Generation, TenantId};
 use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::time::{Day, UnixMillis};
 use postrider_wire::messages::{AttemptRecord, DeliveryRef};
@@ -117,7 +118,8 @@ impl FromRow for DeliveryRow {
 
 /// The columns of [`AttemptRow`].
 const ATTEMPT_COLUMNS: &str = "number, send_id, trigger, started_at, duration_us, first_byte_us, held_ms, held_reason, late_ms, url, \
-    status_code, outcome, error, request_headers, response_headers, response_excerpt, next_attempt_at";
+    status_code, outcome, error, request_headers, response_headers, response_excerpt, next_attempt_at, \
+    batch_id, batch_position, batch_size";
 
 impl FromRow for AttemptRow {
     fn read(row: &Row) -> Result<Self, StoreError> {
@@ -137,10 +139,18 @@ impl FromRow for AttemptRow {
             error: row.col("error")?,
             request_headers: row.col("request_headers")?,
             response_headers: row.col("response_headers")?,
+            batch: batch_place(row)?,
         };
         let (response_excerpt, next_attempt_at) = (row.col("response_excerpt")?, row.col("next_attempt_at")?);
         Ok(Self { attempt, response_excerpt, next_attempt_at })
     }
+}
+
+/// The batch of an attempt. `None` if it was sent alone.
+fn batch_place(row: &Row) -> Result<Option<BatchPlace>, StoreError> {
+    let id: Option<BatchId> = row.col("batch_id")?;
+    let (position, size): (Option<u16>, Option<u16>) = (row.col("batch_position")?, row.col("batch_size")?);
+    Ok(id.zip(position.zip(size)).map(|(id, (position, size))| BatchPlace { id, position, size }))
 }
 
 impl Query {

@@ -37,8 +37,7 @@ fn statement(mode: InsertMode) -> String {
     )
 }
 
-const RETURNING: &str =
-    "endpoint, started_at, outcome, trigger, number, status_code, duration_us, since_accepted_ms, error";
+const RETURNING: &str = "endpoint, started_at, outcome, trigger, number, status_code, duration_us, since_accepted_ms, error, batch_position, batch_size";
 
 /// When an attempt ended.
 pub(crate) fn ended_at(attempt: &AttemptRecord) -> UnixMillis {
@@ -70,6 +69,9 @@ array_params! {
         response_headers: Option<&'a str> =
             Some(&attempt.response_headers).filter(|headers| !headers.is_empty()).map(HeaderList::as_json),
         response_excerpt: Option<&'a [u8]> = Some(excerpt.as_ref()).filter(|excerpt| !excerpt.is_empty()),
+        batch_id: Option<Uuid> = attempt.batch.map(|batch| batch.id.0),
+        batch_position: Option<i16> = attempt.batch.and_then(|batch| i16::try_from(batch.position).ok()),
+        batch_size: Option<i16> = attempt.batch.and_then(|batch| i16::try_from(batch.size).ok()),
     }
 }
 

@@ -15,6 +15,8 @@ const ERROR_CHARS_MAX: usize = 500;
 
 /// SQL that evaluates `fresh`, the newly inserted attempts. An endpoint is failing from its [`FAILING_AFTER_ATTEMPTS`]th
 /// consecutive failure until its next success. An endpoint that never failed gets no row.
+///
+/// A batch counts once, by its first member. A batch that was too large (413) does not count, because its halves follow.
 pub(super) fn follow() -> String {
     format!(
         "streaks AS (
@@ -26,7 +28,8 @@ pub(super) fn follow() -> String {
     FROM (SELECT *, outcome <> 0 AND coalesce(started_at > success_at, true) AS failed_since
           FROM (SELECT endpoint, started_at, outcome, status_code, left(error, {ERROR_CHARS_MAX}) AS error,
                     max(started_at) FILTER (WHERE outcome = 0) OVER (PARTITION BY endpoint) AS success_at
-                FROM fresh WHERE trigger <> 4) f) f
+                FROM fresh WHERE trigger <> 4 AND coalesce(batch_position, 1) = 1
+                    AND NOT (coalesce(batch_size, 1) > 1 AND coalesce(status_code, 0) = 413)) f) f
     GROUP BY endpoint, success_at
 ), health AS (
     INSERT INTO endpoint_health AS h (endpoint, failures, failing_since, last_failure_at, succeeded_at, failing, turned,

@@ -91,8 +91,8 @@ pub struct DeliveryTask {
     pub occurred_at: UnixMillis,
     /// The number of the attempt, starting with 1.
     pub number: u16,
-    /// Number of attempts of the pending delivery that are manual retries, including this attempt. The retry schedule does not
-    /// count them.
+    /// Number of attempts of the pending delivery that the retry schedule does not count, including this attempt: manual
+    /// retries, and the attempts after a batch that was too large.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub extra: u16,
     /// The cause of the attempt.

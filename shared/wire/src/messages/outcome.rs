@@ -1,6 +1,7 @@
 //! Messages about outcomes: what became of a delivery.
 
 use postrider_model::attempt::Outcome;
+use postrider_model::batch::BatchPlace;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason, Trigger};
 use postrider_model::ids::SendId;
 use postrider_model::time::UnixMillis;
@@ -50,6 +51,10 @@ pub struct AttemptRecord {
     /// Headers of the response, up to a limit.
     #[serde(default, skip_serializing_if = "HeaderList::is_empty")]
     pub response_headers: HeaderList,
+    /// The batch in which the delivery was sent, if its endpoint is batched. The members of a batch have equal attempts, each
+    /// with an id and a number of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchPlace>,
 }
 
 /// A delivery that a dispatcher set aside because its endpoint is paused.
