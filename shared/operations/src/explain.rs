@@ -97,7 +97,10 @@ impl Operations {
                     now: Now { matched: reasons.iter().all(|reason| reason.passed), reasons },
                     delivery_standing: delivery
                         .as_ref()
-                        .map(|delivery| standing::standing(delivery, expires_at, places.get(&delivery.id))),
+                        .map(|delivery| {
+                            let batch = endpoint.document.batch.as_ref();
+                            standing::standing(delivery, expires_at, places.get(&delivery.id), batch)
+                        }),
                     delivery,
                 }
             };

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use postrider_model::attempt::Outcome;
+use postrider_model::batch::BatchPlace;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason, Trigger};
 use postrider_model::delivery_phase::DeliveryPhase;
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
@@ -159,6 +160,10 @@ pub struct Attempt {
     /// Why the next attempt was due at that time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_reason: Option<NextAttemptReason>,
+    /// The batch in which the event was sent; absent if it had a request of its own. The headers and the response are those of
+    /// the whole batch; `body` of the delivery is the event's own part of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchPlace>,
 }
 
 /// A header.
@@ -255,6 +260,7 @@ impl From<AttemptRow> for Attempt {
             response_headers: headers(&attempt.response_headers),
             response_excerpt: excerpt(&response_excerpt),
             next_attempt_at: next_attempt_at.map(Timestamp),
+            batch: attempt.batch,
         }
     }
 }

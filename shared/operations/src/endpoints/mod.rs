@@ -21,7 +21,9 @@ use postrider_store::config::{Endpoint as StoredEndpoint, EndpointDraft, Endpoin
 use crate::error::{Error, parse_id};
 use crate::page::{PageQuery, cursor_of};
 use crate::{Caller, Operations};
-use check::{ORDERED_AND_PAUSED, Rules, is_ordered_and_paused, refuse_kept_headers};
+use check::{
+    ORDERED_AND_BATCHED, ORDERED_AND_PAUSED, Rules, is_ordered_and_batched, is_ordered_and_paused, refuse_kept_headers,
+};
 use new_key::NewKey;
 
 pub use chat::{ChatFields, ChatShown, TelegramFields, TelegramShown};
@@ -190,6 +192,9 @@ fn apply_edit(rules: &Rules<'_>, request: &EditEndpoint, draft: &mut EndpointDra
     mistakes.retain(|error| error.pointer.split('/').nth(1).is_some_and(|member| touched.contains(&member)));
     if touched.contains(&"ordering") && !touched.contains(&"status") && is_ordered_and_paused(draft) {
         mistakes.add("/ordering", ORDERED_AND_PAUSED);
+    }
+    if touched.contains(&"ordering") && !touched.contains(&"batch") && is_ordered_and_batched(&draft.document) {
+        mistakes.add("/ordering", ORDERED_AND_BATCHED);
     }
     refuse_kept_headers(request, url.as_deref(), draft, &mut mistakes);
     if draft.document.signature_key != key {

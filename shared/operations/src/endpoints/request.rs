@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use postrider_model::batch::Batch;
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::endpoint::{Channel, SignatureKey};
 use postrider_model::ordering::Ordering;
@@ -112,6 +113,9 @@ pub struct CreateEndpoint {
     /// Lets the deliveries of events with the same key be attempted one after the other, in the order in which the events were
     /// accepted. If absent, deliveries have no order.
     pub ordering: Option<Ordering>,
+    /// Lets several events be sent in one request, which is signed as a whole. If absent, each event has its own request. Not
+    /// together with `ordering`, and only for the channel `web`.
+    pub batch: Option<Batch>,
     /// Whether bodies escape all non-ASCII characters.
     #[serde(default)]
     pub ascii_json: bool,
@@ -177,6 +181,10 @@ pub struct EditEndpoint {
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<Ordering>)]
     pub ordering: Option<Option<Ordering>>,
+    /// When several events are sent in one request. The new value replaces the whole object.
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<Batch>)]
+    pub batch: Option<Option<Batch>>,
     /// Whether bodies escape all non-ASCII characters.
     pub ascii_json: Option<bool>,
     /// The name of the header with the secret token.
@@ -214,6 +222,7 @@ impl CreateEndpoint {
             rate_per_second: self.rate_per_second,
             ordering: self.ordering,
             ordering_generation: 0,
+            batch: self.batch,
             ascii_json: self.ascii_json,
             token_header: self.token_header,
         };
@@ -255,6 +264,7 @@ impl EditEndpoint {
         set!("timeout_seconds", self.timeout_seconds, document.timeout_seconds);
         set!("rate_per_second", self.rate_per_second, document.rate_per_second);
         set!("ordering", self.ordering, document.ordering);
+        set!("batch", self.batch, document.batch);
         set!("ascii_json", self.ascii_json, document.ascii_json);
         set!("token_header", self.token_header, document.token_header);
         set!("status", self.status.map(EndpointStatus::from), draft.status);

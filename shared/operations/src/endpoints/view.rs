@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use postrider_model::batch::Batch;
 use postrider_model::breaker::{BreakerState, BreakerStatement};
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::endpoint::{Channel, SignatureKey};
@@ -135,6 +136,9 @@ pub struct Endpoint {
     /// The order of its deliveries; absent if they have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ordering: Option<Ordering>,
+    /// When several events are sent in one request; absent if each event has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
     /// Whether its bodies escape all non-ASCII characters.
     pub ascii_json: bool,
     /// The name of the header with the secret token.
@@ -260,6 +264,7 @@ impl Endpoint {
             timeout_seconds: document.timeout_seconds,
             rate_per_second: document.rate_per_second,
             ordering: document.ordering,
+            batch: document.batch,
             ascii_json: document.ascii_json,
             token_header: document.token_header,
             previous_secret_until: last_end.map(Timestamp),

@@ -1,5 +1,6 @@
 //! What became of a delivery, in a sentence for people who read the API's answers. The dashboard has translated texts.
 
+use postrider_model::batch::Batch;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason};
 use postrider_model::delivery_phase::DeliveryPhase;
 use postrider_model::timestamp::Timestamp;
@@ -7,18 +8,19 @@ use postrider_model::timestamp::Timestamp;
 use crate::deliveries::{Delivery, PlaceInLine};
 
 /// Returns the sentence. `event_expires_at` is the expiry of the delivery's event, if it has one; `place` is the delivery's place in
-/// a line, if it is in one.
+/// a line, if it is in one; `batch` is set if the endpoint is batched.
 pub(super) fn standing(
     delivery: &Delivery,
     event_expires_at: Option<Timestamp>,
     place: Option<&PlaceInLine>,
+    batch: Option<&Batch>,
 ) -> String {
     let attempts = match delivery.attempt_count {
         1 => "1 attempt".to_owned(),
         count => format!("{count} attempts"),
     };
     match delivery.status {
-        DeliveryStatus::Pending => pending(delivery, place),
+        DeliveryStatus::Pending => pending(delivery, place, batch),
         DeliveryStatus::Delivered => format!("delivered after {attempts}"),
         DeliveryStatus::Failed => format!("failed after {attempts}{}", holding(delivery, place)),
         DeliveryStatus::Cancelled => format!("cancelled after {attempts}"),
@@ -66,7 +68,7 @@ fn in_line(place: Option<&PlaceInLine>) -> String {
     if *held { format!("{position}: it failed, and a person must retry or skip it") } else { position }
 }
 
-fn pending(delivery: &Delivery, place: Option<&PlaceInLine>) -> String {
+fn pending(delivery: &Delivery, place: Option<&PlaceInLine>, batch: Option<&Batch>) -> String {
     let due = delivery.next_attempt_at.map(|at| format!(" at {at}")).unwrap_or_default();
     match (delivery.phase, delivery.held_reason) {
         (Some(DeliveryPhase::Scheduled), _) => {
@@ -78,7 +80,13 @@ fn pending(delivery: &Delivery, place: Option<&PlaceInLine>) -> String {
         (Some(DeliveryPhase::Waiting), _) => "waits behind other deliveries".to_owned(),
         (Some(DeliveryPhase::Paused), _) => "waits because the endpoint was paused, until it is resumed".to_owned(),
         (Some(DeliveryPhase::InLine), _) => in_line(place),
-        _ => "an attempt is due or in progress".to_owned(),
+        _ => match batch {
+            Some(batch) => format!(
+                "an attempt is due or in progress; the endpoint is batched, so the event may wait up to {} ms for others",
+                batch.wait_ms_max
+            ),
+            None => "an attempt is due or in progress".to_owned(),
+        },
     }
 }
 
@@ -126,6 +134,13 @@ mod tests {
             standing(&expired, None, None),
             "discarded after 2 attempts: a delivery is pending for at most 7 days, here until 2023-12-21T01:50:56.000Z"
         );
+    }
+
+    #[test]
+    fn a_delivery_of_a_batched_endpoint_may_wait_for_others() {
+        let pending = delivery(DeliveryStatus::Pending);
+        let sentence = standing(&pending, None, Some(&Batch { wait_ms_max: 250, ..Batch::default() }));
+        assert!(sentence.ends_with("may wait up to 250 ms for others"), "{sentence}");
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl Rules<'_> {
         if is_ordered_and_paused(draft) {
             mistakes.add("/status", ORDERED_AND_PAUSED);
         }
+        self.batch(document, &mut mistakes);
         if document.signature_key == SignatureKey::Ed25519 && !self.profile.only_standard_signature() {
             let detail = "the tenant's profile has another signature than webhook-signature; allowed: hmac";
             mistakes.add("/signature_key", detail);
@@ -167,6 +168,14 @@ pub(super) fn is_ordered_and_paused(draft: &EndpointDraft) -> bool {
     draft.document.ordering.is_some() && draft.status == EndpointStatus::Paused
 }
 
+/// Why an endpoint cannot be ordered and batched.
+pub(super) const ORDERED_AND_BATCHED: &str = "an ordered endpoint cannot be batched, because its deliveries are attempted one after the other; remove the ordering or the batch";
+
+/// Whether an endpoint is ordered and batched, which is refused.
+pub(super) fn is_ordered_and_batched(document: &EndpointDocument) -> bool {
+    document.ordering.is_some() && document.batch.is_some()
+}
+
 /// Refuses fields that apply only to endpoints with a URL.
 fn only_web(draft: &EndpointDraft, mistakes: &mut Mistakes) {
     let document = &draft.document;
@@ -175,6 +184,7 @@ fn only_web(draft: &EndpointDraft, mistakes: &mut Mistakes) {
         ("/headers", !draft.private.headers.is_empty()),
         ("/token_header", document.token_header.is_some()),
         ("/ascii_json", document.ascii_json),
+        ("/batch", document.batch.is_some()),
         ("/signature_key", document.signature_key != SignatureKey::Hmac),
     ];
     for (pointer, _) in only_web.into_iter().filter(|(_, given)| *given) {

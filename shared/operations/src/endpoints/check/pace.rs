@@ -1,13 +1,14 @@
-//! An endpoint's retry schedule, timeout, rate and order.
+//! An endpoint's retry schedule, timeout, rate, order and batches.
 
 use std::time::Duration;
 
+use postrider_model::batch::Batch;
 use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN, DELIVERY_LIFETIME};
 use postrider_model::ordering::KeyReader;
 use postrider_model::retry_schedule::{InvalidSchedule, RetrySchedule};
 use postrider_store::config::EndpointDocument;
 
-use super::Rules;
+use super::{ORDERED_AND_BATCHED, Rules, is_ordered_and_batched};
 use crate::error::Mistakes;
 
 /// Minimum rate of an endpoint: one attempt in 100 s.
@@ -49,6 +50,15 @@ impl Rules<'_> {
             if !(rate >= RATE_MIN.min(highest) && rate <= highest) {
                 mistakes.add("/rate_per_second", format!("{RATE_MIN} to {highest}"));
             }
+        }
+    }
+
+    pub(super) fn batch(&self, document: &EndpointDocument, mistakes: &mut Mistakes) {
+        for (field, detail) in document.batch.iter().flat_map(Batch::mistakes) {
+            mistakes.add(format!("/batch/{field}"), detail);
+        }
+        if is_ordered_and_batched(document) {
+            mistakes.add("/batch", ORDERED_AND_BATCHED);
         }
     }
 

@@ -86,6 +86,36 @@ fn an_ordered_endpoint_is_not_paused() {
 }
 
 #[test]
+fn a_batched_endpoint_has_values_in_their_ranges_and_no_order() {
+    use postrider_model::batch::Batch;
+    use postrider_model::ordering::Ordering;
+    use postrider_store::config::EndpointPrivate;
+    let profiles = Profiles::builtin();
+    let (limits, guard) = (TenantLimits::default(), AddressGuard::default());
+    let rules = Rules { profile: profiles.get("standard").unwrap(), limits: &limits, guard: &guard, event_types: &[] };
+    let mut draft = EndpointDraft {
+        document: EndpointDocument {
+            name: "n".into(),
+            url: Some("https://example.com/".into()),
+            event_types: vec!["*".into()],
+            batch: Some(Batch::default()),
+            ..EndpointDocument::default()
+        },
+        status: EndpointStatus::Active,
+        private: EndpointPrivate::default(),
+    };
+    assert_eq!(rules.check(&draft).pointers(), [""; 0]);
+    draft.document.batch = Some(Batch { events_max: 0, bytes_max: 1, wait_ms_max: 100_000 });
+    assert_eq!(rules.check(&draft).pointers(), ["/batch/events_max", "/batch/bytes_max", "/batch/wait_ms_max"]);
+    draft.document.batch = Some(Batch::default());
+    draft.document.ordering = Some(Ordering::default());
+    assert_eq!(rules.check(&draft).pointers(), ["/batch"]);
+    draft.document.ordering = None;
+    draft.document.channel = Channel::Slack;
+    assert!(rules.check(&draft).pointers().contains(&"/batch"));
+}
+
+#[test]
 fn a_url_is_stored_as_it_is_sent() {
     let profiles = Profiles::builtin();
     let (limits, guard) = (TenantLimits::default(), AddressGuard::default());
