@@ -63,13 +63,13 @@ pub(crate) fn attempt_detail(attempt: &Attempt) -> Markup {
 }
 
 /// Whether the history has the attempt's request as it was sent. `false` for a message to Pushover, which is sent as a form that
-/// is not stored, and for a message to a chat service, whose URL is secret.
+/// is not stored, for a message to a chat service, whose URL is secret, and for a batch, of whose body a delivery has only a part.
 pub(crate) fn can_be_curl(attempt: &Attempt) -> bool {
     let form = |header: &Header| {
         header.name.eq_ignore_ascii_case("content-type")
             && header.value.starts_with("application/x-www-form-urlencoded")
     };
-    !attempt.request_headers.iter().any(form) && !attempt.url.contains(SECRET_MASK)
+    attempt.batch.is_none() && !attempt.request_headers.iter().any(form) && !attempt.url.contains(SECRET_MASK)
 }
 
 fn result(attempt: &Attempt) -> Markup {
@@ -117,6 +117,15 @@ fn facts(attempt: &Attempt) -> Markup {
         @if let Some(late) = attempt.timing.late_ms { dt { (t!("Started late by")) } dd { (duration(late as f64)) } }
         @if let (Some(ms @ HELD_SHOWN_MS..), Some(reason)) = (attempt.held_ms, attempt.held_reason) {
             dt { (t!("Held back for")) } dd { (duration(ms as f64)) ": " (texts::held(reason)) }
+        }
+        @if let Some(batch) = attempt.batch {
+            dt { (t!("Batch")) }
+            dd { (tm!(
+                "event {position} of {size} in {batch}",
+                position = batch.position,
+                size = batch.size,
+                batch = html! { code { (batch.id) } }
+            )) }
         }
         dt { (t!("Request id")) } dd { code { (attempt.send_id) } }
     } }

@@ -10,7 +10,7 @@ use crate::components::{
     DAY, latest_deliveries, listing, public_key, tags, target, tiles, time, top_causes, trouble_banner, verification,
 };
 use crate::failure::Answer;
-use crate::format::{attribute, schedule};
+use crate::format::{attribute, bytes, count, duration, schedule};
 use crate::language::{t, text, tm};
 use crate::page::{Page, WebhookPage};
 
@@ -99,6 +99,15 @@ fn pace(profile: &Profile, endpoint: &Endpoint) -> Markup {
             Some(rate) => (t!("{rate} requests a second", rate = rate)),
             None => (t!("no limit")),
         } }
+        @if let Some(batch) = &endpoint.batch {
+            dt { (t!("Batches")) }
+            dd { (t!(
+                "up to {events} events or {bytes} in a request, after at most {wait}",
+                events = count(batch.events_max.into()),
+                bytes = bytes(batch.bytes_max as usize),
+                wait = duration(f64::from(batch.wait_ms_max))
+            )) }
+        }
         @if let Some(ordering) = &endpoint.ordering {
             dt { (t!("Order")) }
             dd {

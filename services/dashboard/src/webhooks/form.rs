@@ -3,6 +3,10 @@
 use maud::{Markup, html};
 use postrider_model::endpoint::Channel;
 use postrider_model::endpoint::UrlRule;
+use postrider_model::limits::{
+    BATCHED_BYTES_DEFAULT, BATCHED_BYTES_MAX, BATCHED_EVENTS_DEFAULT, BATCHED_EVENTS_MAX, BATCHED_WAIT_MS_DEFAULT,
+    BATCHED_WAIT_MS_MAX,
+};
 use postrider_model::pushover::Sound;
 use postrider_operations::endpoints::MASK;
 use postrider_operations::event_types::EventType;
@@ -311,7 +315,29 @@ fn pace(profile: &Profile, form: &Form, channel: Channel) -> Markup {
                 .hint(t!("Default: {rate}.", rate = rate)).number())
         }
         (ordering(form))
+        @if channel == Channel::Web { (batch(form)) }
     } }
+}
+
+/// How many events are sent in one request.
+fn batch(form: &Form) -> Markup {
+    let choices = [("", t!("each event alone")), ("yes", t!("several events in one request"))];
+    let range = |most: u32, default: u32| {
+        t!("At most {number}. Default: {default}.", number = count(most.into()), default = count(default.into()))
+    };
+    html! {
+        div.pair {
+            (form.field("batch", t!("Send")).choice(choices))
+            (form.field_at("/batch/events_max", "events_max", t!("Events in a request"))
+                .hint(range(BATCHED_EVENTS_MAX, BATCHED_EVENTS_DEFAULT)).number())
+        }
+        div.pair {
+            (form.field_at("/batch/wait_ms_max", "wait_ms_max", t!("Wait for more events, in milliseconds"))
+                .hint(range(BATCHED_WAIT_MS_MAX, BATCHED_WAIT_MS_DEFAULT)).number())
+            (form.field_at("/batch/bytes_max", "bytes_max", t!("Bytes of a request"))
+                .hint(range(BATCHED_BYTES_MAX, BATCHED_BYTES_DEFAULT)).number())
+        }
+    }
 }
 
 /// The order of deliveries.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use postrider_model::batch::Batch;
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::endpoint::Channel;
 use postrider_model::ordering::{OnExhausted, Ordering};
@@ -51,6 +52,10 @@ pub(crate) fn of_endpoint(endpoint: &Endpoint, offered: &[String]) -> Fields {
         .with_some("rate_per_second", endpoint.rate_per_second)
         .with_some("ordering", endpoint.ordering.as_ref().map(|ordering| ordering.on_exhausted.as_str()))
         .with_some("ordering_key", endpoint.ordering.as_ref().and_then(|ordering| ordering.key.as_ref()))
+        .with("batch", if endpoint.batch.is_some() { "yes" } else { "" })
+        .with_some("events_max", endpoint.batch.map(|batch| batch.events_max))
+        .with_some("bytes_max", endpoint.batch.map(|batch| batch.bytes_max))
+        .with_some("wait_ms_max", endpoint.batch.map(|batch| batch.wait_ms_max))
         .with("ascii_json", if endpoint.ascii_json { "yes" } else { "" })
         .with_some("token_header", endpoint.token_header.as_ref())
         .with("version", endpoint.version);
@@ -87,6 +92,7 @@ pub(crate) fn creation(fields: &Fields, channel: Channel, profile: &Profile) -> 
         timeout_seconds: reader.number("/timeout_seconds"),
         rate_per_second: reader.number("/rate_per_second"),
         ordering: ordering(fields, reader.parse("/ordering")),
+        batch: batch(fields, &mut reader).filter(|_| channel == Channel::Web),
         ascii_json: fields.is_checked("ascii_json"),
         token_header: fields.optional("token_header"),
     };
@@ -125,6 +131,7 @@ pub(crate) fn edit(
         timeout_seconds: Some(request.timeout_seconds),
         rate_per_second: Some(request.rate_per_second),
         ordering: Some(request.ordering),
+        batch: web.then_some(request.batch),
         ascii_json: web.then_some(request.ascii_json),
         token_header: web.then_some(request.token_header),
         metadata: None,
@@ -136,6 +143,17 @@ pub(crate) fn edit(
 /// The field `ordering` says what follows a failure; without it, deliveries have no order.
 fn ordering(fields: &Fields, on_exhausted: Option<OnExhausted>) -> Option<Ordering> {
     on_exhausted.map(|on_exhausted| Ordering { key: fields.optional("ordering_key"), on_exhausted })
+}
+
+/// The field `batch` says whether several events are sent in one request. An empty number means the default.
+fn batch(fields: &Fields, reader: &mut FieldReader<'_>) -> Option<Batch> {
+    let default = Batch::default();
+    let batch = Batch {
+        events_max: reader.number("/batch/events_max").unwrap_or(default.events_max),
+        bytes_max: reader.number("/batch/bytes_max").unwrap_or(default.bytes_max),
+        wait_ms_max: reader.number("/batch/wait_ms_max").unwrap_or(default.wait_ms_max),
+    };
+    fields.is_checked("batch").then_some(batch)
 }
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {
