@@ -2,6 +2,8 @@
 //!
 //! The name of a workload is also the name of its row in the table of targets ([`crate::targets`]).
 
+use serde_json::json;
+
 use crate::engine::{Engine, no_limits};
 use crate::load::{Load, Plan, Traffic};
 use crate::report::Report;
@@ -15,6 +17,8 @@ pub(crate) const ONE: &str = "one endpoint";
 pub(crate) const BATCHES: &str = "one endpoint, batches of 100";
 /// Single events at full speed, each for ten endpoints.
 pub(crate) const TEN: &str = "ten endpoints";
+/// The same load as [`BATCHES`] for a batched endpoint, which gets 100 events in a request.
+pub(crate) const BATCHED: &str = "one batched endpoint, batches of 100";
 /// Single events for one endpoint at a low rate.
 pub(crate) const SLOW: &str = "one endpoint at 100/s";
 /// Single events for one endpoint at a rate that is normal in a busy deployment.
@@ -30,7 +34,7 @@ pub(crate) const BARE_BUSY: &str = "bare path at 1000/s";
 
 /// All workloads that need the services, in the order in which they run. Those at a fixed rate come first: after full speed,
 /// PostgreSQL vacuums and analyzes hundreds of thousands of new rows in the background, which would count as their CPU.
-const ALL: [&str; 7] = [SLOW, BUSY, AFTER_BURST, ONE, BATCHES, TEN, IDLE];
+const ALL: [&str; 8] = [SLOW, BUSY, AFTER_BURST, ONE, BATCHES, BATCHED, TEN, IDLE];
 /// The rates of [`SLOW`] and [`BUSY`], in events per second.
 const RATES: [f64; 2] = [100.0, 1_000.0];
 /// Number of events in the burst of the small tenant.
@@ -70,7 +74,7 @@ async fn workload(name: &str, bench: &Bench, engine: &mut Engine, report: &mut R
             report.add(bench.idle(engine, name, times.idle).await?);
             return Ok(());
         }
-        BATCHES => (Load { batch: 100, ..full_speed }, 1),
+        BATCHES | BATCHED => (Load { batch: 100, ..full_speed }, 1),
         TEN => (full_speed, 10),
         SLOW => (Load::at(RATES[0], times.fixed_rate), 1),
         BUSY | AFTER_BURST => (Load::at(RATES[1], times.fixed_rate), 1),
@@ -78,7 +82,10 @@ async fn workload(name: &str, bench: &Bench, engine: &mut Engine, report: &mut R
     };
     let tenant = engine.tenant(name, no_limits()).await?;
     for number in 0..endpoints {
-        let document = endpoint(&format!("endpoint {number}"), &bench.sink.url(number), "bench.event");
+        let mut document = endpoint(&format!("endpoint {number}"), &bench.sink.url(number), "bench.event");
+        if name == BATCHED {
+            document["batch"] = json!({});
+        }
         engine.endpoint(&tenant, document).await?;
     }
     let small = engine.tenant("small", no_limits()).await?;

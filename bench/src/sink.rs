@@ -1,8 +1,9 @@
 //! The sink: responds to every POST with 200 and an empty body, and stores the event id, the endpoint and the time of each
 //! POST.
 //!
-//! `POST /e/<n>` is endpoint `n`. A second port reads requests and never responds (a black hole). A third port responds with
-//! one byte per second. A fourth port refuses connections. A fifth port is like the first one, but responds after 5 ms. `run` calls `GET /count`, `GET /ledger` and `POST /reset` on the
+//! `POST /e/<n>` is endpoint `n`. Of a batch, each event counts as a delivery. A second port reads requests and never responds (a
+//! black hole). A third port responds with one byte per second. A fourth port refuses connections. A fifth port is like the first
+//! one, but responds after 5 ms. `run` calls `GET /count`, `GET /ledger` and `POST /reset` on the
 //! first port. The process stops when its standard input is closed, so it does not outlive `run`.
 //!
 //! For each delivery, the sink only appends to a vector. `ledger` finds duplicates afterwards.
@@ -11,6 +12,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use anyhow::{Context as _, bail};
+use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -97,7 +99,8 @@ async fn serve(
             }
             match behaviour {
                 Behaviour::Answers | Behaviour::AnswersLate => {
-                    handle(&head, at_ns, &mut received.borrow_mut(), &mut answer)?
+                    let body = &buffer[used + head.head_bytes..used + whole];
+                    handle(&head, body, at_ns, &mut received.borrow_mut(), &mut answer)?;
                 }
                 Behaviour::Dribbles => answer.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nOK"),
                 Behaviour::Swallows | Behaviour::Refuses => {}
@@ -119,7 +122,19 @@ async fn serve(
     }
 }
 
-fn handle(head: &Head<'_>, at_ns: u64, received: &mut Vec<Received>, answer: &mut Vec<u8>) -> anyhow::Result<()> {
+/// An event in the body of a batch.
+#[derive(Deserialize)]
+struct Item {
+    id: String,
+}
+
+fn handle(
+    head: &Head<'_>,
+    body: &[u8],
+    at_ns: u64,
+    received: &mut Vec<Received>,
+    answer: &mut Vec<u8>,
+) -> anyhow::Result<()> {
     let endpoint = head.target.strip_prefix("/e/").and_then(|number| number.parse().ok());
     let body = match (head.method, head.target, endpoint) {
         ("POST", "/reset", _) => {
@@ -128,6 +143,11 @@ fn handle(head: &Head<'_>, at_ns: u64, received: &mut Vec<Received>, answer: &mu
         }
         ("GET", "/count", _) => received.len().to_string().into_bytes(),
         ("GET", "/ledger", _) => serde_json::to_vec(received)?,
+        ("POST", _, Some(endpoint)) if head.webhook_id.starts_with(b"bat_") => {
+            let items: Vec<Item> = serde_json::from_slice(body).context("the body of a batch")?;
+            received.extend(items.into_iter().map(|Item { id }| Received { id, endpoint, at_ns }));
+            Vec::new()
+        }
         ("POST", _, Some(endpoint)) => {
             let id = String::from_utf8_lossy(head.webhook_id).into_owned();
             received.push(Received { id, endpoint, at_ns });
