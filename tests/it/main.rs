@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod batches;
 mod blocked;
 mod cancel_and_expunge;
 mod chat;
