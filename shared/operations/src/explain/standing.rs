@@ -127,11 +127,11 @@ mod tests {
     fn an_expired_event_is_told_from_a_delivery_at_the_end_of_its_lifetime() {
         let expired = Delivery { discard_reason: Some(DiscardReason::Expired), ..delivery(DeliveryStatus::Discarded) };
         assert_eq!(
-            standing(&expired, Some(expired.expires_at), None),
+            standing(&expired, Some(expired.expires_at), None, None),
             "discarded after 2 attempts: the event expires at 2023-12-21T01:50:56.000Z, and no attempt may start later"
         );
         assert_eq!(
-            standing(&expired, None, None),
+            standing(&expired, None, None, None),
             "discarded after 2 attempts: a delivery is pending for at most 7 days, here until 2023-12-21T01:50:56.000Z"
         );
     }
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn a_delivery_of_a_batched_endpoint_may_wait_for_others() {
         let pending = delivery(DeliveryStatus::Pending);
-        let sentence = standing(&pending, None, Some(&Batch { wait_ms_max: 250, ..Batch::default() }));
+        let sentence = standing(&pending, None, None, Some(&Batch { wait_ms_max: 250, ..Batch::default() }));
         assert!(sentence.ends_with("may wait up to 250 ms for others"), "{sentence}");
     }
 
@@ -149,7 +149,7 @@ mod tests {
         let pending = delivery(DeliveryStatus::Pending);
         let scheduled = Delivery { phase: Some(DeliveryPhase::Scheduled), next_attempt_at: at, ..pending };
         assert_eq!(
-            standing(&scheduled, None, None),
+            standing(&scheduled, None, None, None),
             "scheduled: the first attempt is due at 2023-12-21T01:50:56.000Z, the event's deliver_at"
         );
     }
@@ -160,7 +160,7 @@ mod tests {
         let first = delivery(DeliveryStatus::Failed);
         let place = |ahead, held| PlaceInLine { key: "17".into(), ahead, behind: 0, first_delivery_id: first.id, held };
         let check = |ahead, held, expected: String| {
-            assert_eq!(standing(&waits, None, Some(&place(ahead, held))), expected);
+            assert_eq!(standing(&waits, None, Some(&place(ahead, held)), None), expected);
         };
         let first_id = first.id;
         check(1, false, format!("waits behind {first_id}, which has the same key \"17\""));
@@ -173,7 +173,7 @@ mod tests {
             ),
         );
         let holds = "failed after 2 attempts; it holds the key \"17\" until a person retries or skips it";
-        assert_eq!(standing(&first, None, Some(&place(0, true))), holds);
-        assert_eq!(standing(&first, None, None), "failed after 2 attempts");
+        assert_eq!(standing(&first, None, Some(&place(0, true)), None), holds);
+        assert_eq!(standing(&first, None, None, None), "failed after 2 attempts");
     }
 }

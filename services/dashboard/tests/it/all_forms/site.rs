@@ -55,8 +55,8 @@ impl Site {
             ids.extend([event.to_string(), delivery.to_string()]);
         }
         ids.push(recorded_test(world, &tenant, &endpoint, r#"{"n": 7}"#).await.to_string());
-        ids.extend(more_endpoints(world, &tenant, profile).await);
-        ids.extend(held_key(world, &tenant).await);
+        ids.extend(Box::pin(more_endpoints(world, &tenant, profile)).await);
+        ids.extend(Box::pin(held_key(world, &tenant)).await);
         for paused in [false, true] {
             let what = if paused { json!({"event_types": ["user.created"]}) } else { json!({"only_failed": true}) };
             let made = world.post(&tenant.key, "/v1/replays", what).await.ok(202);
