@@ -9,7 +9,7 @@ use postrider_model::limits::{RUN_BYTES_MAX, RUN_DELIVERIES_MAX};
 use postrider_wire::messages::{Enqueued, Line, RunReport};
 use uuid::Uuid;
 
-use super::{LineChanges, ReleasedRun, columns, execute, runs};
+use super::{LineChanges, ReleasedRun, columns, execute, runs, use_indexes};
 use crate::error::StoreError;
 use crate::store::LineStore;
 
@@ -87,6 +87,7 @@ impl LineStore {
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         execute(&tx, LEASE, &[&owner]).await?;
+        use_indexes(&tx).await?;
         let mut touched = BTreeSet::new();
         for part in by_generation(&changes.enqueued) {
             enqueue(&tx, part, &mut touched).await?;

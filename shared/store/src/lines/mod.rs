@@ -114,6 +114,13 @@ async fn lock(tx: &impl GenericClient) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Makes the plans of this transaction use indexes. The plan of a prepared statement is kept. If it was made while the tables were
+/// empty, it would read whole tables, and a burst would make each look-up slower than the one before.
+async fn use_indexes(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    execute(tx, "SELECT set_config('enable_seqscan', 'off', true)", &[]).await?;
+    Ok(())
+}
+
 /// Whether this process sequences. The lines are not locked.
 async fn is_leader(tx: &Transaction<'_>, owner: Uuid) -> Result<bool, StoreError> {
     let sql = "SELECT EXISTS (SELECT FROM ordered_sequencer WHERE owner = $1 AND until > clock_timestamp())";

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::advance::release;
-use super::{InLines, ReleasedRun, columns, execute, lock, runs};
+use super::{InLines, ReleasedRun, columns, execute, lock, runs, use_indexes};
 use crate::error::StoreError;
 use crate::sql::RowExt;
 use crate::store::LineStore;
@@ -76,6 +76,7 @@ impl LineStore {
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         let is_leader = execute(&tx, LEASE, &[&owner]).await? > 0;
+        use_indexes(&tx).await?;
         if !is_leader && !confirmed.is_empty() {
             lock(&tx).await?;
         }

@@ -242,3 +242,27 @@ async fn a_cancelled_replay_holds_no_line() {
     assert_eq!(held.iter().map(|line| line.held).collect::<Vec<_>>(), [new.delivery.id], "not a line of the replay");
     assert_eq!(sweep(store).await.iter().map(ids).collect::<Vec<_>>(), [[waiting.delivery.id]]);
 }
+
+/// The plans of prepared statements are kept, and the first ones are made while the tables are empty.
+#[tokio::test]
+async fn no_statement_reads_whole_tables_of_lines() {
+    let fixture = Fixture::new("lines-plans").await;
+    let store = &fixture.store;
+    for _ in 0..10 {
+        let task = first_task(&event(TenantId::OPERATOR, UnixMillis::now()), EndpointId::generate());
+        let runs = advance(store, vec![enqueued("k", 0, &task)], vec![]).await;
+        let confirmed = [(runs[0].line.clone(), runs[0].run)];
+        store.lines().sweep(Uuid::nil(), &confirmed, &[]).await.unwrap();
+        advance(store, vec![], vec![report(&runs[0], &ids(&runs[0]))]).await;
+    }
+    // The statistics of a connection are complete when it has ended.
+    fixture.terminate_all().await;
+    let scans = "SELECT sum(idx_scan)::bigint FROM pg_stat_user_tables WHERE relname = 'ordered_lines'";
+    while fixture.number(scans).await == 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Each index read its table once when it was made.
+    let whole = "SELECT sum(seq_scan)::bigint - (SELECT count(*) FROM pg_indexes WHERE tablename IN ('ordered_lines', 'ordered_deliveries'))
+                 FROM pg_stat_user_tables WHERE relname IN ('ordered_lines', 'ordered_deliveries')";
+    assert_eq!(fixture.number(whole).await, 0);
+}
