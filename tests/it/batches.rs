@@ -129,7 +129,7 @@ async fn cancelled_and_expunged_events_leave_a_batch() {
         deliveries.push(tenant.wait_for_first_attempt(id).await["id"].as_str().expect("an id").to_owned());
     }
     tenant.post(&format!("/v1/deliveries/{}/cancel", deliveries[0]), &json!({})).await;
-    tenant.post(&format!("/v1/events/{}/expunge", ids[1]), &json!({})).await;
+    tenant.delete(&format!("/v1/events/{}/payload", ids[1])).await;
     let sent = stage.receiver.next().await;
     assert_eq!(set(&events(&sent)), set(&ids[2..]));
     assert_eq!(sent.header("postrider-batch-size"), "4");
@@ -170,8 +170,7 @@ async fn what_cannot_be_batched_is_refused_with_the_reason() {
     };
     refused(json!({"batch": {}, "ordering": {}}), "/batch", "one after the other").await;
     refused(json!({"batch": {"events_max": 1_001}}), "/batch/events_max", "1 to 1000").await;
-    let slack =
-        json!({"channel": "slack", "url": null, "webhook_url": "https://hooks.slack.com/services/a/b/c", "batch": {}});
+    let slack = json!({"channel": "slack", "url": null, "chat": {"webhook_url": "https://hooks.slack.com/services/a/b/c"}, "batch": {}});
     refused(slack, "/batch", "does not apply").await;
     let endpoint = stage.endpoint(json!({"batch": {}})).await;
     let path = format!("/v1/endpoints/{}", endpoint.id());
