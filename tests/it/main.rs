@@ -15,6 +15,7 @@ mod dashboard;
 mod dead_letters;
 mod deploy;
 mod disk;
+mod email;
 mod erasure;
 mod event_types;
 mod every_product;

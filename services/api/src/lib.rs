@@ -38,6 +38,7 @@ use postrider_access::KeyTable;
 use postrider_broker::Broker;
 use postrider_egress::AddressGuard;
 use postrider_http::server::{self, ServeOptions};
+use postrider_mail::Recipients;
 use postrider_operations::{DashboardAddress, Operations, RequestBudget};
 use postrider_profiles::Profiles;
 use postrider_store::Store;
@@ -77,6 +78,8 @@ pub struct Deps {
     pub profiles: Arc<Profiles>,
     /// Decides which URLs an endpoint may have.
     pub guard: AddressGuard,
+    /// The addresses to which endpoints may send e-mail.
+    pub recipients: Recipients,
     /// The readiness check, which passes once keys are loaded.
     pub ready: Check,
 }
@@ -99,7 +102,7 @@ pub struct Service {
 /// request with a tenant's key gets 503. The caller supervises the tasks, and runs [`run_eraser`] in the same process.
 pub fn start(config: Config, deps: Deps, tasks: &Tasks) -> Service {
     metrics::describe();
-    let Deps { broker, store, profiles, guard, ready } = deps;
+    let Deps { broker, store, profiles, guard, recipients, ready } = deps;
     let stop = tasks.stop().clone();
     let keys = Arc::new(KeyTable::new(&config.operator_keys));
     let applied = watch::Sender::new(0);
@@ -108,8 +111,15 @@ pub fn start(config: Config, deps: Deps, tasks: &Tasks) -> Service {
     let feed = store.feed().follow(FeedScope::KEYS, stop.clone());
     tasks.spawn("api.config_feed", follow(Arc::clone(&keys), feed, applied, ready));
     tasks.spawn("api.key_use", note_key_use(Arc::clone(&keys), store.clone(), stop.clone()));
-    let deps =
-        postrider_operations::Deps { broker, store: store.clone(), profiles, guard, keys, address: config.address };
+    let deps = postrider_operations::Deps {
+        broker,
+        store: store.clone(),
+        profiles,
+        guard,
+        recipients,
+        keys,
+        address: config.address,
+    };
     let operations = Arc::new(Operations::new(deps, stop));
     let api = Arc::new(Api { store, operations: Arc::clone(&operations) });
     let document = Bytes::from(openapi().to_string());

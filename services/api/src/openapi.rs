@@ -27,7 +27,7 @@ use crate::{Api, routes};
         (name = "tenants", description = "Tenants: the operator's customers"),
         (name = "keys", description = "API keys of a tenant, and keys that publish for several"),
         (name = "portal", description = "Portal links: they open a tenant's dashboard without an API key"),
-        (name = "endpoints", description = "Endpoints: the URLs, Pushover users and chats that receive a tenant's events"),
+        (name = "endpoints", description = "Endpoints: the URLs, Pushover users, chats and e-mail addresses that receive a tenant's events"),
         (name = "event types", description = "A tenant's catalog: its event types and the shape of their data"),
         (name = "events", description = "Events that were accepted, and their payloads"),
         (name = "deliveries", description = "Deliveries: one event for one endpoint each, with their attempts"),

@@ -338,6 +338,7 @@ pub(crate) fn field_label(id: &str) -> Text {
         "webhook_url" => t!("Webhook URL"),
         "bot_token" => t!("Bot token"),
         "chat_id" => t!("Chat"),
+        "recipients" => t!("Recipients"),
         "retry_schedule_seconds" => t!("Retry schedule seconds"),
         "timeout_seconds" => t!("Timeout seconds"),
         "ordering" => t!("Deliver"),

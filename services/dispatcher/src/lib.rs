@@ -43,6 +43,7 @@ use std::time::Duration;
 
 use postrider_broker::{BatchOptions, Broker, Queue};
 use postrider_egress::Egress;
+use postrider_mail::Mailer;
 use postrider_model::delivery::Lane;
 use postrider_profiles::Profiles;
 use postrider_store::Store;
@@ -56,6 +57,7 @@ pub use config::Config;
 pub use endpoint::service::ServiceUrls;
 pub use settings::Settings;
 
+use attempt::outbound::Outbound;
 use breaker_sync::BreakerSync;
 use dispatcher::{Dispatcher, Shared};
 use dispatcher_count::DispatcherCount;
@@ -77,6 +79,8 @@ pub struct Deps {
     pub store: Store,
     /// Sends the requests.
     pub egress: Egress,
+    /// Sends e-mail; `None` if the deployment has no SMTP server.
+    pub mailer: Option<Mailer>,
     /// All profiles of the deployment.
     pub profiles: Arc<Profiles>,
     /// Base URLs of the services for people.
@@ -93,7 +97,7 @@ pub struct Deps {
 /// A background task failed.
 pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<(), TaskFailed> {
     metrics::describe();
-    let Deps { broker, store, egress, profiles, services, ready } = deps;
+    let Deps { broker, store, egress, mailer, profiles, services, ready } = deps;
     // `done` is cancelled after the drain, so that the background tasks outlive `stop`.
     let done = CancellationToken::new();
     let drained = done.clone().drop_guard();
@@ -120,7 +124,8 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
         members_max: config.outcomes_max.max(1),
         ..BatchOptions::default()
     };
-    let dispatcher = Arc::new(Dispatcher::new(&broker, egress, loader, outcomes, shared, stop.clone()));
+    let dispatcher =
+        Arc::new(Dispatcher::new(&broker, Outbound { egress, mailer }, loader, outcomes, shared, stop.clone()));
 
     tokio::select! {
         () = stop.cancelled() => return Ok(()),

@@ -73,6 +73,8 @@ pub(crate) struct DispatcherArgs {
     #[command(flatten)]
     pub(crate) egress: postrider_egress::Settings,
     #[command(flatten)]
+    pub(crate) mail: postrider_mail::Settings,
+    #[command(flatten)]
     pub(crate) dispatcher: postrider_dispatcher::Settings,
 }
 
@@ -98,6 +100,8 @@ pub(crate) struct ApiArgs {
     pub(crate) master_keys: MasterKeySettings,
     #[command(flatten)]
     pub(crate) egress: postrider_egress::Settings,
+    #[command(flatten)]
+    pub(crate) mail: postrider_mail::Settings,
 }
 
 /// Settings of `postrider all`.
@@ -115,6 +119,8 @@ pub(crate) struct AllArgs {
     pub(crate) master_keys: MasterKeySettings,
     #[command(flatten)]
     pub(crate) egress: postrider_egress::Settings,
+    #[command(flatten)]
+    pub(crate) mail: postrider_mail::Settings,
     #[command(flatten)]
     pub(crate) dispatcher: postrider_dispatcher::Settings,
     #[command(flatten)]
@@ -194,9 +200,13 @@ impl Command {
         let (service, own): (Option<&ServiceArgs>, Vec<&dyn CheckSettings>) = match self {
             Self::Ingest(args) => (Some(&args.service), vec![&args.ingest, &args.access]),
             Self::Fanout(service) => (Some(service), Vec::new()),
-            Self::Dispatcher(args) => (Some(&args.service), vec![&args.master_keys, &args.egress, &args.dispatcher]),
+            Self::Dispatcher(args) => {
+                (Some(&args.service), vec![&args.master_keys, &args.egress, &args.mail, &args.dispatcher])
+            }
             Self::Recorder(args) => (Some(&args.service), vec![&args.recorder]),
-            Self::Api(args) => (Some(&args.service), vec![&args.access, &args.api, &args.master_keys, &args.egress]),
+            Self::Api(args) => {
+                (Some(&args.service), vec![&args.access, &args.api, &args.master_keys, &args.egress, &args.mail])
+            }
             Self::All(args) => (Some(&args.service), args.settings()),
             Self::Migrate(args) => (None, vec![&args.database]),
             Self::Audit(args) => (None, vec![&args.database]),
@@ -215,7 +225,16 @@ impl ServiceArgs {
 
 impl AllArgs {
     fn settings(&self) -> Vec<&dyn CheckSettings> {
-        vec![&self.ingest, &self.access, &self.api, &self.master_keys, &self.egress, &self.dispatcher, &self.recorder]
+        vec![
+            &self.ingest,
+            &self.access,
+            &self.api,
+            &self.master_keys,
+            &self.egress,
+            &self.mail,
+            &self.dispatcher,
+            &self.recorder,
+        ]
     }
 }
 

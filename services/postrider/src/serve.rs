@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use axum::Router;
 use postrider_egress::{AddressGuard, Egress};
+use postrider_mail::Mailer;
 use postrider_operations::DashboardAddress;
 use postrider_operations::portal::Framing;
 use postrider_profiles::Mappings;
@@ -32,9 +33,9 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
         }
         Command::Dispatcher(args) => {
             let keys = Some(&args.master_keys);
-            let egress = wiring::egress(&args.egress)?;
+            let clients = (wiring::egress(&args.egress)?, wiring::mailer(&args.mail)?);
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
-            dispatcher(&mut process, egress, &args.dispatcher);
+            dispatcher(&mut process, clients, &args.dispatcher);
             process.run(Router::new()).await
         }
         Command::Recorder(args) => {
@@ -45,18 +46,18 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
         Command::Api(args) => {
             let keys = Some(&args.master_keys);
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
-            let routes = api(&mut process, &args.api, &args.access, &args.egress)?;
+            let routes = api(&mut process, &args.api, &args.access, &args.egress, &args.mail)?;
             process.run(routes).await
         }
         Command::All(args) => {
             let keys = Some(&args.master_keys);
             let mappings = wiring::mappings(&args.ingest, &args.service.profiles)?;
-            let egress = wiring::egress(&args.egress)?;
+            let clients = (wiring::egress(&args.egress)?, wiring::mailer(&args.mail)?);
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
             let publishing = ingest(&mut process, mappings, &args.access);
-            let routes = publishing.merge(api(&mut process, &args.api, &args.access, &args.egress)?);
+            let routes = publishing.merge(api(&mut process, &args.api, &args.access, &args.egress, &args.mail)?);
             fanout(&mut process);
-            dispatcher(&mut process, egress, &args.dispatcher);
+            dispatcher(&mut process, clients, &args.dispatcher);
             recorder(&mut process, &args.recorder);
             process.run(routes).await
         }
@@ -92,12 +93,17 @@ fn fanout(process: &mut Process) {
     process.role("fanout", |stop| postrider_fanout::run(postrider_fanout::Config::default(), deps, stop));
 }
 
-fn dispatcher(process: &mut Process, egress: Egress, settings: &postrider_dispatcher::Settings) {
+fn dispatcher(
+    process: &mut Process,
+    (egress, mailer): (Egress, Option<Mailer>),
+    settings: &postrider_dispatcher::Settings,
+) {
     let shared = &process.shared;
     let deps = postrider_dispatcher::Deps {
         broker: shared.broker.clone(),
         store: shared.store.clone(),
         egress,
+        mailer,
         profiles: shared.profiles.clone(),
         services: postrider_dispatcher::ServiceUrls {
             pushover: settings.pushover_url.clone(),
@@ -129,6 +135,7 @@ fn api(
     settings: &postrider_api::Settings,
     access: &postrider_access::Settings,
     egress: &postrider_egress::Settings,
+    mail: &postrider_mail::Settings,
 ) -> anyhow::Result<Router> {
     let oidc = wiring::identity_provider(settings)?;
     let shared = &process.shared;
@@ -141,6 +148,7 @@ fn api(
             allow_http: egress.allow_http,
             chat_hosts: egress.chat_hosts.0.clone(),
         },
+        recipients: mail.recipients(),
         ready: shared.health.check("api configuration"),
     };
     let frame_ancestors = settings.frame_ancestors.0.clone();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use postrider_broker::{Broker, BrokerConfig, BrokerError, PublishState};
 use postrider_egress::{Egress, EgressConfig};
+use postrider_mail::Mailer;
 use postrider_oidc::Provider;
 use postrider_profiles::{Mappings, Profiles};
 use postrider_store::crypto::MasterKeys;
@@ -75,6 +76,11 @@ pub(crate) fn egress(args: &postrider_egress::Settings) -> anyhow::Result<Egress
         connect_timeout: args.connect_timeout,
     };
     Egress::new(config).context("POSTRIDER_EGRESS_CA_FILE or POSTRIDER_EGRESS_PROXY")
+}
+
+/// Creates the client for e-mail, without connecting. Returns `None` if no SMTP server is set.
+pub(crate) fn mailer(settings: &postrider_mail::Settings) -> anyhow::Result<Option<Mailer>> {
+    settings.mailer().context("POSTRIDER_SMTP_URL, POSTRIDER_SMTP_CA_FILE or POSTRIDER_MAIL_FROM")
 }
 
 /// Creates the client of the identity provider, without a request. Returns `None` if no provider is set.

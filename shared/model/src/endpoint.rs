@@ -22,14 +22,18 @@ pub enum Channel {
     Teams,
     /// A message of a Telegram bot to a chat.
     Telegram,
+    /// An e-mail through the operator's SMTP server.
+    Email,
 }
 names!(Channel {
     Web => "web", Pushover => "pushover", Slack => "slack", Discord => "discord", Teams => "teams", Telegram => "telegram",
+    Email => "email",
 });
 
 impl Channel {
     /// Every channel, in the order of the dashboard.
-    pub const ALL: [Self; 6] = [Self::Web, Self::Pushover, Self::Slack, Self::Discord, Self::Teams, Self::Telegram];
+    pub const ALL: [Self; 7] =
+        [Self::Web, Self::Pushover, Self::Slack, Self::Discord, Self::Teams, Self::Telegram, Self::Email];
 
     /// The name of the service for people.
     pub fn label(self) -> &'static str {
@@ -40,6 +44,7 @@ impl Channel {
             Self::Discord => "Discord",
             Self::Teams => "Microsoft Teams",
             Self::Telegram => "Telegram",
+            Self::Email => "E-mail",
         }
     }
 
@@ -59,7 +64,7 @@ impl Channel {
             Self::Web | Self::Pushover => None,
             // Discord's limits are in its responses. 5 messages in 10 s stay below those in use.
             Self::Discord => Some(0.5),
-            Self::Slack | Self::Teams | Self::Telegram => Some(1.0),
+            Self::Slack | Self::Teams | Self::Telegram | Self::Email => Some(1.0),
         }
     }
 

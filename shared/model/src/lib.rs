@@ -18,9 +18,9 @@
 //! | [Origin](event::Origin) | what caused an event: an API call or the product's dashboard |
 //! | Profile | what makes deliveries look like one product's: envelope, headers, signature, retries (`postrider-profiles`) |
 //! | [Brand](brand::Brand) | what makes the dashboard look like one product's: name, accent colour, logo, links, terms, language |
-//! | [Endpoint](ids::EndpointId) | where a tenant receives events: a URL, a Pushover user or a chat |
-//! | [Channel](endpoint::Channel) | how deliveries reach an endpoint: HTTP, Pushover or a chat service |
-//! | [Notification](notification::Notification) | the readable text of an event, which chat services show |
+//! | [Endpoint](ids::EndpointId) | where a tenant receives events: a URL, a Pushover user, a chat or e-mail addresses |
+//! | [Channel](endpoint::Channel) | how deliveries reach an endpoint: HTTP, Pushover, a chat service or e-mail |
+//! | [Notification](notification::Notification) | the readable text of an event, which chat services and e-mail show |
 //! | [Subscription](subscription::Subscription) | the event types and filters of an endpoint |
 //! | [Filter](subscription::FilterValues) | the values that a subscription accepts for an attribute |
 //! | [Payload filter](payload_filter::PayloadFilter) | a condition on `data`, `metadata` and attributes |

@@ -181,6 +181,8 @@ pub const TEAMS_CARD_CHARS_MAX: usize = 14_000;
 pub const TELEGRAM_MESSAGE_CHARS_MAX: usize = 4_096;
 /// Maximum number of bytes of a Telegram bot's token, and of the id of a chat.
 pub const TELEGRAM_FIELD_BYTES_MAX: usize = 128;
+/// Maximum number of recipients of an e-mail endpoint.
+pub const EMAIL_RECIPIENTS_MAX: usize = 10;
 /// Maximum number of requests per second of a tenant to the API, with all of its keys together.
 pub const API_REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(200).unwrap();
 /// The burst of a tenant's requests to the API.

@@ -63,6 +63,7 @@ use std::time::Duration;
 use postrider_access::KeyTable;
 use postrider_broker::{BreakerStates, Broker};
 use postrider_egress::AddressGuard;
+use postrider_mail::Recipients;
 use postrider_model::limits::{OIDC_EXCHANGES_PER_PEER_BURST, OIDC_EXCHANGES_PER_PEER_SECOND};
 use postrider_profiles::{Profile, Profiles};
 use postrider_relay::Relay;
@@ -93,6 +94,8 @@ pub struct Deps {
     pub profiles: Arc<Profiles>,
     /// Decides which URLs an endpoint may have.
     pub guard: AddressGuard,
+    /// The addresses to which e-mail may be sent.
+    pub recipients: Recipients,
     /// The API keys of this process.
     pub keys: Arc<KeyTable<RequestBudget>>,
     /// How people reach the dashboard.
@@ -107,6 +110,7 @@ pub struct Operations {
     store: Store,
     profiles: Arc<Profiles>,
     guard: AddressGuard,
+    recipients: Recipients,
     keys: Arc<KeyTable<RequestBudget>>,
     unknown_keys: UnknownKeys,
     sign_ins: PeerBudget,
@@ -119,7 +123,7 @@ pub struct Operations {
 impl Operations {
     /// Creates the operations. They receive the dispatchers' statements about breakers until `stop` is cancelled.
     pub fn new(deps: Deps, stop: CancellationToken) -> Self {
-        let Deps { broker, store, profiles, guard, keys, address } = deps;
+        let Deps { broker, store, profiles, guard, recipients, keys, address } = deps;
         let relay = Relay::new(&broker, store.clone(), Arc::clone(&profiles));
         let breakers = BreakerStates::follow(&broker, stop.clone());
         let (unknown_keys, edits, heavy) = (UnknownKeys::new(store.clone()), EditBudgets::default(), Heavy::new());
@@ -131,6 +135,7 @@ impl Operations {
             store,
             profiles,
             guard,
+            recipients,
             keys,
             unknown_keys,
             sign_ins,

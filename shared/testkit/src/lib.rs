@@ -3,7 +3,7 @@
 //! Owns: the RabbitMQ and PostgreSQL of the checkout ([`engines`]), a vhost and a database for each test ([`engines::Scope`]),
 //! a broker and a database that a test may kill ([`engines::PrivateRabbit`], [`engines::PrivatePostgres`]), a network that a
 //! test may stall ([`proxy`]), access to processes through `/proc` ([`procs`]), a browser ([`browser`]), Python packages
-//! ([`python`]), the languages in which customers verify deliveries ([`receivers`]) and programs that check deployment files
+//! ([`python`]), an SMTP server ([`smtp`]), the languages in which customers verify deliveries ([`receivers`]) and programs that check deployment files
 //! ([`debian`]).
 //!
 //! Promises: everything that it starts ends when its owner is dropped; a test without an engine fails and prints the command to
@@ -19,6 +19,7 @@ pub mod proxy;
 pub mod python;
 pub mod receivers;
 pub mod rollups;
+pub mod smtp;
 
 /// Makes ring the crypto provider of every TLS connection of the process. May be called repeatedly.
 pub fn install_crypto() {

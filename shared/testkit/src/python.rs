@@ -23,6 +23,14 @@ pub struct Package {
 pub const PIKA: Package =
     Package { module: "pika", requirement: "pika==1.3.2", folder: "pika", hint: "apt-get install -y python3-pika" };
 
+/// The SMTP server that takes e-mail in tests.
+pub const AIOSMTPD: Package = Package {
+    module: "aiosmtpd.smtp",
+    requirement: "aiosmtpd==1.4.6",
+    folder: "aiosmtpd",
+    hint: "apt-get install -y python3-aiosmtpd",
+};
+
 /// The package that fuzzes the API: `-m schemathesis.cli run …`.
 pub const SCHEMATHESIS: Package = Package {
     module: "schemathesis.cli",

@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 use postrider_api::{Config, Deps, Service};
 use postrider_broker::{Broker, BrokerConfig};
 use postrider_egress::AddressGuard;
+use postrider_mail::Recipients;
 use postrider_operations::DashboardAddress;
 use postrider_operations::portal::Framing;
 use postrider_profiles::Profiles;
@@ -83,6 +84,7 @@ impl World {
             store: store.clone(),
             profiles: Arc::new(profiles),
             guard: AddressGuard { chat_hosts: vec!["chat.example.com".into()], ..AddressGuard::default() },
+            recipients: Recipients::of_domains(&["example.com".into()]),
             ready: health.check("api"),
         };
         let public_url = Some("https://hooks.example.com".parse().unwrap());

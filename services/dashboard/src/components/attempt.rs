@@ -63,13 +63,17 @@ pub(crate) fn attempt_detail(attempt: &Attempt) -> Markup {
 }
 
 /// Whether the history has the attempt's request as it was sent. `false` for a message to Pushover, which is sent as a form that
-/// is not stored, for a message to a chat service, whose URL is secret, and for a batch, of whose body a delivery has only a part.
+/// is not stored, for a message to a chat service, whose URL is secret, for e-mail, and for a batch, of whose body a delivery has only a
+/// part.
 pub(crate) fn can_be_curl(attempt: &Attempt) -> bool {
     let form = |header: &Header| {
         header.name.eq_ignore_ascii_case("content-type")
             && header.value.starts_with("application/x-www-form-urlencoded")
     };
-    attempt.batch.is_none() && !attempt.request_headers.iter().any(form) && !attempt.url.contains(SECRET_MASK)
+    attempt.batch.is_none()
+        && !attempt.request_headers.iter().any(form)
+        && !attempt.url.contains(SECRET_MASK)
+        && !attempt.url.starts_with("mailto:")
 }
 
 fn result(attempt: &Attempt) -> Markup {

@@ -141,7 +141,7 @@ fn linked(error: &FieldError) -> Markup {
 /// The id of the field that a pointer names.
 fn field_id(pointer: &str) -> &str {
     let pointer = pointer.trim_start_matches('/');
-    let groups = ["pushover/", "chat/", "telegram/", "limits/"];
+    let groups = ["pushover/", "chat/", "telegram/", "email/", "limits/"];
     let id = groups.into_iter().find_map(|group| pointer.strip_prefix(group)).unwrap_or(pointer);
     id.split('/').next().unwrap_or_default()
 }

@@ -28,6 +28,9 @@ pub(crate) fn webhook_name(id: EndpointId, names: &EndpointNames) -> String {
 /// Where an endpoint's deliveries go: its URL without secrets, or the service.
 pub(crate) fn target(endpoint: &Endpoint) -> String {
     let label = endpoint.channel.label();
+    if let Some(email) = &endpoint.email {
+        return email.recipients.join(", ");
+    }
     match (&endpoint.url, &endpoint.chat, &endpoint.telegram) {
         (Some(url), ..) => url.clone(),
         (_, Some(chat), _) => format!("{label}: {}", chat.webhook_url),

@@ -90,6 +90,7 @@ pub(crate) fn form(page: &Page, form: &Form, offers: &Offers, purpose: Purpose<'
                     Channel::Pushover => (pushover(form)),
                     Channel::Slack | Channel::Discord | Channel::Teams => (chat(form, channel)),
                     Channel::Telegram => (telegram(form)),
+                    Channel::Email => (email(form)),
                     Channel::Web => {
                         (form.field("url", t!("Postback URL")).hint(url_hint(&page.profile)).wide().url())
                         (web_details(&page.profile, form, purpose))
@@ -200,6 +201,11 @@ fn telegram(form: &Form) -> Markup {
             .hint(t!("The id of the chat, such as -1001234567890, or its public name, such as @alerts. Add the bot to it first."))
             .code().text())
     }
+}
+
+fn email(form: &Form) -> Markup {
+    let hint = t!("1 to 10 e-mail addresses, one per line. Each sees the others.");
+    html! { (form.field_at("/email/recipients", "recipients", t!("Recipients")).hint(hint).code().area(3)) }
 }
 
 fn event_types(page: &Page, catalog: &[EventType], form: &Form) -> Markup {

@@ -10,7 +10,8 @@ use postrider_model::delivery::EndpointStatus;
 use postrider_model::endpoint::Channel;
 use postrider_model::ordering::{OnExhausted, Ordering};
 use postrider_operations::endpoints::{
-    ChatFields, CreateEndpoint, EditEndpoint, Endpoint, MASK, PushoverFields, RequestedStatus, TelegramFields,
+    ChatFields, CreateEndpoint, EditEndpoint, EmailFields, Endpoint, MASK, PushoverFields, RequestedStatus,
+    TelegramFields,
 };
 use postrider_operations::{Error, FieldError};
 use postrider_profiles::Profile;
@@ -43,6 +44,7 @@ pub(crate) fn of_endpoint(endpoint: &Endpoint, offered: &[String]) -> Fields {
         .with_some("webhook_url", endpoint.chat.as_ref().map(|chat| &chat.webhook_url))
         .with_some("bot_token", endpoint.telegram.as_ref().map(|telegram| telegram.bot_token))
         .with_some("chat_id", endpoint.telegram.as_ref().map(|telegram| &telegram.chat_id))
+        .with_some("recipients", endpoint.email.as_ref().map(|email| email.recipients.join("\n")))
         .with_all("event_types", checked)
         .with("other_types", typed.into_iter().map(String::as_str).collect::<Vec<_>>().join("\n"))
         .with_some("payload_filter", filter)
@@ -81,6 +83,8 @@ pub(crate) fn creation(fields: &Fields, channel: Channel, profile: &Profile) -> 
             bot_token: Some(fields.get("bot_token").to_owned()),
             chat_id: Some(fields.get("chat_id").to_owned()),
         }),
+        email: (channel == Channel::Email)
+            .then(|| EmailFields { recipients: lines(fields.get("recipients")).map(str::to_owned).collect() }),
         event_types: event_types(fields),
         filters: filters(fields, profile),
         payload_filter: reader.take(payload_filter(fields)),
@@ -121,6 +125,7 @@ pub(crate) fn edit(
         pushover: request.pushover,
         chat: request.chat,
         telegram: request.telegram,
+        email: request.email,
         event_types: Some(request.event_types),
         filters: Some(request.filters),
         payload_filter: Some(request.payload_filter),

@@ -209,7 +209,8 @@ async fn every_text_of_every_page_can_be_translated() {
         let own = format!("/dashboard/{}", empty.id);
         let pages =
             ["/webhooks", "/webhooks/new", "/webhooks/new?channel=pushover", "/deliveries", "/events", "/event-types"];
-        let chats = ["slack", "discord", "teams", "telegram"].map(|chat| format!("/webhooks/new?channel={chat}"));
+        let chats =
+            ["slack", "discord", "teams", "telegram", "email"].map(|chat| format!("/webhooks/new?channel={chat}"));
         for path in chats.iter().map(String::as_str).chain(pages).chain([
             "/replays",
             "/replays/new",

@@ -4,12 +4,13 @@
 pub(crate) mod body;
 mod echoed_secrets;
 pub(crate) mod headers;
+pub(crate) mod outbound;
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use postrider_egress::{Egress, Request, Response};
+use postrider_egress::Response;
 use postrider_model::attempt::Outcome;
 use postrider_model::batch::BatchPlace;
 use postrider_model::delivery::{HeldReason, Trigger};
@@ -27,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::next_step;
 use echoed_secrets::EchoedSecrets;
 use headers::Subject;
+use outbound::Outbound;
 
 /// A request that was made.
 #[derive(Debug)]
@@ -91,7 +93,7 @@ pub(crate) struct Circumstances {
 
 /// Makes the attempt of `task` alone. A delivery of a batched endpoint is sent as a batch with one member.
 pub(crate) async fn make(
-    egress: &Egress,
+    outbound: &Outbound,
     metrics: &Metrics,
     endpoint: &PreparedEndpoint,
     task: &DeliveryTask,
@@ -100,8 +102,8 @@ pub(crate) async fn make(
 ) -> Attempted {
     let place = endpoint.batch.map(|_| BatchPlace { id: BatchId::generate(), position: 1, size: 1 });
     let sent = match place {
-        Some(BatchPlace { id, .. }) => post_batch(egress, metrics, endpoint, id, (task, &body), &[]).await,
-        None => post(egress, metrics, endpoint, Subject::Delivery(task), (task, body)).await,
+        Some(BatchPlace { id, .. }) => post_batch(outbound, metrics, endpoint, id, (task, &body), &[]).await,
+        None => post(outbound, metrics, endpoint, Subject::Delivery(task), (task, body)).await,
     };
     let circumstances = Circumstances { held, batch: place, gathers_since: None };
     let record = record(metrics, endpoint, task, &sent, circumstances);
@@ -113,7 +115,7 @@ pub(crate) type WithBody<'a> = (&'a DeliveryTask, &'a Bytes);
 
 /// Sends the deliveries of a batch in one request.
 pub(crate) async fn post_batch(
-    egress: &Egress,
+    outbound: &Outbound,
     metrics: &Metrics,
     endpoint: &PreparedEndpoint,
     id: BatchId,
@@ -126,12 +128,12 @@ pub(crate) async fn post_batch(
     let body = endpoint.profile.batch.render(members.map(|(task, body)| (&task.delivery.event, &body[..]))).into();
     metrics.batches.increment(1);
     metrics.batched.increment(1 + others.len() as u64);
-    post(egress, metrics, endpoint, subject, (first.0, body)).await
+    post(outbound, metrics, endpoint, subject, (first.0, body)).await
 }
 
 /// Makes a request. Its span belongs to the delivery `task`.
 async fn post(
-    egress: &Egress,
+    outbound: &Outbound,
     metrics: &Metrics,
     endpoint: &PreparedEndpoint,
     subject: Subject<'_>,
@@ -152,10 +154,9 @@ async fn post(
     let headers = headers::request(endpoint, subject, started_at, &body, Some(&traceparent));
     let request_headers = headers::recorded(endpoint, &headers);
     let secrets = EchoedSecrets::of(endpoint, &headers);
-    let request = Request { url: &endpoint.target.url, headers, body, timeout: endpoint.timeout };
     // This future is boxed because it is the largest part of a delivery's future, which is copied when the delivery's task is
     // spawned.
-    let mut response = Box::pin(egress.send(request).instrument(span.clone())).await;
+    let mut response = Box::pin(outbound.send(endpoint, task, headers, body).instrument(span.clone())).await;
     if let Some(messenger) = &endpoint.messenger {
         messenger.judge(&mut response);
     }

@@ -186,7 +186,7 @@ impl Dispatcher {
             let id = first.0.delivery.endpoint;
             let place = BatchPlace { id: BatchId::generate(), position: 0, size: u16_of(members.len()) };
             let metrics = &self.shared.metrics;
-            let sent = attempt::post_batch(&self.egress, metrics, &endpoint, place.id, *first, others).await;
+            let sent = attempt::post_batch(&self.outbound, metrics, &endpoint, place.id, *first, others).await;
             self.observe(entry, &endpoint, id, permit, &sent);
             if is_too_large(&sent, members.len()) {
                 metrics.batches_too_large.increment(1);

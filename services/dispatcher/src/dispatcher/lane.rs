@@ -211,7 +211,7 @@ impl Dispatcher {
         let Delivery { task, entry, endpoint, .. } = delivery;
         let metrics = &self.shared.metrics;
         let Attempted { record, sent } =
-            attempt::make(&self.egress, metrics, &endpoint, &task, body.clone(), held).await;
+            attempt::make(&self.outbound, metrics, &endpoint, &task, body.clone(), held).await;
         let policy = endpoint.retry_policy();
         self.observe(&entry, &endpoint, task.delivery.endpoint, permit, &sent);
         let draw = if policy.jitter_max > 0.0 { rand::random::<f64>() } else { 0.0 };

@@ -11,7 +11,6 @@ mod test_call;
 use std::sync::Arc;
 
 use postrider_broker::{BatchOptions, BatchPublisher, Broker, DelayPublisher, PublishState, Route};
-use postrider_egress::Egress;
 use postrider_model::time::UnixMillis;
 use postrider_store::feed::Changes;
 use postrider_wire::messages::DeliveryTask;
@@ -20,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::batch::Waiting;
 use crate::attempt::body::BodyRenderer;
+use crate::attempt::outbound::Outbound;
 use crate::breaker_sync::BreakerSync;
 use crate::dispatcher_count::DispatcherCount;
 use crate::endpoint::{CachedEndpoint, DatabaseUnavailable, EndpointCache, EndpointLoader, EndpointState};
@@ -43,7 +43,7 @@ pub(crate) struct Shared {
 pub(crate) struct Dispatcher {
     shared: Shared,
     loader: EndpointLoader,
-    egress: Egress,
+    outbound: Outbound,
     interventions: Interventions,
     bodies: BodyRenderer,
     outcomes: BatchPublisher,
@@ -65,7 +65,7 @@ pub(crate) struct Dispatcher {
 impl Dispatcher {
     pub(crate) fn new(
         broker: &Broker,
-        egress: Egress,
+        outbound: Outbound,
         loader: EndpointLoader,
         outcomes: BatchOptions,
         shared: Shared,
@@ -76,7 +76,7 @@ impl Dispatcher {
             bodies: BodyRenderer::new(loader.store.clone(), Arc::clone(&shared.metrics)),
             shared,
             loader,
-            egress,
+            outbound,
             interventions: Interventions::default(),
             outcomes: broker.batch_publisher(Route::Outcomes, outcomes),
             delays: broker.delay_publisher(),

@@ -42,7 +42,7 @@ impl Dispatcher {
         let entry = self.shared.endpoints.get_or_create(task.delivery.endpoint);
         let (report, excerpt) = match self.load(&entry, &task).await.ok()? {
             EndpointState::Ready(endpoint) => {
-                let attempted = attempt::make(&self.egress, &self.shared.metrics, &endpoint, &task, body, None).await;
+                let attempted = attempt::make(&self.outbound, &self.shared.metrics, &endpoint, &task, body, None).await;
                 let (sent, policy) = (attempted.sent, endpoint.retry_policy());
                 let (retry_after, ended_at) = (sent.retry_after(), sent.ended_at);
                 let step = next_step::after_attempt(task, attempted.record, retry_after, &policy, ended_at, 0.0)

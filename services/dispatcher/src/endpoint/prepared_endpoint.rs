@@ -82,12 +82,20 @@ impl PreparedEndpoint {
             None => web_target(document.url.as_deref())?,
         };
 
-        let user_agent = profile.user_agent.as_deref().unwrap_or(OWN_USER_AGENT);
         let mut base_headers = Headers::with_capacity(2);
-        let json = HeaderValue::from_static("application/json");
-        let content_type = messenger.as_ref().map_or(json, Messenger::content_type);
-        insert(&mut base_headers, "Content-Type", content_type, "content type")?;
-        insert(&mut base_headers, "User-Agent", value(user_agent, "profile's user agent")?, "profile's user agent")?;
+        // E-mail has no HTTP headers.
+        if messenger.as_ref().and_then(Messenger::recipients).is_none() {
+            let user_agent = profile.user_agent.as_deref().unwrap_or(OWN_USER_AGENT);
+            let json = HeaderValue::from_static("application/json");
+            let content_type = messenger.as_ref().map_or(json, Messenger::content_type);
+            insert(&mut base_headers, "Content-Type", content_type, "content type")?;
+            insert(
+                &mut base_headers,
+                "User-Agent",
+                value(user_agent, "profile's user agent")?,
+                "profile's user agent",
+            )?;
+        }
 
         let mut own_headers = Headers::with_capacity(private.headers.len());
         for (name, secret) in &private.headers {

@@ -86,6 +86,7 @@ impl World {
             broker: broker(&amqp_url, "dispatcher").await,
             store: self.store.clone(),
             egress,
+            mailer: None,
             profiles: Arc::new(Profiles::builtin()),
             services: ServiceUrls {
                 pushover: "http://127.0.0.1:9".parse().unwrap(),

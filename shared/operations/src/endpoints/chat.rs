@@ -1,4 +1,4 @@
-//! The fields of the chat channels, as requests set them and as answers show them.
+//! The fields of the chat channels and of e-mail, as requests set them and as answers show them.
 
 use postrider_model::endpoint::Channel;
 use postrider_store::config::{EndpointDocument, EndpointDraft};
@@ -35,6 +35,15 @@ pub struct TelegramFields {
     /// member of it.
     #[schema(example = "-1001234567890")]
     pub chat_id: Option<String>,
+}
+
+/// The addresses that an endpoint sends e-mail to.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmailFields {
+    /// 1 to 10 addresses of domains that the operator allows. Each sees the others.
+    #[schema(example = json!(["alerts@example.com"]))]
+    pub recipients: Vec<String>,
 }
 
 /// The webhook of a chat service, without its secret.
@@ -83,6 +92,12 @@ impl TelegramFields {
         }
         let stored = draft.document.chat_id.take();
         draft.document.chat_id = self.chat_id.or(stored).or(Some(String::new()));
+    }
+}
+
+impl EmailFields {
+    pub(super) fn of(document: &EndpointDocument) -> Option<Self> {
+        (document.channel == Channel::Email).then(|| Self { recipients: document.recipients.clone() })
     }
 }
 

@@ -26,7 +26,7 @@ use check::{
 };
 use new_key::NewKey;
 
-pub use chat::{ChatFields, ChatShown, TelegramFields, TelegramShown};
+pub use chat::{ChatFields, ChatShown, EmailFields, TelegramFields, TelegramShown};
 pub use health::{Failure, Health, HealthState, OutageShown};
 pub use held_keys::{HeldKey, HeldKeyAction, HeldKeyReleased, HeldKeys, ReleaseHeldKey};
 pub use paused::{SetAside, SkippedPaused};
@@ -68,7 +68,13 @@ impl Operations {
         let tenant = self.stored_tenant(caller.tenant(Scope::Manage)?).await?;
         let profile = self.profile(&tenant.draft.profile)?;
         let event_types = self.added_event_types(profile, &tenant).await?;
-        let rules = Rules { profile, limits: &tenant.draft.limits, guard: &self.guard, event_types: &event_types };
+        let rules = Rules {
+            profile,
+            limits: &tenant.draft.limits,
+            guard: &self.guard,
+            recipients: &self.recipients,
+            event_types: &event_types,
+        };
         let given = request.secret.take();
         let mut draft = request.into_draft();
         let mut mistakes = rules.check(&draft);
@@ -139,7 +145,13 @@ impl Operations {
         let tenant = self.stored_tenant(before.tenant).await?;
         let profile = self.profile(&tenant.draft.profile)?;
         let event_types = self.added_event_types(profile, &tenant).await?;
-        let rules = Rules { profile, limits: &tenant.draft.limits, guard: &self.guard, event_types: &event_types };
+        let rules = Rules {
+            profile,
+            limits: &tenant.draft.limits,
+            guard: &self.guard,
+            recipients: &self.recipients,
+            event_types: &event_types,
+        };
         let recovery = match &request.recover {
             None => None,
             Some(order) => {

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::chat::{ChatFields, TelegramFields};
+use super::chat::{ChatFields, EmailFields, TelegramFields};
 use super::recover::RecoverSince;
 use crate::tenants::clearable;
 
@@ -81,6 +81,8 @@ pub struct CreateEndpoint {
     pub chat: Option<ChatFields>,
     /// The Telegram chat. Required for the channel `telegram`, with its bot token and chat id.
     pub telegram: Option<TelegramFields>,
+    /// The addresses. Required for the channel `email`.
+    pub email: Option<EmailFields>,
     /// The event types to receive: at least one type, pattern of types (`email.*`), or `*` for all types.
     #[schema(example = json!(["email.*"]))]
     pub event_types: Vec<String>,
@@ -149,6 +151,8 @@ pub struct EditEndpoint {
     pub chat: Option<ChatFields>,
     /// Replaces the Telegram fields that are given.
     pub telegram: Option<TelegramFields>,
+    /// Replaces the addresses.
+    pub email: Option<EmailFields>,
     /// Replaces the event types.
     pub event_types: Option<Vec<String>>,
     /// Replaces all filters.
@@ -210,6 +214,7 @@ impl CreateEndpoint {
             sound: pushover.as_mut().and_then(|pushover| pushover.sound.take()),
             webhook_shown: None,
             chat_id: None,
+            recipients: self.email.map(|email| email.recipients).unwrap_or_default(),
             event_types: self.event_types,
             filters: self.filters,
             payload_filter: self.payload_filter,
@@ -282,6 +287,7 @@ impl EditEndpoint {
             });
             document.sound = given.sound.or(document.sound.take());
         }
+        set!("email", self.email.map(|email| email.recipients), document.recipients);
         if let Some(chat) = self.chat {
             touched.push("chat");
             chat.apply(draft);

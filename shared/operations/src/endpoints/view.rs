@@ -15,7 +15,7 @@ use postrider_store::pauses::SetAsideTotals;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::chat::{ChatShown, TelegramShown};
+use super::chat::{ChatShown, EmailFields, TelegramShown};
 use super::health::Health;
 use super::paused::SetAside;
 use super::recover::RecoveryAccepted;
@@ -81,6 +81,9 @@ pub struct Endpoint {
     /// The Telegram chat that it sends to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub telegram: Option<TelegramShown>,
+    /// The addresses that it sends e-mail to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<EmailFields>,
     /// The event types that it subscribes to.
     #[schema(example = json!(["email.*"]))]
     pub event_types: Vec<String>,
@@ -230,6 +233,7 @@ impl Endpoint {
         let last_end = endpoint.previous_secrets_until.iter().copied().filter(|until| *until > now).max();
         let document = endpoint.document;
         let (chat, telegram) = (ChatShown::of(&document), TelegramShown::of(&document));
+        let email = EmailFields::of(&document);
         Self {
             id: endpoint.id,
             tenant_id: endpoint.tenant,
@@ -245,6 +249,7 @@ impl Endpoint {
             }),
             chat,
             telegram,
+            email,
             event_types: document.event_types,
             filters: document.filters,
             payload_filter: document.payload_filter,

@@ -65,7 +65,7 @@ pub(super) fn delivery(doc: &TomlDocument<'_>, delivery: &Delivery) -> Result<Ch
         return Err(doc.error(
             &delivery.channels,
             "delivery.channels",
-            "at least one of web, pushover, slack, discord, teams, telegram",
+            "at least one of web, pushover, slack, discord, teams, telegram, email",
         ));
     }
     let longest = RETRY_DELAY_MAX;

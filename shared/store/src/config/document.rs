@@ -41,6 +41,9 @@ pub struct EndpointDocument {
     /// The id or public name of the chat, for [`Channel::Telegram`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_id: Option<String>,
+    /// The addresses, for [`Channel::Email`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
     /// Patterns of event types; not empty.
     pub event_types: Vec<String>,
     /// The accepted values of attributes, by attribute.
@@ -103,7 +106,9 @@ impl Column for EndpointDocument {
 pub(crate) fn body_kind(channel: Channel, ascii_json: bool) -> BodyKind {
     match (channel, ascii_json) {
         (Channel::Pushover, _) => BodyKind::Pushover,
-        (Channel::Slack | Channel::Discord | Channel::Teams | Channel::Telegram, _) => BodyKind::Notification,
+        (Channel::Slack | Channel::Discord | Channel::Teams | Channel::Telegram | Channel::Email, _) => {
+            BodyKind::Notification
+        }
         (Channel::Web, true) => BodyKind::AsciiJson,
         (Channel::Web, false) => BodyKind::Json,
     }

@@ -64,7 +64,7 @@ pub(super) fn missing_engines(needed: &[Engine]) -> Vec<&'static str> {
 }
 
 /// Returns the missing packages that only tests need: the languages that verify deliveries, the AMQP client of the example
-/// producer, pip for the fuzzer, and a browser with npm for the dashboard. Without apt, only the languages are listed; tests
+/// producer, an SMTP server, pip for the fuzzer, and a browser with npm for the dashboard. Without apt, only the languages are listed; tests
 /// that need another package fail and name it.
 pub fn missing_tools() -> Vec<&'static str> {
     let languages = Language::ALL.map(Language::program);
@@ -72,6 +72,7 @@ pub fn missing_tools() -> Vec<&'static str> {
     if on_path("apt-get").is_some() {
         tools.extend([
             ("python3-pika", python::can_have(&python::PIKA)),
+            ("python3-aiosmtpd", python::can_have(&python::AIOSMTPD)),
             ("python3-pip", python::can_have(&python::SCHEMATHESIS)),
             ("chromium", browser::chromium().is_some()),
             ("npm", on_path("npm").is_some()),

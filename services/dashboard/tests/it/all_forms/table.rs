@@ -34,6 +34,7 @@ const FORMS: &[Entry] = &[
             ("webhook_url", "https://chat.example.com/services/typed-secret"),
             ("bot_token", "123456:tttttttttttttttttttttttttttttttttt"),
             ("chat_id", "-1001"),
+            ("recipients", "typed@example.com"),
             ("event_types", "*"),
             ("retry_schedule_seconds", "1m, 1h"),
             ("timeout_seconds", "7"),

@@ -1,4 +1,4 @@
-//! The services that show deliveries to people: Pushover and the chat services.
+//! The services that show deliveries to people: Pushover, the chat services and e-mail.
 //!
 //! Owns: what a request to each service contains and what its responses mean, one file for each service. [`Messenger`] is what
 //! an attempt uses. Fan-out renders the text; the dispatcher adds the markup and the credentials.
@@ -82,6 +82,7 @@ enum Service {
     Discord,
     Teams,
     Telegram { chat_id: String },
+    Email { recipients: Vec<String> },
 }
 
 impl Messenger {
@@ -100,6 +101,7 @@ impl Messenger {
                 let target = Target::open(pushover::messages_url(&urls.pushover));
                 return Ok(Some((Self { service, statuses, secrets: Vec::new() }, target)));
             }
+            Channel::Email => return email(document).map(Some),
             Channel::Slack => (Service::Slack, &slack::DISABLING),
             Channel::Discord => (Service::Discord, &discord::DISABLING),
             Channel::Teams => (Service::Teams, &teams::DISABLING),
@@ -114,6 +116,14 @@ impl Messenger {
             _ => webhook(secret.expose_secret(), document.webhook_shown.as_deref())?,
         };
         Ok(Some((Self { service, statuses: statuses(disables), secrets }, target)))
+    }
+
+    /// The recipients of e-mail; `None` if the service takes HTTP requests.
+    pub(crate) fn recipients(&self) -> Option<&[String]> {
+        match &self.service {
+            Service::Email { recipients } => Some(recipients),
+            _ => None,
+        }
     }
 
     /// The content type of the service's requests.
@@ -134,13 +144,14 @@ impl Messenger {
 
     /// Builds the request's body from the body that fan-out rendered.
     pub(crate) fn payload(&self, body: &[u8], event_type: &EventType) -> Bytes {
-        let read = || read(body, event_type);
+        let read = || notification(body, event_type);
         let message = match &self.service {
             Service::Pushover(pushover) => return pushover.form(body, event_type),
             Service::Slack => slack::message(&read()),
             Service::Discord => discord::message(&read()),
             Service::Teams => teams::message(&read()),
             Service::Telegram { chat_id } => telegram::message(&read(), chat_id),
+            Service::Email { .. } => return Bytes::copy_from_slice(body),
         };
         message.to_string().into()
     }
@@ -153,13 +164,14 @@ impl Messenger {
             Service::Discord => discord::judge(response),
             Service::Teams => teams::judge(response),
             Service::Telegram { .. } => telegram::judge(response),
+            Service::Email { .. } => {}
         }
     }
 }
 
 /// Reads the notification that fan-out rendered. If it cannot be read, the event type is sent instead, so that people are
 /// notified nevertheless.
-fn read(body: &[u8], event_type: &EventType) -> Notification {
+pub(crate) fn notification(body: &[u8], event_type: &EventType) -> Notification {
     serde_json::from_slice(body).unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot read a notification; sending its event type");
         Notification::new(event_type.as_str(), "", [], UnixMillis::now())
@@ -175,6 +187,19 @@ fn statuses(disables: &[u16]) -> StatusClasses {
         retried_anyway: vec![408..=408, 429..=429],
         disables: disables.iter().map(|code| *code..=*code).collect(),
     }
+}
+
+/// Returns the messenger and the target of e-mail. A 5xx reply of SMTP is permanent, a 4xx reply is not.
+fn email(document: &EndpointDocument) -> Result<(Messenger, Target), Unusable> {
+    let recipients = document.recipients.clone();
+    let url = format!("mailto:{}", recipients.join(",")).parse().map_err(|_| Unusable::Invalid("recipients"))?;
+    let statuses = StatusClasses {
+        success: vec![200..=299],
+        not_retried: vec![500..=599],
+        retried_anyway: Vec::new(),
+        disables: Vec::new(),
+    };
+    Ok((Messenger { service: Service::Email { recipients }, statuses, secrets: Vec::new() }, Target::open(url)))
 }
 
 /// Returns the target of a webhook URL, and the parts of the URL that are secret.

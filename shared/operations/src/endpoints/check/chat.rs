@@ -75,7 +75,7 @@ fn is_of_service(channel: Channel, url: &Url) -> bool {
                 let domains = [".webhook.office.com", ".logic.azure.com", ".api.powerplatform.com"];
                 domains.iter().any(|domain| host.ends_with(domain)) && path.len() > 1
             }
-            Channel::Web | Channel::Pushover | Channel::Telegram => false,
+            Channel::Web | Channel::Pushover | Channel::Telegram | Channel::Email => false,
         }
 }
 

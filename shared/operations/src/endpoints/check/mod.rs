@@ -1,6 +1,7 @@
 //! Checks an endpoint against the tenant's profile, the tenant's limits and the address guard.
 
 mod chat;
+mod email;
 mod headers;
 mod pace;
 mod pushover;
@@ -8,6 +9,7 @@ mod pushover;
 mod tests;
 
 use postrider_egress::AddressGuard;
+use postrider_mail::Recipients;
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::endpoint::{Channel, SignatureKey};
 use postrider_model::event::EventType;
@@ -32,6 +34,8 @@ pub(super) struct Rules<'a> {
     pub(super) profile: &'a Profile,
     pub(super) limits: &'a TenantLimits,
     pub(super) guard: &'a AddressGuard,
+    /// The addresses to which e-mail may be sent.
+    pub(super) recipients: &'a Recipients,
     /// The event types that the tenant defines.
     pub(super) event_types: &'a [EventType],
 }
@@ -89,6 +93,10 @@ impl Rules<'_> {
             Channel::Pushover => pushover::check(draft, mistakes),
             Channel::Slack | Channel::Discord | Channel::Teams => chat::check_webhook(draft, self.guard, mistakes),
             Channel::Telegram => chat::check_telegram(draft, mistakes),
+            Channel::Email => email::check(draft, self.recipients, mistakes),
+        }
+        if document.channel != Channel::Email && !document.recipients.is_empty() {
+            mistakes.add("/email", format!("the channel is {}", document.channel));
         }
     }
 

@@ -14,7 +14,9 @@ fn check_in(profile: &str, member: &str, value: serde_json::Value, expected: Opt
     let mut json = serde_json::json!({"name": "n", "url": "https://example.com/", "event_types": ["*"]});
     json[member] = value.clone();
     let draft = serde_json::from_value::<CreateEndpoint>(json).unwrap().into_draft();
-    let errors = Rules { profile, limits: &limits, guard: &guard, event_types: &[] }.check(&draft);
+    let errors =
+        Rules { profile, limits: &limits, guard: &guard, recipients: &Recipients::default(), event_types: &[] }
+            .check(&draft);
     assert_eq!(errors.pointers(), expected.into_iter().collect::<Vec<_>>(), "{member}: {value}: {errors:?}");
 }
 
@@ -68,7 +70,13 @@ fn an_ordered_endpoint_is_not_paused() {
     use postrider_store::config::EndpointPrivate;
     let profiles = Profiles::builtin();
     let (limits, guard) = (TenantLimits::default(), AddressGuard::default());
-    let rules = Rules { profile: profiles.get("standard").unwrap(), limits: &limits, guard: &guard, event_types: &[] };
+    let rules = Rules {
+        profile: profiles.get("standard").unwrap(),
+        limits: &limits,
+        guard: &guard,
+        recipients: &Recipients::default(),
+        event_types: &[],
+    };
     let mut ordered = EndpointDraft {
         document: EndpointDocument {
             name: "n".into(),
@@ -119,7 +127,13 @@ fn a_batched_endpoint_has_values_in_their_ranges_and_no_order() {
 fn a_url_is_stored_as_it_is_sent() {
     let profiles = Profiles::builtin();
     let (limits, guard) = (TenantLimits::default(), AddressGuard::default());
-    let rules = Rules { profile: profiles.get("standard").unwrap(), limits: &limits, guard: &guard, event_types: &[] };
+    let rules = Rules {
+        profile: profiles.get("standard").unwrap(),
+        limits: &limits,
+        guard: &guard,
+        recipients: &Recipients::default(),
+        event_types: &[],
+    };
     let check = |written: &str, sent: &str| {
         let mut document = EndpointDocument { url: Some(written.into()), ..EndpointDocument::default() };
         rules.normalize_url(&mut document);
@@ -145,8 +159,13 @@ fn a_pushover_endpoint_has_keys_a_sound_and_no_url() {
         edit(&mut json);
         let profiles = Profiles::builtin();
         let (limits, guard) = (TenantLimits::default(), AddressGuard::default());
-        let rules =
-            Rules { profile: profiles.get("mumara").unwrap(), limits: &limits, guard: &guard, event_types: &[] };
+        let rules = Rules {
+            profile: profiles.get("mumara").unwrap(),
+            limits: &limits,
+            guard: &guard,
+            recipients: &Recipients::default(),
+            event_types: &[],
+        };
         let errors = rules.check(&serde_json::from_value::<CreateEndpoint>(json).unwrap().into_draft());
         assert_eq!(errors.pointers(), expected, "{errors:?}");
     };
@@ -169,8 +188,13 @@ fn a_chat_endpoint_has_a_webhook_of_its_service_or_a_bot_and_a_chat() {
         let profiles = Profiles::builtin();
         let guard = AddressGuard { chat_hosts: vec!["chat.example.com:8443".into()], ..AddressGuard::default() };
         let limits = TenantLimits::default();
-        let rules =
-            Rules { profile: profiles.get("standard").unwrap(), limits: &limits, guard: &guard, event_types: &[] };
+        let rules = Rules {
+            profile: profiles.get("standard").unwrap(),
+            limits: &limits,
+            guard: &guard,
+            recipients: &Recipients::default(),
+            event_types: &[],
+        };
         let errors = rules.check(&serde_json::from_value::<CreateEndpoint>(json).unwrap().into_draft());
         assert_eq!(errors.pointers(), expected, "{channel}: {members}: {errors:?}");
         assert!(!format!("{errors:?}").contains("s3cret"), "{errors:?}");
@@ -219,6 +243,34 @@ fn a_chat_endpoint_has_a_webhook_of_its_service_or_a_bot_and_a_chat() {
     }
     check("telegram", json!({}), &["/telegram"]);
     check("telegram", json!({"telegram": {"bot_token": token, "chat_id": "1"}, "chat": {}}), &["/chat"]);
+}
+
+#[test]
+fn an_email_endpoint_has_addresses_that_the_operator_allows() {
+    use serde_json::json;
+    let check = |allowed: &[&str], recipients: serde_json::Value, expected: &[&str]| {
+        let email = json!({"recipients": recipients});
+        let json = json!({"name": "n", "channel": "email", "event_types": ["*"], "email": email});
+        let profiles = Profiles::builtin();
+        let (limits, guard) = (TenantLimits::default(), AddressGuard::default());
+        let domains: Vec<String> = allowed.iter().map(|domain| (*domain).to_owned()).collect();
+        let recipients = Recipients::of_domains(&domains);
+        let profile = profiles.get("standard").unwrap();
+        let rules = Rules { profile, limits: &limits, guard: &guard, recipients: &recipients, event_types: &[] };
+        let errors = rules.check(&serde_json::from_value::<CreateEndpoint>(json).unwrap().into_draft());
+        assert_eq!(errors.pointers(), expected, "{errors:?}");
+    };
+    let allowed = ["example.com"];
+    check(&allowed, json!(["a@example.com", "b@example.com"]), &[]);
+    check(&[], json!(["a@example.com"]), &["/channel"]);
+    check(&allowed, json!([]), &["/email/recipients"]);
+    check(&allowed, json!(vec!["a@example.com"; 11]), &["/email/recipients"]);
+    check(
+        &allowed,
+        json!(["a@example.com", "A@example.com", "b@example.org", "x"]),
+        &["/email/recipients/1", "/email/recipients/2", "/email/recipients/3"],
+    );
+    bad("email", json!({"recipients": ["a@example.com"]}), "/email");
 }
 
 #[test]
