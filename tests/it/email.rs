@@ -3,7 +3,7 @@
 use postrider_testkit::smtp::{Encryption, SmtpServer};
 use serde_json::{Value, json};
 
-use crate::harness::{Deployment, Tenant};
+use crate::harness::{Answer, Deployment, Receiver, Tenant};
 
 /// A deployment that sends e-mail through the server, and a tenant.
 async fn stage(name: &str, server: &SmtpServer) -> (Deployment, Tenant) {
@@ -92,4 +92,30 @@ async fn a_refusal_of_the_mail_server_fails_and_a_temporary_one_is_retried() {
     }
     let (status, problem) = tenant.try_post("/v1/endpoints", &document(json!(["a@elsewhere.example"]))).await;
     assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/email/recipients/0")), "{problem:#}");
+}
+
+/// Guarantee (Who gets an event): E-mail tells that another endpoint was switched off, with the link to its page.
+#[tokio::test]
+async fn an_email_tells_that_another_endpoint_was_switched_off() {
+    let mut server = server().await;
+    let (deployment, tenant) = stage("email-notify", &server).await;
+    let mut told = document(json!(["oncall@example.com"]));
+    told["event_types"] = json!(["never.published"]);
+    let told = tenant.post("/v1/endpoints", &told).await;
+    let receiver = Receiver::start().await;
+    receiver.answer_at("/", Answer::status(410));
+    let watched = json!({"name": "CRM hook", "url": receiver.url("/"), "event_types": ["*"],
+        "notify": {"endpoint": told["id"], "on": ["disabled"]}});
+    let watched = tenant.endpoint(watched).await;
+    deployment.configuration_in_force().await;
+    tenant.publish(&bounced()).await;
+    let message = server.next().await.expect("a message");
+    assert_eq!(message.recipients, ["oncall@example.com"]);
+    assert!(message.message.contains("Subject: CRM hook was switched off"), "{}", message.message);
+    // Quoted-printable breaks long lines.
+    let text = message.message.replace("=\r\n", "");
+    assert!(
+        text.contains("Reason: it answered 410.") && text.contains(&format!("/webhooks/{}", watched.id())),
+        "{text}"
+    );
 }

@@ -37,6 +37,7 @@ mod metigan;
 mod migma;
 mod migomail;
 mod mumara;
+mod notify;
 mod operational_events;
 mod operator_commands;
 mod ordering;

@@ -347,6 +347,8 @@ pub(crate) fn field_label(id: &str) -> Text {
         "events_max" => t!("Events in a request"),
         "bytes_max" => t!("Bytes of a request"),
         "wait_ms_max" => t!("Wait for more events, in milliseconds"),
+        "endpoint" => t!("Tell"),
+        "on" => t!("Tell when it fails"),
         "rate_per_second" => t!("Rate per second"),
         "overlap_seconds" => t!("Overlap seconds"),
         "effective_at" => t!("Effective at"),

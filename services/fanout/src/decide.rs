@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use postrider_model::delivery::{BodyKind, Lane, Trigger};
 use postrider_model::ids::Generation;
+use postrider_model::notice::Audience;
 use postrider_model::payload_filter::Payload;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::EventView;
@@ -69,8 +70,13 @@ fn payload<'a>(event: &'a AcceptedEvent, data: &'a Bytes) -> Payload<'a> {
     Payload { data, metadata, attributes: &event.attributes }
 }
 
-/// Returns the endpoints that match the event.
+/// Returns the endpoints that match the event. A notice matches its addressee only.
 fn matching<'a>(event: &AcceptedEvent, data: &Bytes, tenant: &'a TenantIndex) -> Vec<&'a Candidate> {
+    match Audience::of(&event.attributes) {
+        Audience::Subscribers => {}
+        Audience::Only(addressee) => return tenant.candidate(addressee).into_iter().collect(),
+        Audience::Nobody => return Vec::new(),
+    }
     if !tenant.profile.origin_fires(&event.event_type, event.origin) {
         return Vec::new();
     }
@@ -205,8 +211,10 @@ mod tests {
     use std::time::Duration;
 
     use postrider_broker::BreakerStates;
+    use postrider_model::event::Attributes;
     use postrider_model::ids::{EndpointId, EventId, TenantId};
     use postrider_model::limits::DELIVERY_LIFETIME;
+    use postrider_model::notice::{ADDRESSEE, addressed_to};
     use postrider_model::ordering::Ordering;
     use postrider_profiles::Profiles;
     use postrider_store::feed::EndpointSubscription;
@@ -254,6 +262,25 @@ mod tests {
             let Sequenced::Enqueued(enqueued) = at_once.ordered[0].head().unwrap() else { panic!("not enqueued") };
             assert_eq!((enqueued.task.due_at, enqueued.task.expires_at), (None, end));
         }
+    }
+
+    #[test]
+    fn a_notice_goes_to_its_addressee_only_whatever_it_subscribes_to() {
+        let (id, index) = (TenantId::generate(), Index::new(Arc::new(Profiles::builtin())));
+        let (addressee, other) = (EndpointId::generate(), EndpointId::generate());
+        let endpoints = vec![subscription(id, addressee, "other.type"), subscription(id, other, "*")];
+        index.apply(&mut Staged::default(), snapshot(vec![tenant(id, "standard")], endpoints));
+        let matched = |attributes| {
+            let event = EventRef::new(id, EventId::generate(), "endpoint.failing".parse().unwrap(), NOW);
+            let event = AcceptedEvent { attributes, ..AcceptedEvent::new(event, 1, 1) };
+            let lanes = Lanes::new(BreakerStates::default());
+            let decided = decide(&event, &Bytes::from_static(b"{}"), &index.tenant(id), &lanes, NOW).unwrap();
+            decided.decision.head::<Decision>().unwrap().matched
+        };
+        assert_eq!(matched(addressed_to(addressee)), [addressee]);
+        assert_eq!(matched(addressed_to(EndpointId::generate())), []);
+        assert_eq!(matched(Attributes([(ADDRESSEE.into(), "nobody".into())].into())), []);
+        assert_eq!(matched(Attributes::default()), [other]);
     }
 
     #[test]

@@ -166,6 +166,11 @@ impl TenantIndex {
         matching
     }
 
+    /// Returns the endpoint with this id, whatever it subscribes to.
+    pub(crate) fn candidate(&self, endpoint: EndpointId) -> Option<&Candidate> {
+        self.candidates.iter().find(|candidate| candidate.endpoint() == endpoint)
+    }
+
     /// Whether evaluating the payload filters for an event of this size may take more than a millisecond.
     pub(crate) fn is_heavy(&self, event_bytes: usize) -> bool {
         self.tests > 0 && (event_bytes > LIGHT_BYTES_MAX || self.tests > LIGHT_TESTS_MAX)

@@ -1,7 +1,8 @@
 //! The command line: one subcommand for each service and tool. `--help` is the reference of all settings.
 
-use postrider_settings::{CheckSettings, SettingError};
+use postrider_settings::{CheckSettings, Optional, SettingError, optional_http_url};
 use postrider_store::{DatabaseSettings, MasterKeySettings};
+use url::Url;
 
 /// Postrider delivers webhooks: it accepts events, sends signed requests, retries them, and records every attempt.
 #[derive(Debug, clap::Parser)]
@@ -85,6 +86,17 @@ pub(crate) struct RecorderArgs {
     pub(crate) service: ServiceArgs,
     #[command(flatten)]
     pub(crate) recorder: postrider_recorder::Settings,
+    /// The URL of the dashboard for people, for the links in notices about endpoints.
+    #[arg(
+        long = "public-url",
+        env = "POSTRIDER_PUBLIC_URL",
+        value_name = "URL",
+        default_value = "",
+        hide_default_value = true,
+        value_parser = optional_http_url,
+        help_heading = "Public URL"
+    )]
+    pub(crate) public_url: Optional<Url>,
 }
 
 /// Settings of `postrider api`.

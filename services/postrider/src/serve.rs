@@ -11,6 +11,7 @@ use postrider_operations::portal::Framing;
 use postrider_profiles::Mappings;
 use postrider_recorder::ReconcileConfig;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::cli::{Command, MigrateArgs};
 use crate::process::Process;
@@ -40,7 +41,7 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
         }
         Command::Recorder(args) => {
             let Some(mut process) = Process::start(service, &args.service, None, stop).await? else { return Ok(()) };
-            recorder(&mut process, &args.recorder);
+            recorder(&mut process, &args.recorder, args.public_url.0.clone());
             process.run(Router::new()).await
         }
         Command::Api(args) => {
@@ -58,7 +59,7 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
             let routes = publishing.merge(api(&mut process, &args.api, &args.access, &args.egress, &args.mail)?);
             fanout(&mut process);
             dispatcher(&mut process, clients, &args.dispatcher);
-            recorder(&mut process, &args.recorder);
+            recorder(&mut process, &args.recorder, args.api.public_url.0.clone());
             process.run(routes).await
         }
         Command::Migrate(args) => migrate(&args, &stop).await,
@@ -114,7 +115,7 @@ fn dispatcher(
     process.role("dispatcher", |stop| postrider_dispatcher::run(postrider_dispatcher::Config::default(), deps, stop));
 }
 
-fn recorder(process: &mut Process, settings: &postrider_recorder::Settings) {
+fn recorder(process: &mut Process, settings: &postrider_recorder::Settings, public_url: Option<Url>) {
     let shared = &process.shared;
     let deps = postrider_recorder::Deps {
         broker: shared.broker.clone(),
@@ -124,6 +125,7 @@ fn recorder(process: &mut Process, settings: &postrider_recorder::Settings) {
     };
     let config = postrider_recorder::Config {
         retention_days: settings.retention_days.into(),
+        public_url,
         reconcile: ReconcileConfig::default().attempted_after(settings.reconcile_after),
         ..Default::default()
     };

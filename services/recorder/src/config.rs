@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use postrider_broker::ConsumeOptions;
+use url::Url;
 
 /// What the recorder is started with. The defaults are the values for production.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct Config {
     pub replay: ReplayConfig,
     /// Times and limits of the reconciler.
     pub reconcile: ReconcileConfig,
+    /// The URL of the deployment for people, which links in notices begin with.
+    pub public_url: Option<Url>,
     /// Minimum interval between audits of the history. The interval is longer if an audit is slow.
     pub audit_every: Duration,
     /// Minimum interval between counts of pending deliveries. The interval is longer if a count is slow.
@@ -141,6 +144,7 @@ impl Default for Config {
             relay_after: Duration::from_secs(10),
             replay: ReplayConfig::default(),
             reconcile: ReconcileConfig::default(),
+            public_url: None,
             audit_every: Duration::from_secs(3_600),
             count_waiting_every: Duration::from_secs(10),
         }

@@ -7,6 +7,7 @@
 //! - `attributes`: the values of event attributes are counted.
 //! - `waiting`: pending deliveries are counted, for ingest's limits and for operators.
 //! - `maintain`: daily partitions are created ahead and dropped after the retention.
+//! - `notices`: what is to be told about the state of endpoints is decided and left in the outbox.
 //! - `outbox_relay`: entries of the outbox that were committed but not published are published.
 //! - `pause`: what was set aside for paused endpoints is counted, and released or discarded.
 //! - `replay`: past events are delivered again on request.
@@ -34,6 +35,7 @@ mod disable;
 mod gather;
 mod maintain;
 mod metrics;
+mod notices;
 mod outbox_relay;
 mod pause;
 mod reconcile;

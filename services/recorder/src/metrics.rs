@@ -35,6 +35,8 @@ pub(crate) const PAUSED: &str = "postrider_recorder_endpoints_paused_total";
 pub(crate) const SET_ASIDE: &str = "postrider_recorder_set_aside_total";
 /// Entries of the outbox that the outbox relay published.
 pub(crate) const RELAYED: &str = "postrider_recorder_outbox_entries_published_total";
+/// Notices about the state of endpoints.
+pub(crate) const NOTICES: &str = "postrider_recorder_notices_total";
 /// Deliveries created by replays.
 pub(crate) const REPLAYED: &str = "postrider_recorder_replayed_deliveries_total";
 /// Partitions that were created or dropped; label `what` (`created`, `dropped`).
@@ -112,6 +114,7 @@ pub(crate) fn describe() {
     describe_counter!(PAUSED, "endpoints paused automatically");
     describe_counter!(SET_ASIDE, "deliveries of paused endpoints: released after a resume, or discarded");
     describe_counter!(RELAYED, "outbox entries that the recorder published because no other process had");
+    describe_counter!(NOTICES, "notices about the state of endpoints that were sent to their addressees");
     describe_counter!(REPLAYED, "deliveries created by replays");
     describe_counter!(RECONCILED, "events and deliveries whose messages were lost: published again, or ended");
     describe_gauge!(WAITING, "pending deliveries of all tenants");
@@ -122,7 +125,7 @@ pub(crate) fn describe() {
     describe_gauge!(OLDEST_PARTITION_DAYS, "age of the oldest partition in days");
     describe_gauge!(RETENTION_DAYS, "days that partitions are kept");
     // Each counter starts at 0, so that monitoring sees the first increase.
-    for name in [SKIPPED, RETRIES, REFUSED, NOT_KEPT, DISABLED, PAUSED, RELAYED, REPLAYED] {
+    for name in [SKIPPED, RETRIES, REFUSED, NOT_KEPT, DISABLED, PAUSED, RELAYED, NOTICES, REPLAYED] {
         counter!(name).increment(0);
     }
     set_aside(0, 0);
@@ -189,6 +192,10 @@ pub(crate) fn set_aside(released: u64, discarded: u64) {
 
 pub(crate) fn relayed(entries: usize) {
     counter!(RELAYED).increment(entries as u64);
+}
+
+pub(crate) fn notified() {
+    counter!(NOTICES).increment(1);
 }
 
 pub(crate) fn replayed(deliveries: u64) {

@@ -1,28 +1,30 @@
 //! The outbox relay: publishes entries of the outbox if the process that committed them did not publish them. It also publishes
-//! all operational events, which no other process publishes.
+//! all operational events and notices about endpoints, which no other process publishes.
 //!
-//! An entry may be published twice without harm: a delivery has a fixed id, and the id of an operational event is derived from
-//! the number of its entry.
+//! An entry may be published twice without harm: a delivery has a fixed id, and the id of an operational event or a notice is
+//! derived from the number of its entry.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use postrider_broker::{BatchOptions, BatchPublisher, Broker, Route};
-use postrider_model::event::EventType;
+use postrider_model::event::{EventType, Origin};
 use postrider_model::ids::{EventId, TenantId};
+use postrider_model::notice::addressed_to;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
 use postrider_relay::{Relay, RelayError};
 use postrider_store::Store;
-use postrider_store::outbox::{OperationalEvent, OutboxEntry, OutboxId};
+use postrider_store::outbox::{OperationalEvent, OutboxEntry, OutboxId, PendingNotice};
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::{AcceptedEvent, EventRef};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::config::Config;
-use crate::{disable, metrics};
+use crate::{disable, metrics, notices};
 
 /// Maximum number of entries in one page.
 const ENTRIES_MAX: u32 = 200;
@@ -49,12 +51,17 @@ pub(crate) async fn run(
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        // Runs before the relay, so that the relay publishes the operational events about disabled endpoints in the same round.
+        // This and the notices run before the relay, so that the relay publishes the resulting events in the same round.
         let disabling = disable::long_failing(&outbox.store, &profiles);
         match stop.run_until_cancelled(disabling).await {
             None => return,
             Some(Ok(())) => {}
             Some(Err(error)) => tracing::debug!(%error, "cannot look for endpoints that have failed for days"),
+        }
+        match stop.run_until_cancelled(notices::send_due(&outbox.store, config.public_url.as_ref())).await {
+            None => return,
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::debug!(%error, "cannot settle the notices about endpoints"),
         }
         let relaying = outbox.relay_all(config.relay_after).instrument(tracing::info_span!("outbox_relay"));
         if stop.run_until_cancelled(relaying).await.is_none() {
@@ -100,6 +107,7 @@ impl OutboxRelay {
                     published(outbox, &id, self.relay.send_letter(*pending).await)
                 }
                 OutboxEntry::Event(event) => self.event(event).await,
+                OutboxEntry::Notice(notice) => self.notice(notice).await,
             });
         }
         if !done.is_empty() {
@@ -123,10 +131,32 @@ impl OutboxRelay {
         };
         let id = EventId::from_idempotency_key(TenantId::OPERATOR, &format!("outbox/{}", event.outbox.0));
         let of = EventRef::new(TenantId::OPERATOR, id, event_type, UnixMillis::now());
-        let accepted = AcceptedEvent::new(of, self.instance, self.sequence.fetch_add(1, Ordering::Relaxed));
-        let member = Member::new(&accepted, event.data).ok()?;
+        self.publish(event.outbox, self.accepted(of), event.data).await
+    }
+
+    /// Publishes a notice about an endpoint. Returns the id of its entry if the entry can be removed.
+    async fn notice(&self, notice: PendingNotice) -> Option<OutboxId> {
+        let Ok(event_type) = notice.event_type.parse::<EventType>() else {
+            tracing::warn!(event.type = notice.event_type, "dropping a notice: its type is not valid");
+            return Some(notice.outbox);
+        };
+        // A producer of the tenant cannot choose the same id, because the id is derived for another tenant.
+        let id = EventId::from_idempotency_key(TenantId::OPERATOR, &format!("notice/{}", notice.outbox.0));
+        let of = EventRef::new(notice.tenant, id, event_type, UnixMillis::now());
+        let attributes = addressed_to(notice.addressee);
+        let accepted = AcceptedEvent { origin: Origin::Notice, attributes, ..self.accepted(of) };
+        self.publish(notice.outbox, accepted, notice.data).await
+    }
+
+    /// An event that this process accepts.
+    fn accepted(&self, of: EventRef) -> AcceptedEvent {
+        AcceptedEvent::new(of, self.instance, self.sequence.fetch_add(1, Ordering::Relaxed))
+    }
+
+    async fn publish(&self, entry: OutboxId, accepted: AcceptedEvent, data: Bytes) -> Option<OutboxId> {
+        let member = Member::new(&accepted, data).ok()?;
         self.accepted.publish(vec![member]).await.ok()?;
-        Some(event.outbox)
+        Some(entry)
     }
 }
 

@@ -3,6 +3,7 @@
 //! - [`audit`] balances the history by tenant and day, and lists missing rows.
 //! - [`erase`] finds the rows that hold the value of an erasure.
 //! - [`manual_retry`] decides about retries that a person requests.
+//! - [`notice`] decides what is told about the state of an endpoint, and words it.
 //! - [`pause`] decides what is released and discarded of what was set aside for paused endpoints.
 //! - [`reconcile`] decides which overdue deliveries are lost, and repairs them.
 //! - [`replay`] selects the deliveries of a replay.
@@ -16,6 +17,7 @@ pub mod audit;
 pub mod body;
 pub mod erase;
 pub mod manual_retry;
+pub mod notice;
 pub mod pause;
 pub mod reconcile;
 pub mod replay;

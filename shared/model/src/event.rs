@@ -66,9 +66,11 @@ pub enum Origin {
     Api,
     /// A person in the product's dashboard.
     Dashboard,
+    /// A change of an endpoint's state, see [`notice`](crate::notice). No producer can choose this origin.
+    Notice,
 }
 
-names!(Origin { Api => "api", Dashboard => "dashboard" });
+names!(Origin { Api => "api", Dashboard => "dashboard", Notice => "notice" });
 
 /// Names and texts by which an event can be filtered: `sending_domain`, `sending_node`, `bridge`, `dedicated_ip` and any other
 /// names that the producer sends. Sorted by name.

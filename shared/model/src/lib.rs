@@ -15,7 +15,7 @@
 //! | [Event](ids::EventId) | something that happened, as its producer published it: `data`, `metadata` and attributes |
 //! | [Event type](event::EventType) | the class of an event, such as `email.bounced` |
 //! | [Attribute](event::Attributes) | a name and a text by which events can be filtered, next to their payload |
-//! | [Origin](event::Origin) | what caused an event: an API call or the product's dashboard |
+//! | [Origin](event::Origin) | what caused an event: an API call, the product's dashboard, or a change of an endpoint's state |
 //! | Profile | what makes deliveries look like one product's: envelope, headers, signature, retries (`postrider-profiles`) |
 //! | [Brand](brand::Brand) | what makes the dashboard look like one product's: name, accent colour, logo, links, terms, language |
 //! | [Endpoint](ids::EndpointId) | where a tenant receives events: a URL, a Pushover user, a chat or e-mail addresses |
@@ -55,6 +55,8 @@
 //! | Outage | a time in which an endpoint failed at least 5 times in a row and never succeeded |
 //! | [Paused](delivery::EndpointStatus) | a status of an endpoint: its deliveries are set aside until it is resumed |
 //! | Set aside | a pending delivery of a paused endpoint, in the database only: the broker has no copy. To release is to publish it |
+//! | [Notice](notice) | an event about the state of an endpoint, which goes to its addressee only, another endpoint of the tenant |
+//! | Addressee | the only endpoint that gets a notice |
 //! | Skip | to discard what was set aside for a paused endpoint, on a person's order |
 //! | [Breaker](breaker) | limits a failing endpoint to one attempt at a time, in the slow lane |
 //! | Scheduler lag | how late a process runs its tasks because its processors are busy |
@@ -112,6 +114,7 @@ pub mod json;
 pub mod latency;
 pub mod limits;
 pub mod name;
+pub mod notice;
 pub mod notification;
 #[cfg(feature = "openapi")]
 mod openapi;

@@ -157,6 +157,12 @@ pub const PARKED_BODY_BYTES_MAX: usize = 4 * 1024;
 pub const HOLD_MAX: Duration = Duration::from_secs(600);
 /// Number of attempts that fail in a row before an endpoint counts as failing (`endpoint.failing`).
 pub const FAILING_AFTER_ATTEMPTS: u32 = 5;
+/// Minimum time between two notices about the same state of an endpoint.
+pub const NOTICE_PAUSE: Duration = Duration::from_secs(3_600);
+/// Maximum number of endpoints that notify one after the other: the target of an endpoint, the target of that target, and so on.
+pub const NOTICE_CHAIN_MAX: u32 = 10;
+/// Maximum number of waiting deliveries that a notice counts.
+pub const NOTICE_WAITING_MAX: u32 = 10_000;
 /// Maximum number of characters of a Pushover message's title: Pushover's own limit.
 pub const PUSHOVER_TITLE_CHARS_MAX: usize = 250;
 /// Maximum number of characters of a Pushover message: Pushover's own limit.

@@ -173,6 +173,11 @@ impl Mistakes {
         }
     }
 
+    /// Adds the mistakes that another check found.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     pub(crate) fn retain(&mut self, keep: impl FnMut(&FieldError) -> bool) {
         self.0.retain(keep);
     }

@@ -10,12 +10,13 @@ use postrider_model::delivery_phase::DeliveryPhase;
 use postrider_model::event::Origin;
 use postrider_model::explain::{Condition, Explainer, SubscriptionText};
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, TenantId};
+use postrider_model::notice::{ADDRESSEE, Audience};
 use postrider_model::payload_filter::Payload;
 use postrider_model::time::Day;
 use postrider_model::timestamp::Timestamp;
 use postrider_profiles::Profile;
 use postrider_store::config::EndpointVersion;
-use postrider_store::history::EventRow;
+use postrider_store::history::{EventRow, EventSummary};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -95,12 +96,10 @@ impl Operations {
                     matched: decision.as_ref().map(|decision| decision.matched.contains(&id)),
                     reasons: decision.as_ref().map(|_| then()).unwrap_or_default(),
                     now: Now { matched: reasons.iter().all(|reason| reason.passed), reasons },
-                    delivery_standing: delivery
-                        .as_ref()
-                        .map(|delivery| {
-                            let batch = endpoint.document.batch.as_ref();
-                            standing::standing(delivery, expires_at, places.get(&delivery.id), batch)
-                        }),
+                    delivery_standing: delivery.as_ref().map(|delivery| {
+                        let batch = endpoint.document.batch.as_ref();
+                        standing::standing(delivery, expires_at, places.get(&delivery.id), batch)
+                    }),
                     delivery,
                 }
             };
@@ -158,12 +157,20 @@ fn status(endpoint: Option<&EndpointVersion>) -> Condition {
     Condition { check: "status".into(), expected: json!(active), actual: json!(status), passed }
 }
 
+/// Returns the condition that the endpoint is the addressee of a notice.
+fn addressee(notice: &EventSummary, endpoint: EndpointId) -> Condition {
+    let passed = Audience::of(&notice.attributes).includes(endpoint);
+    let expected = json!(notice.attributes.get(ADDRESSEE));
+    Condition { check: "addressee".into(), expected, actual: json!(endpoint), passed }
+}
+
 impl Conditions<'_> {
     /// Returns the conditions of each endpoint. Payload filters are evaluated in fan-out's order, by endpoint id, so that the
     /// budget of steps runs out at the same endpoint as in fan-out.
     fn reasons(&self, endpoints: &[EndpointVersion]) -> BTreeMap<EndpointId, Vec<Condition>> {
         let endpoints: BTreeMap<_, _> = endpoints.iter().map(|endpoint| (endpoint.endpoint, endpoint)).collect();
         let summary = &self.event.summary;
+        let audience = Audience::of(&summary.attributes);
         let mut explainer = Explainer::default();
         for endpoint in endpoints.values() {
             let document = &endpoint.document;
@@ -182,7 +189,9 @@ impl Conditions<'_> {
         let checks = explainer.explain(&summary.event_type, &payload);
         let reasons = endpoints.into_iter().zip(checks).map(|((id, endpoint), checks)| {
             let mut reasons = vec![status(Some(endpoint))];
-            if !endpoint.deleted {
+            if audience != Audience::Subscribers {
+                reasons.push(addressee(summary, id));
+            } else if !endpoint.deleted {
                 reasons.push(self.origin());
                 reasons.extend(checks.into_iter().map(|check| self.reason(check)));
             }

@@ -42,6 +42,7 @@ pub mod lines;
 mod locks;
 pub mod manual_retry;
 mod migrate;
+pub mod notices;
 pub mod outbox;
 pub mod partitions;
 pub mod pauses;

@@ -16,6 +16,8 @@ pub(crate) const CREATION_LOCK: i64 = 0x706f_7374_7269_6403;
 pub(crate) const COUNT_LOCK: i64 = 0x706f_7374_7269_6404;
 /// The lock of the recorder that reconciles.
 pub(crate) const RECONCILE_LOCK: i64 = 0x706f_7374_7269_6405;
+/// The lock of the recorder that settles a notice.
+pub(crate) const NOTICE_LOCK: i64 = 0x706f_7374_7269_6406;
 
 /// Takes a lock until the end of the transaction. Returns `false` if another session has it.
 pub(crate) async fn try_lock(tx: &Transaction<'_>, lock: i64) -> Result<bool, StoreError> {

@@ -18,9 +18,10 @@ use postrider_model::delivery::{
 use postrider_model::erasure::{ErasureStage, ErasureStatus};
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{
-    BatchId, DeliveryId, EndpointId, ErasureId, EventId, Generation, KeyId, PersonId, PortalLinkId, ReplayId, SavedViewId,
-    SendId, TenantId,
+    BatchId, DeliveryId, EndpointId, ErasureId, EventId, Generation, KeyId, PersonId, PortalLinkId, ReplayId,
+    SavedViewId, SendId, TenantId,
 };
+use postrider_model::notice::NoticeState;
 use postrider_model::replay::{ReplaySelection, ReplayStatus};
 use postrider_model::saved_view::SavedViewList;
 use postrider_model::tenant_limits::TenantLimits;
@@ -276,7 +277,8 @@ coded!(
 );
 coded!(Trigger: First = 0, Retry = 1, Manual = 2, Replay = 3, Test = 4);
 coded!(HeldReason: Rate = 0, Concurrency = 1, Breaker = 2);
-coded!(Origin: Api = 0, Dashboard = 1);
+coded!(Origin: Api = 0, Dashboard = 1, Notice = 2);
+coded!(NoticeState: Failing = 0, Disabled = 1, Paused = 2, Recovered = 3);
 coded!(Lane: Live = 0, Slow = 1, Bulk = 2);
 coded!(ReplayStatus: Running = 0, Paused = 1, Finished = 2, Cancelled = 3);
 coded!(ErasureStatus: Waiting = 0, Running = 1, Finished = 2, Cancelled = 3, Failed = 4);
@@ -397,6 +399,7 @@ pub(crate) mod tests {
         codes_read_back::<Trigger>();
         codes_read_back::<HeldReason>();
         codes_read_back::<Origin>();
+        codes_read_back::<NoticeState>();
         codes_read_back::<Lane>();
         codes_read_back::<ReplayStatus>();
         codes_read_back::<ErasureStatus>();

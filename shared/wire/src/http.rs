@@ -12,6 +12,26 @@ use postrider_model::{ids::EventId, timestamp::Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+/// What caused an event, as producers say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ProducerOrigin {
+    /// A call of the product's API.
+    Api,
+    /// A person in the product's dashboard.
+    Dashboard,
+}
+
+impl From<ProducerOrigin> for Origin {
+    fn from(origin: ProducerOrigin) -> Self {
+        match origin {
+            ProducerOrigin::Api => Self::Api,
+            ProducerOrigin::Dashboard => Self::Dashboard,
+        }
+    }
+}
+
 /// An event.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PublishEvent))]
@@ -45,7 +65,7 @@ pub struct PublishEvent<'a> {
     pub attributes: Option<BTreeMap<Box<str>, Box<str>>>,
     /// What caused the event; `api` if absent.
     #[serde(default)]
-    pub origin: Option<Origin>,
+    pub origin: Option<ProducerOrigin>,
     /// When its deliveries are due, at most 6 days ahead; at once if absent.
     #[serde(borrow, default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Timestamp>))]
@@ -126,10 +146,11 @@ pub use openapi::CloudEvent;
 
 #[cfg(feature = "openapi")]
 mod openapi {
-    use postrider_model::event::Origin;
     use postrider_model::timestamp::Timestamp;
     use utoipa::ToSchema;
     use utoipa::openapi::Ref;
+
+    use super::ProducerOrigin;
 
     /// Refers to the schema of problems, which the API's document contains.
     pub(super) fn problem() -> Ref {
@@ -165,7 +186,7 @@ mod openapi {
         /// tenant.
         pub tenant: Option<String>,
         /// What caused the event; `api` if absent.
-        pub origin: Option<Origin>,
+        pub origin: Option<ProducerOrigin>,
         /// The event's metadata: a JSON object, written as a string.
         pub metadata: Option<String>,
         /// When its deliveries are due, at most 6 days ahead; at once if absent.

@@ -62,6 +62,12 @@ impl WebhookOptions {
         Ok(Self { webhooks, truncated })
     }
 
+    /// Leaves out a webhook.
+    pub(crate) fn without(mut self, id: EndpointId) -> Self {
+        self.webhooks.retain(|(other, _)| *other != id);
+        self
+    }
+
     /// The options of a `select`. `all` is the label of the option that chooses no webhook.
     pub(crate) fn show(&self, chosen: &str, all: &str) -> Markup {
         html! {

@@ -198,6 +198,7 @@ fn check_name(check: &str) -> language::Text {
             "origin" => t!("the origin of the event"),
             "event_types" => t!("its event types"),
             "payload_filter" => t!("its payload filter"),
+            "addressee" => t!("who gets the notice"),
             other => other.replace('_', " ").into(),
         },
     }

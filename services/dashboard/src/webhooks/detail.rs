@@ -5,14 +5,16 @@ use postrider_model::ordering::OnExhausted;
 use postrider_operations::endpoints::Endpoint;
 use postrider_profiles::Profile;
 
+use super::form::notice_state;
 use super::{held_keys, status};
 use crate::components::{
     DAY, latest_deliveries, listing, public_key, tags, target, tiles, time, top_causes, trouble_banner, verification,
+    webhook_link,
 };
 use crate::failure::Answer;
 use crate::format::{attribute, bytes, count, duration, schedule};
 use crate::language::{t, text, tm};
-use crate::page::{Page, WebhookPage};
+use crate::page::{EndpointNames, Page, WebhookPage};
 
 /// `GET …/webhooks/{id}`
 pub(crate) async fn show(webhook: WebhookPage) -> Answer {
@@ -25,6 +27,7 @@ pub(crate) async fn show(webhook: WebhookPage) -> Answer {
     };
     let latest = latest_deliveries(page, endpoint.id).await?;
     let held = held_keys::link(&webhook).await?;
+    let notified = page.endpoint_names(endpoint.notify.iter().map(|notify| notify.endpoint)).await?;
     let content = html! {
         (heading(&webhook))
         (trouble_banner(page, endpoint))
@@ -42,7 +45,7 @@ pub(crate) async fn show(webhook: WebhookPage) -> Answer {
         }
         section.panel aria-labelledby="settings" {
             h2 #settings { (t!("Settings")) }
-            (settings(page, endpoint))
+            (settings(page, endpoint, &notified))
         }
         @if let Some(key) = &endpoint.public_key { (public_key(key)) }
         @if endpoint.url.is_some() && endpoint.public_key.is_none() {
@@ -66,7 +69,7 @@ fn heading(webhook: &WebhookPage) -> Markup {
     } }
 }
 
-fn settings(page: &Page, endpoint: &Endpoint) -> Markup {
+fn settings(page: &Page, endpoint: &Endpoint, notified: &EndpointNames) -> Markup {
     html! { dl.facts {
         dt { (t!("Status")) } dd { (status::switch(page, endpoint)) }
         @if let Some(description) = &endpoint.description { dt { (t!("Description")) } dd.kept { (description) } }
@@ -78,6 +81,13 @@ fn settings(page: &Page, endpoint: &Endpoint) -> Markup {
         }
         @if !endpoint.headers.is_empty() { dt { (t!("Custom headers")) } dd { (tags(endpoint.headers.keys())) } }
         (pace(&page.profile, endpoint))
+        @if let Some(notify) = &endpoint.notify {
+            dt { (t!("Tell when it fails")) }
+            dd {
+                (webhook_link(page, notify.endpoint, notified))
+                @for state in &notify.on { ", " (notice_state(*state)) }
+            }
+        }
         @for until in &endpoint.previous_secrets_until {
             dt { (t!("Previous secret")) } dd { (tm!("also signs until {time}", time = time(*until))) }
         }

@@ -3,17 +3,19 @@
 use maud::{Markup, html};
 use postrider_model::endpoint::Channel;
 use postrider_model::endpoint::UrlRule;
+use postrider_model::ids::EndpointId;
 use postrider_model::limits::{
     BATCHED_BYTES_DEFAULT, BATCHED_BYTES_MAX, BATCHED_EVENTS_DEFAULT, BATCHED_EVENTS_MAX, BATCHED_WAIT_MS_DEFAULT,
     BATCHED_WAIT_MS_MAX,
 };
+use postrider_model::notice::NoticeState;
 use postrider_model::pushover::Sound;
 use postrider_operations::endpoints::MASK;
 use postrider_operations::event_types::EventType;
 use postrider_operations::events::AttributeValue;
 use postrider_profiles::Profile;
 
-use crate::components::{Form, field_errors};
+use crate::components::{Form, WebhookOptions, field_errors};
 use crate::failure::Answer;
 use crate::format::{attribute, count, schedule};
 use crate::language::{Text, t, tm};
@@ -34,16 +36,24 @@ pub(crate) struct Offers {
     catalog: Vec<EventType>,
     /// The values of recent events, by attribute.
     values: Vec<(String, Vec<AttributeValue>)>,
+    /// The webhooks that can be told about this one.
+    notified: WebhookOptions,
 }
 
 impl Offers {
-    pub(crate) async fn load(page: &Page) -> Answer<Self> {
+    /// `notified` is the id of the webhook that is told about this one, or empty; `own` is the webhook that is edited.
+    pub(crate) async fn load(page: &Page, notified: &str, own: Option<EndpointId>) -> Answer<Self> {
+        let webhooks = WebhookOptions::load(page, notified).await?;
+        let notified = match own {
+            Some(own) => webhooks.without(own),
+            None => webhooks,
+        };
         let mut values = Vec::new();
         for name in page.profile.attributes.keys() {
             let recent = page.operations.attribute_values(page.caller, name, VALUES_OFFERED).await?;
             values.push((name.clone(), recent.data));
         }
-        Ok(Self { catalog: page.operations.catalog(page.caller).await?, values })
+        Ok(Self { catalog: page.operations.catalog(page.caller).await?, values, notified })
     }
 
     /// The event types and patterns that the form offers.
@@ -100,6 +110,7 @@ pub(crate) fn form(page: &Page, form: &Form, offers: &Offers, purpose: Purpose<'
             (event_types(page, &offers.catalog, form))
             (filters(offers, form))
             (pace(&page.profile, form, channel))
+            (notify(offers, form))
             div.buttons {
                 button.primary type="submit" { (button) }
                 a.button href=(page.to("/webhooks")) { (t!("Back")) }
@@ -343,6 +354,32 @@ fn batch(form: &Form) -> Markup {
             (form.field_at("/batch/bytes_max", "bytes_max", t!("Bytes of a request"))
                 .hint(range(BATCHED_BYTES_MAX, BATCHED_BYTES_DEFAULT)).number())
         }
+    }
+}
+
+/// Who is told about the state of the webhook.
+fn notify(offers: &Offers, form: &Form) -> Markup {
+    let hint = t!("Gets a message when this {webhook} fails, stops or works again, at most one an hour for each.");
+    let chosen = form.fields.all("notify_on");
+    let states = NoticeState::ALL.map(|state| (state.as_str(), notice_state(state)));
+    html! { fieldset {
+        legend { (t!("Tell when it fails")) }
+        (form.field_at("/notify/endpoint", "notify", t!("Tell")).hint(hint)
+            .select(offers.notified.show(form.get("notify"), &t!("nobody"))))
+        (field_errors("notify-on", &form.errors_at("/notify/on")))
+        @for (name, text) in states { label.check {
+            input type="checkbox" name="notify_on" value=(name) checked[chosen.iter().any(|state| state == name)]; " " (text)
+        } }
+    } }
+}
+
+/// The state of a webhook that somebody is told.
+pub(crate) fn notice_state(state: NoticeState) -> Text {
+    match state {
+        NoticeState::Failing => t!("when deliveries fail"),
+        NoticeState::Disabled => t!("when it is switched off because of failures"),
+        NoticeState::Paused => t!("when it is paused"),
+        NoticeState::Recovered => t!("when it works again"),
     }
 }
 

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use postrider_model::batch::Batch;
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::endpoint::Channel;
+use postrider_model::ids::EndpointId;
+use postrider_model::notice::{NoticeState, Notify};
 use postrider_model::ordering::{OnExhausted, Ordering};
 use postrider_operations::endpoints::{
     ChatFields, CreateEndpoint, EditEndpoint, EmailFields, Endpoint, MASK, PushoverFields, RequestedStatus,
@@ -22,7 +24,11 @@ use crate::format;
 
 /// The fields of a new webhook.
 pub(crate) fn new_webhook(channel: Channel) -> Fields {
-    Fields::default().with("active", "yes").with("sound", "Pushover").with("channel", channel.as_str())
+    Fields::default()
+        .with("active", "yes")
+        .with("sound", "Pushover")
+        .with("channel", channel.as_str())
+        .with_all("notify_on", NoticeState::ALL)
 }
 
 /// The fields with the values of an endpoint. Types in `offered` become checked boxes; the endpoint's other types become lines of
@@ -58,6 +64,8 @@ pub(crate) fn of_endpoint(endpoint: &Endpoint, offered: &[String]) -> Fields {
         .with_some("events_max", endpoint.batch.map(|batch| batch.events_max))
         .with_some("bytes_max", endpoint.batch.map(|batch| batch.bytes_max))
         .with_some("wait_ms_max", endpoint.batch.map(|batch| batch.wait_ms_max))
+        .with_some("notify", endpoint.notify.as_ref().map(|notify| notify.endpoint))
+        .with_all("notify_on", endpoint.notify.as_ref().map_or(NoticeState::ALL.to_vec(), |notify| notify.on.clone()))
         .with("ascii_json", if endpoint.ascii_json { "yes" } else { "" })
         .with_some("token_header", endpoint.token_header.as_ref())
         .with("version", endpoint.version);
@@ -97,6 +105,7 @@ pub(crate) fn creation(fields: &Fields, channel: Channel, profile: &Profile) -> 
         rate_per_second: reader.number("/rate_per_second"),
         ordering: ordering(fields, reader.parse("/ordering")),
         batch: batch(fields, &mut reader).filter(|_| channel == Channel::Web),
+        notify: notify(fields, reader.parse("/notify")),
         ascii_json: fields.is_checked("ascii_json"),
         token_header: fields.optional("token_header"),
     };
@@ -137,6 +146,7 @@ pub(crate) fn edit(
         rate_per_second: Some(request.rate_per_second),
         ordering: Some(request.ordering),
         batch: web.then_some(request.batch),
+        notify: Some(request.notify),
         ascii_json: web.then_some(request.ascii_json),
         token_header: web.then_some(request.token_header),
         metadata: None,
@@ -159,6 +169,12 @@ fn batch(fields: &Fields, reader: &mut FieldReader<'_>) -> Option<Batch> {
         wait_ms_max: reader.number("/batch/wait_ms_max").unwrap_or(default.wait_ms_max),
     };
     fields.is_checked("batch").then_some(batch)
+}
+
+/// The field `notify` names the endpoint that is told; without it, nobody is told.
+fn notify(fields: &Fields, endpoint: Option<EndpointId>) -> Option<Notify> {
+    let on = fields.all("notify_on").iter().filter_map(|state| state.parse().ok()).collect();
+    endpoint.map(|endpoint| Notify { endpoint, on })
 }
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {

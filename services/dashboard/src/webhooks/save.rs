@@ -27,7 +27,7 @@ fn channel(fields: &Fields) -> Channel {
 }
 
 async fn show_new_form(page: &Page, form: &Form) -> Answer<Response> {
-    let (offers, channel) = (Offers::load(page).await?, channel(&form.fields));
+    let (offers, channel) = (Offers::load(page, form.fields.get("notify"), None).await?, channel(&form.fields));
     let first = PageQuery { limit: 1, cursor: None };
     let newest = page.operations.list_endpoints(page.caller, EndpointOrder::Newest, &first).await?;
     let content = html! {
@@ -89,7 +89,8 @@ fn show_created(page: &Page, created: &CreatedEndpoint) -> Markup {
 
 /// `GET …/webhooks/{id}/edit`
 pub(crate) async fn show_edit(Managed(webhook): Managed<WebhookPage>) -> Answer<Response> {
-    let offers = Offers::load(&webhook.page).await?;
+    let notified = webhook.endpoint.notify.as_ref().map(|notify| notify.endpoint.to_string()).unwrap_or_default();
+    let offers = Offers::load(&webhook.page, &notified, Some(webhook.endpoint.id)).await?;
     let stored = || of_endpoint(&webhook.endpoint, &offers.event_types());
     let fields = webhook.page.visitor.restored().unwrap_or_else(stored);
     Ok(show_edit_form(&webhook, &fields.into(), &offers))
@@ -114,7 +115,8 @@ pub(crate) async fn edit(Managed(webhook): Managed<WebhookPage>, Sent(fields): S
         Ok(_) => Ok(page.redirect(format!("/webhooks/{id}"), Notice::Saved).into_response()),
         Err(error) => {
             let form = Form::refused(fields, error)?;
-            Ok(show_edit_form(&webhook, &form, &Offers::load(page).await?))
+            let offers = Offers::load(page, form.fields.get("notify"), Some(endpoint.id)).await?;
+            Ok(show_edit_form(&webhook, &form, &offers))
         }
     }
 }

@@ -14,6 +14,7 @@ mod harness;
 mod health;
 mod held_keys;
 mod language;
+mod notify;
 mod oidc;
 mod pages;
 mod paused;

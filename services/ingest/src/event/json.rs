@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use postrider_http::json::{self, JsonError};
 use postrider_http::problem::FieldError;
-use postrider_model::event::Attributes;
+use postrider_model::event::{Attributes, Origin};
 use postrider_model::ids::TenantId;
 use postrider_model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
 use postrider_wire::http::PublishEvent;
@@ -61,7 +61,7 @@ pub(crate) fn read_event<'a>(
         timestamp: request.timestamp,
         metadata: request.metadata.map(Cow::Borrowed),
         attributes: Attributes(request.attributes.unwrap_or_default()),
-        origin: request.origin.unwrap_or_default(),
+        origin: request.origin.map(Origin::from).unwrap_or_default(),
         source: None,
         window: RawWindow {
             deliver_at: request.deliver_at,

@@ -7,6 +7,7 @@ use postrider_model::delivery::{BodyKind, DeliveryStatus};
 use postrider_model::explain::{BoundSubscription, SubscriptionText};
 use postrider_model::ids::EndpointId;
 use postrider_model::limits::PAYLOAD_FILTER_STEPS_MAX;
+use postrider_model::notice::Audience;
 use postrider_model::ordering::KeyReader;
 use postrider_model::payload_filter::{Budget, FieldIndex, Payload};
 use postrider_model::replay::{DecidedWhile, ReplayMode, ReplaySelection};
@@ -176,6 +177,13 @@ impl Targets {
     /// their payload filters.
     fn subscribed(&self, event: &EventRow, among: impl Fn(&EndpointId) -> bool) -> Subscribed {
         let summary = &event.summary;
+        // A notice matches its addressee only, whatever that subscribes to.
+        let audience = Audience::of(&summary.attributes);
+        if audience != Audience::Subscribers {
+            let endpoints = self.endpoints.keys().copied();
+            let addressee = endpoints.filter(|endpoint| among(endpoint) && audience.includes(*endpoint));
+            return Subscribed { endpoints: addressee.collect(), steps: 0 };
+        }
         let fires = self.profile.origin_fires(&summary.event_type, summary.origin);
         let by_head =
             |bound: &BoundSubscription| fires && bound.subscription.matches(&summary.event_type, &summary.attributes);

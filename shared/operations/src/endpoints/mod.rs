@@ -13,16 +13,18 @@ mod view;
 
 use postrider_model::endpoint::Channel;
 use postrider_model::event::EventType;
-use postrider_model::ids::EndpointId;
+use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::notice::Notify;
 use postrider_model::scope::Scope;
 use postrider_profiles::Profile;
 use postrider_store::config::{Endpoint as StoredEndpoint, EndpointDraft, EndpointHealth, NewEndpoint, Tenant};
 
-use crate::error::{Error, parse_id};
+use crate::error::{Error, Mistakes, parse_id};
 use crate::page::{PageQuery, cursor_of};
 use crate::{Caller, Operations};
 use check::{
-    ORDERED_AND_BATCHED, ORDERED_AND_PAUSED, Rules, is_ordered_and_batched, is_ordered_and_paused, refuse_kept_headers,
+    ORDERED_AND_BATCHED, ORDERED_AND_PAUSED, Rules, check_chain, is_ordered_and_batched, is_ordered_and_paused,
+    refuse_kept_headers,
 };
 use new_key::NewKey;
 
@@ -78,6 +80,9 @@ impl Operations {
         let given = request.secret.take();
         let mut draft = request.into_draft();
         let mut mistakes = rules.check(&draft);
+        if let Some(notify) = &draft.document.notify {
+            self.check_notified(tenant.id, None, notify, &mut mistakes).await?;
+        }
         let channel = draft.document.channel;
         let is_signed = channel == Channel::Web;
         if !is_signed && given.is_some() {
@@ -92,6 +97,19 @@ impl Operations {
         let new = NewEndpoint { draft, secret: key.secret };
         let created = self.edits_of(caller)?.config().create_endpoint(tenant.id, &new).await?;
         Ok(CreatedEndpoint { endpoint: Endpoint::new(created, None, EndpointHealth::default(), None), secret })
+    }
+
+    /// Checks that the endpoint to notify can be notified. `own` is the endpoint that notifies; `None` for a new one.
+    async fn check_notified(
+        &self,
+        tenant: TenantId,
+        own: Option<EndpointId>,
+        notify: &Notify,
+        mistakes: &mut Mistakes,
+    ) -> Result<(), Error> {
+        let chain = self.store.config().notified_chain(tenant, notify.endpoint).await?;
+        check_chain(own, &chain, mistakes);
+        Ok(())
     }
 
     /// Lists the endpoints of the caller's tenant in this order. Requires the scope `read`.
@@ -159,7 +177,11 @@ impl Operations {
                 Some(Self::ordered_recovery(&self.endpoint_view(before.clone()).await?, order, status)?)
             }
         };
-        let apply = |draft: &mut EndpointDraft| apply_edit(&rules, &request, draft);
+        let mut mistakes = Mistakes::default();
+        if let Some(Some(notify)) = &request.notify {
+            self.check_notified(tenant.id, Some(before.id), notify, &mut mistakes).await?;
+        }
+        let apply = |draft: &mut EndpointDraft| apply_edit(&rules, &request, mistakes, draft);
         let visible = caller.visible(Scope::Manage)?;
         let edits = self.edits_of(caller)?;
         let edit = edits.config().edit_endpoint(visible, before.id, expected, apply);
@@ -194,7 +216,13 @@ impl Operations {
 }
 
 /// Applies an edit and checks the members that it sets.
-fn apply_edit(rules: &Rules<'_>, request: &EditEndpoint, draft: &mut EndpointDraft) -> Result<(), Error> {
+/// `found` has the mistakes that were found before the edit.
+fn apply_edit(
+    rules: &Rules<'_>,
+    request: &EditEndpoint,
+    found: Mistakes,
+    draft: &mut EndpointDraft,
+) -> Result<(), Error> {
     let (key, channel) = (draft.document.signature_key, draft.document.channel);
     let url = draft.document.url.clone();
     let touched = request.clone().apply(draft);
@@ -216,6 +244,7 @@ fn apply_edit(rules: &Rules<'_>, request: &EditEndpoint, draft: &mut EndpointDra
         mistakes.retain(|error| error.pointer != "/channel");
         mistakes.add("/channel", "cannot be changed; create another endpoint with this channel");
     }
+    mistakes.append(found);
     mistakes.finish()?;
     if touched.contains(&"url") {
         rules.normalize_url(&mut draft.document);

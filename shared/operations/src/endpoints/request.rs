@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use postrider_model::batch::Batch;
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::endpoint::{Channel, SignatureKey};
+use postrider_model::notice::Notify;
 use postrider_model::ordering::Ordering;
 use postrider_store::config::{EndpointDocument, EndpointDraft, EndpointPrivate, PushoverCredentials};
 use secrecy::{ExposeSecret, SecretString};
@@ -118,6 +119,8 @@ pub struct CreateEndpoint {
     /// Lets several events be sent in one request, which is signed as a whole. If absent, each event has its own request. Not
     /// together with `ordering`, and only for the channel `web`.
     pub batch: Option<Batch>,
+    /// Who is told when the endpoint is failing, is disabled or paused, or has recovered. Nobody if absent.
+    pub notify: Option<Notify>,
     /// Whether bodies escape all non-ASCII characters.
     #[serde(default)]
     pub ascii_json: bool,
@@ -189,6 +192,10 @@ pub struct EditEndpoint {
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<Batch>)]
     pub batch: Option<Option<Batch>>,
+    /// Who is told when the endpoint is failing, is disabled or paused, or has recovered.
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<Notify>)]
+    pub notify: Option<Option<Notify>>,
     /// Whether bodies escape all non-ASCII characters.
     pub ascii_json: Option<bool>,
     /// The name of the header with the secret token.
@@ -228,6 +235,7 @@ impl CreateEndpoint {
             ordering: self.ordering,
             ordering_generation: 0,
             batch: self.batch,
+            notify: self.notify,
             ascii_json: self.ascii_json,
             token_header: self.token_header,
         };
@@ -270,6 +278,7 @@ impl EditEndpoint {
         set!("rate_per_second", self.rate_per_second, document.rate_per_second);
         set!("ordering", self.ordering, document.ordering);
         set!("batch", self.batch, document.batch);
+        set!("notify", self.notify, document.notify);
         set!("ascii_json", self.ascii_json, document.ascii_json);
         set!("token_header", self.token_header, document.token_header);
         set!("status", self.status.map(EndpointStatus::from), draft.status);

@@ -7,6 +7,7 @@ use postrider_model::breaker::{BreakerState, BreakerStatement};
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::endpoint::{Channel, SignatureKey};
 use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::notice::Notify;
 use postrider_model::ordering::Ordering;
 use postrider_model::time::UnixMillis;
 use postrider_model::timestamp::Timestamp;
@@ -142,6 +143,9 @@ pub struct Endpoint {
     /// When several events are sent in one request; absent if each event has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
+    /// Who is told about its state; absent if nobody is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Notify>,
     /// Whether its bodies escape all non-ASCII characters.
     pub ascii_json: bool,
     /// The name of the header with the secret token.
@@ -270,6 +274,7 @@ impl Endpoint {
             rate_per_second: document.rate_per_second,
             ordering: document.ordering,
             batch: document.batch,
+            notify: document.notify,
             ascii_json: document.ascii_json,
             token_header: document.token_header,
             previous_secret_until: last_end.map(Timestamp),

@@ -2,6 +2,7 @@
 
 mod envelope;
 mod headers;
+mod notice;
 mod notification;
 mod pushover;
 

@@ -8,6 +8,7 @@ use crate::catalog::EventTypeInfo;
 use crate::event_view::EventView;
 use crate::json::JsonMembers;
 use crate::profile::Profile;
+use crate::render::notice::NoticeText;
 use crate::text_template::{TextTemplate, scalar};
 
 /// Members of `data` that are shown, in this order.
@@ -55,7 +56,11 @@ impl Profile {
     ///
     /// Title and text are those of the type's Pushover message, if the catalog has one. Otherwise the title is the type's name,
     /// the text is the catalog's description of the type, and the facts are well-known members of `data` and the attributes.
+    /// A notice about an endpoint brings its own title and text.
     pub fn notification(&self, event: &EventView<'_>) -> Notification {
+        if let Some(NoticeText { title, text }) = NoticeText::of(event) {
+            return Notification::new(&title, &text, [], event.occurred_at);
+        }
         let name = event.event_type.as_str();
         let info = self.event_type(name);
         let filled = |template: fn(&EventTypeInfo) -> Option<&TextTemplate>| {

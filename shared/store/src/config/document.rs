@@ -6,6 +6,7 @@ use postrider_model::batch::Batch;
 use postrider_model::delivery::{BodyKind, EndpointStatus};
 use postrider_model::endpoint::{Channel, SignatureKey};
 use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::notice::Notify;
 use postrider_model::ordering::Ordering;
 use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
@@ -82,6 +83,9 @@ pub struct EndpointDocument {
     /// When several deliveries are sent in one request. `None`: each delivery has its own request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
+    /// Who is told when the endpoint fails, stops or recovers. `None`: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Notify>,
     /// Whether the endpoint's bodies escape all non-ASCII characters.
     #[serde(default)]
     pub ascii_json: bool,

@@ -66,10 +66,15 @@ pub struct EndpointHealth {
     pub recoveries: Vec<Recovery>,
 }
 
+/// Reads the last failure from the columns of `endpoint_health`.
+pub(crate) fn last_failure(row: &Row) -> Result<Option<LastFailure>, StoreError> {
+    let outcome: Option<Outcome> = row.col("last_outcome")?;
+    let Some((outcome, at)) = outcome.zip(row.col("last_failure_at")?) else { return Ok(None) };
+    Ok(Some(LastFailure { at, outcome, status_code: row.col("last_status_code")?, error: row.col("last_error")? }))
+}
+
 impl FromRow for EndpointHealth {
     fn read(row: &Row) -> Result<Self, StoreError> {
-        let outcome: Option<Outcome> = row.col("last_outcome")?;
-        let last = outcome.zip(row.col("last_failure_at")?);
         let from: Option<UnixMillis> = row.col("outage_from")?;
         let off: Option<UnixMillis> = row.col("off_from")?;
         let (failed_until, off_until) = (row.col("outage_until")?, row.col("off_until")?);
@@ -81,15 +86,7 @@ impl FromRow for EndpointHealth {
             failures: row.col("failures")?,
             failing: row.col("failing")?,
             first_failure_at: row.col("first_failure_at")?,
-            last_failure: match last {
-                Some((outcome, at)) => Some(LastFailure {
-                    at,
-                    outcome,
-                    status_code: row.col("last_status_code")?,
-                    error: row.col("last_error")?,
-                }),
-                None => None,
-            },
+            last_failure: last_failure(row)?,
             failed: from.map(|from| Outage { from, until: failed_until }),
             off: off.map(|from| Outage { from, until: off_until }),
             failed_first: row.col("outages_from")?,

@@ -3,6 +3,7 @@
 use deadpool_postgres::Transaction;
 use postrider_model::delivery::{EndpointStatus, FailingEndpoints};
 use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::notice::NoticeState;
 use postrider_model::time::UnixMillis;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -14,6 +15,7 @@ use super::{
 };
 use crate::audit_log::{AuditAction, Change, json};
 use crate::error::{EditError, StoreError};
+use crate::notices;
 use crate::outbox;
 use crate::pauses;
 use crate::sql::{Coded, RowExt, Ts, clean, from_row};
@@ -74,7 +76,10 @@ async fn change_status(tx: &Transaction<'_>, endpoint: &mut Endpoint, to: Endpoi
     (endpoint.disabled_reason, endpoint.disabled_at) = (None, None);
     (endpoint.paused_reason, endpoint.paused_at) = (None, (to == EndpointStatus::Paused).then_some(now));
     match (from, to) {
-        (_, EndpointStatus::Paused) => outbox::add_event(tx, &outbox::endpoint_paused(endpoint, None, now)).await?,
+        (_, EndpointStatus::Paused) => {
+            outbox::add_event(tx, &outbox::endpoint_paused(endpoint, None, now)).await?;
+            notices::due(tx, endpoint, NoticeState::Paused).await?;
+        }
         (EndpointStatus::Paused, EndpointStatus::Active) => {
             outbox::add_event(tx, &outbox::endpoint_resumed(endpoint, now)).await?;
         }
@@ -247,6 +252,7 @@ impl ConfigStore {
         let version = bump(&tx).await?;
         let gone = require(&tx, tenant, id, if_match).await?.endpoint;
         tombstone(&tx, "id", id.0, version, Ts(UnixMillis::now())).await?;
+        notices::forget(&tx, id).await?;
         tenants::note_ordered(&tx, gone.tenant, version).await?;
         self.0
             .finish_edit(tx, version, Change::of(gone.tenant, AuditAction::EndpointDeleted, id).from(described(&gone)))
@@ -319,23 +325,24 @@ impl ConfigStore {
         };
         let endpoint = &mut row.endpoint;
         (endpoint.version, endpoint.updated_at) = (version, now);
-        let (action, event, member) = match preferred {
+        let (action, event, told, member) = match preferred {
             FailingEndpoints::Disable => {
                 endpoint.status = EndpointStatus::Disabled;
                 (endpoint.disabled_reason, endpoint.disabled_at) = (Some(reason.clone()), Some(now));
                 let event = outbox::endpoint_disabled(endpoint, &reason, now);
-                (AuditAction::EndpointDisabled, event, "disabled_reason")
+                (AuditAction::EndpointDisabled, event, NoticeState::Disabled, "disabled_reason")
             }
             FailingEndpoints::Pause => {
                 endpoint.status = EndpointStatus::Paused;
                 (endpoint.paused_reason, endpoint.paused_at) = (Some(reason.clone()), Some(now));
                 pauses::look_now(&tx, tenant, id, now).await?;
                 let event = outbox::endpoint_paused(endpoint, Some(&reason), now);
-                (AuditAction::EndpointPaused, event, "paused_reason")
+                (AuditAction::EndpointPaused, event, NoticeState::Paused, "paused_reason")
             }
         };
         row.save(&tx).await?;
         outbox::add_event(&tx, &event).await?;
+        notices::due(&tx, &row.endpoint, told).await?;
         let status = row.endpoint.status;
         let after = serde_json::json!({"status": status.as_str(), member: reason});
         let before = serde_json::json!({"status": EndpointStatus::Active.as_str()});

@@ -22,6 +22,7 @@ pub(crate) use document::body_kind;
 pub use document::{
     Endpoint, EndpointDocument, EndpointDraft, EndpointList, EndpointSummary, EndpointVersion, NewEndpoint,
 };
+pub(crate) use endpoint_health::last_failure;
 pub use endpoint_health::{EndpointHealth, LastFailure, Outage, Recovery};
 pub(crate) use endpoint_row::{COLUMNS as ENDPOINT_COLUMNS, EndpointRow, endpoint_at};
 pub use endpoints::FoundEndpoint;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use deadpool_postgres::{GenericClient, Transaction};
-use postrider_model::ids::{DeliveryId, TenantId};
+use postrider_model::ids::{DeliveryId, EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_wire::messages::{DeliveryRef, DeliveryTask};
 use tokio_postgres::Row;
@@ -78,6 +78,21 @@ pub struct OperationalEvent {
     pub data: Bytes,
 }
 
+/// A notice about an endpoint, to publish to its addressee.
+#[derive(Debug, Clone)]
+pub struct PendingNotice {
+    /// The entry. The event's id is derived from the entry's number, so that publishing it twice makes one event.
+    pub outbox: OutboxId,
+    /// The tenant of both endpoints.
+    pub tenant: TenantId,
+    /// The endpoint that gets the notice.
+    pub addressee: EndpointId,
+    /// Its type, such as `endpoint.failing`.
+    pub event_type: String,
+    /// The event's `data`, as JSON.
+    pub data: Bytes,
+}
+
 /// A dead letter to publish to the queue from which it came.
 #[derive(Debug, Clone)]
 pub struct PendingLetter {
@@ -96,6 +111,8 @@ pub enum OutboxEntry {
     Delivery(Box<PendingDelivery>),
     /// An operational event.
     Event(OperationalEvent),
+    /// A notice about an endpoint.
+    Notice(PendingNotice),
     /// A dead letter that was requeued.
     Letter(Box<PendingLetter>),
 }
@@ -147,6 +164,16 @@ pub(crate) async fn body_source(
     Ok(Ok(BodySource { event, document: version.document, profile: tenant.col("profile")? }))
 }
 
+/// Reads an entry that is an operational event or a notice.
+fn event_or_notice(outbox: OutboxId, row: &Row) -> Result<OutboxEntry, StoreError> {
+    let (tenant, data) = (row.col("tenant")?, row.col("data")?);
+    let event_type = row.col::<Option<String>>("event_type")?.unwrap_or_default();
+    Ok(match row.col("addressee")? {
+        Some(addressee) => OutboxEntry::Notice(PendingNotice { outbox, tenant, addressee, event_type, data }),
+        None => OutboxEntry::Event(OperationalEvent { outbox, about: tenant, event_type, data }),
+    })
+}
+
 impl Store {
     /// Claims entries that have been unpublished for `older_than`. A claim lasts a minute, so that two relays do not publish
     /// the same entry. Removes deliveries that cannot be rendered: the event was expunged or dropped, or the endpoint was
@@ -158,7 +185,7 @@ impl Store {
         // `claimed_at` is set to the end of the claim, so that no relay selects the entry until then.
         let sql = "UPDATE outbox SET claimed_at = $1 WHERE id IN
                        (SELECT id FROM outbox WHERE claimed_at <= $2 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED)
-                   RETURNING id, tenant, task, event_type, data, dead_letter";
+                   RETURNING id, tenant, task, event_type, data, dead_letter, addressee";
         let rows = client.query(sql, &[&Ts(now.plus(CLAIM)), &Ts(before), &i64::from(limit)]).await?;
         let mut entries = Vec::with_capacity(rows.len());
         for row in rows {
@@ -172,12 +199,7 @@ impl Store {
                 continue;
             }
             let Some(Json(task)) = row.col::<Option<Json<DeliveryTask>>>("task")? else {
-                entries.push(OutboxEntry::Event(OperationalEvent {
-                    outbox,
-                    about: row.col("tenant")?,
-                    event_type: row.col::<Option<String>>("event_type")?.unwrap_or_default(),
-                    data: row.col("data")?,
-                }));
+                entries.push(event_or_notice(outbox, &row)?);
                 continue;
             };
             match body_source(&client, &task.delivery, task.config_version).await? {

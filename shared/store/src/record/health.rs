@@ -4,9 +4,11 @@
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::limits::FAILING_AFTER_ATTEMPTS;
+use postrider_model::notice::NoticeState;
 use postrider_model::time::UnixMillis;
 
 use crate::error::StoreError;
+use crate::notices;
 use crate::sql::{Coded, from_row};
 use crate::store::RecordStore;
 
@@ -79,6 +81,8 @@ pub(super) fn follow() -> String {
         now(), 'epoch'
     FROM health h JOIN endpoints e ON e.id = h.endpoint
     WHERE turned <> 0 AND e.deleted_at IS NULL AND e.tenant <> '{operator}'
+), noticed AS (
+    {noticed}
 )",
         last_outcome = last("outcome"),
         last_status_code = last("status_code"),
@@ -89,6 +93,22 @@ pub(super) fn follow() -> String {
         failing_since = instant("h.failing_since"),
         recovered_at = instant("h.succeeded_at"),
         operator = TenantId::OPERATOR.0,
+        noticed = noticed(),
+    )
+}
+
+/// SQL that makes notices about the endpoints due that turned.
+fn noticed() -> String {
+    format!(
+        "INSERT INTO endpoint_notices AS n (endpoint, state, due_at)
+    SELECT h.endpoint, CASE turned WHEN 1 THEN {failing} ELSE {recovered} END, now()
+    FROM health h JOIN endpoints e ON e.id = h.endpoint
+    WHERE turned <> 0 AND e.deleted_at IS NULL AND e.document -> 'notify' IS NOT NULL
+    ORDER BY h.endpoint
+    {on_conflict}",
+        failing = NoticeState::Failing.code(),
+        recovered = NoticeState::Recovered.code(),
+        on_conflict = notices::on_conflict(),
     )
 }
 

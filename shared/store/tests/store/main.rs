@@ -18,6 +18,7 @@ mod lines;
 mod manual_retries;
 mod matching;
 mod migrating;
+mod notices;
 mod partitions;
 mod pauses;
 mod payload_search;

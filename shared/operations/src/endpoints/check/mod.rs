@@ -3,6 +3,7 @@
 mod chat;
 mod email;
 mod headers;
+mod notify;
 mod pace;
 mod pushover;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use crate::event_types::names;
 use crate::text::check_description;
 
 pub(super) use headers::refuse_kept_headers;
+pub(super) use notify::check_chain;
 
 /// What the endpoints of one tenant are checked against.
 pub(super) struct Rules<'a> {
@@ -60,6 +62,9 @@ impl Rules<'_> {
         }
         if let Some(Err(invalid)) = document.payload_filter.as_ref().map(PayloadFilter::read) {
             mistakes.add(invalid.pointer, invalid.detail);
+        }
+        if let Some(notify) = &document.notify {
+            notify::check_states(notify, &mut mistakes);
         }
         if let Some(name) = &document.token_header {
             self.token_header(name, &draft.private.headers, &mut mistakes);

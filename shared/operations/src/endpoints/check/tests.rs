@@ -100,7 +100,8 @@ fn a_batched_endpoint_has_values_in_their_ranges_and_no_order() {
     use postrider_store::config::EndpointPrivate;
     let profiles = Profiles::builtin();
     let (limits, guard) = (TenantLimits::default(), AddressGuard::default());
-    let rules = Rules { profile: profiles.get("standard").unwrap(), limits: &limits, guard: &guard, event_types: &[] };
+    let profile = profiles.get("standard").unwrap();
+    let rules = Rules { profile, limits: &limits, guard: &guard, recipients: &Recipients::default(), event_types: &[] };
     let mut draft = EndpointDraft {
         document: EndpointDocument {
             name: "n".into(),
