@@ -139,7 +139,7 @@ async fn cancelled_and_expunged_events_leave_a_batch() {
     check_each(tenant, &ids[2..], |_| ()).await;
 }
 
-/// Guarantee (Faults and isolation): A batched endpoint that gathers, or does not answer, delays no other endpoint.
+/// Guarantee (Faults and isolation): A batched endpoint that gathers delays no other endpoint.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batched_endpoint_that_waits_delays_no_neighbour() {
     let stage = Stage::of("standard").await;
