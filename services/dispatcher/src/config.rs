@@ -36,11 +36,11 @@ impl Default for Config {
         let mib = 1024 * 1024;
         let yields_to = Some(Queue::Lane(Lane::Live));
         Self {
-            // The prefetch counts messages. Deliveries that wait for their batch hold their messages, which often contain a single
-            // delivery, so each lane's prefetch is at least its maximum number of members.
-            live: ConsumeOptions { prefetch: 2_048, members_max: 2_048, bytes_max: 32 * mib, yields_to: None },
+            // The prefetch counts messages, which are in memory before `bytes_max` counts them: a larger one costs memory. Deliveries
+            // that wait for their batch hold their messages, so the room for them follows from the prefetch.
+            live: ConsumeOptions { prefetch: 1_000, members_max: 2_048, bytes_max: 32 * mib, yields_to: None },
             slow: ConsumeOptions { prefetch: 600, members_max: 512, bytes_max: 16 * mib, yields_to },
-            bulk: ConsumeOptions { prefetch: 512, members_max: 512, bytes_max: 16 * mib, yields_to },
+            bulk: ConsumeOptions { prefetch: 300, members_max: 512, bytes_max: 16 * mib, yields_to },
             test_calls_max: 64,
             endpoints_max: 20_000,
             endpoint_idle: Duration::from_secs(600),

@@ -46,6 +46,8 @@ const CONSUME: ConsumeOptions =
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 /// Sweeps take at most 1/`SWEEP_SHARE` of the time, because lines are locked meanwhile.
 const SWEEP_SHARE: u32 = 5;
+/// Maximum pause between sweeps. It is much shorter than the lease of 10 s, which a sweep renews.
+const SWEEP_PAUSE_MAX: Duration = Duration::from_secs(3);
 /// Maximum time of the last sweep, after the stop.
 const LAST_SWEEP_MAX: Duration = Duration::from_secs(2);
 /// Interval at which the deliveries in lines are counted.
@@ -67,7 +69,7 @@ pub(crate) async fn run(
     tokio::join!(consuming, sweeping, counting, tending);
     // Marks the last runs as published, so that no other process publishes them again.
     let last = tokio::time::timeout(LAST_SWEEP_MAX, sequencer.sweep()).await;
-    if !matches!(last, Ok(Ok(()))) {
+    if !matches!(last, Ok(Ok(_))) {
         tracing::warn!("cannot mark the last runs as published; another recorder publishes them again");
     }
 }
@@ -180,22 +182,26 @@ impl Sequencer {
 
     async fn sweep_regularly(&self) {
         loop {
-            let began = Instant::now();
-            if let Err(error) = self.sweep().await {
+            let took = self.sweep().await.unwrap_or_else(|error| {
                 tracing::debug!(%error, "cannot publish the runs of a sweep; retrying later");
-            }
-            tokio::time::sleep(SWEEP_EVERY.max(began.elapsed() * (SWEEP_SHARE - 1))).await;
+                Duration::ZERO
+            });
+            tokio::time::sleep((took * (SWEEP_SHARE - 1)).clamp(SWEEP_EVERY, SWEEP_PAUSE_MAX)).await;
         }
     }
 
-    async fn sweep(&self) -> Result<(), NotApplied> {
+    /// Returns the time that the database took.
+    async fn sweep(&self) -> Result<Duration, NotApplied> {
         let (confirmed, publishing): (Vec<(Line, i64)>, Vec<i64>) = {
             let runs = self.runs.lock();
             let confirmed = runs.confirmed.iter().map(|(run, line)| (line.clone(), *run)).collect();
             // A run that was just confirmed is not published again either.
             (confirmed, runs.publishing.keys().chain(runs.confirmed.keys()).copied().collect())
         };
-        match self.store.lines().sweep(self.owner, &confirmed, &publishing).await {
+        let began = Instant::now();
+        let swept = self.store.lines().sweep(self.owner, &confirmed, &publishing).await;
+        let took = began.elapsed();
+        match swept {
             Ok(released) => {
                 {
                     let mut runs = self.runs.lock();
@@ -203,13 +209,11 @@ impl Sequencer {
                         runs.confirmed.remove(run);
                     }
                 }
-                self.publish(released.unwrap_or_default()).await
+                self.publish(released.unwrap_or_default()).await?;
             }
-            Err(error) => {
-                tracing::debug!(%error, "cannot sweep lines; retrying later");
-                Ok(())
-            }
+            Err(error) => tracing::debug!(%error, "cannot sweep lines; retrying later"),
         }
+        Ok(took)
     }
 
     async fn count_regularly(&self) {

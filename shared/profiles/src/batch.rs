@@ -29,18 +29,18 @@ impl BatchEnvelope {
         events.into_iter().fold(self.prefix().len() + self.suffix().len(), usize::saturating_add)
     }
 
-    /// The number of bytes that an event adds to a body, with the comma before or after it.
-    pub fn item_bytes(&self, id: &EventId, body: &[u8]) -> usize {
+    /// The number of bytes that an event with a body of `body_bytes` adds to a batch, with the comma before or after it.
+    pub fn item_bytes(&self, id: &EventId, body_bytes: usize) -> usize {
         let around = match self.items {
             BatchItems::Bodies => 0,
             BatchItems::WithIds => WITH_ID.map(str::len).iter().sum::<usize>() + id.as_str().len(),
         };
-        body.len() + around + 1
+        body_bytes.saturating_add(around + 1)
     }
 
     /// Writes the body of a batch. The bytes of each event's own body do not change.
     pub fn render<'a>(&self, events: impl IntoIterator<Item = (&'a EventId, &'a [u8])> + Clone) -> Vec<u8> {
-        let sizes = events.clone().into_iter().map(|(id, body)| self.item_bytes(id, body));
+        let sizes = events.clone().into_iter().map(|(id, body)| self.item_bytes(id, body.len()));
         let mut out = Vec::with_capacity(self.bytes(sizes));
         out.extend_from_slice(self.prefix().as_bytes());
         for (index, (id, body)) in events.into_iter().enumerate() {
@@ -90,7 +90,7 @@ mod tests {
         let body = envelope.render(events.clone());
         assert_eq!(String::from_utf8(body).unwrap(), expected);
         // The last event has no comma.
-        let bytes = envelope.bytes(events.map(|(id, body)| envelope.item_bytes(id, body)));
+        let bytes = envelope.bytes(events.map(|(id, body)| envelope.item_bytes(id, body.len())));
         assert_eq!(bytes, expected.len() + 1);
     }
 

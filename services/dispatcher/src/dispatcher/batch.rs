@@ -73,6 +73,15 @@ impl Dispatcher {
         if let Some(elsewhere) = delivery.entry.pace.admit(&request) {
             return self.wait_elsewhere(&delivery, elsewhere);
         }
+        let (lane, id, envelope) = (delivery.lane, delivery.task.delivery.endpoint, &delivery.endpoint.profile.batch);
+        let event = &delivery.task.delivery.event;
+        // A body that has to be read and rendered is, once there is room for it.
+        let bytes = envelope.item_bytes(event, usize::try_from(delivery.body.len()).unwrap_or(usize::MAX));
+        let make_room = || self.gatherer.complete_oldest(lane);
+        let Some(_seat) = self.shared.rooms.enter(lane, id, &batch, bytes, make_room).await else {
+            let hold = delivery.entry.pace.park(&request);
+            return self.wait_elsewhere(&delivery, Elsewhere::Ladder(hold));
+        };
         let body = match self.bodies.ready(&delivery.body, &delivery.task, &delivery.endpoint).await {
             Ok(body) => body,
             Err(BodyUnavailable::Expunged) => return self.discard(*delivery.task, DiscardReason::Expunged, now),
@@ -80,13 +89,7 @@ impl Dispatcher {
                 return self.retry_later(delivery.lane, *delivery.task, &delivery.body, wait);
             }
         };
-        let (lane, id, envelope) = (delivery.lane, delivery.task.delivery.endpoint, &delivery.endpoint.profile.batch);
-        let bytes = envelope.item_bytes(&delivery.task.delivery.event, &body.bytes);
-        let make_room = || self.gatherer.complete_oldest(lane);
-        let Some(_seat) = self.shared.rooms.enter(lane, id, &batch, bytes, make_room).await else {
-            let hold = delivery.entry.pace.park(&request);
-            return self.wait_elsewhere(&delivery, Elsewhere::Ladder(hold));
-        };
+        let bytes = envelope.item_bytes(event, body.bytes.len());
         let joining = Joining { lane, endpoint: id, batch: &batch, bytes, overhead: envelope.bytes([]) };
         let Delivery { lane, task, body: kept, entry, endpoint } = delivery;
         let (reply, fate) = oneshot::channel();

@@ -10,7 +10,8 @@
 //! - No batch has members of two endpoints, or of two lanes.
 //!
 //! # What it does not do
-//! It sends nothing, and it preserves no order. A limit that a 413 taught ([`size_cap`]) is forgotten when the process ends.
+//! It sends nothing, and it preserves no order. A limit that a 413 taught ([`size_cap`]) is kept until the process ends, or until
+//! 10,000 endpoints have one.
 
 pub(crate) mod room;
 mod size_cap;

@@ -1,8 +1,9 @@
 //! Limits how many deliveries of batched endpoints are in memory: while they gather, and while their batch is sent.
 //!
-//! They take their places from the lane's budget for members in flight. At most five eighths of a lane's members and half of its
-//! bytes are theirs, so that they delay no other delivery. One fifth of that is reserved for endpoints that have few
-//! deliveries in memory: a batched endpoint that does not answer leaves room for its neighbours. An endpoint has at most
+//! They take their places from the lane's budget for members in flight, and hold their messages meanwhile. At most five eighths of a
+//! lane's members or prefetched messages, whichever is less, and half of its bytes are theirs, so that they delay no other delivery. One
+//! fifth of that is reserved for endpoints that have few deliveries in memory, when the rest is taken: a batched endpoint that does not
+//! answer leaves room for its neighbours. An endpoint has at most
 //! [`BATCH_MEMBERS_PER_ENDPOINT_MAX`] deliveries in memory per lane, or its `events_max` if that is larger.
 
 use std::collections::HashMap;
@@ -22,6 +23,8 @@ use tokio::time::Instant;
 const WAIT_MAX: Duration = Duration::from_millis(250);
 /// An endpoint with fewer deliveries in memory may use the reserve.
 const FEW: usize = 32;
+/// Share of a lane's members that may wait for room at the same time, as a divisor. They hold places of the lane.
+const WAITERS: usize = 16;
 
 /// The room of all lanes.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ struct LaneRoom {
     reserve: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     bytes_max: usize,
+    /// Permits to wait for room.
+    waiters: Semaphore,
     endpoints: Mutex<HashMap<EndpointId, Arc<EndpointRoom>>>,
 }
 
@@ -100,7 +105,7 @@ impl Rooms {
 
 impl LaneRoom {
     fn new(options: ConsumeOptions) -> Self {
-        let members = (options.members_max / 8 * 5).max(2);
+        let members = (options.members_max.min(options.prefetch.into()) / 8 * 5).max(2);
         let reserve = (members / 5).max(1);
         let bytes_max = (options.bytes_max / 2).clamp(1, u32::MAX as usize);
         Self {
@@ -108,6 +113,7 @@ impl LaneRoom {
             reserve: Arc::new(Semaphore::new(reserve)),
             bytes: Arc::new(Semaphore::new(bytes_max)),
             bytes_max,
+            waiters: Semaphore::new((options.members_max / WAITERS).max(1)),
             endpoints: Mutex::default(),
         }
     }
@@ -116,12 +122,14 @@ impl LaneRoom {
         let endpoint = self.of(id, batch);
         let (places, max) = (Arc::clone(&endpoint.places), endpoint.max);
         let room_use = RoomUse { lane: self, id, endpoint: Some(endpoint) };
-        let place = Arc::clone(&places).acquire_owned().await.ok()?;
+        let place = Arc::clone(&places).try_acquire_owned().ok()?;
         let taken = max.saturating_sub(places.available_permits());
-        let reserve = if taken <= FEW { Arc::clone(&self.reserve).try_acquire_owned().ok() } else { None };
-        let lane = match reserve.or_else(|| Arc::clone(&self.common).try_acquire_owned().ok()) {
+        // The common places first, so that an endpoint with many deliveries does not keep places of the reserve.
+        let common = Arc::clone(&self.common).try_acquire_owned().ok();
+        let lane = match common.or_else(|| self.reserved(taken)) {
             Some(lane) => lane,
             None => {
+                let _waits = self.waiters.try_acquire().ok()?;
                 make_room();
                 Arc::clone(&self.common).acquire_owned().await.ok()?
             }
@@ -130,11 +138,17 @@ impl LaneRoom {
         let bytes = match Arc::clone(&self.bytes).try_acquire_many_owned(bytes) {
             Ok(bytes) => bytes,
             Err(_) => {
+                let _waits = self.waiters.try_acquire().ok()?;
                 make_room();
                 Arc::clone(&self.bytes).acquire_many_owned(bytes).await.ok()?
             }
         };
         Some(Seat { _endpoint: place, _lane: lane, _bytes: bytes, _use: room_use })
+    }
+
+    /// A place of the reserve, for an endpoint that has `taken` places.
+    fn reserved(&self, taken: usize) -> Option<OwnedSemaphorePermit> {
+        if taken <= FEW { Arc::clone(&self.reserve).try_acquire_owned().ok() } else { None }
     }
 
     /// The room of an endpoint. An edit of `events_max` makes a new one; the deliveries in the old one end soon.
@@ -165,7 +179,12 @@ mod tests {
 
     fn rooms() -> Rooms {
         // 400 places, 80 of them reserved; 500 bytes.
-        Rooms::new(|_| ConsumeOptions { members_max: 640, bytes_max: 1_000, ..ConsumeOptions::default() })
+        Rooms::new(|_| ConsumeOptions {
+            members_max: 640,
+            prefetch: 640,
+            bytes_max: 1_000,
+            ..ConsumeOptions::default()
+        })
     }
 
     async fn enter<'a>(rooms: &'a Rooms, endpoint: EndpointId, bytes: usize, asked: &Cell<u32>) -> Option<Seat<'a>> {
@@ -179,9 +198,8 @@ mod tests {
         while let Some(seat) = enter(&rooms, hungry, 1, &asked).await {
             seats.push(seat);
         }
-        // 32 places of the reserve, and the common ones.
-        assert_eq!((seats.len(), asked.get()), (32 + 320, 1), "it asked once for the oldest batch to leave");
-        let neighbours: Vec<_> = (0..48).map(|_| EndpointId::generate()).collect();
+        assert_eq!((seats.len(), asked.get()), (320, 1), "it asked once for the oldest batch to leave");
+        let neighbours: Vec<_> = (0..80).map(|_| EndpointId::generate()).collect();
         for neighbour in neighbours {
             seats.push(enter(&rooms, neighbour, 1, &asked).await.expect("a place of the reserve"));
         }
@@ -204,7 +222,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_endpoint_has_a_limit_of_its_own() {
-        let rooms = Rooms::new(|_| ConsumeOptions { members_max: 16_000, ..ConsumeOptions::default() });
+        let rooms =
+            Rooms::new(|_| ConsumeOptions { members_max: 16_000, prefetch: 16_000, ..ConsumeOptions::default() });
         let (endpoint, asked) = (EndpointId::generate(), Cell::new(0));
         let mut seats = Vec::new();
         while let Some(seat) = enter(&rooms, endpoint, 1, &asked).await {

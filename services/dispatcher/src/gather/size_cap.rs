@@ -6,7 +6,7 @@ use postrider_model::ids::EndpointId;
 
 /// Number of accepted batches of the maximum size after which the size doubles.
 const DOUBLE_AFTER: u32 = 50;
-/// Sizes are forgotten from here on.
+/// A cap of at least this size is removed, because `events_max` is at most 1,000.
 const FORGET_FROM: usize = 1_000;
 /// Maximum number of endpoints with a cap. At the maximum, all caps are forgotten, which costs one 413 per halving.
 const ENDPOINTS_MAX: usize = 10_000;

@@ -14,6 +14,8 @@ use crate::metrics;
 const TEND_EVERY: Duration = Duration::from_secs(60);
 /// Looks take at most 1/`SHARE` of the time.
 const SHARE: u32 = 50;
+/// Maximum number of times that a look takes expired deliveries.
+const EXPIRY_ROUNDS_MAX: usize = 50;
 /// Time after its expiry at which a delivery of a held line is discarded. The clocks of other processes may differ.
 const EXPIRED_FOR: Duration = Duration::from_secs(60);
 
@@ -46,12 +48,17 @@ impl Sequencer {
             }
             Err(error) => tracing::debug!(%error, "cannot repair lines; retrying later"),
         }
-        match lines.take_expired(self.owner, now.minus(EXPIRED_FOR)).await {
-            Ok(expired) => self.discard(expired, DiscardReason::Expired).await,
-            Err(error) => {
-                tracing::debug!(%error, "cannot end what expired in held lines; retrying later");
-                Ok(())
+        // The deliveries behind those that were removed are examined in the next round.
+        for _ in 0..EXPIRY_ROUNDS_MAX {
+            match lines.take_expired(self.owner, now.minus(EXPIRED_FOR)).await {
+                Ok(expired) if expired.is_empty() => break,
+                Ok(expired) => self.discard(expired, DiscardReason::Expired).await?,
+                Err(error) => {
+                    tracing::debug!(%error, "cannot end what expired in held lines; retrying later");
+                    break;
+                }
             }
         }
+        Ok(())
     }
 }

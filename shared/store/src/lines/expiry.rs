@@ -15,7 +15,7 @@ use crate::store::LineStore;
 const EXPIRED_MAX: i64 = 1_000;
 /// Number of deliveries at the front of each held line that are examined. The oldest ones expire first, unless their events have
 /// times of their own.
-const AT_THE_FRONT: i64 = 20;
+const AT_THE_FRONT: i64 = 1_000;
 
 /// Deliveries at the front of held lines that expired before `$1`. In JSON, a quote inside a text is escaped, so the pattern finds
 /// only the field.

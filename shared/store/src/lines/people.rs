@@ -6,6 +6,7 @@ use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, ReplayId, TenantId};
 use postrider_model::time::Day;
 use postrider_wire::messages::{DeliveryTask, Turn};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{FREE, HeldLine, PlaceInLine, lock};
@@ -192,11 +193,17 @@ pub(crate) async fn erase_held(
     tenant: TenantId,
     event: &EventId,
 ) -> Result<(), StoreError> {
-    let sql = "UPDATE ordered_deliveries o SET body = ''
-               FROM ordered_lines line
-               WHERE line.tenant = $1 AND line.held IS NOT NULL AND line.held = o.delivery
-                   AND EXISTS (SELECT FROM deliveries d WHERE d.id = o.delivery AND d.event_id = $2)";
-    client.execute(sql, &[&tenant.0, &event.as_str()]).await?;
+    let held = "line.tenant = $1 AND line.held IS NOT NULL
+                    AND EXISTS (SELECT FROM deliveries d WHERE d.id = line.held AND d.event_id = $2)";
+    let params: [&(dyn ToSql + Sync); 2] = [&tenant.0, &event.as_str()];
+    let any = format!("SELECT EXISTS (SELECT FROM ordered_lines line WHERE {held})");
+    if client.query_one(&any, &params).await?.try_get(0)? {
+        lock(client).await?;
+        let erase = format!(
+            "UPDATE ordered_deliveries o SET body = '' FROM ordered_lines line WHERE o.delivery = line.held AND {held}"
+        );
+        client.execute(&erase, &params).await?;
+    }
     Ok(())
 }
 
