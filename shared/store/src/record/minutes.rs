@@ -70,7 +70,8 @@ pub(super) fn count(fresh: &str) -> String {
         add_days(&format!("by_bucket, {}", after("hours"))),
         add_causes("endpoint_failures", "endpoint", &format!("failed, {}", after("days"))),
         add_cause_days(&format!("failed, {}", after("causes"))),
-        tenant_hours.add(&format!("by_bucket {OWNER}, {}", after("cause_days"))),
+        // Without failures, nothing executes `days` for the sake of `cause_days`.
+        tenant_hours.add(&format!("by_bucket {OWNER}, {}, {}", after("days"), after("cause_days"))),
         add_causes("tenant_failures", "tenant", &format!("failed {OWNER}, {}", after("tenants"))),
     )
 }
