@@ -77,6 +77,19 @@ impl Budget {
         hour.by_tenant.insert(tenant, of_hour);
         Ok(())
     }
+
+    /// Gives back `recipients` that were taken at `taken` and not reached. A period that has ended gets nothing.
+    pub(crate) fn give_back(&self, tenant: TenantId, recipients: usize, taken: UnixMillis) {
+        let recipients = u32::try_from(recipients).unwrap_or(u32::MAX);
+        for period in [&self.day, &self.hour] {
+            let mut period = period.lock();
+            if period.number == taken.0.div_euclid(period.length_ms)
+                && let Some(count) = period.by_tenant.get_mut(&tenant)
+            {
+                *count = count.saturating_sub(recipients);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -108,5 +121,18 @@ mod tests {
         assert_eq!(refused.to_string(), "the tenant's limit of 4 e-mail recipients per day is reached");
         assert_eq!(budget.take(tenant, 1, at(60)), Ok(()));
         assert_eq!(budget.take(tenant, 3, at(24 * 60)), Ok(()));
+    }
+
+    #[test]
+    fn recipients_are_given_back_to_the_periods_that_they_were_taken_from() {
+        let (budget, tenant) = (Budget::new(3, 6), TenantId::generate());
+        assert_eq!(budget.take(tenant, 3, at(59)), Ok(()));
+        budget.give_back(tenant, 3, at(59));
+        assert_eq!(budget.take(tenant, 3, at(59)), Ok(()));
+        assert_eq!(budget.take(tenant, 3, at(60)), Ok(()));
+        // Of the hour before: only the day gets it.
+        budget.give_back(tenant, 3, at(59));
+        assert!(budget.take(tenant, 1, at(61)).unwrap_err().to_string().ends_with("per hour is reached"));
+        assert_eq!(budget.take(tenant, 3, at(120)), Ok(()));
     }
 }

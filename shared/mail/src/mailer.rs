@@ -2,36 +2,39 @@
 
 use std::error::Error as _;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use lettre::Message;
 use lettre::message::Mailbox;
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
-use lettre::transport::smtp::{self, PoolConfig};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
-use percent_encoding::percent_decode_str;
+use lettre::transport::smtp;
+use lettre::transport::smtp::client::AsyncSmtpConnection;
 use postrider_model::attempt::Outcome;
 use postrider_model::ids::TenantId;
+use postrider_model::limits::SMTP_CONNECTIONS_MAX;
 use postrider_model::notification::Notification;
 use postrider_model::time::UnixMillis;
-use secrecy::{ExposeSecret, SecretString};
-use url::Url;
+use secrecy::SecretString;
+use tokio::sync::Semaphore;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 
+use crate::Recipients;
 use crate::budget::Budget;
 use crate::message::message;
+use crate::server::Server;
 
-/// Maximum number of connections to the server.
-const CONNECTIONS_MAX: u32 = 4;
-/// How long an unused connection is kept.
-const IDLE_MAX: Duration = Duration::from_secs(30);
+/// Maximum wait for the server's answer to QUIT.
+const QUIT_MAX: Duration = Duration::from_secs(1);
 /// Maximum number of characters of the server's words that are kept.
 const SAID_CHARS_MAX: usize = 500;
 /// Codes of a refused login (RFC 4954). The customer cannot change it, so the delivery is retried.
 const LOGIN_REFUSED: [u16; 4] = [530, 534, 535, 538];
 /// The code of an attempt that the limit of its tenant refuses. It is the code of HTTP, because SMTP has none.
 const TOO_MANY: u16 = 429;
+/// The code of a message to an address that the operator does not allow, as if the server had refused it.
+const REFUSED: u16 = 550;
 
 /// Why the client cannot be created.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +67,8 @@ pub struct MailerConfig {
     pub ca_file: Option<PathBuf>,
     /// The address of the sender.
     pub from: String,
+    /// The addresses that messages may go to.
+    pub allowed: Recipients,
     /// Maximum number of recipients per tenant and hour.
     pub per_tenant_and_hour: u32,
     /// Maximum number of recipients per tenant and day.
@@ -88,7 +93,7 @@ pub struct Mail<'a> {
 pub struct Sent {
     /// `Success` if the server took the message for all recipients, `HttpStatus` if it refused.
     pub outcome: Outcome,
-    /// The server's reply code, or 429 for the limit of the tenant.
+    /// The server's reply code; 429 for the limit of the tenant; 550 for an address that the operator does not allow.
     pub code: Option<u16>,
     /// The server's words.
     pub said: String,
@@ -107,12 +112,14 @@ impl Sent {
     }
 }
 
-/// The client. It keeps connections open. Clones share the connections and the limits of tenants.
+/// The client. Each message has a connection of its own. Clones share the limits of connections and of tenants.
 #[derive(Debug, Clone)]
 pub struct Mailer {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    server: Arc<Server>,
     from: Mailbox,
+    allowed: Recipients,
     budget: Arc<Budget>,
+    connections: Arc<Semaphore>,
 }
 
 impl Mailer {
@@ -123,72 +130,62 @@ impl Mailer {
     pub fn new(config: &MailerConfig) -> Result<Self, MailError> {
         let from: Mailbox = config.from.parse().map_err(|_| MailError::From)?;
         Ok(Self {
-            transport: transport(config)?,
+            server: Arc::new(Server::new(config)?),
             from,
+            allowed: config.allowed.clone(),
             budget: Arc::new(Budget::new(config.per_tenant_and_hour, config.per_tenant_and_day)),
+            connections: Arc::new(Semaphore::new(SMTP_CONNECTIONS_MAX)),
         })
     }
 
     /// Sends a message of a tenant, and returns at the latest after `timeout`.
+    ///
+    /// The tenant's limit counts the recipients unless there was no connection, or [`Sent::outcome`] says that it failed.
     pub async fn send(&self, tenant: TenantId, mail: &Mail<'_>, timeout: Duration) -> Sent {
         let start = Instant::now();
+        let not_allowed =
+            |address: &String| self.allowed.check(address).err().map(|error| format!("{address}: {error}"));
+        if let Some(error) = mail.recipients.iter().find_map(not_allowed) {
+            return Sent { code: Some(REFUSED), ..Sent::failed(Outcome::HttpStatus, error) };
+        }
         let Some(message) = message(mail, &self.from) else {
             return Sent::failed(Outcome::ProtocolError, "a recipient is not an address");
         };
-        if let Err(used_up) = self.budget.take(tenant, mail.recipients.len(), UnixMillis::now()) {
+        let now = UnixMillis::now();
+        if let Err(used_up) = self.budget.take(tenant, mail.recipients.len(), now) {
             let limited = Sent::failed(Outcome::HttpStatus, used_up.to_string());
             return Sent { code: Some(TOO_MANY), retry_after: Some(used_up.wait), ..limited };
         }
-        let sent = match tokio::time::timeout(timeout, self.transport.send(message)).await {
-            Ok(Ok(response)) => {
-                let said = cut(&response.message().collect::<Vec<_>>().join(" "));
-                let code = Some(response.code().into());
-                Sent { outcome: Outcome::Success, code, said, error: None, retry_after: None, duration: Duration::ZERO }
-            }
-            Ok(Err(error)) => refused(&error),
-            Err(_) => Sent::failed(Outcome::Timeout, format!("no answer within {} s", timeout.as_secs_f32())),
+        let deadline = start + timeout;
+        // The permit is held until the connection is closed. The semaphore is never closed.
+        let open = async { (self.connections.acquire().await.ok(), self.server.connect().await) };
+        let (is_connected, sent) = match timeout_at(deadline, open).await {
+            Ok((_permit, Ok(connection))) => (true, converse(connection, &message, deadline).await),
+            Ok((_, Err(error))) => (false, Ok(refused(&error))),
+            Err(elapsed) => (false, Err(elapsed)),
         };
+        let sent = sent.unwrap_or_else(|_| {
+            let what = if is_connected { "no answer" } else { "no connection to the SMTP server" };
+            Sent::failed(Outcome::Timeout, format!("{what} within {} s", timeout.as_secs_f32()))
+        });
+        if !is_connected || matches!(sent.outcome, Outcome::ConnectFailed | Outcome::TlsFailed) {
+            self.budget.give_back(tenant, mail.recipients.len(), now);
+        }
         Sent { duration: start.elapsed(), ..sent }
     }
 }
 
-fn transport(config: &MailerConfig) -> Result<AsyncSmtpTransport<Tokio1Executor>, MailError> {
-    let url: Url = config.url.expose_secret().parse().map_err(|_| MailError::Url("it is not a URL"))?;
-    let host = url.host_str().filter(|host| !host.is_empty()).ok_or(MailError::Url("it has no host"))?;
-    let host = host.trim_matches(['[', ']']).to_owned();
-    let parameters = tls(&host, config.ca_file.as_deref())?;
-    let (tls, port) = match url.scheme() {
-        "smtps" => (Tls::Wrapper(parameters), 465),
-        "smtp" => (Tls::Required(parameters), 587),
-        _ => return Err(MailError::Url("the scheme must be smtps or smtp")),
+/// Sends a message over a connection, and closes it: a late answer must not be read as the answer to another message.
+async fn converse(mut connection: AsyncSmtpConnection, message: &Message, deadline: Instant) -> Result<Sent, Elapsed> {
+    let response = match timeout_at(deadline, connection.send(message.envelope(), &message.formatted())).await? {
+        Ok(response) => response,
+        Err(error) => return Ok(refused(&error)),
     };
-    let pool = PoolConfig::new().max_size(CONNECTIONS_MAX).idle_timeout(IDLE_MAX);
-    let builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
-        .tls(tls)
-        .port(url.port().unwrap_or(port))
-        .timeout(Some(postrider_model::limits::ATTEMPT_TIMEOUT_MAX))
-        .pool_config(pool);
-    let decoded = |text: &str| {
-        let text = percent_decode_str(text).decode_utf8();
-        text.map(|text| text.into_owned()).map_err(|_| MailError::Url("user or password is not UTF-8"))
-    };
-    Ok(match (url.username(), url.password()) {
-        ("", None) => builder,
-        (user, password) => {
-            builder.credentials(Credentials::new(decoded(user)?, decoded(password.unwrap_or_default())?))
-        }
-    }
-    .build())
-}
-
-fn tls(host: &str, ca_file: Option<&Path>) -> Result<TlsParameters, MailError> {
-    let mut builder = TlsParameters::builder(host.to_owned());
-    if let Some(path) = ca_file {
-        let failed = |reason: String| MailError::CaFile { path: path.to_owned(), reason };
-        let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-        builder = builder.add_root_certificate(Certificate::from_pem(&pem).map_err(|error| failed(error.to_string()))?);
-    }
-    builder.build_rustls().map_err(|error| MailError::Tls(error.to_string()))
+    // The server has the message, so its answer to QUIT changes nothing.
+    timeout_at(deadline.min(Instant::now() + QUIT_MAX), connection.abort()).await.ok();
+    let said = cut(&response.message().collect::<Vec<_>>().join(" "));
+    let code = Some(response.code().into());
+    Ok(Sent { outcome: Outcome::Success, code, said, error: None, retry_after: None, duration: Duration::ZERO })
 }
 
 /// Returns the outcome of a message that was not sent.

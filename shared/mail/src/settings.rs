@@ -97,6 +97,7 @@ impl Settings {
             url: url.clone(),
             ca_file: self.smtp_ca_file.0.clone(),
             from: self.mail_from.trim().to_owned(),
+            allowed: self.recipients(),
             per_tenant_and_hour: self.mail_per_hour,
             per_tenant_and_day: self.mail_per_day,
         };

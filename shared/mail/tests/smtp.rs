@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use postrider_mail::{Mail, MailError, Mailer, MailerConfig};
+use postrider_mail::{Mail, MailError, Mailer, MailerConfig, Recipients, Sent};
 use postrider_model::attempt::Outcome;
 use postrider_model::ids::TenantId;
+use postrider_model::limits::SMTP_CONNECTIONS_MAX;
 use postrider_model::notification::Notification;
 use postrider_model::time::UnixMillis;
 use postrider_testkit::smtp::{Encryption, SmtpServer};
@@ -21,6 +22,7 @@ fn config(server: &SmtpServer) -> MailerConfig {
         url: server.url().into(),
         ca_file: Some(server.ca_file()),
         from: "hooks@postrider.example".into(),
+        allowed: Recipients::of_domains(&["example.com".into()]),
         per_tenant_and_hour: 10,
         per_tenant_and_day: 100,
     }
@@ -31,15 +33,19 @@ fn notification() -> Notification {
 }
 
 /// The result of sending to these recipients.
-async fn send(mailer: &Mailer, tenant: TenantId, recipients: &[&str]) -> postrider_mail::Sent {
+async fn send(mailer: &Mailer, tenant: TenantId, recipients: &[&str]) -> Sent {
+    send_within(TIMEOUT, mailer, tenant, recipients).await
+}
+
+async fn send_within(timeout: Duration, mailer: &Mailer, tenant: TenantId, recipients: &[&str]) -> Sent {
     let recipients: Vec<String> = recipients.iter().map(|address| (*address).to_owned()).collect();
     let notification = notification();
     let mail = Mail { id: "dlv_1", recipients: &recipients, sender: Some("Acme"), notification: &notification };
-    mailer.send(tenant, &mail, TIMEOUT).await
+    mailer.send(tenant, &mail, timeout).await
 }
 
 #[tokio::test]
-async fn messages_arrive_encrypted_over_connections_that_are_kept() {
+async fn messages_arrive_encrypted_over_a_connection_each() {
     for encryption in [Encryption::Tls, Encryption::StartTls] {
         let mut server = server(encryption).await;
         let mailer = Mailer::new(&config(&server)).unwrap();
@@ -52,12 +58,10 @@ async fn messages_arrive_encrypted_over_connections_that_are_kept() {
             assert_eq!((message.sender.as_str(), message.encrypted), ("hooks@postrider.example", true));
             assert!(message.message.contains("Message-ID: <dlv_1@postrider.example>"), "{}", message.message);
             clients.push(message.client);
-            tokio::task::yield_now().await;
         }
-        // The client takes a connection back in the background, so the next message may open another one.
         clients.sort_unstable();
         clients.dedup();
-        assert!(clients.len() < 5, "a connection is used again");
+        assert_eq!(clients.len(), 5, "no connection is used again");
     }
 }
 
@@ -109,4 +113,82 @@ async fn settings_that_cannot_be_used_are_refused() {
     assert!(matches!(with(|config| config.from = "nobody".into()), MailError::From));
     assert!(matches!(with(|config| config.url = "http://127.0.0.1".into()), MailError::Url(_)));
     assert!(matches!(with(|config| config.ca_file = Some("/nope".into())), MailError::CaFile { .. }));
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_too_late_is_not_taken_for_the_answer_to_a_later_message() {
+    let mut server = server(Encryption::Tls).await;
+    let mailer = Mailer::new(&config(&server)).unwrap();
+    let late = send_within(Duration::from_secs(1), &mailer, TenantId::generate(), &["slow@example.com"]).await;
+    assert_eq!((late.outcome, late.code), (Outcome::Timeout, None), "{:?}", late.error);
+    let gone = send(&mailer, TenantId::generate(), &["gone@example.com"]).await;
+    assert_eq!((gone.outcome, gone.code), (Outcome::HttpStatus, Some(550)), "{:?}", gone.error);
+    let sent = send(&mailer, TenantId::generate(), &["a@example.com"]).await;
+    assert_eq!((sent.outcome, sent.code), (Outcome::Success, Some(250)), "{:?}", sent.error);
+    assert_eq!(server.next().await.unwrap().recipients, ["a@example.com"]);
+}
+
+#[tokio::test]
+async fn an_unreachable_server_uses_up_no_limit() {
+    let server = server(Encryption::Tls).await;
+    let many: Vec<String> = (0..10).map(|n| format!("a{n}@example.com")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let wrong = server.url().replace("word@", "wrong@");
+    for (url, ca_file, outcome) in [
+        ("smtps://127.0.0.1:1".to_owned(), Some(server.ca_file()), Outcome::ConnectFailed),
+        (wrong, Some(server.ca_file()), Outcome::ConnectFailed),
+        (server.url(), None, Outcome::TlsFailed),
+    ] {
+        let mailer = Mailer::new(&MailerConfig { url: url.into(), ca_file, ..config(&server) }).unwrap();
+        let tenant = TenantId::generate();
+        for _ in 0..2 {
+            let sent = send(&mailer, tenant, &many).await;
+            assert_eq!((sent.outcome, sent.code), (outcome, None), "{:?}", sent.error);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_recipient_whose_domain_is_no_longer_allowed_gets_nothing() {
+    let mut server = server(Encryption::Tls).await;
+    let mailer = Mailer::new(&config(&server)).unwrap();
+    let tenant = TenantId::generate();
+    for _ in 0..20 {
+        let sent = send(&mailer, tenant, &["a@example.com", "b@elsewhere.example"]).await;
+        assert_eq!((sent.outcome, sent.code), (Outcome::HttpStatus, Some(550)));
+        let error = "b@elsewhere.example: the operator does not allow e-mail to this domain";
+        assert_eq!(sent.error.as_deref(), Some(error));
+    }
+    let sent = send(&mailer, tenant, &["c@example.com"]).await;
+    assert_eq!((sent.outcome, sent.code), (Outcome::Success, Some(250)), "{:?}", sent.error);
+    assert_eq!(server.next().await.unwrap().recipients, ["c@example.com"]);
+}
+
+#[tokio::test]
+async fn a_limited_number_of_connections_is_open_at_a_time() {
+    let server = server(Encryption::Tls).await;
+    // It takes connections and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("smtp://{}", silent.local_addr().unwrap());
+    let mailer = Mailer::new(&MailerConfig { url: url.into(), ..config(&server) }).unwrap();
+    let tenant = TenantId::generate();
+    let accept = tokio::spawn(async move {
+        let mut accepted = Vec::new();
+        while let Ok((connection, _)) = silent.accept().await {
+            accepted.push(connection);
+            assert!(accepted.len() <= SMTP_CONNECTIONS_MAX, "more connections than allowed");
+        }
+    });
+    let sends = (0..SMTP_CONNECTIONS_MAX + 3).map(|_| {
+        let mailer = mailer.clone();
+        tokio::spawn(async move { send_within(Duration::from_secs(1), &mailer, tenant, &["a@example.com"]).await })
+    });
+    let sends: Vec<_> = sends.collect();
+    for sent in sends {
+        let sent = sent.await.unwrap();
+        assert_eq!(sent.outcome, Outcome::Timeout);
+        assert_eq!(sent.error.as_deref(), Some("no connection to the SMTP server within 1 s"));
+    }
+    assert!(!accept.is_finished(), "more connections than allowed");
+    accept.abort();
 }

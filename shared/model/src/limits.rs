@@ -189,6 +189,8 @@ pub const TELEGRAM_MESSAGE_CHARS_MAX: usize = 4_096;
 pub const TELEGRAM_FIELD_BYTES_MAX: usize = 128;
 /// Maximum number of recipients of an e-mail endpoint.
 pub const EMAIL_RECIPIENTS_MAX: usize = 10;
+/// Maximum number of connections to the SMTP server, in each process.
+pub const SMTP_CONNECTIONS_MAX: usize = 4;
 /// Maximum number of requests per second of a tenant to the API, with all of its keys together.
 pub const API_REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(200).unwrap();
 /// The burst of a tenant's requests to the API.

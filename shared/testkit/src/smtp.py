@@ -25,6 +25,8 @@ def authenticate(server, session, envelope, mechanism, data):
 
 class Handler:
     async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("slow"):
+            await asyncio.sleep(2)
         if address.startswith("busy"):
             return "451 4.7.1 greylisted, try again later"
         if address.startswith("gone"):

@@ -1,6 +1,7 @@
 //! A real SMTP server (aiosmtpd) that takes messages with TLS or STARTTLS and a password.
 //!
-//! It refuses recipients whose address begins with `busy` (451) or `gone` (550), and accepts the others.
+//! It refuses recipients whose address begins with `busy` (451) or `gone` (550), and accepts the others, after 2 seconds if the
+//! address begins with `slow`.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
