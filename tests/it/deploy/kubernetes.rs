@@ -53,11 +53,12 @@ async fn the_api_reaches_an_identity_provider_only_where_it_is_wanted() {
         let built = build(&checkout().join("k8s/overlays").join(overlay), folder.path()).await;
         let built = std::fs::read_to_string(built).expect("built");
         assert_eq!(built.contains("name: postrider-identity-provider"), wanted, "{overlay}");
-        assert_eq!(
-            built.matches("name: postrider-oidc").count(),
-            usize::from(wanted),
-            "{overlay}: the API alone has it"
-        );
+        let references = |part: &str| built.matches(part).count();
+        let whole = references("- secretRef:\n            name: postrider-oidc\n");
+        assert_eq!(whole, usize::from(wanted), "{overlay}: the API alone has the whole secret");
+        let public_url = references("key: POSTRIDER_PUBLIC_URL\n              name: postrider-oidc\n");
+        assert_eq!(public_url, usize::from(wanted), "{overlay}: the recorder has the public URL");
+        assert_eq!(references("name: postrider-oidc"), whole + public_url, "{overlay}: nobody else has a part of it");
     }
     let read = async |files: &[&str]| {
         let secrets = run(Command::new("sh").arg(checkout().join("deploy/compose/make-env.sh"))).await;
