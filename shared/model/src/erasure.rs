@@ -121,12 +121,15 @@ impl ErasureCondition {
         Ok(Self { field, test: ValueTest::new(value, extent), text: TextMatch::new(value, extent) })
     }
 
-    /// Where an event holds the value.
+    /// Where an event holds the value. With a field, only an event whose field holds the value is a hit. Of a hit, all attributes
+    /// that hold the value are found, because a later erasure cannot find them: it does not read expunged events.
     pub fn find(&self, payload: &Payload<'_>) -> FoundInEvent {
-        match &self.field {
-            Some(field) => field.find(payload, &self.test),
-            None => FieldSearch::everywhere(payload, &self.test),
+        let Some(field) = &self.field else { return FieldSearch::everywhere(payload, &self.test) };
+        let mut found = field.find(payload, &self.test);
+        if found.is_hit() {
+            found.attributes = FieldSearch::attributes_holding(payload.attributes, &self.test);
         }
+        found
     }
 
     /// Whether JSON without a known structure holds the value: any text, number or member name. Ignores the field.
@@ -170,6 +173,8 @@ mod tests {
         ] {
             assert!(find(Some(field), value, Extent::Whole).in_payload, "{field}={value}");
         }
+        let both = find(Some("data.recipient.email"), "jo@example.com", Extent::Whole);
+        assert_eq!(both.attributes, ["recipient".into()], "the attributes of a hit are found, too");
         for (field, value) in [
             ("data.recipient.email", "o@example.com"),
             ("data.recipient.email", "JO@example.com"),

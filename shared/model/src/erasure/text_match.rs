@@ -1,28 +1,21 @@
 //! The search for a value in bytes that need not be JSON: answers of endpoints, headers, dead letters.
 
+use std::borrow::Cow;
+
 use super::Extent;
 
-/// Finds a value in bytes, as it is and in the usual escaped forms.
+/// Finds a value in bytes: as it is, and escaped as in JSON, URLs and HTML.
 #[derive(Clone)]
 pub struct TextMatch {
+    /// The value, and the value in HTML.
     forms: Vec<Vec<u8>>,
     extent: Extent,
 }
 
 impl TextMatch {
     pub(super) fn new(value: &str, extent: Extent) -> Self {
-        let json = json_inside(value);
-        let ascii = ascii_json(&json);
-        let mut forms = vec![
-            value.as_bytes().to_vec(),
-            json.replace('/', "\\/").into_bytes(),
-            ascii.replace('/', "\\/").into_bytes(),
-            percent_encoded(value).into_bytes(),
-            value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").into_bytes(),
-            json.into_bytes(),
-            ascii.into_bytes(),
-        ];
-        forms.sort();
+        let html = value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let mut forms = vec![value.as_bytes().to_vec(), html.into_bytes()];
         forms.dedup();
         Self { forms, extent }
     }
@@ -30,7 +23,11 @@ impl TextMatch {
     /// Whether the bytes hold the value: with [`Extent::Whole`] only where no letter, digit or other character of a longer name
     /// is next to it.
     pub fn is_in(&self, bytes: &[u8]) -> bool {
-        self.forms.iter().any(|form| self.has_form(bytes, form))
+        let text = json_decoded(bytes);
+        // JSON may contain URLs. Percent signs in bytes that are not JSON may follow a backslash.
+        let read = [Cow::Borrowed(bytes), percent_decoded(bytes), percent_decoded(&text), Cow::Borrowed(&*text)];
+        let is_new = |(index, read): &(usize, &Cow<'_, [u8]>)| *index == 0 || **read != bytes;
+        read.iter().enumerate().filter(is_new).any(|(_, read)| self.forms.iter().any(|form| self.has_form(read, form)))
     }
 
     fn has_form(&self, bytes: &[u8], form: &[u8]) -> bool {
@@ -74,37 +71,71 @@ fn is_of_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') || !byte.is_ascii()
 }
 
-/// The value as a JSON string without its quotes.
-fn json_inside(value: &str) -> String {
-    let quoted = serde_json::Value::from(value).to_string();
-    quoted[1..quoted.len() - 1].to_owned()
-}
-
-/// JSON with every character outside ASCII as `\uXXXX`.
-fn ascii_json(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    for character in json.chars() {
-        if character.is_ascii() {
-            out.push(character);
-        } else {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                out.push_str(&format!("\\u{unit:04x}"));
+/// The bytes with the escapes of JSON strings decoded. What is no escape stays as it is. The bytes need not be JSON, and may end
+/// within a string.
+fn json_decoded(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if !bytes.contains(&b'\\') {
+        return Cow::Borrowed(bytes);
+    }
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let [first, after @ ..] = rest {
+        let (decoded, used) = match (first, after.first()) {
+            (b'\\', Some(b'u')) => unicode_escape(rest).unwrap_or(('\\', 1)),
+            (b'\\', Some(quoted @ (b'"' | b'\\' | b'/'))) => (char::from(*quoted), 2),
+            (b'\\', Some(b'n')) => ('\n', 2),
+            (b'\\', Some(b'r')) => ('\r', 2),
+            (b'\\', Some(b't')) => ('\t', 2),
+            (b'\\', Some(b'b')) => ('\u{8}', 2),
+            (b'\\', Some(b'f')) => ('\u{c}', 2),
+            _ => {
+                out.push(*first);
+                rest = after;
+                continue;
             }
-        }
+        };
+        out.extend_from_slice(decoded.encode_utf8(&mut [0; 4]).as_bytes());
+        rest = &rest[used..];
     }
-    out
+    Cow::Owned(out)
 }
 
-fn percent_encoded(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
+/// The character at the beginning of the bytes that is written as `\uXXXX`, or as two of them, and the length of the escape.
+fn unicode_escape(bytes: &[u8]) -> Option<(char, usize)> {
+    let unit = |at: usize| {
+        let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        digits.iter().try_fold(0_u16, |unit, digit| Some(unit << 4 | u16::from(hex(*digit)?)))
+    };
+    let first = unit(0)?;
+    if let Some(character) = char::from_u32(first.into()) {
+        return Some((character, 6));
+    }
+    char::decode_utf16([first, unit(6)?]).next()?.ok().map(|character| (character, 12))
+}
+
+/// The bytes with every `%XX` decoded.
+fn percent_decoded(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if !bytes.contains(&b'%') {
+        return Cow::Borrowed(bytes);
+    }
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let [first, after @ ..] = rest {
+        rest = after;
+        let digits = if let (b'%', [high, low, ..]) = (first, after) { hex(*high).zip(hex(*low)) } else { None };
+        match digits {
+            Some((high, low)) => {
+                out.push(high << 4 | low);
+                rest = &after[2..];
+            }
+            None => out.push(*first),
         }
     }
-    out
+    Cow::Owned(out)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -152,6 +183,27 @@ mod tests {
         for text in [r#"["Zoë/\"Z\""]"#, r#"["Zo\u00eb\/\"Z\""]"#, r#"["Zo\u00eb/\"Z\""]"#, "Zo%C3%AB%2F%22Z%22"] {
             assert!(name.is_in(text.as_bytes()), "{text}");
         }
+    }
+
+    #[test]
+    fn any_character_may_be_escaped_with_hex_digits_of_any_case() {
+        let email = TextMatch::new("jo+a&b@example.com", Extent::Whole);
+        for text in [
+            r#"{"error":"no user jo\u002Ba\u0026b@example.com"}"#,
+            r#"{"error":"no user jo\u002ba\u0026b\u0040example.com", "cut":"\u00"#,
+            "jo%2Ba%26b%40example.com",
+            "jo%2ba%26b%40example.com",
+            r#"{"url":"https:\/\/x\/?to=jo%2ba%26b%40example.com"}"#,
+            r"C:\jo%2Ba%26b%40example.com",
+            "jo+a&amp;b@example.com",
+        ] {
+            assert!(email.is_in(text.as_bytes()), "{text}");
+        }
+        for text in [r"bo\u006Ao\u002Ba\u0026b@example.com", r"\uD83Djo\u002", "jo%2", "%", "\\"] {
+            assert!(!email.is_in(text.as_bytes()), "{text}");
+        }
+        let smile = TextMatch::new("jo😀", Extent::Whole);
+        assert!(smile.is_in(br#"["jo\uD83D\uDE00"]"#) && smile.is_in(br#"["jo\ud83d\ude00"]"#));
     }
 
     proptest! {

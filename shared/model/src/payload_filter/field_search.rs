@@ -6,6 +6,7 @@ use std::str::FromStr;
 use super::fields::Payload;
 use super::read::{Field, Root, read_field};
 use crate::erasure::{Extent, FoundInEvent};
+use crate::event::Attributes;
 use crate::json::{Container, Scanner, Token, unescape};
 
 /// Compares a text with a value.
@@ -57,7 +58,7 @@ impl ValueTest {
 }
 
 impl FieldSearch {
-    /// Where the field of an event holds the value.
+    /// Where the field of an event holds the value. Other fields are not searched.
     pub fn find(&self, payload: &Payload<'_>, test: &ValueTest) -> FoundInEvent {
         let names = &self.0.names;
         match self.0.root {
@@ -82,8 +83,13 @@ impl FieldSearch {
         let data = std::str::from_utf8(payload.data).unwrap_or_default();
         let in_payload =
             Self::any_token(data, test) || payload.metadata.is_some_and(|json| Self::any_token(json, test));
-        let held = payload.attributes.0.iter().filter(|(_, text)| test.is_text(text));
-        FoundInEvent { in_payload, attributes: held.map(|(name, _)| name.clone()).collect() }
+        FoundInEvent { in_payload, attributes: Self::attributes_holding(payload.attributes, test) }
+    }
+
+    /// The names of the attributes that hold the value.
+    pub fn attributes_holding(attributes: &Attributes, test: &ValueTest) -> Vec<Box<str>> {
+        let held = attributes.0.iter().filter(|(_, text)| test.is_text(text));
+        held.map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether any text, number or member name of a JSON text holds the value.
