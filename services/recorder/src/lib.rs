@@ -101,6 +101,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     tasks.spawn("recorder.drop_partitions", maintain::drop_expired(store.clone(), config.clone(), stop.clone()));
     let relaying = outbox_relay::run(broker.clone(), store.clone(), profiles.clone(), config.clone(), stop.clone());
     tasks.spawn("recorder.outbox_relay", relaying);
+    tasks.spawn("recorder.notices", notices::run(store.clone(), config.clone(), stop.clone()));
     let room = SharedRoom::default();
     let tending =
         pause::run(broker.clone(), store.clone(), profiles.clone(), Arc::clone(&room), config.clone(), stop.clone());

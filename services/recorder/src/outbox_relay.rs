@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::config::Config;
-use crate::{disable, metrics, notices};
+use crate::{disable, metrics};
 
 /// Maximum number of entries in one page.
 const ENTRIES_MAX: u32 = 200;
@@ -51,17 +51,12 @@ pub(crate) async fn run(
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        // This and the notices run before the relay, so that the relay publishes the resulting events in the same round.
+        // This runs before the relay, so that the relay publishes the resulting events in the same round.
         let disabling = disable::long_failing(&outbox.store, &profiles);
         match stop.run_until_cancelled(disabling).await {
             None => return,
             Some(Ok(())) => {}
             Some(Err(error)) => tracing::debug!(%error, "cannot look for endpoints that have failed for days"),
-        }
-        match stop.run_until_cancelled(notices::send_due(&outbox.store, config.public_url.as_ref())).await {
-            None => return,
-            Some(Ok(())) => {}
-            Some(Err(error)) => tracing::debug!(%error, "cannot settle the notices about endpoints"),
         }
         let relaying = outbox.relay_all(config.relay_after).instrument(tracing::info_span!("outbox_relay"));
         if stop.run_until_cancelled(relaying).await.is_none() {

@@ -16,7 +16,6 @@ use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::limits::{NOTICE_CHAIN_MAX, NOTICE_PAUSE, NOTICE_WAITING_MAX};
 use postrider_model::notice::{NoticeState, Notify};
 use postrider_model::time::UnixMillis;
-use tokio_postgres::Row;
 
 use crate::config::{Endpoint, EndpointDocument, LastFailure, last_failure};
 use crate::error::StoreError;
@@ -75,9 +74,9 @@ pub enum Settled {
     Dropped,
 }
 
-/// Makes a notice about the endpoint due, unless the endpoint notifies nobody.
+/// Makes a notice about the endpoint due, unless it tells nobody about this state.
 pub(crate) async fn due(tx: &Transaction<'_>, endpoint: &Endpoint, state: NoticeState) -> Result<(), StoreError> {
-    if endpoint.document.notify.is_some() {
+    if endpoint.document.notify.as_ref().is_some_and(|notify| notify.on.contains(&state)) {
         let sql = format!(
             "INSERT INTO endpoint_notices AS n (endpoint, state, due_at) VALUES ($1, $2, now()) {}",
             on_conflict()
@@ -149,47 +148,32 @@ WHERE e.id = $1 AND e.deleted_at IS NULL";
 
 impl Store {
     /// Settles the notice that has been due for the longest time: `decide` returns the `data` of its event, or `None` if there is
-    /// nothing to tell. Returns `None` if no notice is due, or if another recorder is settling one.
+    /// nothing to tell. If it would tell something, the waiting deliveries are counted, which may take seconds, and `decide` is
+    /// called again, for the state after that. Returns `None` if no notice is due, or if another recorder is settling one.
     pub async fn settle_notice(
         &self,
-        decide: impl FnOnce(&DueNotice) -> Option<Bytes>,
+        mut decide: impl FnMut(&DueNotice) -> Option<Bytes>,
     ) -> Result<Option<Settled>, StoreError> {
         let mut client = self.core().client().await?;
         let sql = "SELECT endpoint, state FROM endpoint_notices WHERE due_at <= now() ORDER BY due_at LIMIT 1";
         let Some(row) = client.query_opt(sql, &[]).await? else { return Ok(None) };
         let (endpoint, state): (EndpointId, NoticeState) = (row.col("endpoint")?, row.col("state")?);
-        // The row is not locked meanwhile, because a recorder that writes a batch would wait for it.
-        let waiting = count_waiting(&client.transaction().await?, endpoint).await;
-        let tx = client.transaction().await?;
+        let mut tx = client.transaction().await?;
         if !try_lock(&tx, NOTICE_LOCK).await? {
             return Ok(None);
         }
+        // The row is not locked meanwhile, because a recorder that writes a batch would wait for it.
+        let is_told = due_notice(&tx, (endpoint, state, None)).await?.is_some_and(|notice| decide(&notice).is_some());
+        let waiting = if is_told { count_waiting(&mut tx, endpoint).await? } else { None };
         let sql = "SELECT FROM endpoint_notices WHERE endpoint = $1 AND state = $2 AND due_at <= now() FOR UPDATE";
         if tx.query_opt(sql, &[&endpoint.0, &state.code()]).await?.is_none() {
             return Ok(Some(Settled::Dropped));
         }
-        let told = match tx.query_opt(DETAILS, &[&endpoint.0]).await? {
-            Some(details) => {
-                let notice = due_notice(&tx, (endpoint, state, waiting), &details).await?;
-                let addressee = notice.notify.as_ref().map(|notify| notify.endpoint);
-                decide(&notice).zip(addressee).map(|(data, addressee)| (notice.tenant, data, addressee))
-            }
-            // The endpoint was deleted.
-            None => None,
-        };
-        let settled = match told {
-            Some((tenant, data, addressee)) => {
-                let sql = "INSERT INTO outbox (tenant, event_type, data, addressee, created_at, claimed_at)
-                           VALUES ($1, $2, $3, $4, now(), 'epoch')";
-                tx.execute(sql, &[&tenant.0, &state.event_type(), &&*data, &addressee.0]).await?;
-                let sql =
-                    "UPDATE endpoint_notices SET due_at = NULL, sent_at = now() WHERE endpoint = $1 AND state = $2";
-                tx.execute(sql, &[&endpoint.0, &state.code()]).await?;
-                Settled::Sent
-            }
+        let settled = match due_notice(&tx, (endpoint, state, waiting)).await? {
+            Some(notice) => send(&tx, &notice, decide(&notice)).await?,
             None => {
-                let sql = "UPDATE endpoint_notices SET due_at = NULL WHERE endpoint = $1 AND state = $2";
-                tx.execute(sql, &[&endpoint.0, &state.code()]).await?;
+                // The endpoint was deleted while a recorder made the notice due.
+                forget(&tx, endpoint).await?;
                 Settled::Dropped
             }
         };
@@ -198,27 +182,52 @@ impl Store {
     }
 }
 
+/// Leaves the event of a due notice with this `data` in the outbox. The notice is not due any more, with or without `data`.
+async fn send(tx: &Transaction<'_>, notice: &DueNotice, data: Option<Bytes>) -> Result<Settled, StoreError> {
+    let state = notice.state;
+    let addressee = notice.notify.as_ref().map(|notify| notify.endpoint);
+    let Some((data, addressee)) = data.zip(addressee) else {
+        let sql = "UPDATE endpoint_notices SET due_at = NULL WHERE endpoint = $1 AND state = $2";
+        tx.execute(sql, &[&notice.endpoint.0, &state.code()]).await?;
+        return Ok(Settled::Dropped);
+    };
+    let sql = "INSERT INTO outbox (tenant, event_type, data, addressee, created_at, claimed_at)
+               VALUES ($1, $2, $3, $4, now(), 'epoch')";
+    tx.execute(sql, &[&notice.tenant.0, &state.event_type(), &&*data, &addressee.0]).await?;
+    let sql = "UPDATE endpoint_notices SET due_at = NULL, sent_at = now() WHERE endpoint = $1 AND state = $2";
+    tx.execute(sql, &[&notice.endpoint.0, &state.code()]).await?;
+    Ok(Settled::Sent)
+}
+
 /// Counts the deliveries of an endpoint that wait. Returns `None` if that takes too long or fails.
-async fn count_waiting(tx: &Transaction<'_>, endpoint: EndpointId) -> Option<u32> {
-    low_cost(tx, COUNT_WITHIN).await.ok()?;
+async fn count_waiting(tx: &mut Transaction<'_>, endpoint: EndpointId) -> Result<Option<u32>, StoreError> {
+    // A savepoint: a timeout does not end the transaction, and the settings do not outlive the count.
+    let counting = tx.transaction().await?;
+    let waiting = waiting(&counting, endpoint).await.ok();
+    counting.rollback().await?;
+    Ok(waiting)
+}
+
+async fn waiting(tx: &Transaction<'_>, endpoint: EndpointId) -> Result<u32, StoreError> {
+    low_cost(tx, COUNT_WITHIN).await?;
     let sql = "SELECT count(*) AS waiting FROM (
                    SELECT FROM deliveries WHERE tenant = (SELECT tenant FROM endpoints WHERE id = $1)
                        AND status = 0 AND endpoint = $1 LIMIT $2) waiting";
-    tx.query_one(sql, &[&endpoint.0, &i64::from(NOTICE_WAITING_MAX)]).await.ok()?.col("waiting").ok()
+    tx.query_one(sql, &[&endpoint.0, &i64::from(NOTICE_WAITING_MAX)]).await?.col("waiting")
 }
 
-/// Reads everything about a due notice.
+/// Reads everything about a due notice. Returns `None` if its endpoint was deleted.
 async fn due_notice(
     tx: &Transaction<'_>,
     (endpoint, state, waiting): (EndpointId, NoticeState, Option<u32>),
-    row: &Row,
-) -> Result<DueNotice, StoreError> {
+) -> Result<Option<DueNotice>, StoreError> {
+    let Some(row) = &tx.query_opt(DETAILS, &[&endpoint.0]).await? else { return Ok(None) };
     let (tenant, document): (TenantId, EndpointDocument) = (row.col("tenant")?, row.col("document")?);
     let found = match &document.notify {
         Some(notify) => chain(tx, tenant, notify.endpoint).await?,
         None => Vec::new(),
     };
-    Ok(DueNotice {
+    Ok(Some(DueNotice {
         endpoint,
         tenant,
         name: document.name,
@@ -236,5 +245,5 @@ async fn due_notice(
         addressee: found.first().map(|(_, status)| *status),
         is_loop: found.iter().any(|(id, _)| *id == endpoint),
         waiting,
-    })
+    }))
 }

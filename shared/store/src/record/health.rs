@@ -103,9 +103,11 @@ fn noticed() -> String {
         "INSERT INTO endpoint_notices AS n (endpoint, state, due_at)
     SELECT h.endpoint, CASE turned WHEN 1 THEN {failing} ELSE {recovered} END, now()
     FROM health h JOIN endpoints e ON e.id = h.endpoint
-    WHERE turned <> 0 AND e.deleted_at IS NULL AND e.document -> 'notify' IS NOT NULL
+    WHERE turned <> 0 AND e.deleted_at IS NULL AND (e.document #> '{{notify,on}}')::jsonb ? CASE turned WHEN 1 THEN '{failing_name}' ELSE '{recovered_name}' END
     ORDER BY h.endpoint
     {on_conflict}",
+        failing_name = NoticeState::Failing.as_str(),
+        recovered_name = NoticeState::Recovered.as_str(),
         failing = NoticeState::Failing.code(),
         recovered = NoticeState::Recovered.code(),
         on_conflict = notices::on_conflict(),

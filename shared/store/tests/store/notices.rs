@@ -46,7 +46,8 @@ impl Told {
     async fn settle(&self) -> Vec<DueNotice> {
         let mut due = Vec::new();
         let tell = |notice: &DueNotice| {
-            due.push(notice.clone());
+            assert!(due.is_empty() || notice.waiting.is_some(), "what is told is counted before the second call");
+            due = vec![notice.clone()];
             Some(Bytes::from_static(b"{}"))
         };
         assert_eq!(self.fixture.store.settle_notice(tell).await.unwrap(), Some(Settled::Sent));
@@ -140,9 +141,45 @@ async fn the_chain_of_notified_endpoints_ends_at_a_deleted_or_foreign_one_and_a_
 }
 
 #[tokio::test]
-async fn a_notice_that_is_not_told_is_not_due_again() {
+async fn a_notice_that_is_not_told_is_not_counted_and_not_due_again() {
     let told = Told::new("noticesdropped").await;
     told.record(1..6, 500).await;
-    assert_eq!(told.fixture.store.settle_notice(|_| None).await.unwrap(), Some(Settled::Dropped));
+    let refuse = |notice: &DueNotice| {
+        assert_eq!(notice.waiting, None);
+        None
+    };
+    assert_eq!(told.fixture.store.settle_notice(refuse).await.unwrap(), Some(Settled::Dropped));
     assert!(told.nothing_is_due().await && told.sent().await.is_empty());
+}
+
+#[tokio::test]
+async fn only_states_that_are_told_are_due() {
+    let told = Told::new("noticeson").await;
+    let config = told.fixture.store.config();
+    let edit = |draft: &mut EndpointDraft| {
+        draft.document.notify = Some(Notify { endpoint: told.addressee, on: vec![NoticeState::Recovered] });
+        Ok::<_, ()>(())
+    };
+    config.edit_endpoint(None, told.endpoint, None, edit).await.unwrap();
+    let pause = |draft: &mut EndpointDraft| {
+        draft.status = EndpointStatus::Paused;
+        Ok::<_, ()>(())
+    };
+    told.record(1..6, 500).await;
+    config.edit_endpoint(None, told.endpoint, None, pause).await.unwrap();
+    assert!(told.nothing_is_due().await);
+    told.record(6..7, 200).await;
+    assert_eq!(told.settle().await[0].state, NoticeState::Recovered);
+}
+
+#[tokio::test]
+async fn the_notices_of_a_deleted_endpoint_are_deleted() {
+    let told = Told::new("noticesdeleted").await;
+    told.fixture.store.config().delete_endpoint(None, told.endpoint, None).await.unwrap();
+    // A recorder that saw the endpoint before its deletion makes the row due after it.
+    let late = "INSERT INTO endpoint_notices (endpoint, state, due_at) VALUES ($1, 0, now())";
+    told.fixture.sql().await.execute(late, &[&told.endpoint.0]).await.unwrap();
+    let settled = told.fixture.store.settle_notice(|due| panic!("{due:?}")).await.unwrap();
+    assert_eq!(settled, Some(Settled::Dropped));
+    assert_eq!(told.fixture.number("SELECT count(*) FROM endpoint_notices").await, 0);
 }
