@@ -79,7 +79,7 @@ pub struct Erasure {
     pub since: Option<Timestamp>,
     /// The end (exclusive) of the time in which the events were accepted; at most the time of the request.
     pub until: Timestamp,
-    /// A keyed hash of the value, with the id of the master key. Erasures of the same value have the same hash.
+    /// A keyed hash of the value, with the id of the master key. While that key is the first, a tenant's equal values have equal hashes.
     #[schema(example = "k1:0f3a…")]
     pub value_hash: String,
     /// What it searches, or searched last.
@@ -194,6 +194,18 @@ impl CreateErasure {
     }
 }
 
+/// Refuses a value with another keyed hash than the value that was counted.
+fn check_counted(hash: &str, counted: &str) -> Result<(), Error> {
+    let key = |hash: &str| hash.split_once(':').map(|(key, _)| key.to_owned());
+    if key(hash) != key(counted) {
+        return Err(Error::Conflict("the master key has changed since the dry run: count again".into()));
+    }
+    if hash != counted {
+        return Err(Error::invalid("/value", "this is not the value that was counted"));
+    }
+    Ok(())
+}
+
 impl Operations {
     /// Stores an erasure. Requires the scope `manage`.
     ///
@@ -210,8 +222,8 @@ impl Operations {
     /// If the dry run reached up to its own request, the erasure reaches up to now. Requires the scope `manage`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the dry run counted another value; [`Error::Conflict`] if it is not a finished dry run, or if too many
-    /// erasures of the tenant have not ended.
+    /// [`Error::Invalid`] if the dry run counted another value; [`Error::Conflict`] if it is not a finished dry run, if the master
+    /// key has changed since, or if too many erasures of the tenant have not ended.
     pub async fn erase_counted(&self, caller: Caller, id: &str, value: &str) -> Result<ErasureAccepted, Error> {
         let tenant = caller.tenant(Scope::Manage)?;
         let id = parse_id("erasure", id)?;
@@ -219,9 +231,7 @@ impl Operations {
         if !counted.dry_run || counted.status != ErasureStatus::Finished {
             return Err(Error::Conflict("only what a finished dry run counted can be erased".into()));
         }
-        if self.store.erasure_value_hash(tenant, value)? != counted.value_hash {
-            return Err(Error::invalid("/value", "this is not the value that was counted"));
-        }
+        check_counted(&self.store.erasure_value_hash(tenant, value)?, &counted.value_hash)?;
         let reached_its_request = counted.until.plus(REQUEST_TOOK) >= counted.created_at;
         let until = if reached_its_request { UnixMillis::now() } else { counted.until };
         let (value, StoredErasure { field, anywhere, since, .. }) = (Zeroizing::new(value.to_owned()), counted);
@@ -280,6 +290,14 @@ mod tests {
         ] {
             assert_eq!(checked(body.clone()).expect_err("a mistake"), pointers, "{body}");
         }
+    }
+
+    #[test]
+    fn a_value_that_was_counted_with_another_master_key_must_be_counted_again() {
+        assert!(check_counted("k1:ab", "k1:ab").is_ok());
+        assert!(matches!(check_counted("k1:ab", "k1:cd"), Err(Error::Invalid(_))));
+        let refused = check_counted("k2:ab", "k1:ab").expect_err("another key");
+        assert_eq!(refused.to_string(), "the master key has changed since the dry run: count again");
     }
 
     #[test]

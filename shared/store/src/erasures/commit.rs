@@ -99,9 +99,8 @@ impl Store {
             StepEnd::Continue(position) => at(tx, erasure, position, now).await,
             StepEnd::Wait(position, until) => at(tx, erasure, position, until).await,
             StepEnd::Stage(stage) => {
-                if erasure.stage == ErasureStage::Events && !erasure.dry_run && concerns_attributes(erasure) {
-                    let extent = if erasure.anywhere { Extent::Anywhere } else { Extent::Whole };
-                    erase::suggestions(tx, erasure.tenant, &claimed.value, extent).await?;
+                if !erasure.dry_run {
+                    after_stage(tx, erasure, &claimed.value).await?;
                 }
                 let sql =
                     "UPDATE erasures SET stage = $2, stage_at = $3, position = NULL, claimed_until = $3 WHERE id = $1";
@@ -123,9 +122,16 @@ impl Store {
     }
 }
 
-/// Whether an erasure searches attributes.
-fn concerns_attributes(erasure: &Erasure) -> bool {
-    erasure.field.as_deref().is_none_or(|field| field.starts_with("attributes."))
+/// Erases the copies of what a stage has searched completely.
+async fn after_stage(tx: &Transaction<'_>, erasure: &Erasure, value: &str) -> Result<(), StoreError> {
+    match erasure.stage {
+        ErasureStage::Events => {
+            let extent = if erasure.anywhere { Extent::Anywhere } else { Extent::Whole };
+            erase::suggestions(tx, erasure.tenant, value, extent).await
+        }
+        ErasureStage::Attempts => erase::last_errors(tx, erasure.tenant, value).await,
+        ErasureStage::TestCalls | ErasureStage::DeadLetters => Ok(()),
+    }
 }
 
 /// Stores where the next step begins, and before when no process begins it.

@@ -111,14 +111,29 @@ pub(super) async fn attempts(tx: &Transaction<'_>, hits: &[AttemptHit]) -> Resul
 }
 
 /// Erases what dead letters contain, and discards those that are open. An erased letter counts as cut, so it cannot be requeued.
+/// Of the routing key only the tenant's id stays.
 pub(super) async fn letters(tx: &Transaction<'_>, ids: &[i64]) -> Result<u64, StoreError> {
-    // A letter that was requeued and not yet published would be published without its body.
-    tx.execute("DELETE FROM outbox WHERE dead_letter = ANY($1)", &[&ids]).await?;
+    // The rows are locked in the order of a requeue. So a requeue is either committed before, and its entry of the outbox is
+    // deleted below, or it finds a discarded letter.
     let sql = "UPDATE dead_letters SET whole_bytes = coalesce(whole_bytes, length(body)), body = '', headers = '[]',
                    message_id = NULL, reason = 'erased', identity = identity || int8send(id),
+                   routing_key = coalesce(substring(routing_key from '^(ten_[0-9a-f]{32})(?:\\.|$)'), ''),
                    discarded_at = CASE WHEN requeued_at IS NULL THEN coalesce(discarded_at, $2) ELSE discarded_at END
-               WHERE id = ANY($1)";
-    Ok(tx.execute(sql, &[&ids, &Ts(UnixMillis::now())]).await?)
+               WHERE id IN (SELECT id FROM dead_letters WHERE id = ANY($1) ORDER BY id FOR UPDATE)";
+    let erased = tx.execute(sql, &[&ids, &Ts(UnixMillis::now())]).await?;
+    // A letter that was requeued and not yet published would be published without its body.
+    tx.execute("DELETE FROM outbox WHERE dead_letter = ANY($1)", &[&ids]).await?;
+    Ok(erased)
+}
+
+/// Removes the texts of last failures of the tenant's endpoints that contain the value. Each is a copy of an attempt's error.
+pub(super) async fn last_errors(tx: &Transaction<'_>, tenant: TenantId, value: &str) -> Result<(), StoreError> {
+    // Recorders lock the rows in the same order.
+    let sql = "UPDATE endpoint_health SET last_error = NULL WHERE endpoint IN
+                   (SELECT h.endpoint FROM endpoint_health h JOIN endpoints e ON e.id = h.endpoint
+                    WHERE e.tenant = $1 AND strpos(h.last_error, $2) > 0 ORDER BY h.endpoint FOR UPDATE OF h)";
+    tx.execute(sql, &[&tenant.0, &clean(value)]).await?;
+    Ok(())
 }
 
 /// Removes the value from the suggestions of attribute values.

@@ -61,6 +61,8 @@ pub struct LetterRow {
     pub reason: String,
     /// Its property `message_id`.
     pub message_id: Option<String>,
+    /// Whether only the first part of its body is stored.
+    pub is_cut: bool,
 }
 
 /// The dead letters of a step.
@@ -73,7 +75,7 @@ pub struct LetterStep {
 }
 
 from_row!(AnswerRow { delivery_id, delivery_day, send_id, request_headers, response_headers, error, response_excerpt });
-from_row!(LetterRow { id, body, headers, routing_key, reason, message_id });
+from_row!(LetterRow { id, body, headers, routing_key, reason, message_id, is_cut });
 
 /// The place of a delivery in the order of creation.
 struct Place {
@@ -140,7 +142,9 @@ impl Store {
             read_all(client.query(walked, &[&after, &Ts(erasure.stage_at), &since, &LETTERS]).await?)?;
         let ids: Vec<i64> = numbers.iter().map(|number| number.id).collect();
         let name = erasure.tenant.to_string();
-        let letters = "SELECT id, body, headers, routing_key, reason, message_id FROM dead_letters
+        let letters = "SELECT id, body, headers, routing_key, reason, message_id,
+                           coalesce(whole_bytes > length(body), false) AS is_cut
+                       FROM dead_letters
                        WHERE id = ANY($1) AND (strpos(routing_key, $2) > 0 OR position($3::bytea IN body) > 0
                            OR strpos(headers, $2) > 0)
                        ORDER BY id";

@@ -20,7 +20,7 @@ use postrider_wire::headers::HeaderList;
 use postrider_wire::messages::{AcceptedEvent, OutcomeReport};
 use zeroize::Zeroizing;
 
-use crate::support::{Fixture, batch, decision, event, outcome};
+use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome};
 
 const VALUE: &str = "jo@example.com";
 
@@ -163,6 +163,96 @@ async fn a_field_limits_an_erasure_to_events_with_the_value_there() {
     };
     assert_eq!(erased(store, tenant, &by_id).await.found.events, 1);
     assert!(!has_payload(store, &there).await && has_payload(store, &elsewhere).await);
+}
+
+#[tokio::test]
+async fn a_value_in_a_field_is_erased_from_the_attributes_and_their_suggestions_too() {
+    let fixture = Fixture::new("eraseboth").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
+    let attributes = Attributes([("recipient".into(), VALUE.into()), ("bridge".into(), "b1".into())].into());
+    let event = AcceptedEvent { attributes, ..accepted(tenant, Duration::from_secs(90)) };
+    record(store, &event, &format!(r#"{{"to":"{VALUE}"}}"#), vec![]).await;
+    let suggest = "INSERT INTO attribute_values (tenant, day, name, value, events, seen_at)
+                   SELECT $1, current_date, 'recipient', value, 1, now() FROM unnest($2::text[]) AS value";
+    fixture.sql().await.execute(suggest, &[&tenant.0, &[VALUE, "al@example.com"].as_slice()]).await.unwrap();
+
+    let by_field = NewErasure { field: Some("data.to".into()), ..everywhere() };
+    assert_eq!(erased(store, tenant, &by_field).await.found.events, 1);
+    let left = store.history().get_event(tenant, &event.id).await.unwrap().unwrap().summary.attributes;
+    assert_eq!(left, Attributes([("bridge".into(), "b1".into())].into()));
+    assert_eq!(fixture.number("SELECT count(*) FROM attribute_values").await, 1, "only the other value is left");
+}
+
+#[tokio::test]
+async fn the_last_error_of_the_tenants_endpoints_is_erased_if_it_contains_the_value() {
+    let fixture = Fixture::new("eraselasterror").await;
+    let (store, tenant, other) = (&fixture.store, fixture.tenant().await.id, fixture.tenant().await.id);
+    let health =
+        "INSERT INTO endpoint_health (endpoint, failures, failing_since, last_failure_at, failing, turned, last_error)
+                  VALUES ($1, 1, now(), now(), false, 0, $2)";
+    for (tenant, error) in [(tenant, "no user jo@example.com"), (tenant, "timed out"), (other, VALUE)] {
+        let endpoint = store.config().create_endpoint(tenant, &new_endpoint("e")).await.unwrap().id;
+        fixture.sql().await.execute(health, &[&endpoint.0, &error]).await.unwrap();
+    }
+    let with_error = "SELECT count(*) FROM endpoint_health WHERE last_error IS NOT NULL";
+    erased(store, tenant, &NewErasure { dry_run: true, ..everywhere() }).await;
+    assert_eq!(fixture.number(with_error).await, 3);
+    erased(store, tenant, &everywhere()).await;
+    assert_eq!(fixture.number(with_error).await, 2);
+    assert_eq!(fixture.number("SELECT count(*) FROM endpoint_health WHERE last_error LIKE 'no user%'").await, 0);
+}
+
+#[tokio::test]
+async fn letters_that_may_be_of_others_stay_and_a_routing_key_keeps_only_the_tenant() {
+    let fixture = Fixture::new("eraseletters").await;
+    let (store, tenant, other) = (&fixture.store, fixture.tenant().await.id, fixture.tenant().await.id);
+    let body = format!(r#"{{"tenant":"{tenant}","to":"{VALUE}"}}"#);
+    let cut = |routing_key: &str| DeadLetter { whole_bytes: Some(300_000), ..letter(routing_key, &body) };
+    let dead_letters = vec![
+        letter(&format!("{tenant}.{VALUE}"), "x"),
+        cut(&format!("{tenant}.a.b")),
+        letter(&format!("{other}.a.b"), &body),
+        letter("ten_operator.a.b", &body),
+        cut("a.b"),
+        DeadLetter { reason: format!("of {other}"), ..letter("a.c", &body) },
+        DeadLetter { headers: vec![("x-of".into(), "ten_operator".into())], ..letter("a.d", &body) },
+    ];
+    for letter in dead_letters {
+        store.record().write(&RecordBatch { dead_letters: vec![letter], ..RecordBatch::default() }).await.unwrap();
+    }
+    let done = erased(store, tenant, &everywhere()).await;
+    assert_eq!((done.found.letters, done.found.letters_shared), (2, 5));
+    let gone = "SELECT routing_key FROM dead_letters WHERE discarded_at IS NOT NULL AND body = '' ORDER BY id";
+    let gone: Vec<String> = fixture.sql().await.query(gone, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(gone, [tenant.to_string(), tenant.to_string()]);
+    assert_eq!(fixture.number("SELECT count(*) FROM dead_letters WHERE discarded_at IS NULL").await, 5);
+}
+
+#[tokio::test]
+async fn a_letter_whose_requeue_commits_during_its_erasure_is_not_published() {
+    let fixture = Fixture::new("eraserequeue").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
+    let dead = letter(&format!("{tenant}.a.b"), VALUE);
+    store.record().write(&RecordBatch { dead_letters: vec![dead], ..RecordBatch::default() }).await.unwrap();
+    let mut client = fixture.sql().await;
+    let requeue = client.transaction().await.unwrap();
+    requeue.execute("UPDATE dead_letters SET requeued_at = now()", &[]).await.unwrap();
+    let entry = "INSERT INTO outbox (tenant, dead_letter, created_at, claimed_at) SELECT $1, id, now(), now() FROM dead_letters";
+    requeue.execute(entry, &[&tenant.0]).await.unwrap();
+
+    let new = everywhere();
+    let erasing = erased(store, tenant, &new);
+    let commits = async {
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while fixture.number(waits).await == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        requeue.commit().await.unwrap();
+    };
+    let (done, ()) = tokio::join!(erasing, commits);
+    assert_eq!(done.found.letters, 1);
+    assert_eq!(fixture.number("SELECT count(*) FROM outbox").await, 0);
 }
 
 #[tokio::test]
