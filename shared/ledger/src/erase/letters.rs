@@ -35,7 +35,10 @@ pub(super) async fn search(
 }
 
 fn holds(letter: &LetterRow, condition: &ErasureCondition) -> bool {
-    let texts = [Some(&letter.headers), Some(&letter.routing_key), Some(&letter.reason), letter.message_id.as_ref()];
+    let LetterRow { headers, routing_key, reason, message_id, .. } = letter;
+    // A value after the tenant's id does not continue a longer name.
+    let after_tenant = routing_key.split_once('.').map(|(_, rest)| rest);
+    let texts = [Some(headers.as_str()), Some(routing_key), after_tenant, Some(reason), message_id.as_deref()];
     condition.text().is_in(&letter.body)
         || texts.into_iter().flatten().any(|text| condition.text().is_in(text.as_bytes()))
         // JSON may escape any character.
