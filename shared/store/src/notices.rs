@@ -1,6 +1,6 @@
 //! Notices about the state of endpoints: which are due, and to whom they go.
 //!
-//! A change of an endpoint's state that its `notify` may tell makes a row due, in the transaction of the change ([`due`], and the
+//! A change of an endpoint's state that its `notify` may tell makes a row due, in the transaction of the change (`due`, and the
 //! statement that inserts attempts). A row is due at once, or [`NOTICE_PAUSE`] after the last notice about the same state. A
 //! recorder settles one due row at a time ([`Store::settle_notice`]): it sends the notice if the state still holds then. So a
 //! notice that came too early is told later, unless it is no longer true.
