@@ -146,6 +146,11 @@ impl Operations {
         }
     }
 
+    /// Whether the deployment sends e-mail.
+    pub fn sends_email(&self) -> bool {
+        self.recipients.is_on()
+    }
+
     /// Returns the profile of this name.
     ///
     /// # Errors

@@ -43,10 +43,15 @@ async fn show_new_form(page: &Page, form: &Form) -> Answer<Response> {
     Ok(form.answer(page.show(&form.title(&t!("Add {webhook}")), content)))
 }
 
-/// The choice of a channel, for profiles that have more than one channel.
+/// The choice of a channel, for profiles that have more than one channel. E-mail is offered only if the deployment sends it.
 fn channel_tabs(page: &Page, channel: Channel) -> Markup {
     let current = |tab| (tab == channel).then_some("page");
-    let others = || page.profile.channels.iter().copied().filter(|other| *other != Channel::Web);
+    let is_offered = |other: &Channel| match other {
+        Channel::Web => false,
+        Channel::Email => page.operations.sends_email(),
+        Channel::Pushover | Channel::Slack | Channel::Discord | Channel::Teams | Channel::Telegram => true,
+    };
+    let others = || page.profile.channels.iter().copied().filter(is_offered);
     html! { @if others().next().is_some() {
         nav.tabs aria-label=(t!("Channel")) {
             a href=(page.to("/webhooks/new")) aria-current=[current(Channel::Web)] { (t!("Web {endpoint}")) }
