@@ -94,7 +94,7 @@ async fn a_refusal_of_the_mail_server_fails_and_a_temporary_one_is_retried() {
     assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/email/recipients/0")), "{problem:#}");
 }
 
-/// Guarantee (Who gets an event): E-mail tells that another endpoint was switched off, with the link to its page.
+/// Guarantee (Who gets an event): A notice by e-mail says that an endpoint was switched off, with the link to its page.
 #[tokio::test]
 async fn an_email_tells_that_another_endpoint_was_switched_off() {
     let mut server = server().await;

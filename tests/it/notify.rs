@@ -92,8 +92,8 @@ impl Told {
     }
 }
 
-/// Guarantee (Attempts and retries): Another endpoint is told once when one is failing, has recovered, is paused or is disabled, whatever
-/// it subscribes to, and nobody else is.
+/// Guarantee (Attempts and retries): An endpoint that fails, recovers, is paused or disabled causes one notice each, to the endpoint that
+/// `notify` names and to no other.
 #[tokio::test]
 async fn another_endpoint_is_told_once_on_failing_recovered_paused_and_disabled() {
     let told = Told::new().await;
@@ -140,8 +140,8 @@ async fn another_endpoint_is_told_once_on_failing_recovered_paused_and_disabled(
     assert!(everything.all().iter().all(|request| !request.text().contains("endpoint.")));
 }
 
-/// Guarantee (Attempts and retries): Two notices about the same state of an endpoint are an hour apart, and what still holds then is
-/// told.
+/// Guarantee (Attempts and retries): Two notices about the same state of an endpoint are an hour apart; the later one is sent if the
+/// endpoint is still in that state.
 #[tokio::test]
 async fn an_endpoint_that_fails_and_recovers_all_the_time_is_told_once_an_hour() {
     let told = Told::new().await;
@@ -187,7 +187,7 @@ async fn endpoints_that_notify_each_other_are_refused_and_cut() {
     let foreign = other.endpoint(told.stage.document(json!({}))).await;
     refused(watched, foreign.id(), "no such endpoint").await;
 
-    // Two edits at once can make a loop. Then neither is told.
+    // Two edits at once can make a loop. Then neither gets a notice.
     let document =
         format!(r#"jsonb_set(document::jsonb, '{{notify}}', '{{"endpoint":"{watched}","on":["failing"]}}')::json"#);
     told.sql(&format!("UPDATE endpoints SET document = {document} WHERE document ->> 'name' = 'on call'")).await;
@@ -196,7 +196,7 @@ async fn endpoints_that_notify_each_other_are_refused_and_cut() {
     told.check_told(0);
 }
 
-/// Guarantee (Attempts and retries): A deleted endpoint is told nothing, and the endpoint that names it can still be edited.
+/// Guarantee (Attempts and retries): A deleted endpoint gets no notices, and the endpoint that names it can still be edited.
 #[tokio::test]
 async fn a_deleted_endpoint_is_told_nothing() {
     let told = Told::new().await;

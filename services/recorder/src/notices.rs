@@ -1,4 +1,4 @@
-//! Sends notices about the state of endpoints: decides what is told, and leaves it in the outbox for the relay. This is a task of
+//! Sends notices about the state of endpoints: decides which are sent, and puts them into the outbox for the relay. This is a task of
 //! its own, because the count of an endpoint's waiting deliveries may take seconds, and the relay must not wait for it.
 
 use postrider_ledger::notice;

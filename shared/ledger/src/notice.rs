@@ -1,4 +1,4 @@
-//! Decides whether the state of an endpoint is told, and words the notice.
+//! Decides whether a notice about the state of an endpoint is sent, and writes its text.
 
 use bytes::Bytes;
 use postrider_model::attempt::Outcome;
@@ -13,29 +13,30 @@ use serde::Serialize;
 /// Returns the `data` of the notice's event; `None` if there is nothing to tell. `link` is the address of the endpoint's page, if
 /// the deployment has a public URL.
 pub fn data(due: &DueNotice, link: Option<String>) -> Option<Bytes> {
-    if !is_told(due) {
+    if !is_sent(due) {
         return None;
     }
     let notice = Notice::new(due, link);
     serde_json::to_vec(&notice).ok().map(Bytes::from)
 }
 
-/// Whether the state is told: the addressee wants to know it and can get it, and the state still holds.
-fn is_told(due: &DueNotice) -> bool {
+/// Whether the notice is sent: `notify` names the state, the addressee can get it, and the endpoint is still in the state.
+fn is_sent(due: &DueNotice) -> bool {
     let Some(notify) = &due.notify else { return false };
     let wanted = notify.on.contains(&due.state);
     let reachable = due.addressee.is_some_and(EndpointStatus::is_on) && !due.is_loop;
     wanted && reachable && holds(due, notify.on.contains(&NoticeState::Failing))
 }
 
-/// Whether the endpoint is still in the state. A recovery is told only after a state that it ends was told, if failures are told.
-fn holds(due: &DueNotice, failures_are_told: bool) -> bool {
+/// Whether the endpoint is still in the state. If failures cause notices, a recovery causes one only after a notice of the state that it
+/// ends.
+fn holds(due: &DueNotice, failures_cause_notices: bool) -> bool {
     match due.state {
         NoticeState::Failing => due.failing && due.status == EndpointStatus::Active,
         NoticeState::Disabled => due.status == EndpointStatus::Disabled,
         NoticeState::Paused => due.status == EndpointStatus::Paused,
         NoticeState::Recovered => {
-            let is_news = due.last_told.is_some_and(|told| told != NoticeState::Recovered) || !failures_are_told;
+            let is_news = due.last_notice.is_some_and(|told| told != NoticeState::Recovered) || !failures_cause_notices;
             is_news && !due.failing && due.status == EndpointStatus::Active
         }
     }
@@ -170,7 +171,7 @@ mod tests {
             name: "hook".into(),
             notify: Some(Notify { endpoint: EndpointId::generate(), on: NoticeState::ALL.to_vec() }),
             state: Failing,
-            last_told: None,
+            last_notice: None,
             status: EndpointStatus::Active,
             reason: None,
             stopped_at: None,
@@ -190,44 +191,44 @@ mod tests {
         }
     }
 
-    fn recovered(last_told: Option<NoticeState>) -> DueNotice {
-        DueNotice { state: Recovered, last_told, failing: false, failures: 0, ..failing() }
+    fn recovered(last_notice: Option<NoticeState>) -> DueNotice {
+        DueNotice { state: Recovered, last_notice, failing: false, failures: 0, ..failing() }
     }
 
     #[test]
-    fn a_state_is_told_while_it_holds() {
-        assert!(is_told(&failing()));
-        assert!(!is_told(&DueNotice { failing: false, ..failing() }), "it has recovered");
-        assert!(!is_told(&DueNotice { status: EndpointStatus::Disabled, ..failing() }), "another notice tells that");
+    fn a_state_is_sent_while_it_holds() {
+        assert!(is_sent(&failing()));
+        assert!(!is_sent(&DueNotice { failing: false, ..failing() }), "it has recovered");
+        assert!(!is_sent(&DueNotice { status: EndpointStatus::Disabled, ..failing() }), "another notice tells that");
         for (state, status) in [(Disabled, EndpointStatus::Disabled), (Paused, EndpointStatus::Paused)] {
-            assert!(is_told(&DueNotice { state, status, ..failing() }));
-            assert!(!is_told(&DueNotice { state, ..failing() }), "it is active again");
+            assert!(is_sent(&DueNotice { state, status, ..failing() }));
+            assert!(!is_sent(&DueNotice { state, ..failing() }), "it is active again");
         }
-        assert!(is_told(&recovered(Some(Failing))) && is_told(&recovered(Some(Paused))));
+        assert!(is_sent(&recovered(Some(Failing))) && is_sent(&recovered(Some(Paused))));
     }
 
     #[test]
     fn a_recovery_is_no_news_if_the_failure_was_not_told() {
-        assert!(!is_told(&recovered(Some(Recovered))) && !is_told(&recovered(None)));
+        assert!(!is_sent(&recovered(Some(Recovered))) && !is_sent(&recovered(None)));
         let mut only_recoveries = recovered(Some(Recovered));
         only_recoveries.notify.as_mut().unwrap().on = vec![Recovered];
-        assert!(is_told(&only_recoveries));
-        assert!(!is_told(&DueNotice { failing: true, ..recovered(Some(Failing)) }), "it fails again");
+        assert!(is_sent(&only_recoveries));
+        assert!(!is_sent(&DueNotice { failing: true, ..recovered(Some(Failing)) }), "it fails again");
     }
 
     #[test]
-    fn nobody_is_told_who_does_not_want_it_or_cannot_get_it() {
+    fn nobody_is_sent_who_does_not_want_it_or_cannot_get_it() {
         let mut unwanted = failing();
         unwanted.notify.as_mut().unwrap().on = vec![Disabled, Paused];
-        assert!(!is_told(&unwanted));
-        assert!(!is_told(&DueNotice { notify: None, ..failing() }));
-        assert!(!is_told(&DueNotice { addressee: None, ..failing() }), "deleted");
-        assert!(!is_told(&DueNotice { addressee: Some(EndpointStatus::Disabled), ..failing() }));
+        assert!(!is_sent(&unwanted));
+        assert!(!is_sent(&DueNotice { notify: None, ..failing() }));
+        assert!(!is_sent(&DueNotice { addressee: None, ..failing() }), "deleted");
+        assert!(!is_sent(&DueNotice { addressee: Some(EndpointStatus::Disabled), ..failing() }));
         assert!(
-            is_told(&DueNotice { addressee: Some(EndpointStatus::Paused), ..failing() }),
+            is_sent(&DueNotice { addressee: Some(EndpointStatus::Paused), ..failing() }),
             "it waits for the resume"
         );
-        assert!(!is_told(&DueNotice { is_loop: true, ..failing() }));
+        assert!(!is_sent(&DueNotice { is_loop: true, ..failing() }));
     }
 
     #[test]

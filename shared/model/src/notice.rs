@@ -48,14 +48,14 @@ fn every_state() -> Vec<NoticeState> {
     NoticeState::ALL.to_vec()
 }
 
-/// Who is told about the state of an endpoint.
+/// The endpoint that gets notices about the state of another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Notify {
     /// The endpoint that gets the notices: another endpoint of the tenant, of any channel.
     pub endpoint: EndpointId,
-    /// The states that are told, each at most once. All of them if absent.
+    /// The states that cause a notice, without repeats. All of them if absent.
     #[serde(default = "every_state")]
     pub on: Vec<NoticeState>,
 }

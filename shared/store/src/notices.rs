@@ -3,9 +3,9 @@
 //! A change of an endpoint's state that its `notify` may tell makes a row due, in the transaction of the change (`due`, and the
 //! statement that inserts attempts). A row is due at once, or [`NOTICE_PAUSE`] after the last notice about the same state. A
 //! recorder settles one due row at a time ([`Store::settle_notice`]): it sends the notice if the state still holds then. So a
-//! notice that came too early is told later, unless it is no longer true.
+//! notice that came too early is sent later, unless the endpoint has left the state.
 //!
-//! The caller decides what is told. The notice goes to the outbox in the same transaction, so that it is sent once.
+//! The caller decides which notices are sent. The notice goes to the outbox in the same transaction, so that it is sent once.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::store::{ConfigStore, Store};
 /// Timeout of a count of waiting deliveries.
 const COUNT_WITHIN: Duration = Duration::from_secs(5);
 
-/// A state of an endpoint that may be told now.
+/// A notice about the state of an endpoint that is due.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DueNotice {
     /// The endpoint.
@@ -35,12 +35,12 @@ pub struct DueNotice {
     pub tenant: TenantId,
     /// Its name.
     pub name: String,
-    /// Who is told, as the endpoint says now; `None` if nobody is told any more.
+    /// The addressee and the states in the endpoint's `notify` now; `None` if it was removed.
     pub notify: Option<Notify>,
     /// The state to tell.
     pub state: NoticeState,
-    /// The state that the last notice of the endpoint told.
-    pub last_told: Option<NoticeState>,
+    /// The state in the last notice about the endpoint.
+    pub last_notice: Option<NoticeState>,
     /// The endpoint's status.
     pub status: EndpointStatus,
     /// Why it was disabled or paused; `None` if a person did it.
@@ -74,7 +74,7 @@ pub enum Settled {
     Dropped,
 }
 
-/// Makes a notice about the endpoint due, unless it tells nobody about this state.
+/// Makes a notice about the endpoint due, unless its `notify` leaves out this state.
 pub(crate) async fn due(tx: &Transaction<'_>, endpoint: &Endpoint, state: NoticeState) -> Result<(), StoreError> {
     if endpoint.document.notify.as_ref().is_some_and(|notify| notify.on.contains(&state)) {
         let sql = format!(
@@ -94,7 +94,7 @@ pub(crate) fn on_conflict() -> String {
     )
 }
 
-/// Removes what would be told about a deleted endpoint.
+/// Removes the notices about a deleted endpoint that are due.
 pub(crate) async fn forget(tx: &Transaction<'_>, endpoint: EndpointId) -> Result<(), StoreError> {
     tx.execute("DELETE FROM endpoint_notices WHERE endpoint = $1", &[&endpoint.0]).await?;
     Ok(())
@@ -142,7 +142,7 @@ SELECT e.tenant, e.document, e.status, coalesce(e.disabled_reason, e.paused_reas
     coalesce(e.disabled_at, e.paused_at) AS stopped_at, coalesce(h.failing, false) AS failing,
     coalesce(h.failures, 0) AS failures, coalesce(h.first_failure_at, h.failing_since) AS failing_since,
     h.succeeded_at AS recovered_at, h.last_failure_at, h.last_outcome, h.last_status_code, h.last_error,
-    (SELECT state FROM endpoint_notices WHERE endpoint = e.id AND sent_at IS NOT NULL ORDER BY sent_at DESC LIMIT 1) AS last_told
+    (SELECT state FROM endpoint_notices WHERE endpoint = e.id AND sent_at IS NOT NULL ORDER BY sent_at DESC LIMIT 1) AS last_notice
 FROM endpoints e LEFT JOIN endpoint_health h ON h.endpoint = e.id
 WHERE e.id = $1 AND e.deleted_at IS NULL";
 
@@ -163,8 +163,8 @@ impl Store {
             return Ok(None);
         }
         // The row is not locked meanwhile, because a recorder that writes a batch would wait for it.
-        let is_told = due_notice(&tx, (endpoint, state, None)).await?.is_some_and(|notice| decide(&notice).is_some());
-        let waiting = if is_told { count_waiting(&mut tx, endpoint).await? } else { None };
+        let is_sent = due_notice(&tx, (endpoint, state, None)).await?.is_some_and(|notice| decide(&notice).is_some());
+        let waiting = if is_sent { count_waiting(&mut tx, endpoint).await? } else { None };
         let sql = "SELECT FROM endpoint_notices WHERE endpoint = $1 AND state = $2 AND due_at <= now() FOR UPDATE";
         if tx.query_opt(sql, &[&endpoint.0, &state.code()]).await?.is_none() {
             return Ok(Some(Settled::Dropped));
@@ -233,7 +233,7 @@ async fn due_notice(
         name: document.name,
         notify: document.notify,
         state,
-        last_told: row.col("last_told")?,
+        last_notice: row.col("last_notice")?,
         status: row.col("status")?,
         reason: row.col("reason")?,
         stopped_at: row.col("stopped_at")?,

@@ -36,12 +36,12 @@ pub(crate) struct Offers {
     catalog: Vec<EventType>,
     /// The values of recent events, by attribute.
     values: Vec<(String, Vec<AttributeValue>)>,
-    /// The webhooks that can be told about this one.
+    /// The webhooks that can get notices about this one.
     notified: WebhookOptions,
 }
 
 impl Offers {
-    /// `notified` is the id of the webhook that is told about this one, or empty; `own` is the webhook that is edited.
+    /// `notified` is the id of the webhook that gets notices about this one, or empty; `own` is the webhook that is edited.
     pub(crate) async fn load(page: &Page, notified: &str, own: Option<EndpointId>) -> Answer<Self> {
         let webhooks = WebhookOptions::load(page, notified).await?;
         let notified = match own {
@@ -357,7 +357,7 @@ fn batch(form: &Form) -> Markup {
     }
 }
 
-/// Who is told about the state of the webhook.
+/// The choice of the webhook that gets notices about this one.
 fn notify(offers: &Offers, form: &Form) -> Markup {
     let hint = t!("Gets a message when this {webhook} fails, stops or works again, at most one an hour for each.");
     let chosen = form.fields.all("notify_on");
@@ -373,7 +373,7 @@ fn notify(offers: &Offers, form: &Form) -> Markup {
     } }
 }
 
-/// The state of a webhook that somebody is told.
+/// The text for a state that causes a notice.
 pub(crate) fn notice_state(state: NoticeState) -> Text {
     match state {
         NoticeState::Failing => t!("when deliveries fail"),

@@ -171,7 +171,7 @@ fn batch(fields: &Fields, reader: &mut FieldReader<'_>) -> Option<Batch> {
     fields.is_checked("batch").then_some(batch)
 }
 
-/// The field `notify` names the endpoint that is told; without it, nobody is told.
+/// The field `notify` names the endpoint that gets notices; without it, none does.
 fn notify(fields: &Fields, endpoint: Option<EndpointId>) -> Option<Notify> {
     let on = fields.all("notify_on").iter().filter_map(|state| state.parse().ok()).collect();
     endpoint.map(|endpoint| Notify { endpoint, on })

@@ -119,7 +119,7 @@ pub struct CreateEndpoint {
     /// Lets several events be sent in one request, which is signed as a whole. If absent, each event has its own request. Not
     /// together with `ordering`, and only for the channel `web`.
     pub batch: Option<Batch>,
-    /// Who is told when the endpoint is failing, is disabled or paused, or has recovered. Nobody if absent.
+    /// The endpoint that gets a notice when this one is failing, is disabled or paused, or has recovered. None if absent.
     pub notify: Option<Notify>,
     /// Whether bodies escape all non-ASCII characters.
     #[serde(default)]
@@ -192,7 +192,7 @@ pub struct EditEndpoint {
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<Batch>)]
     pub batch: Option<Option<Batch>>,
-    /// Who is told when the endpoint is failing, is disabled or paused, or has recovered.
+    /// The endpoint that gets a notice when this one is failing, is disabled or paused, or has recovered.
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<Notify>)]
     pub notify: Option<Option<Notify>>,

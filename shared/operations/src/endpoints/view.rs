@@ -143,7 +143,7 @@ pub struct Endpoint {
     /// When several events are sent in one request; absent if each event has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
-    /// Who is told about its state; absent if nobody is told.
+    /// The endpoint that gets notices about its state; absent if none does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notify: Option<Notify>,
     /// Whether its bodies escape all non-ASCII characters.

@@ -83,7 +83,7 @@ pub struct EndpointDocument {
     /// When several deliveries are sent in one request. `None`: each delivery has its own request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
-    /// Who is told when the endpoint fails, stops or recovers. `None`: nobody.
+    /// The endpoint that gets a notice when this one fails, stops or recovers. `None`: none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<Notify>,
     /// Whether the endpoint's bodies escape all non-ASCII characters.

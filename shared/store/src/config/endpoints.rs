@@ -325,7 +325,7 @@ impl ConfigStore {
         };
         let endpoint = &mut row.endpoint;
         (endpoint.version, endpoint.updated_at) = (version, now);
-        let (action, event, told, member) = match preferred {
+        let (action, event, notice, member) = match preferred {
             FailingEndpoints::Disable => {
                 endpoint.status = EndpointStatus::Disabled;
                 (endpoint.disabled_reason, endpoint.disabled_at) = (Some(reason.clone()), Some(now));
@@ -342,7 +342,7 @@ impl ConfigStore {
         };
         row.save(&tx).await?;
         outbox::add_event(&tx, &event).await?;
-        notices::due(&tx, &row.endpoint, told).await?;
+        notices::due(&tx, &row.endpoint, notice).await?;
         let status = row.endpoint.status;
         let after = serde_json::json!({"status": status.as_str(), member: reason});
         let before = serde_json::json!({"status": EndpointStatus::Active.as_str()});

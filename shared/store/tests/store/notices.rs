@@ -75,7 +75,7 @@ async fn a_change_of_state_is_due_at_once_and_again_an_hour_later() {
     told.record(5..8, 500).await;
     let [due] = told.settle().await.try_into().unwrap();
     assert_eq!((due.endpoint, due.tenant, due.state), (told.endpoint, told.tenant, NoticeState::Failing));
-    assert_eq!((due.failing, due.failures, due.last_told, due.is_loop), (true, 7, None, false));
+    assert_eq!((due.failing, due.failures, due.last_notice, due.is_loop), (true, 7, None, false));
     assert_eq!((due.addressee, due.waiting), (Some(EndpointStatus::Active), Some(2)));
     assert_eq!(due.last_failure.map(|last| last.status_code), Some(Some(500)));
     let [sent] = told.sent().await.try_into().unwrap();
@@ -86,7 +86,7 @@ async fn a_change_of_state_is_due_at_once_and_again_an_hour_later() {
 
     told.record(8..9, 200).await;
     let [due] = told.settle().await.try_into().unwrap();
-    assert_eq!((due.state, due.failing, due.last_told), (NoticeState::Recovered, false, Some(NoticeState::Failing)));
+    assert_eq!((due.state, due.failing, due.last_notice), (NoticeState::Recovered, false, Some(NoticeState::Failing)));
     assert!(due.recovered_at.is_some());
     told.record(9..14, 500).await;
     assert!(told.nothing_is_due().await, "an hour has not passed");

@@ -1,4 +1,4 @@
-//! Who is told about the state of an endpoint.
+//! The endpoint that gets notices about the state of another one.
 
 use postrider_model::ids::EndpointId;
 use postrider_model::limits::NOTICE_CHAIN_MAX;
