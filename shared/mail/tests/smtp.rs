@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use postrider_mail::{Mail, MailError, Mailer, MailerConfig, Recipients, Sent};
 use postrider_model::attempt::Outcome;
 use postrider_model::ids::TenantId;
@@ -172,23 +173,27 @@ async fn a_limited_number_of_connections_is_open_at_a_time() {
     let url = format!("smtp://{}", silent.local_addr().unwrap());
     let mailer = Mailer::new(&MailerConfig { url: url.into(), ..config(&server) }).unwrap();
     let tenant = TenantId::generate();
-    let accept = tokio::spawn(async move {
-        let mut accepted = Vec::new();
-        while let Ok((connection, _)) = silent.accept().await {
-            accepted.push(connection);
-            assert!(accepted.len() <= SMTP_CONNECTIONS_MAX, "more connections than allowed");
-        }
-    });
-    let sends = (0..SMTP_CONNECTIONS_MAX + 3).map(|_| {
+    let send_within = |seconds| {
         let mailer = mailer.clone();
-        tokio::spawn(async move { send_within(Duration::from_secs(1), &mailer, tenant, &["a@example.com"]).await })
-    });
-    let sends: Vec<_> = sends.collect();
-    for sent in sends {
-        let sent = sent.await.unwrap();
+        let timeout = Duration::from_secs(seconds);
+        tokio::spawn(async move { send_within(timeout, &mailer, tenant, &["a@example.com"]).await })
+    };
+    let first: Vec<_> = (0..SMTP_CONNECTIONS_MAX).map(|_| send_within(600)).collect();
+    let mut accepted = Vec::new();
+    for _ in &first {
+        accepted.push(silent.accept().await.unwrap());
+    }
+    for further in [send_within(1), send_within(1), send_within(1)] {
+        let sent = further.await.unwrap();
         assert_eq!(sent.outcome, Outcome::Timeout);
         assert_eq!(sent.error.as_deref(), Some("no connection to the SMTP server within 1 s"));
     }
-    assert!(!accept.is_finished(), "more connections than allowed");
-    accept.abort();
+    let more = silent.accept().now_or_never();
+    assert!(more.is_none(), "more connections than allowed: {more:?}");
+    // A closed connection makes room for the next.
+    drop(accepted);
+    let next = send_within(600);
+    silent.accept().await.unwrap();
+    next.abort();
+    first.iter().for_each(tokio::task::JoinHandle::abort);
 }
